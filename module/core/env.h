@@ -1,0 +1,113 @@
+/* The world as the core sees it: time, randomness, timers, sockets, other threads. Two drivers implement it: drivers/net
+ * (epoll, real clock) and drivers/sim (virtual network and clock). Nothing above the drivers calls the operating
+ * system. One environment per worker; everything here is called on that worker's thread unless marked otherwise.
+ *
+ * Bytes arrive through `struct sh_env_events`, which transport/ sets. A driver never calls an event from inside one of
+ * the operations below (no re-entry): what happens at once is reported in the next turn. */
+#ifndef SH_CORE_ENV_H
+#define SH_CORE_ENV_H
+
+#include <sys/types.h>
+
+#include "core/addr.h"
+#include "core/hash.h"
+#include "core/log.h"
+#include "core/random.h"
+#include "core/wheel.h"
+
+struct sh_env;
+struct sh_udp;      /* a bound datagram socket */
+struct sh_listener; /* a listening stream socket */
+struct sh_stream;   /* a connected (or connecting) stream */
+
+struct sh_resolved {
+	int error; /* 0, -ENOENT no such name, -EAGAIN temporary failure */
+	const struct sh_addr *addrs; /* with the port that was asked for */
+	size_t count;
+};
+typedef void (*sh_resolve_fn)(const struct sh_resolved *r, void *ctx);
+
+struct sh_driver {
+	/* Binds; local->port 0 takes any, *bound is what was got. user comes back with the events. 0 or -errno. */
+	int (*udp_open)(struct sh_env *env, const struct sh_addr *local, void *user, struct sh_udp **out,
+			struct sh_addr *bound);
+	/* Queues one datagram (copied); the batch leaves at the end of the turn. `from` chooses the source address on
+	 * a socket bound to any (family 0: the kernel's choice). Losing a datagram is no error. */
+	void (*udp_send)(struct sh_env *env, struct sh_udp *u, const struct sh_addr *from, const struct sh_addr *to,
+			 const char *data, size_t len);
+	void (*udp_close)(struct sh_env *env, struct sh_udp *u);
+
+	int (*listen)(struct sh_env *env, const struct sh_addr *local, void *user, struct sh_listener **out,
+		      struct sh_addr *bound);
+	void (*listen_close)(struct sh_env *env, struct sh_listener *l);
+
+	/* Starts to connect; the outcome comes as stream_connected or stream_closed. local family 0: any. */
+	int (*connect)(struct sh_env *env, const struct sh_addr *local, const struct sh_addr *remote, void *user,
+		       struct sh_stream **out);
+	/* Takes what the kernel takes: bytes taken (0..len), or -errno (then stream_closed follows).
+	 * Fewer than len: stream_writable will come. */
+	ssize_t (*write)(struct sh_env *env, struct sh_stream *s, const char *data, size_t len);
+	/* Back-pressure: stops and resumes stream_data. */
+	void (*read_enable)(struct sh_env *env, struct sh_stream *s, bool on);
+	/* Closes at once and frees s; no event follows. */
+	void (*close)(struct sh_env *env, struct sh_stream *s);
+
+	/* A and AAAA of a host name. Never calls fn before it returns. A cancelled worker drops its callbacks. */
+	void (*resolve)(struct sh_env *env, struct sh_slice name, uint16_t port, sh_resolve_fn fn, void *ctx);
+
+	/* Runs work(arg) off the loop (net: the loader thread, one job after the other; sim: inline, later), then
+	 * done(arg) on this worker. done is called exactly once, also at shutdown. 0 or -errno (nothing is called). */
+	int (*background)(struct sh_env *env, void (*work)(void *arg), void (*done)(void *arg), void *arg);
+
+	/* Calls fn(target's env, arg) on another worker. Thread-safe. -EAGAIN when its ring is full (arg stays ours). */
+	int (*post)(struct sh_env *env, unsigned worker, void (*fn)(struct sh_env *target, void *arg), void *arg);
+};
+
+/* Every `error` is 0 or a negative errno. */
+struct sh_env_events {
+	/* `data` is writable scratch, valid during the call. local: the address that the datagram was sent to. */
+	void (*udp_data)(void *ctx, void *user, const struct sh_addr *local, const struct sh_addr *remote, char *data,
+			 size_t len);
+	/* ICMP said that a datagram of ours did not arrive; data is the start of that datagram (may be short). */
+	void (*udp_error)(void *ctx, void *user, const struct sh_addr *remote, int error, const char *data, size_t len);
+	/* A stream came in; the returned pointer is the stream's user from now on. NULL refuses (the driver closes). */
+	void *(*stream_accepted)(void *ctx, void *listener_user, struct sh_stream *s, const struct sh_addr *local,
+				 const struct sh_addr *remote);
+	void (*stream_connected)(void *ctx, void *user, const struct sh_addr *local);
+	void (*stream_data)(void *ctx, void *user, const char *data, size_t len);
+	void (*stream_writable)(void *ctx, void *user);
+	/* The stream ended (error 0: by the peer) and is gone; the driver has freed it. */
+	void (*stream_closed)(void *ctx, void *user, int error);
+	/* After the events of one turn, before queued datagrams leave. */
+	void (*turn_end)(void *ctx);
+};
+
+struct sh_env {
+	const struct sh_driver *driver;
+	uint64_t now;         /* monotonic microseconds, read once per batch of events */
+	uint64_t wall_offset; /* now + wall_offset = microseconds since 1970 */
+	unsigned worker, workers;
+	struct sh_wheel wheel;
+	struct sh_random random;
+	struct sh_hash_key key; /* of every table that the network can fill; the same in all workers */
+	struct sh_log *log;
+	const struct sh_env_events *events;
+	void *events_ctx;
+};
+
+static inline uint64_t sh_env_wall(const struct sh_env *env) /* microseconds since 1970 */
+{
+	return env->now + env->wall_offset;
+}
+
+static inline void sh_env_timer(struct sh_env *env, struct sh_timer *t, uint64_t delay)
+{
+	sh_wheel_add(&env->wheel, t, env->now + delay);
+}
+
+static inline void sh_env_cancel(struct sh_env *env, struct sh_timer *t)
+{
+	sh_wheel_cancel(&env->wheel, t);
+}
+
+#endif

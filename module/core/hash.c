@@ -1,0 +1,265 @@
+#include "core/hash.h"
+
+#include <endian.h>
+#include <errno.h>
+
+#include "core/alloc.h"
+
+enum {
+	SIZE_MIN = 16,
+	MOVE_STEP = 2, /* buckets moved at an insertion: a move of n buckets is over after n/2 of the n that fill the table */
+};
+
+/* ---- the table ---- */
+
+int sh_hash_init(struct sh_hash *t, size_t expected)
+{
+	size_t size = SIZE_MIN;
+	struct sh_hash_node **buckets;
+
+	while (size < expected && size <= SIZE_MAX / 4)
+		size *= 2;
+	buckets = sh_calloc(size, sizeof(struct sh_hash_node *));
+	if (!buckets)
+		return -ENOMEM;
+	memset(t, 0, sizeof(*t));
+	t->buckets = buckets;
+	t->mask = size - 1;
+	return 0;
+}
+
+void sh_hash_finish(struct sh_hash *t)
+{
+	sh_free(t->buckets);
+	sh_free(t->old);
+	memset(t, 0, sizeof(*t));
+}
+
+/* The one chain that holds all nodes of a hash. While the table grows, that is the old chain until its bucket moves:
+ * also insertions go there, so that equal hashes are never spread over two chains. */
+static struct sh_hash_node **chain_of(const struct sh_hash *t, uint64_t hash)
+{
+	if (t->old && (hash & t->old_mask) >= t->moved)
+		return &t->old[hash & t->old_mask];
+	return &t->buckets[hash & t->mask];
+}
+
+/* Splits one bucket of the old table in two of the new one, both of which are empty until now. Keeps the order. */
+static void move_bucket(struct sh_hash *t, size_t index)
+{
+	struct sh_hash_node **low = &t->buckets[index];
+	struct sh_hash_node **high = &t->buckets[index + t->old_mask + 1];
+
+	for (struct sh_hash_node *n = t->old[index]; n; n = n->next) {
+		struct sh_hash_node ***tail = (n->hash & (t->old_mask + 1)) ? &high : &low;
+		**tail = n;
+		*tail = &n->next;
+	}
+	*low = *high = NULL;
+	t->old[index] = NULL;
+}
+
+static void move_some(struct sh_hash *t)
+{
+	for (int i = 0; i < MOVE_STEP && t->moved <= t->old_mask; i++)
+		move_bucket(t, t->moved++);
+	if (t->moved > t->old_mask) {
+		sh_free(t->old);
+		t->old = NULL;
+	}
+}
+
+static void start_growth(struct sh_hash *t)
+{
+	size_t size = (t->mask + 1) * 2;
+	struct sh_hash_node **larger = sh_calloc(size, sizeof(struct sh_hash_node *));
+
+	if (!larger)
+		return; /* longer chains; the next insertion asks again */
+	t->old = t->buckets;
+	t->old_mask = t->mask;
+	t->moved = 0;
+	t->buckets = larger;
+	t->mask = size - 1;
+}
+
+void sh_hash_insert(struct sh_hash *t, struct sh_hash_node *n, uint64_t hash)
+{
+	struct sh_hash_node **chain;
+
+	if (!t->old && t->count > t->mask)
+		start_growth(t);
+	if (t->old)
+		move_some(t);
+	chain = chain_of(t, hash);
+	n->hash = hash;
+	n->next = *chain;
+	*chain = n;
+	t->count++;
+}
+
+void sh_hash_remove(struct sh_hash *t, struct sh_hash_node *n)
+{
+	struct sh_hash_node **at = chain_of(t, n->hash);
+
+	while (*at != n)
+		at = &(*at)->next;
+	*at = n->next;
+	n->next = NULL;
+	t->count--;
+}
+
+static struct sh_hash_node *first_same(struct sh_hash_node *n, uint64_t hash)
+{
+	while (n && n->hash != hash)
+		n = n->next;
+	return n;
+}
+
+struct sh_hash_node *sh_hash_find(const struct sh_hash *t, uint64_t hash)
+{
+	return first_same(*chain_of(t, hash), hash);
+}
+
+struct sh_hash_node *sh_hash_next(const struct sh_hash_node *n)
+{
+	return first_same(n->next, n->hash);
+}
+
+static void each_in_chain(struct sh_hash_node *n, void (*fn)(struct sh_hash_node *n, void *ctx), void *ctx)
+{
+	while (n) {
+		struct sh_hash_node *next = n->next;
+		fn(n, ctx);
+		n = next;
+	}
+}
+
+void sh_hash_each(struct sh_hash *t, void (*fn)(struct sh_hash_node *n, void *ctx), void *ctx)
+{
+	if (t->old) {
+		for (size_t i = t->moved; i <= t->old_mask; i++)
+			each_in_chain(t->old[i], fn, ctx);
+	}
+	if (t->buckets) {
+		for (size_t i = 0; i <= t->mask; i++)
+			each_in_chain(t->buckets[i], fn, ctx);
+	}
+}
+
+/* ---- SipHash-1-3 (J.-P. Aumasson, D. J. Bernstein: "SipHash: a fast short-input PRF") ---- */
+
+struct sip {
+	uint64_t v0, v1, v2, v3;
+};
+
+static inline uint64_t rotl(uint64_t x, int n)
+{
+	return x << n | x >> (64 - n);
+}
+
+static inline void sip_round(struct sip *s)
+{
+	s->v0 += s->v1;
+	s->v2 += s->v3;
+	s->v1 = rotl(s->v1, 13) ^ s->v0;
+	s->v3 = rotl(s->v3, 16) ^ s->v2;
+	s->v0 = rotl(s->v0, 32);
+	s->v2 += s->v1;
+	s->v0 += s->v3;
+	s->v1 = rotl(s->v1, 17) ^ s->v2;
+	s->v3 = rotl(s->v3, 21) ^ s->v0;
+	s->v2 = rotl(s->v2, 32);
+}
+
+static inline struct sip sip_start(const struct sh_hash_key *k)
+{
+	return (struct sip){
+		k->k[0] ^ UINT64_C(0x736f6d6570736575),
+		k->k[1] ^ UINT64_C(0x646f72616e646f6d),
+		k->k[0] ^ UINT64_C(0x6c7967656e657261),
+		k->k[1] ^ UINT64_C(0x7465646279746573),
+	};
+}
+
+static inline void sip_word(struct sip *s, uint64_t w)
+{
+	s->v3 ^= w;
+	sip_round(s);
+	s->v0 ^= w;
+}
+
+static inline uint64_t load64(const char *p)
+{
+	uint64_t w;
+
+	memcpy(&w, p, sizeof(w));
+	return le64toh(w);
+}
+
+static inline uint64_t load32(const char *p)
+{
+	uint32_t w;
+
+	memcpy(&w, p, sizeof(w));
+	return le32toh(w);
+}
+
+/* The last 0 to 7 bytes, in two or three loads that may overlap. */
+static inline uint64_t load_tail(const char *p, size_t n)
+{
+	const unsigned char *b = (const unsigned char *)p;
+
+	if (n >= 4)
+		return load32(p) | load32(p + n - 4) << (8 * (n - 4));
+	if (n > 0)
+		return b[0] | (uint64_t)b[n / 2] << (8 * (n / 2)) | (uint64_t)b[n - 1] << (8 * (n - 1));
+	return 0;
+}
+
+/* A slice ends with a word whose top byte is its length, or 255 when the whole length is the word before it. Read from
+ * the end this can be split in one way only, and a single slice below 255 bytes is hashed just as SipHash-1-3 does. */
+static inline void sip_slice(struct sip *s, struct sh_slice in)
+{
+	const char *p = in.base;
+	size_t n = in.len;
+
+	for (; n >= 8; p += 8, n -= 8)
+		sip_word(s, load64(p));
+	if (in.len >= 255)
+		sip_word(s, in.len);
+	sip_word(s, load_tail(p, n) | (uint64_t)(in.len < 255 ? in.len : 255) << 56);
+}
+
+static inline uint64_t sip_squeeze(struct sip *s)
+{
+	sip_round(s);
+	sip_round(s);
+	sip_round(s);
+	return s->v0 ^ s->v1 ^ s->v2 ^ s->v3;
+}
+
+uint64_t sh_hash_slices(const struct sh_hash_key *k, const struct sh_slice *s, size_t n)
+{
+	struct sip state = sip_start(k);
+
+	for (size_t i = 0; i < n; i++)
+		sip_slice(&state, s[i]);
+	state.v2 ^= 0xff;
+	return sip_squeeze(&state);
+}
+
+struct sh_id128 sh_hash128_slices(const struct sh_hash_key *k, const struct sh_slice *s, size_t n)
+{
+	struct sip state = sip_start(k);
+	struct sh_id128 id;
+
+	state.v1 ^= 0xee;
+	for (size_t i = 0; i < n; i++)
+		sip_slice(&state, s[i]);
+	state.v2 ^= 0xee;
+	id.w[0] = sip_squeeze(&state);
+	state.v1 ^= 0xdd;
+	id.w[1] = sip_squeeze(&state);
+	return id;
+}

@@ -1,0 +1,136 @@
+#include "core/slice.h"
+
+#include <errno.h>
+
+/* Eight bytes at once, A-Z made lower case. Bytes above 0x7f stay as they are. */
+static uint64_t lower8(uint64_t w)
+{
+	const uint64_t ones = UINT64_C(0x0101010101010101);
+	uint64_t low7 = w & (ones * 0x7f);
+	uint64_t above_z = low7 + ones * (0x7f - 'Z');
+	uint64_t from_a = low7 + ones * (0x80 - 'A');
+	uint64_t upper = ~w & (from_a ^ above_z) & (ones * 0x80);
+
+	return w | (upper >> 2); /* 0x80 >> 2 is the case bit */
+}
+
+static uint64_t load8(const char *p)
+{
+	uint64_t w;
+
+	memcpy(&w, p, sizeof(w));
+	return w;
+}
+
+static bool same_fold(const char *a, const char *b, size_t n)
+{
+	for (; n >= 8; a += 8, b += 8, n -= 8) {
+		uint64_t x = load8(a), y = load8(b);
+		if (x != y && lower8(x) != lower8(y))
+			return false;
+	}
+	for (; n > 0; a++, b++, n--) {
+		if (*a != *b && sh_lower(*a) != sh_lower(*b))
+			return false;
+	}
+	return true;
+}
+
+bool sh_slice_ieq(struct sh_slice a, struct sh_slice b)
+{
+	return a.len == b.len && same_fold(a.base, b.base, a.len);
+}
+
+int sh_slice_icmp(struct sh_slice a, struct sh_slice b)
+{
+	size_t n = a.len < b.len ? a.len : b.len;
+
+	for (size_t i = 0; i < n; i++) {
+		int x = (unsigned char)sh_lower(a.base[i]);
+		int y = (unsigned char)sh_lower(b.base[i]);
+		if (x != y)
+			return x < y ? -1 : 1;
+	}
+	return (a.len > b.len) - (a.len < b.len);
+}
+
+bool sh_slice_starts(struct sh_slice s, struct sh_slice prefix)
+{
+	return s.len >= prefix.len && (prefix.len == 0 || memcmp(s.base, prefix.base, prefix.len) == 0);
+}
+
+bool sh_slice_istarts(struct sh_slice s, struct sh_slice prefix)
+{
+	return s.len >= prefix.len && same_fold(s.base, prefix.base, prefix.len);
+}
+
+static bool is_space(char c)
+{
+	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+struct sh_slice sh_slice_trim(struct sh_slice s)
+{
+	while (s.len > 0 && is_space(s.base[s.len - 1]))
+		s.len--;
+	while (s.len > 0 && is_space(s.base[0])) {
+		s.base++;
+		s.len--;
+	}
+	return s;
+}
+
+ptrdiff_t sh_slice_find(struct sh_slice s, char c)
+{
+	const char *at = s.len > 0 ? memchr(s.base, c, s.len) : NULL;
+
+	return at ? at - s.base : -1;
+}
+
+bool sh_slice_cut(struct sh_slice s, char c, struct sh_slice *head, struct sh_slice *tail)
+{
+	ptrdiff_t at = sh_slice_find(s, c);
+
+	if (at < 0) {
+		*head = s;
+		*tail = sh_slice_make(s.base ? s.base + s.len : NULL, 0);
+		return false;
+	}
+	*head = sh_slice_make(s.base, (size_t)at);
+	*tail = sh_slice_make(s.base + at + 1, s.len - (size_t)at - 1);
+	return true;
+}
+
+int sh_slice_u64(struct sh_slice s, uint64_t max, uint64_t *out)
+{
+	uint64_t value = 0;
+	bool over = false;
+
+	if (s.len == 0)
+		return -EINVAL;
+	/* The whole text is looked at even when it is too large already: 99999x is no number, not a large one. */
+	for (size_t i = 0; i < s.len; i++) {
+		unsigned digit = (unsigned char)s.base[i] - (unsigned)'0';
+		if (digit > 9)
+			return -EINVAL;
+		if (value > (UINT64_MAX - digit) / 10)
+			over = true;
+		else
+			value = value * 10 + digit;
+	}
+	if (over || value > max)
+		return -ERANGE;
+	*out = value;
+	return 0;
+}
+
+int sh_slice_u32(struct sh_slice s, uint32_t *out)
+{
+	uint64_t value;
+	int err = sh_slice_u64(s, UINT32_MAX, &value);
+
+	if (err)
+		return err;
+	*out = (uint32_t)value;
+	return 0;
+}

@@ -1,0 +1,69 @@
+/* A slice is text that somebody else owns: a start and a length, never a terminating NUL.
+ * Everything that came from the network is handled as slices (SIP allows NUL octets in bodies).
+ * Plain values: copy them freely; the bytes live as long as their owner says. Any thread. */
+#ifndef SH_CORE_SLICE_H
+#define SH_CORE_SLICE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+struct sh_slice {
+	const char *base;
+	size_t len;
+};
+
+/* A slice of a string literal, usable in initialisers. */
+#define SH_LIT(s) ((struct sh_slice){(s), sizeof(s) - 1})
+/* printf helper: printf("%.*s", SH_FMT(slice)) */
+#define SH_FMT(s) (int)(s).len, (s).base
+
+static inline struct sh_slice sh_slice_make(const char *base, size_t len)
+{
+	return (struct sh_slice){base, len};
+}
+
+static inline struct sh_slice sh_slice_cstr(const char *s)
+{
+	return (struct sh_slice){s, s ? strlen(s) : 0};
+}
+
+static inline bool sh_slice_empty(struct sh_slice s)
+{
+	return s.len == 0;
+}
+
+static inline bool sh_slice_eq(struct sh_slice a, struct sh_slice b)
+{
+	return a.len == b.len && (a.len == 0 || memcmp(a.base, b.base, a.len) == 0);
+}
+
+/* ASCII case-insensitive equality (the locale is never consulted). */
+bool sh_slice_ieq(struct sh_slice a, struct sh_slice b);
+
+/* Case-insensitive order of the common prefix, then of the lengths; for sorted tables. */
+int sh_slice_icmp(struct sh_slice a, struct sh_slice b);
+
+bool sh_slice_starts(struct sh_slice s, struct sh_slice prefix);
+bool sh_slice_istarts(struct sh_slice s, struct sh_slice prefix);
+
+/* Without leading and trailing SP, HTAB, CR and LF. */
+struct sh_slice sh_slice_trim(struct sh_slice s);
+
+/* Index of the first c, or -1. */
+ptrdiff_t sh_slice_find(struct sh_slice s, char c);
+
+/* Splits at the first c: *head before it, *tail behind it. False (head = s, tail empty) when there is none. */
+bool sh_slice_cut(struct sh_slice s, char c, struct sh_slice *head, struct sh_slice *tail);
+
+/* Decimal digits only, whole slice. 0, -EINVAL for anything else or nothing, -ERANGE above max. */
+int sh_slice_u64(struct sh_slice s, uint64_t max, uint64_t *out);
+int sh_slice_u32(struct sh_slice s, uint32_t *out);
+
+static inline char sh_lower(char c)
+{
+	return (c >= 'A' && c <= 'Z') ? (char)(c | 0x20) : c;
+}
+
+#endif

@@ -1,0 +1,36 @@
+#!/bin/sh
+# All that CI runs: both compilers, the sanitizers, a little fuzzing, the linter. Ends with the sum of all tests.
+passed=0
+failed=0
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+step() {
+	name=$1
+	shift
+	echo "== $name"
+	"$@" >"$log" 2>&1
+	code=$?
+	line=$(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$log" | tail -1)
+	if [ -n "$line" ]; then
+		passed=$((passed + ${line%% passed*}))
+		f=${line#*, }
+		failed=$((failed + ${f%% failed*}))
+		[ "$code" -eq 0 ] || { [ "${f%% failed*}" -gt 0 ] || failed=$((failed + 1)); tail -60 "$log"; }
+	elif [ "$code" -eq 0 ]; then
+		passed=$((passed + 1))
+	else
+		failed=$((failed + 1))
+		tail -60 "$log"
+	fi
+	[ "$code" -eq 0 ] || echo "-- $name failed"
+}
+jobs=-j$(nproc)
+step "release build, gcc" make $jobs CC=gcc
+step "release build, clang" make $jobs CC=clang
+step "tests, gcc" make $jobs CC=gcc test
+step "tests, clang" make $jobs CC=clang test
+step "address and undefined behaviour sanitizers" make $jobs CC=clang asan
+step "thread sanitizer" make $jobs CC=clang tsan
+step "fuzzers" make fuzz TIME="${FUZZ_TIME:-20}"
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

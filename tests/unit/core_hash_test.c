@@ -1,0 +1,79 @@
+/* The hash table finds every node while it grows, and the keyed hash depends on the key and on where slices end. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+#include "core/hash.h"
+
+enum { NODES = 100000 };
+
+struct item {
+	struct sh_hash_node node;
+	unsigned number;
+};
+
+static const struct sh_hash_key key = {{1, 2}};
+
+static uint64_t hash_of(unsigned n)
+{
+	return sh_hash_slice(&key, sh_slice_make((const char *)&n, sizeof n));
+}
+
+static struct item *find(struct sh_hash *t, unsigned n)
+{
+	for (struct sh_hash_node *p = sh_hash_find(t, hash_of(n)); p; p = sh_hash_next(p))
+		if (((struct item *)p)->number == n)
+			return (struct item *)p;
+	return NULL;
+}
+
+static void remove_odd(struct sh_hash_node *n, void *ctx)
+{
+	if (((struct item *)n)->number & 1)
+		sh_hash_remove(ctx, n);
+}
+
+static void every_node_is_found_during_growth_and_after_removal(void **state)
+{
+	(void)state;
+	struct sh_hash t;
+	struct item *items = calloc(NODES, sizeof *items);
+	assert_int_equal(sh_hash_init(&t, 16), 0);
+	for (unsigned i = 0; i < NODES; i++) {
+		items[i].number = i;
+		sh_hash_insert(&t, &items[i].node, hash_of(i));
+		assert_ptr_equal(find(&t, i / 2), &items[i / 2]);
+		assert_ptr_equal(find(&t, i), &items[i]);
+	}
+	assert_int_equal(t.count, NODES);
+	sh_hash_each(&t, remove_odd, &t);
+	assert_int_equal(t.count, NODES / 2);
+	for (unsigned i = 0; i < NODES; i++)
+		assert_ptr_equal(find(&t, i), i & 1 ? NULL : &items[i]);
+	sh_hash_finish(&t);
+	free(items);
+}
+
+static void the_hash_depends_on_key_and_on_slice_borders(void **state)
+{
+	(void)state;
+	struct sh_slice a[] = {SH_LIT("ab"), SH_LIT("c")}, b[] = {SH_LIT("a"), SH_LIT("bc")};
+	struct sh_hash_key other = {{1, 3}};
+	assert_int_equal(sh_hash_slices(&key, a, 2), sh_hash_slices(&key, a, 2));
+	assert_true(sh_hash_slices(&key, a, 2) != sh_hash_slices(&key, b, 2));
+	assert_true(sh_hash_slices(&key, a, 2) != sh_hash_slices(&other, a, 2));
+	assert_true(sh_id128_eq(sh_hash128_slices(&key, a, 2), sh_hash128_slices(&key, a, 2)));
+	assert_false(sh_id128_eq(sh_hash128_slices(&key, a, 2), sh_hash128_slices(&key, b, 2)));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(every_node_is_found_during_growth_and_after_removal),
+		cmocka_unit_test(the_hash_depends_on_key_and_on_slice_borders),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
