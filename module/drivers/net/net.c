@@ -1,0 +1,431 @@
+/* Life cycle of the real driver, its handles, and the turn of its loop. */
+#include "drivers/net/net.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "core/alloc.h"
+#include "drivers/net/net_impl.h"
+
+enum { FIRST_SLOTS = 64 };
+#define NO_SLOT UINT32_MAX
+/* User data of what is no handle: no slot has such a number. */
+#define ID_WAKE  UINT64_MAX
+#define ID_TIMER (UINT64_MAX - 1)
+
+static const struct sh_driver driver = {
+    .udp_open = net_udp_open,
+    .udp_send = net_udp_send,
+    .udp_close = net_udp_close,
+    .listen = net_listen,
+    .listen_close = net_listen_close,
+    .connect = net_connect,
+    .write = net_write,
+    .read_enable = net_read_enable,
+    .close = net_close,
+    .resolve = net_resolve,
+    .background = net_background,
+    .post = net_post,
+};
+
+bool net_is_child(const struct sh_net *n)
+{
+	return getpid() != n->pid;
+}
+
+/* ---- clock ---- */
+
+static uint64_t read_clock(clockid_t clock)
+{
+	struct timespec t;
+
+	clock_gettime(clock, &t);
+	return (uint64_t)t.tv_sec * SH_SECOND + (uint64_t)t.tv_nsec / 1000;
+}
+
+/* The wall clock is for what people and other machines read; it is looked at again every second, in case somebody set
+ * it. */
+static void update_clock(struct net_worker *w)
+{
+	w->env.now = read_clock(CLOCK_MONOTONIC);
+	if (w->wall_read != 0 && w->env.now - w->wall_read < SH_SECOND)
+		return;
+	w->wall_read = w->env.now;
+	w->env.wall_offset = read_clock(CLOCK_REALTIME) - w->env.now;
+}
+
+/* ---- handles ---- */
+
+static bool grow_slots(struct net_worker *w)
+{
+	uint32_t count = w->slot_count ? w->slot_count * 2 : FIRST_SLOTS;
+	struct net_slot *slots;
+
+	if (count > INT_MAX)
+		return false;
+	slots = sh_realloc(w->slots, count * sizeof(*slots));
+	if (!slots)
+		return false;
+	for (uint32_t i = w->slot_count; i < count; i++)
+		slots[i] = (struct net_slot){.next_free = i + 1 < count ? i + 1 : NO_SLOT};
+	w->free_slot = w->slot_count;
+	w->slots = slots;
+	w->slot_count = count;
+	return true;
+}
+
+int net_attach(struct net_worker *w, struct net_handle *h, uint32_t watched)
+{
+	struct epoll_event event = {.events = watched};
+	struct net_slot *s;
+	uint32_t index;
+
+	if (w->free_slot == NO_SLOT && !grow_slots(w))
+		return -ENOMEM;
+	index = w->free_slot;
+	s = &w->slots[index];
+	event.data.u64 = (uint64_t)s->generation << 32 | index;
+	if (epoll_ctl(w->epoll, EPOLL_CTL_ADD, h->fd, &event) < 0)
+		return -errno;
+	w->free_slot = s->next_free;
+	s->handle = h;
+	h->id = event.data.u64;
+	h->watched = watched;
+	return 0;
+}
+
+void net_watch(struct net_worker *w, struct net_handle *h, uint32_t watched)
+{
+	struct epoll_event event = {.events = watched, .data.u64 = h->id};
+
+	if (h->watched == watched)
+		return;
+	h->watched = watched;
+	(void)epoll_ctl(w->epoll, EPOLL_CTL_MOD, h->fd, &event);
+}
+
+struct net_handle *net_find(const struct net_worker *w, uint64_t id)
+{
+	uint32_t index = (uint32_t)id;
+
+	if (index >= w->slot_count || w->slots[index].generation != id >> 32)
+		return NULL;
+	return w->slots[index].handle;
+}
+
+void net_release(struct net_worker *w, struct net_handle *h)
+{
+	uint32_t index = (uint32_t)h->id;
+	struct net_slot *s = &w->slots[index];
+
+	/* Not left to close(): while a forked child holds the same open file, epoll would go on reporting it. */
+	(void)epoll_ctl(w->epoll, EPOLL_CTL_DEL, h->fd, NULL);
+	close(h->fd);
+	h->fd = -1;
+	s->handle = NULL;
+	s->generation++;
+	s->next_free = w->free_slot;
+	w->free_slot = index;
+}
+
+/* ---- the timer descriptor ---- */
+
+/* Something is to be done without a descriptor becoming ready. */
+static bool has_more(const struct net_worker *w)
+{
+	return w->inbox || w->refused > 0 || !sh_list_empty(&w->broken) || !sh_list_empty(&w->failed);
+}
+
+/* Setting it also takes back its readiness, so it is never read. A time in the past makes it readable at once. */
+static void arm(struct net_worker *w, uint64_t due)
+{
+	struct itimerspec t = {0};
+
+	if (due == w->armed)
+		return;
+	w->armed = due;
+	if (due != SH_NEVER) {
+		t.it_value.tv_sec = (time_t)(due / SH_SECOND);
+		t.it_value.tv_nsec = (long)(due % SH_SECOND) * 1000;
+	}
+	(void)timerfd_settime(w->timer, TFD_TIMER_ABSTIME, &t, NULL);
+}
+
+int sh_net_fd(struct sh_net *n, unsigned worker)
+{
+	struct epoll_event event = {.events = EPOLLIN, .data.u64 = ID_TIMER};
+	struct net_worker *w;
+
+	if (net_is_child(n))
+		return -EPERM;
+	if (worker >= n->count)
+		return -EINVAL;
+	w = n->workers[worker];
+	if (w->timer >= 0)
+		return w->epoll;
+	w->timer = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+	if (w->timer < 0)
+		return -errno;
+	if (epoll_ctl(w->epoll, EPOLL_CTL_ADD, w->timer, &event) < 0) {
+		int err = -errno;
+		close(w->timer);
+		w->timer = -1;
+		return err;
+	}
+	w->armed = SH_NEVER;
+	arm(w, 1);
+	return w->epoll;
+}
+
+/* ---- the turn ---- */
+
+/* Milliseconds to wait, rounded up: the wheel's ticks are milliseconds too, and no timer is early. */
+static int wait_time(const struct net_worker *w, int64_t max_wait)
+{
+	uint64_t limit = max_wait < 0 ? SH_NEVER : (uint64_t)max_wait;
+	uint64_t due, now;
+
+	if (limit == 0 || has_more(w))
+		return 0;
+	due = sh_wheel_next(&w->env.wheel);
+	if (due != SH_NEVER) {
+		now = read_clock(CLOCK_MONOTONIC); /* the turn before took its time */
+		if (due <= now)
+			return 0;
+		if (due - now < limit)
+			limit = due - now;
+	}
+	if (limit == SH_NEVER)
+		return -1;
+	limit = limit / SH_MS + (limit % SH_MS != 0);
+	return limit < INT_MAX ? (int)limit : INT_MAX;
+}
+
+static void dispatch(struct net_worker *w, const struct epoll_event *event)
+{
+	struct net_handle *h;
+
+	if (event->data.u64 == ID_WAKE) {
+		net_inbox_open(w);
+		return;
+	}
+	h = net_find(w, event->data.u64);
+	if (!h)
+		return; /* the timer descriptor, or something closed meanwhile */
+	switch (h->kind) {
+	case NET_UDP:
+		net_udp_event(w, h, event->events);
+		break;
+	case NET_LISTENER:
+		net_listener_event(w, h);
+		break;
+	case NET_STREAM:
+		net_stream_event(w, h, event->events);
+		break;
+	}
+}
+
+int sh_net_turn(struct sh_net *n, unsigned worker, int64_t max_wait)
+{
+	struct epoll_event ready[NET_READY];
+	struct net_worker *w;
+	int count;
+
+	if (net_is_child(n))
+		return -EPERM;
+	if (worker >= n->count)
+		return -EINVAL;
+	if (atomic_load_explicit(&n->stopped, memory_order_relaxed))
+		return -ESHUTDOWN;
+	w = n->workers[worker];
+	count = epoll_wait(w->epoll, ready, NET_READY, wait_time(w, max_wait));
+	if (count < 0 && errno != EINTR)
+		return -errno;
+	update_clock(w);
+	w->stats.turns++;
+	net_stream_tell_broken(w);
+	net_udp_tell_failed(w);
+	net_resolve_tell_refused(w);
+	for (int i = 0; i < count; i++)
+		dispatch(w, &ready[i]);
+	net_inbox_deliver(w);
+	sh_wheel_advance(&w->env.wheel, w->env.now);
+	if (w->env.events && w->env.events->turn_end)
+		w->env.events->turn_end(w->env.events_ctx);
+	net_udp_flush(w);
+	if (w->timer >= 0)
+		arm(w, has_more(w) ? 1 : sh_wheel_next(&w->env.wheel));
+	return 0;
+}
+
+/* ---- life cycle ---- */
+
+static void destroy_handle(struct net_worker *w, struct net_handle *h)
+{
+	switch (h->kind) {
+	case NET_UDP:
+		net_udp_destroy(w, h);
+		break;
+	case NET_LISTENER:
+		net_listener_destroy(w, h);
+		break;
+	case NET_STREAM:
+		net_stream_destroy(w, h);
+		break;
+	}
+}
+
+static void close_fd(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}
+
+static void worker_destroy(struct net_worker *w)
+{
+	for (uint32_t i = 0; i < w->slot_count; i++) {
+		if (w->slots[i].handle)
+			destroy_handle(w, w->slots[i].handle);
+	}
+	close_fd(w->timer);
+	close_fd(w->wake);
+	close_fd(w->epoll);
+	net_udp_finish(w);
+	net_post_finish(w);
+	sh_free(w->slots);
+	sh_free(w);
+}
+
+static int open_descriptors(struct net_worker *w)
+{
+	struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u64 = ID_WAKE};
+
+	w->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (w->epoll < 0)
+		return -errno;
+	w->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	if (w->wake < 0 || epoll_ctl(w->epoll, EPOLL_CTL_ADD, w->wake, &event) < 0)
+		return -errno;
+	return 0;
+}
+
+static void init_env(struct net_worker *w, unsigned number)
+{
+	struct sh_net *n = w->net;
+	struct sh_env *env = &w->env;
+
+	env->driver = &driver;
+	env->worker = number;
+	env->workers = n->count;
+	env->log = n->log;
+	update_clock(w);
+	sh_wheel_init(&env->wheel, env->now);
+	sh_random_init(&env->random);
+	if (number == 0)
+		sh_random_bytes(&env->random, &env->key, sizeof(env->key));
+	else
+		env->key = n->workers[0]->env.key;
+}
+
+static int worker_create(struct net_worker **out, struct sh_net *n, unsigned number)
+{
+	struct net_worker *w = sh_calloc(1, sizeof(*w));
+	int err;
+
+	if (!w)
+		return -ENOMEM;
+	w->net = n;
+	w->epoll = w->wake = w->timer = -1;
+	w->free_slot = NO_SLOT;
+	sh_list_init(&w->broken);
+	init_env(w, number);
+	err = net_udp_init(w);
+	if (!err)
+		err = net_post_init(w);
+	if (!err)
+		err = open_descriptors(w);
+	if (err) {
+		worker_destroy(w);
+		return err;
+	}
+	*out = w;
+	return 0;
+}
+
+static void free_net(struct sh_net *n)
+{
+	for (unsigned i = 0; n->workers && i < n->count; i++) {
+		if (n->workers[i])
+			worker_destroy(n->workers[i]);
+	}
+	net_background_finish(n);
+	sh_free(n->workers);
+	pthread_mutex_destroy(&n->lock);
+	sh_free(n);
+}
+
+int sh_net_create(struct sh_net **out, unsigned workers, struct sh_log *log)
+{
+	struct sh_net *n;
+	int err;
+
+	if (workers < 1 || workers > SH_NET_MAX_WORKERS)
+		return -EINVAL;
+	n = sh_calloc(1, sizeof(*n));
+	if (!n)
+		return -ENOMEM;
+	err = -pthread_mutex_init(&n->lock, NULL);
+	if (err) {
+		sh_free(n);
+		return err;
+	}
+	n->pid = getpid();
+	n->count = workers;
+	atomic_init(&n->stopped, false);
+	sh_log_init(&n->quiet, SH_LOG_ERROR, NULL, NULL);
+	n->log = log ? log : &n->quiet;
+	sh_list_init(&n->ports);
+	n->workers = sh_calloc(workers, sizeof(*n->workers));
+	err = n->workers ? net_background_init(n) : -ENOMEM;
+	for (unsigned i = 0; !err && i < workers; i++)
+		err = worker_create(&n->workers[i], n, i);
+	if (err) {
+		free_net(n);
+		return err;
+	}
+	*out = n;
+	return 0;
+}
+
+void sh_net_stop(struct sh_net *n)
+{
+	if (net_is_child(n))
+		return;
+	sh_net_stop_background(n);
+	atomic_store(&n->stopped, true);
+	for (unsigned i = 0; i < n->count; i++)
+		net_inbox_empty(n->workers[i]);
+}
+
+void sh_net_destroy(struct sh_net *n)
+{
+	if (!n || net_is_child(n))
+		return;
+	sh_net_stop(n);
+	free_net(n);
+}
+
+struct sh_env *sh_net_env(struct sh_net *n, unsigned worker)
+{
+	return worker < n->count ? &n->workers[worker]->env : NULL;
+}
+
+const struct sh_net_stats *sh_net_stats(const struct sh_net *n, unsigned worker)
+{
+	return worker < n->count ? &n->workers[worker]->stats : NULL;
+}

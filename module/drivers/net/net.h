@@ -1,0 +1,70 @@
+/* The real driver of the core: epoll, sockets, the monotonic clock, threads for what blocks. Linux.
+ *
+ * A net is the set of workers of one instance. Each worker has an environment (core/env.h) and a loop, which somebody
+ * turns: a thread of ours (sh_net_turn(net, worker, -1) again and again), or the host that polls sh_net_fd() and turns
+ * once when it is readable. A worker belongs to one thread at a time; functions marked [any] are for all threads.
+ *
+ * The life of a net: sh_net_create; sh_net_env(...)->events of each worker; open what is needed (before the loops run,
+ * or on the worker's thread); turn; when all loops have ended: sh_net_stop; destroy what was built on top (closing
+ * sockets is allowed until the end); sh_net_destroy.
+ *
+ * After a fork the child has copies of our descriptors, but neither our threads nor our connections: there every
+ * function answers -EPERM or does nothing, so that the parent does not notice. */
+#ifndef SH_DRIVERS_NET_NET_H
+#define SH_DRIVERS_NET_NET_H
+
+#include "core/env.h"
+
+enum { SH_NET_MAX_WORKERS = 256 };
+
+struct sh_net;
+
+/* Counters of one worker since its creation; read them on its thread. */
+struct sh_net_stats {
+	uint64_t turns;
+	uint64_t datagrams_in, datagrams_out;
+	uint64_t datagrams_lost;   /* ours, that never left: the queue was full, memory or a route was missing */
+	uint64_t datagrams_failed; /* ours, of which ICMP said that they did not arrive */
+	uint64_t accepts_paused;   /* times that descriptors or memory were out */
+	uint64_t posts_in;
+};
+
+/* Workers 1 to SH_NET_MAX_WORKERS. log (NULL: nothing is written) must live as long as the net. No thread is started.
+ * 0, -EINVAL, -ENOMEM or what the kernel says (-EMFILE ...). */
+int sh_net_create(struct sh_net **out, unsigned workers, struct sh_log *log);
+
+/* Calls sh_net_stop, then frees everything, with sockets that nobody closed. NULL is fine. */
+void sh_net_destroy(struct sh_net *n);
+
+struct sh_env *sh_net_env(struct sh_net *n, unsigned worker);
+const struct sh_net_stats *sh_net_stats(const struct sh_net *n, unsigned worker);
+
+/* The descriptor that a host polls for reading; it stays the net's. From the first call on timers make it readable too
+ * (workers that are not asked for it save a system call per turn). It is readable at once, for a first turn. -errno on
+ * failure. What is done to the environment between two turns, without an event, takes effect in the next one: do it
+ * through sh_net_call, or call sh_net_wake afterwards. */
+int sh_net_fd(struct sh_net *n, unsigned worker);
+
+/* One turn: waits at most max_wait microseconds (below 0: until something happens), reads the clock, hands up a bounded
+ * number of events, fires timers, calls turn_end and sends what was queued. A signal ends the wait. 0 or -errno. */
+int sh_net_turn(struct sh_net *n, unsigned worker, int64_t max_wait);
+
+/* [any] Ends the present or next wait of a worker. Async-signal-safe. */
+void sh_net_wake(struct sh_net *n, unsigned worker);
+
+/* [any] Calls fn(environment of the worker, arg) in its next turn; for threads that are no workers (those use
+ * env->driver->post, which does the same). Calls of one thread keep their order. -EAGAIN: its ring is full;
+ * -ESHUTDOWN; -EINVAL no such worker. */
+int sh_net_call(struct sh_net *n, unsigned worker, void (*fn)(struct sh_env *env, void *arg), void *arg);
+
+/* Ends the background threads: waits for the job that runs, does those that are queued, accepts no more. Their `done`
+ * comes in the workers' next turns. Look-ups of names are dropped and not waited for. Any one thread but a background
+ * one; may be called again. */
+void sh_net_stop_background(struct sh_net *n);
+
+/* The end of all workers, when no loop runs any more: sh_net_stop_background, then every `done` that is due and every
+ * posted message is delivered here, on the caller's thread. From now on the environments start nothing (-ESHUTDOWN)
+ * and no event, timer or callback comes. May be called again. */
+void sh_net_stop(struct sh_net *n);
+
+#endif

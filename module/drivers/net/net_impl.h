@@ -1,0 +1,201 @@
+/* What the parts of the real driver share. The parts: net.c (life cycle, handles, the turn), net_bind.c (who has which
+ * port), net_udp.c, net_tcp.c, net_post.c (messages to a worker), net_background.c (jobs, names). */
+#ifndef SH_DRIVERS_NET_NET_IMPL_H
+#define SH_DRIVERS_NET_NET_IMPL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "drivers/net/net.h"
+
+enum {
+	NET_BUFFER = 65536, /* the largest datagram, and what is read from a stream at once */
+	NET_READY = 64,     /* descriptors per turn */
+	NET_RING = 4096,    /* messages under way to one worker; a power of two */
+};
+
+/* ---- handles ----
+ * What epoll watches. Its user data is an id (generation << 32 | slot), never a pointer: an event may come for
+ * something that was closed earlier in the same batch, or, in a host that forked, long after. */
+
+enum net_kind { NET_UDP, NET_LISTENER, NET_STREAM };
+
+struct net_handle {
+	enum net_kind kind;
+	int fd;
+	uint32_t watched; /* EPOLLIN, EPOLLOUT */
+	uint64_t id;
+};
+
+struct net_slot {
+	struct net_handle *handle; /* NULL: free */
+	uint32_t generation;
+	uint32_t next_free;
+};
+
+/* ---- messages to a worker ----
+ * A bounded queue of many producers and one consumer (after D. Vyukov): a cell's turn says whether it may be written
+ * (turn == position) or read (turn == position + 1). */
+
+typedef void (*net_message_fn)(struct sh_env *env, void *arg);
+
+struct net_cell {
+	atomic_size_t turn;
+	net_message_fn fn;
+	void *arg;
+};
+
+struct net_ring {
+	atomic_size_t head; /* producers */
+	char apart[64];     /* cache lines of their own */
+	size_t tail;        /* the consumer */
+	struct net_cell cells[NET_RING];
+};
+
+/* ---- things done elsewhere ---- */
+
+/* A job or a look-up. */
+struct net_task {
+	struct sh_link link;
+	struct net_worker *worker;
+	void (*work)(struct net_task *t);                   /* on a background thread */
+	void (*finish)(struct net_task *t, bool cancelled); /* on the worker's thread, exactly once; frees t */
+};
+
+/* A look-up for which there was no memory: its answer needs none. */
+struct net_refusal {
+	sh_resolve_fn fn;
+	void *ctx;
+};
+enum { NET_REFUSALS = 16 };
+
+struct net_lane;
+
+/* ---- workers ---- */
+
+struct net_udp_batches; /* net_udp.c */
+
+struct net_worker {
+	struct sh_env env;
+	struct sh_net *net;
+	struct sh_net_stats stats;
+	int epoll, wake, timer; /* timer: -1 until somebody asks for the descriptor */
+	uint64_t armed;         /* what the timer descriptor is set to */
+	uint64_t wall_read;     /* when wall_offset was refreshed */
+
+	struct net_slot *slots;
+	uint32_t slot_count, free_slot;
+
+	char *buffer; /* of the datagram batch; its first NET_BUFFER bytes serve streams */
+	struct net_udp_batches *batches;
+	struct sh_link unsent; /* sh_udp.unsent: datagrams are queued */
+
+	/* To be told in the next turn. */
+	struct sh_link broken; /* sh_stream.broken */
+	struct sh_link failed; /* net_failure.link */
+	size_t failed_count;
+	struct net_refusal refusals[NET_REFUSALS];
+	unsigned refused;
+
+	struct net_ring *ring;
+	bool inbox;        /* the ring or `finished` may hold something */
+	char apart[64];    /* other threads write to what follows */
+	atomic_bool woken; /* the wake descriptor was written, and the inbox not looked at since */
+	pthread_mutex_t lock;
+	struct sh_link finished; /* net_task.link; under lock */
+
+	struct sh_log_limit limit;
+};
+
+struct sh_net {
+	pid_t pid;
+	unsigned count;
+	atomic_bool stopped;
+	struct sh_log *log, quiet;
+	struct net_worker **workers;
+	struct net_lane *jobs, *names;
+	pthread_mutex_t lock;
+	struct sh_link ports; /* net_port.link; under lock */
+};
+
+static inline struct net_worker *net_worker_of(struct sh_env *env)
+{
+	return SH_CONTAINER(env, struct net_worker, env);
+}
+
+bool net_is_child(const struct sh_net *n); /* a fork's child: hands off */
+static inline bool net_is_stopped(const struct net_worker *w)
+{
+	return atomic_load_explicit(&w->net->stopped, memory_order_relaxed);
+}
+
+/* Puts h (kind and fd are set) under epoll. 0 or -errno. */
+int net_attach(struct net_worker *w, struct net_handle *h, uint32_t watched);
+void net_watch(struct net_worker *w, struct net_handle *h, uint32_t watched);
+/* Takes h out and closes its descriptor; events that are under way find nobody. */
+void net_release(struct net_worker *w, struct net_handle *h);
+struct net_handle *net_find(const struct net_worker *w, uint64_t id); /* NULL: it is gone */
+
+/* ---- net_bind.c ---- */
+
+struct net_port;
+
+/* Binds fd; the workers of a net share a port, others get -EADDRINUSE. *port is NULL when there is nothing to share. */
+int net_bind(struct net_worker *w, int fd, int type, const struct sh_addr *local, struct net_port **port,
+	     struct sh_addr *bound);
+void net_unbind(struct net_worker *w, struct net_port *port); /* after the close; NULL is fine */
+/* A nonblocking socket; -errno. type SOCK_DGRAM or SOCK_STREAM. */
+int net_socket(const struct sh_addr *local, int type);
+int net_local_addr(int fd, struct sh_addr *out);
+void net_set(int fd, int level, int option, int value); /* where an old kernel's refusal is no reason to fail */
+
+/* ---- net_udp.c ---- */
+
+int net_udp_init(struct net_worker *w);
+void net_udp_finish(struct net_worker *w);
+int net_udp_open(struct sh_env *env, const struct sh_addr *local, void *user, struct sh_udp **out,
+		 struct sh_addr *bound);
+void net_udp_send(struct sh_env *env, struct sh_udp *u, const struct sh_addr *from, const struct sh_addr *to,
+		  const char *data, size_t len);
+void net_udp_close(struct sh_env *env, struct sh_udp *u);
+void net_udp_destroy(struct net_worker *w, struct net_handle *h);
+void net_udp_event(struct net_worker *w, struct net_handle *h, uint32_t events);
+void net_udp_flush(struct net_worker *w);
+void net_udp_tell_failed(struct net_worker *w);
+
+/* ---- net_tcp.c ---- */
+
+int net_listen(struct sh_env *env, const struct sh_addr *local, void *user, struct sh_listener **out,
+	       struct sh_addr *bound);
+void net_listen_close(struct sh_env *env, struct sh_listener *l);
+int net_connect(struct sh_env *env, const struct sh_addr *local, const struct sh_addr *remote, void *user,
+		struct sh_stream **out);
+ssize_t net_write(struct sh_env *env, struct sh_stream *s, const char *data, size_t len);
+void net_read_enable(struct sh_env *env, struct sh_stream *s, bool on);
+void net_close(struct sh_env *env, struct sh_stream *s);
+void net_listener_destroy(struct net_worker *w, struct net_handle *h);
+void net_stream_destroy(struct net_worker *w, struct net_handle *h);
+void net_listener_event(struct net_worker *w, struct net_handle *h);
+void net_stream_event(struct net_worker *w, struct net_handle *h, uint32_t events);
+void net_stream_tell_broken(struct net_worker *w);
+
+/* ---- net_post.c ---- */
+
+int net_post_init(struct net_worker *w);
+void net_post_finish(struct net_worker *w);
+int net_post(struct sh_env *env, unsigned worker, net_message_fn fn, void *arg);
+void net_notify(struct net_worker *w);                       /* any thread */
+void net_finished(struct net_worker *w, struct net_task *t); /* any thread */
+void net_inbox_open(struct net_worker *w);                   /* the wake descriptor was written */
+void net_inbox_deliver(struct net_worker *w);                /* a bounded part */
+void net_inbox_empty(struct net_worker *w);                  /* all, at the end; look-ups are dropped */
+
+/* ---- net_background.c ---- */
+
+int net_background_init(struct sh_net *n);
+void net_background_finish(struct sh_net *n);
+int net_background(struct sh_env *env, void (*work)(void *arg), void (*done)(void *arg), void *arg);
+void net_resolve(struct sh_env *env, struct sh_slice name, uint16_t port, sh_resolve_fn fn, void *ctx);
+void net_resolve_tell_refused(struct net_worker *w);
+
+#endif

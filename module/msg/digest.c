@@ -1,0 +1,247 @@
+/* The arithmetic of Digest on OpenSSL 3. A private library context, so that nothing the host does to OpenSSL's default
+ * one (providers, FIPS, clean-up at exit) reaches us and nothing of ours reaches the host.
+ *
+ * A digest context costs two allocations and a provider call to make, as much as hashing a few hundred bytes. They are
+ * therefore kept in a small lock-free store; a worker takes one, uses it, puts it back. The road not taken: one context
+ * per thread, since a thread-local would outlive us in the threads of a host. */
+#include "msg/digest.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+
+#include "msg/lex.h"
+#include "msg/osip.h"
+
+enum { KEPT_CONTEXTS = 16, MAX_RAW = 32 };
+
+static const struct {
+	struct sh_slice name;
+	const char *fetch;
+	size_t size;
+} algs[SH_DIGEST_UNKNOWN] = {
+    [SH_DIGEST_MD5] = {{"MD5", 3}, "MD5", 16},
+    [SH_DIGEST_SHA256] = {{"SHA-256", 7}, "SHA2-256", 32},
+    [SH_DIGEST_SHA512_256] = {{"SHA-512-256", 11}, "SHA2-512/256", 32},
+};
+
+/* Written by sh_digest_init() before threads are made, read-only from then on; but for the contexts. */
+static struct {
+	OSSL_LIB_CTX *lib;
+	EVP_MD *md[SH_DIGEST_UNKNOWN];
+	_Atomic(EVP_MD_CTX *) contexts[SH_DIGEST_UNKNOWN][KEPT_CONTEXTS];
+} crypto;
+
+struct sh_slice sh_digest_alg_name(enum sh_digest_alg alg)
+{
+	return (unsigned)alg < SH_DIGEST_UNKNOWN ? algs[alg].name : SH_LIT("");
+}
+
+enum sh_digest_alg sh_digest_alg_lookup(struct sh_slice name)
+{
+	for (unsigned i = 0; i < SH_DIGEST_UNKNOWN; i++)
+		if (sh_slice_ieq(name, algs[i].name))
+			return (enum sh_digest_alg)i;
+	return SH_DIGEST_UNKNOWN;
+}
+
+int sh_digest_init(void)
+{
+	int err = sh_osip_init();
+
+	if (err)
+		return err;
+	if (crypto.lib)
+		return 0;
+	/* Clean-up at exit is the host's to choose: threads of ours may still run then. */
+	if (!OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT | OPENSSL_INIT_NO_LOAD_CONFIG, NULL))
+		return -EIO;
+	crypto.lib = OSSL_LIB_CTX_new();
+	if (!crypto.lib)
+		return -ENOMEM;
+	for (unsigned i = 0; i < SH_DIGEST_UNKNOWN; i++) {
+		crypto.md[i] = EVP_MD_fetch(crypto.lib, algs[i].fetch, NULL);
+		if (!crypto.md[i]) {
+			sh_digest_finish();
+			return -ENOSYS;
+		}
+	}
+	return 0;
+}
+
+void sh_digest_finish(void)
+{
+	for (unsigned i = 0; i < SH_DIGEST_UNKNOWN; i++) {
+		for (unsigned k = 0; k < KEPT_CONTEXTS; k++)
+			EVP_MD_CTX_free(atomic_exchange(&crypto.contexts[i][k], NULL));
+		EVP_MD_free(crypto.md[i]);
+		crypto.md[i] = NULL;
+	}
+	OSSL_LIB_CTX_free(crypto.lib);
+	crypto.lib = NULL;
+}
+
+static EVP_MD_CTX *context_take(enum sh_digest_alg alg)
+{
+	for (unsigned k = 0; k < KEPT_CONTEXTS; k++) {
+		EVP_MD_CTX *ctx = atomic_load_explicit(&crypto.contexts[alg][k], memory_order_relaxed);
+
+		if (ctx && atomic_compare_exchange_strong_explicit(&crypto.contexts[alg][k], &ctx, NULL,
+								   memory_order_acquire, memory_order_relaxed))
+			return ctx;
+	}
+	return EVP_MD_CTX_new();
+}
+
+static void context_give(enum sh_digest_alg alg, EVP_MD_CTX *ctx)
+{
+	for (unsigned k = 0; k < KEPT_CONTEXTS; k++) {
+		EVP_MD_CTX *none = NULL;
+
+		if (atomic_compare_exchange_strong_explicit(&crypto.contexts[alg][k], &none, ctx, memory_order_release,
+							    memory_order_relaxed))
+			return;
+	}
+	EVP_MD_CTX_free(ctx);
+}
+
+/* Raw digest of the parts; out has room for MAX_RAW. */
+static int hash_raw(enum sh_digest_alg alg, const struct sh_slice *parts, size_t n, unsigned char *out)
+{
+	EVP_MD_CTX *ctx;
+	bool ok;
+
+	if ((unsigned)alg >= SH_DIGEST_UNKNOWN || !crypto.md[alg])
+		return -EINVAL;
+	ctx = context_take(alg);
+	if (!ctx)
+		return -ENOMEM;
+	/* A context that had this digest before keeps its state block: nothing is allocated. */
+	ok = EVP_DigestInit_ex2(ctx, crypto.md[alg], NULL) == 1;
+	for (size_t i = 0; ok && i < n; i++)
+		ok = parts[i].len == 0 || EVP_DigestUpdate(ctx, parts[i].base, parts[i].len) == 1;
+	ok = ok && EVP_DigestFinal_ex(ctx, out, NULL) == 1;
+	if (ok)
+		context_give(alg, ctx);
+	else
+		EVP_MD_CTX_free(ctx);
+	return ok ? 0 : -ENOMEM;
+}
+
+int sh_digest_hash(enum sh_digest_alg alg, const struct sh_slice *parts, size_t n, struct sh_digest_hex *out)
+{
+	static const char digits[] = "0123456789abcdef";
+	unsigned char raw[MAX_RAW];
+	int err = hash_raw(alg, parts, n, raw);
+
+	if (err)
+		return err;
+	for (size_t i = 0; i < algs[alg].size; i++) {
+		out->text[2 * i] = digits[raw[i] >> 4];
+		out->text[2 * i + 1] = digits[raw[i] & 15];
+	}
+	out->len = 2 * algs[alg].size;
+	out->text[out->len] = '\0';
+	return 0;
+}
+
+/* HMAC by hand (RFC 2104) over the cheap contexts above: EVP_MAC would make and free one of its own per call. */
+int sh_digest_hmac(struct sh_slice key, const struct sh_slice *parts, size_t n, unsigned char out[32])
+{
+	enum { BLOCK = 64, MAX_PARTS = 16 };
+	unsigned char pad[BLOCK] = {0}, inner[MAX_RAW];
+	struct sh_slice all[MAX_PARTS + 1], outer[2];
+	int err = 0;
+
+	if (n > MAX_PARTS)
+		return -EINVAL;
+	if (key.len > BLOCK)
+		err = hash_raw(SH_DIGEST_SHA256, &key, 1, pad);
+	else if (key.len)
+		memcpy(pad, key.base, key.len);
+	if (err)
+		return err;
+	for (size_t i = 0; i < BLOCK; i++)
+		pad[i] ^= 0x36;
+	all[0] = sh_slice_make((const char *)pad, BLOCK);
+	for (size_t i = 0; i < n; i++)
+		all[i + 1] = parts[i];
+	err = hash_raw(SH_DIGEST_SHA256, all, n + 1, inner);
+	if (!err) {
+		for (size_t i = 0; i < BLOCK; i++)
+			pad[i] ^= 0x36 ^ 0x5c;
+		outer[0] = sh_slice_make((const char *)pad, BLOCK);
+		outer[1] = sh_slice_make((const char *)inner, sizeof(inner));
+		err = hash_raw(SH_DIGEST_SHA256, outer, 2, out);
+	}
+	OPENSSL_cleanse(pad, sizeof(pad));
+	return err;
+}
+
+int sh_digest_ha1(enum sh_digest_alg alg, struct sh_slice user, struct sh_slice realm, struct sh_slice password,
+		  struct sh_digest_hex *out)
+{
+	const struct sh_slice parts[] = {user, SH_LIT(":"), realm, SH_LIT(":"), password};
+
+	return sh_digest_hash(alg, parts, 5, out);
+}
+
+static struct sh_slice hex_text(const struct sh_digest_hex *h)
+{
+	return sh_slice_make(h->text, h->len);
+}
+
+int sh_digest_response(const struct sh_credentials *c, struct sh_slice ha1, struct sh_slice method,
+		       struct sh_slice body, struct sh_digest_hex *out)
+{
+	const struct sh_slice colon = SH_LIT(":");
+	bool with_body = sh_slice_ieq(c->qop, SH_LIT("auth-int"));
+	struct sh_digest_hex a1, a2, hash;
+	int err = 0;
+
+	if (c->qop.len && !with_body && !sh_slice_ieq(c->qop, SH_LIT("auth")))
+		return -EINVAL;
+	if (c->session) {
+		const struct sh_slice parts[] = {ha1, colon, c->nonce, colon, c->cnonce};
+
+		err = sh_digest_hash(c->alg, parts, 5, &a1);
+		ha1 = hex_text(&a1);
+	}
+	if (!err && with_body)
+		err = sh_digest_hash(c->alg, &body, 1, &hash);
+	if (!err) {
+		const struct sh_slice parts[] = {method, colon, c->uri, colon, with_body ? hex_text(&hash) : colon};
+
+		err = sh_digest_hash(c->alg, parts, with_body ? 5 : 3, &a2);
+	}
+	if (err)
+		return err;
+	if (c->qop.len) {
+		const struct sh_slice parts[] = {ha1,       colon, c->nonce, colon, c->nc_text,   colon,
+						 c->cnonce, colon, c->qop,   colon, hex_text(&a2)};
+
+		return sh_digest_hash(c->alg, parts, 11, out);
+	}
+	const struct sh_slice parts[] = {ha1, colon, c->nonce, colon, hex_text(&a2)};
+
+	return sh_digest_hash(c->alg, parts, 5, out);
+}
+
+static unsigned lower_letter(unsigned c)
+{
+	return c + ((unsigned)(c - 'A' < 26U) << 5);
+}
+
+bool sh_digest_equal(struct sh_slice a, struct sh_slice b)
+{
+	unsigned differ = 0;
+
+	if (a.len != b.len)
+		return false;
+	/* No branch on the octets: how long it takes tells nothing about where they differ. */
+	for (size_t i = 0; i < a.len; i++)
+		differ |= lower_letter((unsigned char)a.base[i]) ^ lower_letter((unsigned char)b.base[i]);
+	return differ == 0;
+}

@@ -1,0 +1,64 @@
+/* Digest authentication as syntax and arithmetic (RFC 7616, RFC 2617, RFC 8760; RFC 3261 22). No state, no time: nonces
+ * are made and checked in registrar/nonce.h. Credentials are parsed by libosip2 on size-capped input, quoting
+ * undone by us: "\"alice\"" and alice are the same user. */
+#ifndef SH_MSG_DIGEST_H
+#define SH_MSG_DIGEST_H
+
+#include "core/arena.h"
+
+enum sh_digest_alg { SH_DIGEST_MD5, SH_DIGEST_SHA256, SH_DIGEST_SHA512_256, SH_DIGEST_UNKNOWN };
+
+enum { SH_DIGEST_HEX = 64 }; /* hex digits of the longest digest */
+
+struct sh_digest_hex {
+	char text[SH_DIGEST_HEX + 1];
+	size_t len; /* 32 or 64 */
+};
+
+struct sh_credentials {
+	struct sh_slice username, realm, nonce, uri, response, cnonce, opaque, qop; /* unquoted, unescaped */
+	uint32_t nc; /* parsed from 8 hex digits; 0 when absent */
+	struct sh_slice nc_text;
+	enum sh_digest_alg alg; /* MD5 when the parameter is absent */
+	bool session;           /* "-sess" */
+};
+
+/* Value of Authorization or Proxy-Authorization. Parameters may come in any case, order and quoting; unknown ones are
+ * passed over; one of ours twice, or a missing obligatory one, is an error.
+ * 0; -EINVAL: not Digest, or broken; -E2BIG: over 4,000 bytes; -ENOMEM. */
+int sh_credentials_parse(struct sh_arena *a, struct sh_slice value, struct sh_credentials *out);
+
+/* A WWW-Authenticate or Proxy-Authenticate value. */
+struct sh_challenge {
+	struct sh_slice realm, nonce, opaque, qop;
+	enum sh_digest_alg alg;
+	bool session, stale;
+};
+int sh_challenge_parse(struct sh_arena *a, struct sh_slice value, struct sh_challenge *out);
+
+struct sh_slice sh_digest_alg_name(enum sh_digest_alg alg); /* "MD5", "SHA-256", "SHA-512-256" */
+enum sh_digest_alg sh_digest_alg_lookup(struct sh_slice name);
+
+/* Process-wide set-up of a private OpenSSL library context with the digests fetched once; 0 or -errno. Call once before
+ * threads; sh_digest_finish() frees it. */
+int sh_digest_init(void);
+void sh_digest_finish(void);
+
+/* Plain hash of concatenated slices; out gets lower-case hex. 0 or -errno. */
+int sh_digest_hash(enum sh_digest_alg alg, const struct sh_slice *parts, size_t n, struct sh_digest_hex *out);
+/* HMAC-SHA-256 over at most 16 slices, 32 raw bytes. 0 or -errno. */
+int sh_digest_hmac(struct sh_slice key, const struct sh_slice *parts, size_t n, unsigned char out[32]);
+
+/* H(user:realm:password). */
+int sh_digest_ha1(enum sh_digest_alg alg, struct sh_slice user, struct sh_slice realm, struct sh_slice password,
+		  struct sh_digest_hex *out);
+
+/* The response value for credentials (qop none, auth or auth-int), given ha1 as hex; for a "-sess" algorithm too: the
+ * session's A1 is made here. body only counts for auth-int. 0, -EINVAL (another qop or algorithm) or -ENOMEM. */
+int sh_digest_response(const struct sh_credentials *c, struct sh_slice ha1, struct sh_slice method,
+		       struct sh_slice body, struct sh_digest_hex *out);
+
+/* Constant-time comparison, case-insensitive hex. */
+bool sh_digest_equal(struct sh_slice a, struct sh_slice b);
+
+#endif
