@@ -19,29 +19,48 @@ FLAGS_tsan    := -O1 -DSH_ALLOC_FAULTS -fsanitize=thread
 CFLAGS   += $(BASE) $(FLAGS_$(VARIANT))
 LDLIBS   := -llua5.4 -losipparser2 -lcrypto -lm -pthread
 
-SRCS     := $(sort $(wildcard module/*.c module/*/*.c module/drivers/*/*.c))
+# The layers, which the tests link too; the entry in front of them, which only the object has; the command, a host.
+SRCS     := $(sort $(wildcard module/*/*.c module/drivers/*/*.c))
 SRCS     := $(filter-out module/tool/%,$(SRCS))
 OBJS     := $(SRCS:module/%.c=$(OUT)/module/%.o)
-TESTS    := $(sort $(wildcard tests/unit/*_test.c))
-TEST_BIN := $(TESTS:tests/unit/%.c=$(OUT)/tests/%)
+ENTRY    := $(patsubst module/%.c,$(OUT)/module/%.o,$(sort $(wildcard module/*.c)))
+TOOL     := $(patsubst module/%.c,$(OUT)/module/%.o,$(sort $(wildcard module/tool/*.c)))
+ARCHIVE  := $(OUT)/libsiphook.a
+TESTS    := $(sort $(wildcard tests/unit/*_test.c tests/sim/*_test.c))
+TEST_BIN := $(patsubst %.c,$(OUT)/tests/%,$(notdir $(TESTS)))
+# What the tests on the virtual network share: phones, and the world around them.
+SIM_OBJS := $(patsubst %.c,$(OUT)/%.o,$(filter-out %_test.c,$(sort $(wildcard tests/sim/*.c))))
 FUZZ     := $(sort $(wildcard tests/fuzz/fuzz_*.c))
 REPLAY   := $(FUZZ:tests/fuzz/%.c=$(OUT)/replay/%)
 
-PACKAGES := build-essential clang libclang-rt-14-dev pkg-config liblua5.4-dev libosip2-dev libssl-dev libcmocka-dev
+# Lua and libosip2 go into the object. Debian's archives name stdin, stdout and stderr, which is all that keeps them from being
+# position independent: module/stdio.c has the variables that these references are renamed to.
+SO_LIBS  := -l:liblua5.4.a -l:libosipparser2.a -lcrypto -lm -pthread
+SO_FLAGS := -shared -Wl,--wrap=stdin,--wrap=stdout,--wrap=stderr -Wl,--exclude-libs,ALL -Wl,-Bsymbolic -Wl,-z,nodelete \
+	    -Wl,-z,relro,-z,now
 
-.PHONY: all deps lib test unit replay check asan tsan clang fuzz format lint clean
+PACKAGES := build-essential clang libclang-rt-14-dev pkg-config liblua5.4-dev libosip2-dev libssl-dev libjansson-dev libcmocka-dev
+TEST_PACKAGES := redis-server python3
+
+.PHONY: all deps test-deps lib object test unit replay check asan tsan clang fuzz format lint abi hosts demo install clean FORCE
 .DEFAULT_GOAL := all
+.SECONDARY:
 
-all: lib
+all: object
 
 # ---------------------------------------------------------------- what the build needs
 
+# RUNLEVEL=1: a server that is installed for the tests is not started as a service.
 deps:
 	@missing=$$(for p in $(PACKAGES); do dpkg-query -W -f='$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done | tr '\n' ' '); \
 	if [ -z "$$missing" ]; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-		echo "installing $$missing"; apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+		echo "installing $$missing"; apt-get update -qq && \
+		RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
 	else echo "missing packages; as root, type:"; echo "    apt-get install $$missing"; exit 1; fi
+
+test-deps:
+	@$(MAKE) --no-print-directory deps PACKAGES="$(PACKAGES) $(TEST_PACKAGES)"
 
 # ---------------------------------------------------------------- the library's objects
 
@@ -51,20 +70,77 @@ $(OUT)/module/%.o: module/%.c
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) -c -o $@ $<
 
+# ---------------------------------------------------------------- the object and the command
+
+# The release variant is what build/siphook.so and build/siphook are; the others stay in their folders.
+object: $(OUT)/siphook.so $(OUT)/siphook $(if $(filter release,$(VARIANT)),$(BUILD)/siphook.so $(BUILD)/siphook)
+
+$(OUT)/siphook.so: $(OBJS) $(ENTRY)
+	$(CC) $(CFLAGS) $(SO_FLAGS) -o $@ $^ $(SO_LIBS)
+
+$(OUT)/siphook: $(TOOL)
+	$(CC) $(CFLAGS) -o $@ $^ -ljansson -ldl -pthread
+
+# By rename: a process that has the old file loaded keeps it. Compared, because another compiler's may be the newer file.
+$(BUILD)/siphook.so $(BUILD)/siphook: $(BUILD)/%: $(OUT)/% FORCE
+	@cmp -s $< $@ || { cp $< $@.new && mv -f $@.new $@; }
+
+FORCE:
+
+# What leaves the object and what it takes from OpenSSL; the public header alone, as C99, C11 and C++17.
+abi: object
+	@CC="$(CC)" sh tests/hosts/abi.sh $(OUT)/siphook.so
+
+# The object in processes that are not ours.
+hosts: object
+	@CC="$(CC)" sh tests/hosts/run.sh $(OUT)
+
+DEMO := examples/dialplans/office.lua
+demo: deps
+	@$(MAKE) --no-print-directory object
+	@addr=$$(hostname -I 2>/dev/null | cut -d' ' -f1); addr=$${addr:-127.0.0.1}; \
+	echo; echo "Register two phones (UDP or TCP, port 5060):"; \
+	echo "    user alice  password wonder   domain and server $$addr"; \
+	echo "    user bob    password builder  domain and server $$addr"; \
+	echo "Then let alice dial \"bob\". The dial plan is $(DEMO); after a change: $(BUILD)/siphook reload"; \
+	echo "Ctrl-C ends it."; echo; \
+	exec $(BUILD)/siphook run -l udp://0.0.0.0:5060 -l tcp://0.0.0.0:5060 $(DEMO)
+
+install: object
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/siphook $(DESTDIR)$(PREFIX)/include \
+		$(DESTDIR)$(PREFIX)/share/doc/siphook $(DESTDIR)$(PREFIX)/share/siphook/examples
+	install -m 755 $(BUILD)/siphook $(DESTDIR)$(PREFIX)/bin/siphook
+	install -m 644 $(BUILD)/siphook.so $(DESTDIR)$(PREFIX)/lib/siphook/siphook.so
+	install -m 644 module/siphook.h $(DESTDIR)$(PREFIX)/include/siphook.h
+	install -m 644 README.md LICENSE $(wildcard docs/*.md) $(DESTDIR)$(PREFIX)/share/doc/siphook/
+	cp -R examples/. $(DESTDIR)$(PREFIX)/share/siphook/examples/
+
 # ---------------------------------------------------------------- tests
 
-$(OUT)/tests/%: tests/unit/%.c $(OBJS)
-	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -Itests/unit -o $@ $< $(OBJS) $(LDLIBS) -lcmocka
+$(ARCHIVE): $(OBJS)
+	@rm -f $@
+	@ar rcs $@ $^
 
-$(OUT)/replay/%: tests/fuzz/%.c tests/fuzz/replay.c $(OBJS)
+$(OUT)/tests/sim/%.o: tests/sim/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -o $@ $< tests/fuzz/replay.c $(OBJS) $(LDLIBS)
+	$(CC) $(CFLAGS) -Itests/sim -Itests/unit -c -o $@ $<
+
+$(OUT)/tests/%: tests/unit/%.c $(ARCHIVE)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -Itests/unit -o $@ $< $(ARCHIVE) $(LDLIBS) -lcmocka
+
+$(OUT)/tests/%: tests/sim/%.c $(SIM_OBJS) $(ARCHIVE)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -Itests/sim -Itests/unit -o $@ $< $(SIM_OBJS) $(ARCHIVE) $(LDLIBS) -lcmocka
+
+$(OUT)/replay/%: tests/fuzz/%.c tests/fuzz/replay.c $(ARCHIVE)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -o $@ $< tests/fuzz/replay.c $(ARCHIVE) $(LDLIBS)
 
 unit: $(TEST_BIN) $(REPLAY)
 	@sh tests/run.sh $(OUT)
 
-test: deps
+test: test-deps
 	@$(MAKE) --no-print-directory VARIANT=test unit
 
 asan: deps
@@ -73,7 +149,7 @@ asan: deps
 tsan: deps
 	@$(MAKE) --no-print-directory VARIANT=tsan unit
 
-check: deps
+check: test-deps
 	@sh tests/check.sh
 
 # Bounded fuzzing with libFuzzer: make fuzz TIME=60
@@ -93,4 +169,4 @@ lint:
 clean:
 	rm -rf $(BUILD)
 
--include $(OBJS:.o=.d) $(TEST_BIN:=.d)
+-include $(OBJS:.o=.d) $(ENTRY:.o=.d) $(TOOL:.o=.d) $(SIM_OBJS:.o=.d) $(TEST_BIN:=.d)

@@ -1,0 +1,284 @@
+#include "registrar/nonce.h"
+
+#include <errno.h>
+
+#include "core/alloc.h"
+#include "core/wheel.h"
+#include "msg/digest.h"
+
+enum { PLAIN = 16, MAC = 16, RAW = PLAIN + MAC, WINDOW = 64 };
+
+#define CLOCK_SKEW (10 * SH_SECOND)
+
+/* --- text -------------------------------------------------------------------------------------------------------- */
+
+static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+static void encode(const unsigned char raw[RAW], char out[SH_NONCE_TEXT])
+{
+	uint32_t bits = 0;
+	unsigned have = 0;
+	size_t n = 0;
+
+	for (size_t i = 0; i < RAW; i++) {
+		bits = bits << 8 | raw[i];
+		for (have += 8; have >= 6; have -= 6)
+			out[n++] = alphabet[bits >> (have - 6) & 63];
+	}
+	out[n] = alphabet[bits << (6 - have) & 63];
+}
+
+static int sextet(char c)
+{
+	if (c >= 'A' && c <= 'Z')
+		return c - 'A';
+	if (c >= 'a' && c <= 'z')
+		return c - 'a' + 26;
+	if (c >= '0' && c <= '9')
+		return c - '0' + 52;
+	return c == '-' ? 62 : c == '_' ? 63 : -1;
+}
+
+static int decode(struct sh_slice text, unsigned char raw[RAW])
+{
+	uint32_t bits = 0;
+	unsigned have = 0;
+	size_t n = 0;
+
+	if (text.len != SH_NONCE_TEXT)
+		return -EINVAL;
+	for (size_t i = 0; i < text.len; i++) {
+		int s = sextet(text.base[i]);
+
+		if (s < 0)
+			return -EINVAL;
+		bits = bits << 6 | (uint32_t)s;
+		have += 6;
+		if (have >= 8) {
+			have -= 8;
+			raw[n++] = (unsigned char)(bits >> have);
+		}
+	}
+	return (bits & ((1U << have) - 1)) == 0 ? 0 : -EINVAL;
+}
+
+static void put_u64(unsigned char *p, uint64_t v)
+{
+	for (int i = 7; i >= 0; i--, v >>= 8)
+		p[i] = (unsigned char)v;
+}
+
+static uint64_t get_u64(const unsigned char *p)
+{
+	uint64_t v = 0;
+
+	for (int i = 0; i < 8; i++)
+		v = v << 8 | p[i];
+	return v;
+}
+
+/* The HMAC of the plain half of raw. */
+static int mac(const unsigned char secret[SH_NONCE_SECRET], struct sh_slice realm, const unsigned char raw[RAW],
+	       unsigned char out[32])
+{
+	const struct sh_slice parts[] = {sh_slice_make((const char *)raw, PLAIN), realm};
+
+	return sh_digest_hmac(sh_slice_make((const char *)secret, SH_NONCE_SECRET), parts, 2, out);
+}
+
+int sh_nonce_write(const unsigned char secret[SH_NONCE_SECRET], struct sh_slice realm, const struct sh_nonce *n,
+		   char out[SH_NONCE_TEXT])
+{
+	unsigned char raw[RAW], full[32];
+	int err;
+
+	put_u64(raw, n->made);
+	put_u64(raw + 8, n->serial);
+	err = mac(secret, realm, raw, full);
+	if (err)
+		return err;
+	memcpy(raw + PLAIN, full, MAC);
+	encode(raw, out);
+	return 0;
+}
+
+int sh_nonce_read(const unsigned char secret[SH_NONCE_SECRET], struct sh_slice realm, struct sh_slice text,
+		  struct sh_nonce *out)
+{
+	unsigned char raw[RAW], full[32], differ = 0;
+	int err = decode(text, raw);
+
+	if (!err)
+		err = mac(secret, realm, raw, full);
+	if (err)
+		return err;
+	for (size_t i = 0; i < MAC; i++) /* in constant time */
+		differ = (unsigned char)(differ | (raw[PLAIN + i] ^ full[i]));
+	if (differ)
+		return -EBADMSG;
+	out->made = get_u64(raw);
+	out->serial = get_u64(raw + 8);
+	return 0;
+}
+
+int sh_nonce_decode(struct sh_slice text, struct sh_nonce *out)
+{
+	unsigned char raw[RAW];
+	int err = decode(text, raw);
+
+	if (err)
+		return err;
+	out->made = get_u64(raw);
+	out->serial = get_u64(raw + 8);
+	return 0;
+}
+
+/* --- those in use ------------------------------------------------------------------------------------------------ */
+
+struct used {
+	struct sh_hash_node node; /* its hash is the serial */
+	struct sh_link by_age;
+	uint64_t made;
+	uint64_t seen; /* bit n: the count highest - n has been used */
+	uint32_t highest;
+};
+
+static void drop_used(struct sh_hash_node *n, void *ctx)
+{
+	(void)ctx;
+	sh_free(SH_CONTAINER(n, struct used, node));
+}
+
+static void stripe_finish(struct sh_nonce_stripe *s)
+{
+	sh_hash_each(&s->used, drop_used, NULL);
+	sh_hash_finish(&s->used);
+	pthread_mutex_destroy(&s->lock);
+}
+
+int sh_nonce_table_init(struct sh_nonce_table *t, unsigned max, uint64_t lifetime)
+{
+	t->lifetime = lifetime;
+	t->max_per_stripe = (max + (size_t)SH_NONCE_STRIPES - 1) / SH_NONCE_STRIPES;
+	for (unsigned i = 0; i < SH_NONCE_STRIPES; i++) {
+		struct sh_nonce_stripe *s = &t->stripes[i];
+		int err = sh_hash_init(&s->used, 0);
+
+		if (!err) {
+			err = -pthread_mutex_init(&s->lock, NULL);
+			if (err)
+				sh_hash_finish(&s->used);
+		}
+		if (err) {
+			while (i > 0)
+				stripe_finish(&t->stripes[--i]);
+			return err;
+		}
+		sh_list_init(&s->by_age);
+		s->watermark = 0;
+	}
+	return 0;
+}
+
+void sh_nonce_table_finish(struct sh_nonce_table *t)
+{
+	for (unsigned i = 0; i < SH_NONCE_STRIPES; i++)
+		stripe_finish(&t->stripes[i]);
+}
+
+bool sh_nonce_fresh(const struct sh_nonce_table *t, const struct sh_nonce *n, uint64_t now)
+{
+	return n->made > now ? n->made - now <= CLOCK_SKEW : now - n->made <= t->lifetime;
+}
+
+static struct used *find(const struct sh_nonce_stripe *s, const struct sh_nonce *n)
+{
+	for (struct sh_hash_node *h = sh_hash_find(&s->used, n->serial); h; h = sh_hash_next(h)) {
+		struct used *u = SH_CONTAINER(h, struct used, node);
+
+		if (u->made == n->made)
+			return u;
+	}
+	return NULL;
+}
+
+static struct used *oldest(const struct sh_nonce_stripe *s)
+{
+	return sh_list_empty(&s->by_age) ? NULL : SH_CONTAINER(s->by_age.next, struct used, by_age);
+}
+
+static struct used *take_out(struct sh_nonce_stripe *s, struct used *u)
+{
+	sh_list_remove(&u->by_age);
+	sh_hash_remove(&s->used, &u->node);
+	if (u->made > s->watermark)
+		s->watermark = u->made;
+	return u;
+}
+
+/* Memory for one more: new while there may be more, else that of the oldest. */
+static struct used *room(const struct sh_nonce_table *t, struct sh_nonce_stripe *s)
+{
+	struct used *u = s->used.count < t->max_per_stripe ? sh_malloc(sizeof(*u)) : NULL;
+
+	if (!u) {
+		u = oldest(s);
+		if (u)
+			take_out(s, u);
+	}
+	return u;
+}
+
+static bool count_is_new(struct used *u, uint32_t nc)
+{
+	if (nc > u->highest) {
+		uint32_t by = nc - u->highest;
+
+		u->seen = (by < WINDOW ? u->seen << by : 0) | 1;
+		u->highest = nc;
+		return true;
+	}
+	if (u->highest - nc >= WINDOW || (u->seen >> (u->highest - nc) & 1))
+		return false;
+	u->seen |= UINT64_C(1) << (u->highest - nc);
+	return true;
+}
+
+static bool use(const struct sh_nonce_table *t, struct sh_nonce_stripe *s, const struct sh_nonce *n, uint32_t nc,
+		uint64_t now)
+{
+	struct used *u;
+
+	/* Two at most for one that comes: the table empties itself and no call is slow. */
+	for (int i = 0; i < 2; i++) {
+		u = oldest(s);
+		if (!u || sh_nonce_fresh(t, &(struct sh_nonce){.made = u->made}, now))
+			break;
+		sh_free(take_out(s, u));
+	}
+	u = find(s, n);
+	if (u)
+		return count_is_new(u, nc);
+	if (n->made <= s->watermark)
+		return false;
+	u = room(t, s);
+	if (!u)
+		return false; /* what cannot be remembered must not be accepted */
+	*u = (struct used){.made = n->made, .seen = 1, .highest = nc};
+	sh_hash_insert(&s->used, &u->node, n->serial);
+	sh_list_append(&s->by_age, &u->by_age);
+	return true;
+}
+
+bool sh_nonce_use(struct sh_nonce_table *t, const struct sh_nonce *n, uint32_t nc, uint64_t now)
+{
+	struct sh_nonce_stripe *s = &t->stripes[n->serial >> 60];
+	bool good;
+
+	if (!sh_nonce_fresh(t, n, now))
+		return false;
+	pthread_mutex_lock(&s->lock);
+	good = use(t, s, n, nc, now);
+	pthread_mutex_unlock(&s->lock);
+	return good;
+}

@@ -1,0 +1,50 @@
+/* What a registrar does with a REGISTER (RFC 3261 10.3 steps 5 to 8, RFC 3327), from the message to the header fields
+ * of its answer. It knows nothing of transactions and scripts. Before it comes: the request's domain is ours (step 1),
+ * Require is looked through (2; "path" is understood), the user is who he says and may do this (3, 4).
+ * Any thread. */
+#ifndef SH_REGISTRAR_REGISTER_H
+#define SH_REGISTRAR_REGISTER_H
+
+#include "msg/writer.h"
+#include "registrar/location.h"
+
+struct sh_register_options {
+	struct sh_slice aor; /* a URI; empty: that of To */
+	/* Seconds. Shorter than min_expires (and than an hour) is refused with 423, longer than max_expires is cut. */
+	uint32_t min_expires;     /* 0 = 60 */
+	uint32_t max_expires;     /* 0 = 3,600 */
+	uint32_t default_expires; /* for who does not ask; 0 = 3,600 */
+	unsigned max_contacts;    /* of an address of record; 0 = 10 */
+	bool replace_oldest;      /* at that limit: instead of 403 */
+};
+
+struct sh_register_result {
+	unsigned code;                /* the answer: 200, 400, 403, 404, 423, 500 or 503 */
+	struct sh_slice reason;       /* its reason phrase: static; empty: the standard one */
+	struct sh_slice aor;          /* canonical, in the arena; empty when it did not get so far */
+	struct sh_bindings *bindings; /* 200: a reference for the caller; NULL: nothing is bound, or another code */
+	uint32_t min_expires;         /* 423: for Min-Expires */
+	struct sh_slice path;         /* 200: Path to be echoed, in the arena; empty: none */
+};
+
+/* Texts of the result point into the arena. m must be a REGISTER. d may be NULL. `from` goes into the bindings: phones
+ * behind a stream are called by that stream.
+ *
+ * Decisions that the RFCs leave to us: a Path is stored also when the client does not say that it supports that (RFC
+ * 3327 5.3 allows it; a proxy in between needs it to be reached), but echoed only if it does. reg-id counts (RFC 5626
+ * 6) when the client talks to us directly or the first Path has "ob"; nothing of RFC 5626 is promised in the answer. A
+ * q that is no number counts as none. A binding's texts may have 4,000 bytes together, a User-Agent is cut at 255.
+ *
+ * 0; or -ENOMEM, and the code is 503. Every other outcome is a code with 0. */
+int sh_register_process(struct sh_location *l, struct sh_arena *a, const struct sh_msg *m, const struct sh_path *from,
+			const struct sh_domains *d, const struct sh_register_options *o, uint64_t now_wall,
+			struct sh_register_result *out);
+
+/* The header fields of the answer, behind those that every response has: 200: a Contact for each binding, Path, Date;
+ * 423: Min-Expires. Times left are rounded up. */
+void sh_register_put_headers(struct sh_writer *w, const struct sh_register_result *r, uint64_t now_wall);
+
+/* "Date: Sat, 13 Nov 2010 23:29:00 GMT\r\n" (RFC 3261 20.17); us since 1970. */
+void sh_put_date(struct sh_writer *w, uint64_t wall);
+
+#endif

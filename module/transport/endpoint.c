@@ -1,0 +1,318 @@
+/* Where we listen, what peers should call us, and which names mean us. */
+#include "transport/impl.h"
+
+enum {
+	NAME_MAX_LEN = 255,
+	LEARNED_MAX = 1024, /* a machine has few addresses, but all of 127.0.0.0/8 is one of its own */
+};
+
+bool sh_addr_is_source(const struct sh_addr *a)
+{
+	if (a->family == 0 || sh_addr_is_any(a))
+		return false;
+	return a->family == 4 ? a->ip[0] < 224 : a->ip[0] != 0xff; /* multicast and broadcast */
+}
+
+/* ---- the names that mean us ---- */
+
+/* A host of a URI as a key: an address with its port, or a name in lower case. */
+struct host_key {
+	struct sh_addr addr;
+	uint16_t port;
+	size_t len;
+	char name[NAME_MAX_LEN];
+};
+
+/* The zone of an address means something to its machine only, and the dot behind a name nothing at all. */
+static bool make_key(struct host_key *k, struct sh_slice host, uint16_t port)
+{
+	memset(&k->addr, 0, sizeof(k->addr));
+	k->port = port;
+	k->len = 0;
+	if (sh_addr_parse(&k->addr, host, port) == 0) {
+		k->addr.scope = 0;
+		return true;
+	}
+	memset(&k->addr, 0, sizeof(k->addr));
+	if (host.len > 0 && host.base[host.len - 1] == '.')
+		host.len--;
+	if (host.len == 0 || host.len > NAME_MAX_LEN)
+		return false;
+	for (; k->len < host.len; k->len++)
+		k->name[k->len] = sh_lower(host.base[k->len]);
+	return true;
+}
+
+static void addr_key(struct host_key *k, const struct sh_addr *a)
+{
+	k->addr = *a;
+	k->addr.scope = 0;
+	k->port = a->port;
+	k->len = 0;
+}
+
+static uint64_t key_hash(const struct sh_transport *t, const struct host_key *k)
+{
+	struct sh_slice parts[3] = {sh_addr_bytes(&k->addr), {(const char *)&k->port, 2}, {k->name, k->len}};
+
+	return sh_hash_slices(&t->env->key, parts, 3);
+}
+
+static bool is_known(const struct sh_transport *t, const struct host_key *k, uint64_t hash)
+{
+	for (struct sh_hash_node *n = sh_hash_find(&t->locals, hash); n; n = sh_hash_next(n)) {
+		const struct sh_local *l = SH_CONTAINER(n, struct sh_local, node);
+		if (sh_addr_eq(&l->addr, &k->addr) && l->port == k->port &&
+		    sh_slice_eq(sh_slice_make(l->name, l->len), sh_slice_make(k->name, k->len)))
+			return true;
+	}
+	return false;
+}
+
+/* 1: it is new; 0: it was known; -ENOMEM. */
+static int remember(struct sh_transport *t, const struct host_key *k)
+{
+	uint64_t hash = key_hash(t, k);
+	struct sh_local *l;
+
+	if (is_known(t, k, hash))
+		return 0;
+	l = sh_malloc(sizeof(*l) + k->len);
+	if (!l)
+		return -ENOMEM;
+	l->addr = k->addr;
+	l->port = k->port;
+	l->len = k->len;
+	memcpy(l->name, k->name, k->len);
+	sh_hash_insert(&t->locals, &l->node, hash);
+	return 1;
+}
+
+static void free_local(struct sh_hash_node *n, void *ctx)
+{
+	(void)ctx;
+	sh_free(SH_CONTAINER(n, struct sh_local, node));
+}
+
+void sh_locals_finish(struct sh_transport *t)
+{
+	sh_hash_each(&t->locals, free_local, NULL);
+	sh_hash_finish(&t->locals);
+}
+
+static uint16_t default_port(const struct sh_uri *uri)
+{
+	struct sh_slice value;
+	enum sh_proto p = SH_PROTO_UDP;
+
+	if (sh_param_find(uri->params, SH_LIT("transport"), &value))
+		p = sh_proto_lookup(value);
+	if (uri->kind == SH_URI_SIPS)
+		p = p == SH_PROTO_WS || p == SH_PROTO_WSS ? SH_PROTO_WSS : SH_PROTO_TLS;
+	return sh_proto_port(p);
+}
+
+bool sh_transport_is_local(const struct sh_transport *t, const struct sh_uri *uri)
+{
+	struct host_key k;
+
+	if (uri->kind != SH_URI_SIP && uri->kind != SH_URI_SIPS)
+		return false;
+	return make_key(&k, uri->host, uri->port ? uri->port : default_port(uri)) && is_known(t, &k, key_hash(t, &k));
+}
+
+/* ---- endpoints ---- */
+
+static void set_host(struct sh_listen *l, const struct sh_addr *a)
+{
+	l->pub.host = sh_slice_make(l->name, sh_addr_format_host(a, l->name));
+}
+
+static struct sh_addr loopback(uint8_t family, uint16_t port)
+{
+	struct sh_addr a = {.family = family, .port = port};
+
+	if (family == 4) {
+		a.ip[0] = 127;
+		a.ip[3] = 1;
+	} else {
+		a.ip[15] = 1;
+	}
+	return a;
+}
+
+void sh_listen_saw(struct sh_listen *l, const struct sh_addr *local)
+{
+	struct sh_transport *t = l->t;
+	struct host_key k;
+
+	if (!l->any || sh_addr_eq(&l->seen, local) || !sh_addr_is_source(local))
+		return;
+	/* The first address that others can reach is better than what we had to begin with. */
+	if (!l->settled && !sh_addr_is_loopback(local)) {
+		set_host(l, local);
+		l->settled = true;
+	}
+	l->seen = *local;
+	addr_key(&k, local);
+	k.port = k.addr.port = l->pub.local.port;
+	if (t->learned < LEARNED_MAX && remember(t, &k) > 0)
+		t->learned++;
+}
+
+/* The name that others see, as far as it is known now. `bound` may be the machine's address though we asked for any. */
+static int name_endpoint(struct sh_listen *l, struct sh_slice host, const struct sh_addr *bound)
+{
+	struct sh_addr addr;
+
+	l->name = sh_malloc(host.len > SH_ADDR_TEXT ? host.len : SH_ADDR_TEXT);
+	if (!l->name)
+		return -ENOMEM;
+	l->named = l->settled = host.len > 0;
+	if (sh_addr_parse(&addr, host, 0) == 0) {
+		if (!sh_addr_is_source(&addr))
+			return -EINVAL;
+		set_host(l, &addr); /* an IPv6 address gets its brackets */
+	} else if (host.len > 0) {
+		memcpy(l->name, host.base, host.len);
+		l->pub.host = sh_slice_make(l->name, host.len);
+	} else if (sh_addr_is_any(bound)) {
+		addr = loopback(bound->family, 0);
+		set_host(l, &addr);
+	} else {
+		set_host(l, bound);
+		l->settled = true;
+	}
+	return 0;
+}
+
+static int remember_endpoint(struct sh_listen *l, const struct sh_addr *bound)
+{
+	struct sh_addr addr = sh_addr_is_any(bound) ? loopback(bound->family, bound->port) : *bound;
+	struct host_key k;
+	int err;
+
+	addr_key(&k, &addr);
+	err = remember(l->t, &k);
+	if (err < 0)
+		return err;
+	if (!make_key(&k, l->pub.host, l->pub.port))
+		return -EINVAL;
+	err = remember(l->t, &k);
+	return err < 0 ? err : 0;
+}
+
+static int open_socket(struct sh_listen *l, const struct sh_addr *local, struct sh_addr *bound)
+{
+	struct sh_env *env = l->t->env;
+
+	if (l->pub.proto == SH_PROTO_UDP)
+		return env->driver->udp_open(env, local, l, &l->udp, bound);
+	return env->driver->listen(env, local, l, &l->listener, bound);
+}
+
+void sh_listen_close(struct sh_listen *l)
+{
+	struct sh_env *env = l->t->env;
+
+	if (l->udp)
+		env->driver->udp_close(env, l->udp);
+	if (l->listener)
+		env->driver->listen_close(env, l->listener);
+	sh_free(l->name);
+	sh_free(l);
+}
+
+int sh_transport_listen(struct sh_transport *t, enum sh_proto proto, const struct sh_addr *local,
+			struct sh_slice advertise_host, uint16_t advertise_port)
+{
+	struct sh_listen *l;
+	struct sh_addr bound;
+	int err;
+
+	if (proto != SH_PROTO_UDP && proto != SH_PROTO_TCP)
+		return -EPROTONOSUPPORT;
+	if (local->family == 0 || advertise_host.len > NAME_MAX_LEN)
+		return -EINVAL;
+	if (t->listen_count == SH_MAX_ENDPOINTS)
+		return -ENOSPC;
+	l = sh_calloc(1, sizeof(*l));
+	if (!l)
+		return -ENOMEM;
+	l->t = t;
+	l->index = (uint8_t)t->listen_count;
+	l->any = sh_addr_is_any(local);
+	l->pub.proto = proto;
+	l->pub.local = *local;
+	err = open_socket(l, local, &bound);
+	if (err)
+		goto out;
+	l->pub.local.port = bound.port;
+	l->pub.port = advertise_port ? advertise_port : bound.port;
+	err = name_endpoint(l, advertise_host, &bound);
+	if (!err)
+		err = remember_endpoint(l, &bound);
+out:
+	if (err) {
+		sh_listen_close(l);
+		return err;
+	}
+	t->listens[t->listen_count++] = l;
+	return 0;
+}
+
+/* Datagram sockets stay: the calls that are left need them for their last requests and answers. */
+void sh_transport_listen_stop(struct sh_transport *t)
+{
+	for (unsigned i = 0; i < t->listen_count; i++) {
+		struct sh_listen *l = t->listens[i];
+		if (l->listener)
+			t->env->driver->listen_close(t->env, l->listener);
+		l->listener = NULL;
+	}
+}
+
+unsigned sh_transport_endpoints(const struct sh_transport *t)
+{
+	return t->listen_count;
+}
+
+const struct sh_endpoint *sh_transport_endpoint(const struct sh_transport *t, unsigned index)
+{
+	return index < t->listen_count ? &t->listens[index]->pub : NULL;
+}
+
+static bool fits(const struct sh_listen *l, const struct sh_path *p)
+{
+	return l->pub.proto == (enum sh_proto)p->proto &&
+	       (p->remote.family == 0 || l->pub.local.family == p->remote.family);
+}
+
+struct sh_listen *sh_listen_for(const struct sh_transport *t, const struct sh_path *p)
+{
+	if (p->endpoint < t->listen_count && fits(t->listens[p->endpoint], p))
+		return t->listens[p->endpoint];
+	for (unsigned i = 0; i < t->listen_count; i++) {
+		if (fits(t->listens[i], p))
+			return t->listens[i];
+	}
+	return NULL;
+}
+
+void sh_transport_sent_by(const struct sh_transport *t, const struct sh_path *p, char buf[SH_ADDR_TEXT],
+			  struct sh_slice *host, uint16_t *port)
+{
+	const struct sh_listen *l = sh_listen_for(t, p);
+	const struct sh_flow *f = p->flow ? sh_flow_by_id(t, p->flow) : NULL;
+	const struct sh_addr *local = sh_addr_is_source(&p->local) || !f ? &p->local : &f->local;
+
+	if (!l && t->listen_count > 0)
+		l = t->listens[0];
+	if (l && (l->named || !l->any || !sh_addr_is_source(local)))
+		*host = l->pub.host;
+	else if (sh_addr_is_source(local))
+		*host = sh_slice_make(buf, sh_addr_format_host(local, buf));
+	else
+		*host = SH_LIT("localhost"); /* no endpoint at all: nobody can answer anyway */
+	*port = l ? l->pub.port : sh_proto_port((enum sh_proto)p->proto);
+}

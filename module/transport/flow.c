@@ -1,0 +1,385 @@
+/* The connections of one worker: their table, limits and deadlines. Each has one timer, which is moved only when a
+ * deadline comes nearer: activity just notes the time, and the timer looks again when it fires. */
+#include "transport/impl.h"
+
+enum {
+	SLOTS_FIRST = 16,
+	SLOTS_MAX = 1 << 24, /* the bits of an id */
+};
+
+/* ---- ids ---- */
+
+static uint64_t make_id(const struct sh_transport *t, uint32_t slot)
+{
+	return (uint64_t)t->env->worker << 56 | (uint64_t)slot << 32 | t->slots[slot].generation;
+}
+
+static uint32_t slot_of(uint64_t id)
+{
+	return (uint32_t)(id >> 32) & (SLOTS_MAX - 1);
+}
+
+static void free_slot(struct sh_transport *t, uint32_t slot)
+{
+	t->slots[slot].flow = NULL;
+	if (t->slots[slot].generation == UINT32_MAX)
+		return; /* used up: an id never comes again */
+	t->slots[slot].next_free = t->free_slot;
+	t->free_slot = slot;
+}
+
+static int more_slots(struct sh_transport *t)
+{
+	uint32_t count = t->slot_count ? t->slot_count * 2 : SLOTS_FIRST, i = count;
+	struct sh_slot *slots;
+
+	if (count > SLOTS_MAX)
+		return -ENOBUFS;
+	slots = sh_realloc(t->slots, count * sizeof(*slots));
+	if (!slots)
+		return -ENOMEM;
+	t->slots = slots;
+	t->free_slot = count; /* none */
+	while (i-- > t->slot_count) {
+		slots[i].generation = 0;
+		free_slot(t, i);
+	}
+	t->slot_count = count;
+	return 0;
+}
+
+static int take_slot(struct sh_flow *f)
+{
+	struct sh_transport *t = f->t;
+	uint32_t slot;
+	int err;
+
+	if (t->free_slot >= t->slot_count) {
+		err = more_slots(t);
+		if (err)
+			return err;
+	}
+	slot = t->free_slot;
+	t->free_slot = t->slots[slot].next_free;
+	t->slots[slot].flow = f;
+	t->slots[slot].generation++; /* from 1: no id is 0 */
+	f->id = make_id(t, slot);
+	return 0;
+}
+
+struct sh_flow *sh_flow_by_id(const struct sh_transport *t, uint64_t id)
+{
+	uint32_t slot = slot_of(id);
+	struct sh_flow *f;
+
+	if (sh_flow_worker(id) != t->env->worker || slot >= t->slot_count)
+		return NULL;
+	f = t->slots[slot].flow;
+	return f && f->id == id && f->state == SH_FLOW_OPEN && !f->broken ? f : NULL;
+}
+
+/* ---- by remote address ---- */
+
+static uint64_t remote_hash(const struct sh_transport *t, uint8_t proto, const struct sh_addr *remote)
+{
+	struct sh_slice parts[2] = {{(const char *)&proto, 1}, sh_addr_bytes(remote)};
+
+	return sh_hash_slices(&t->env->key, parts, 2);
+}
+
+struct sh_flow *sh_flow_by_remote(const struct sh_transport *t, enum sh_proto proto, const struct sh_addr *remote)
+{
+	struct sh_hash_node *n = sh_hash_find(&t->by_remote, remote_hash(t, (uint8_t)proto, remote));
+
+	for (; n; n = sh_hash_next(n)) {
+		struct sh_flow *f = SH_CONTAINER(n, struct sh_flow, node);
+		if (f->proto == proto && sh_addr_eq(&f->remote, remote))
+			return f;
+	}
+	return NULL;
+}
+
+/* ---- peers ---- */
+
+static struct sh_peer *find_peer(const struct sh_transport *t, const struct sh_addr *host, uint64_t hash)
+{
+	for (struct sh_hash_node *n = sh_hash_find(&t->peers, hash); n; n = sh_hash_next(n)) {
+		struct sh_peer *p = SH_CONTAINER(n, struct sh_peer, node);
+		if (sh_addr_eq(&p->addr, host))
+			return p;
+	}
+	return NULL;
+}
+
+/* 0, -ENOMEM, or -EMFILE: it has too many. */
+static int join_peer(struct sh_flow *f)
+{
+	struct sh_transport *t = f->t;
+	struct sh_addr host = f->remote;
+	struct sh_peer *p;
+	uint64_t hash;
+
+	host.port = 0;
+	hash = sh_hash_slice(&t->env->key, sh_addr_bytes(&host));
+	p = find_peer(t, &host, hash);
+	if (p && p->count >= t->config.max_per_peer)
+		return -EMFILE;
+	if (!p) {
+		p = sh_calloc(1, sizeof(*p));
+		if (!p)
+			return -ENOMEM;
+		p->addr = host;
+		sh_hash_insert(&t->peers, &p->node, hash);
+	}
+	p->count++;
+	f->peer = p;
+	return 0;
+}
+
+static void leave_peer(struct sh_flow *f)
+{
+	struct sh_peer *p = f->peer;
+
+	f->peer = NULL;
+	if (!p || --p->count > 0)
+		return;
+	sh_hash_remove(&f->t->peers, &p->node);
+	sh_free(p);
+}
+
+/* ---- deadlines ---- */
+
+struct deadline {
+	uint64_t due;
+	int error;
+	const char *why; /* NULL: nothing to complain about */
+};
+
+static void nearer(struct deadline *d, uint64_t due, int error, const char *why)
+{
+	if (due < d->due)
+		*d = (struct deadline){due, error, why};
+}
+
+static struct deadline next_deadline(const struct sh_flow *f)
+{
+	const struct sh_transport_config *c = &f->t->config;
+	struct deadline d = {f->last_byte + c->idle_timeout, 0, NULL};
+
+	if (!f->connected)
+		return (struct deadline){f->since + c->connect_timeout, -ETIMEDOUT, NULL};
+	if (f->in.len > 0 && !f->paused && f->state == SH_FLOW_OPEN)
+		nearer(&d, f->part_since + SH_PART_TIMEOUT, -ETIMEDOUT, "the rest of a message did not come");
+	if (f->out.len > 0)
+		nearer(&d, f->moved + SH_STALL_TIMEOUT, -ETIMEDOUT, "the peer does not read");
+	return d;
+}
+
+void sh_flow_watch(struct sh_flow *f)
+{
+	uint64_t due;
+
+	if (f->state == SH_FLOW_ENDED)
+		return;
+	due = next_deadline(f).due;
+	if (!sh_timer_pending(&f->timer) || f->timer.due > due)
+		sh_wheel_add(&f->t->env->wheel, &f->timer, due);
+}
+
+static void on_timer(struct sh_timer *timer)
+{
+	struct sh_flow *f = SH_CONTAINER(timer, struct sh_flow, timer);
+	struct deadline d = next_deadline(f);
+
+	if (d.due > f->t->env->now) {
+		sh_flow_watch(f);
+		return;
+	}
+	if (d.why)
+		sh_transport_complain(f->t, f->proto, &f->remote, "connection closed", d.why, SH_LIT(""));
+	sh_flow_end(f, d.error);
+}
+
+/* ---- life ---- */
+
+static struct sh_flow *create(struct sh_listen *l, const struct sh_addr *remote)
+{
+	struct sh_flow *f = sh_calloc(1, sizeof(*f));
+
+	if (!f)
+		return NULL;
+	f->t = l->t;
+	f->proto = (uint8_t)l->pub.proto;
+	f->endpoint = l->index;
+	f->remote = *remote;
+	f->since = f->last_byte = l->t->env->now;
+	sh_list_init(&f->link);
+	sh_timer_init(&f->timer, on_timer);
+	return f;
+}
+
+/* It is complete: everybody may find it. */
+static void enlist(struct sh_flow *f)
+{
+	struct sh_transport *t = f->t;
+
+	sh_hash_insert(&t->by_remote, &f->node, remote_hash(t, f->proto, &f->remote));
+	sh_list_append(&t->flows, &f->link);
+	t->stats.connections++;
+	if (f->peer)
+		t->accepted++;
+	else
+		t->opened++;
+	sh_flow_watch(f);
+}
+
+static void refuse(struct sh_transport *t, enum sh_proto proto, const struct sh_addr *remote, const char *why)
+{
+	char peer[SH_ADDR_TEXT];
+
+	t->stats.refused_limit++;
+	if (!sh_log_on(t->env->log, SH_LOG_WARN))
+		return;
+	sh_addr_format(remote, peer);
+	sh_log_write_limited(t->env->log, SH_LOG_WARN, &t->refused_limit, t->env->now,
+			     "%.*s %s: connection refused: %s", SH_FMT(sh_proto_param(proto)), peer, why);
+}
+
+struct sh_flow *sh_flow_accept(struct sh_listen *l, struct sh_stream *s, const struct sh_addr *local,
+			       const struct sh_addr *remote)
+{
+	struct sh_transport *t = l->t;
+	struct sh_flow *f;
+	int err;
+
+	if (t->accepted >= t->config.max_connections) {
+		refuse(t, l->pub.proto, remote, "too many connections");
+		return NULL;
+	}
+	f = create(l, remote);
+	if (!f)
+		return NULL;
+	err = join_peer(f);
+	if (err == -EMFILE)
+		refuse(t, l->pub.proto, remote, "too many connections from this address");
+	if (err)
+		goto fail;
+	err = take_slot(f);
+	if (err)
+		goto fail;
+	f->stream = s;
+	f->local = *local;
+	f->connected = true;
+	enlist(f);
+	return f;
+
+fail:
+	leave_peer(f);
+	sh_free(f);
+	return NULL;
+}
+
+/* Where the connection comes from: the endpoint's address, or the one that the peer knows us by. Any port. */
+static struct sh_addr source_for(const struct sh_listen *l, const struct sh_path *path)
+{
+	struct sh_addr none = {0}, local = l->any ? path->local : l->pub.local;
+
+	if (!sh_addr_is_source(&local) || local.family != path->remote.family)
+		return none;
+	local.port = 0;
+	return local;
+}
+
+int sh_flow_open(struct sh_flow **out, struct sh_listen *l, const struct sh_path *path)
+{
+	struct sh_transport *t = l->t;
+	struct sh_addr local = source_for(l, path);
+	struct sh_flow *f;
+	int err;
+
+	if (t->opened >= t->config.max_connections)
+		return -ENOBUFS;
+	f = create(l, &path->remote);
+	if (!f)
+		return -ENOMEM;
+	err = take_slot(f);
+	if (err)
+		goto fail;
+	err = t->env->driver->connect(t->env, &local, &path->remote, f, &f->stream);
+	if (err)
+		goto fail_slot;
+	f->local = local;
+	enlist(f);
+	*out = f;
+	return 0;
+
+fail_slot:
+	free_slot(t, slot_of(f->id));
+fail:
+	sh_free(f);
+	return err;
+}
+
+void sh_flow_unlist(struct sh_flow *f)
+{
+	if (f->state != SH_FLOW_OPEN || f->broken)
+		return;
+	sh_hash_remove(&f->t->by_remote, &f->node);
+}
+
+void sh_flow_end(struct sh_flow *f, int error)
+{
+	struct sh_transport *t = f->t;
+
+	if (f->state == SH_FLOW_ENDED)
+		return;
+	sh_flow_unlist(f);
+	f->state = SH_FLOW_ENDED;
+	f->error = error;
+	sh_env_cancel(t->env, &f->timer);
+	if (f->stream)
+		t->env->driver->close(t->env, f->stream);
+	f->stream = NULL;
+	free_slot(t, slot_of(f->id));
+	t->stats.connections--;
+	if (f->peer)
+		t->accepted--;
+	else
+		t->opened--;
+	leave_peer(f);
+	sh_list_remove(&f->link);
+	sh_list_append(&t->ended, &f->link);
+	if (!sh_timer_pending(&t->report))
+		sh_env_timer(t->env, &t->report, 0);
+}
+
+static void destroy(struct sh_flow *f)
+{
+	sh_list_remove(&f->link);
+	sh_buffer_finish(&f->in);
+	sh_buffer_finish(&f->out);
+	sh_free(f);
+}
+
+void sh_flow_report(struct sh_transport *t)
+{
+	while (!sh_list_empty(&t->ended)) {
+		struct sh_flow *f = SH_CONTAINER(t->ended.next, struct sh_flow, link);
+		uint64_t id = f->id;
+		int error = f->error;
+
+		destroy(f);
+		t->user.flow_closed(t->user_ctx, id, error);
+	}
+	sh_env_cancel(t->env, &t->report);
+}
+
+void sh_flow_destroy_all(struct sh_transport *t)
+{
+	while (!sh_list_empty(&t->flows))
+		sh_flow_end(SH_CONTAINER(t->flows.next, struct sh_flow, link), 0);
+	while (!sh_list_empty(&t->ended))
+		destroy(SH_CONTAINER(t->ended.next, struct sh_flow, link));
+	sh_env_cancel(t->env, &t->report);
+	sh_free(t->slots);
+}

@@ -1,0 +1,189 @@
+/* What the files of the transport share. The parts: transport.c (life cycle, the driver's events), endpoint.c (where we
+ * listen and who we are), udp.c (datagrams), flow.c (the connections: table, limits, timeouts), stream.c (their bytes),
+ * relay.c (other workers' connections), locate.c. Private to transport/.
+ *
+ * Who calls whom: driver events enter in transport.c, udp.c and stream.c; only there the user's message() is called.
+ * A flow may end while its own message is being handed up. So ending unlinks it from every table at once, closes the
+ * stream, and leaves the memory in t->ended until the turn ends: then the user hears of it. Hence flow_closed never
+ * comes from inside a call of the user's. */
+#ifndef SH_TRANSPORT_IMPL_H
+#define SH_TRANSPORT_IMPL_H
+
+#include <errno.h>
+
+#include "core/alloc.h"
+#include "transport/buffer.h"
+#include "transport/transport.h"
+
+#define SH_PART_TIMEOUT  (10 * SH_SECOND) /* for the rest of a message that has begun */
+#define SH_STALL_TIMEOUT (32 * SH_SECOND) /* output that does not move: 64*T1, everybody has given up on it */
+
+struct sh_listen {
+	struct sh_endpoint pub;
+	struct sh_transport *t;
+	uint8_t index;
+	bool any;            /* bound to all addresses of the machine */
+	bool named;          /* the user said what to call us */
+	bool settled;        /* pub.host is final, and no makeshift */
+	struct sh_addr seen; /* the latest address of ours that a packet came to */
+	struct sh_udp *udp;  /* one of the two; NULL when stopped */
+	struct sh_listener *listener;
+	char *name; /* pub.host */
+};
+
+/* A name or address, with port, that means this server. */
+struct sh_local {
+	struct sh_hash_node node;
+	struct sh_addr addr; /* family 0: a name */
+	uint16_t port;
+	size_t len;
+	char name[]; /* lower case */
+};
+
+/* A remote address and how many connections it has opened to us. */
+struct sh_peer {
+	struct sh_hash_node node;
+	struct sh_addr addr; /* without port */
+	unsigned count;
+};
+
+enum sh_flow_state {
+	SH_FLOW_OPEN,    /* takes messages, connected or not yet */
+	SH_FLOW_CLOSING, /* its output goes out, nothing else happens */
+	SH_FLOW_ENDED,   /* in no table; in t->ended until the user has heard of it */
+};
+
+struct sh_flow {
+	struct sh_transport *t;
+	struct sh_hash_node node; /* t->by_remote, unless it is closing */
+	struct sh_link link;      /* t->flows, then t->ended */
+	struct sh_timer timer;    /* at or before the nearest deadline */
+	struct sh_stream *stream; /* NULL: gone */
+	struct sh_peer *peer;     /* NULL: we opened it */
+	uint64_t id;
+	struct sh_addr local, remote;
+	uint8_t proto, endpoint, state;
+	bool connected;
+	bool paused;  /* reading, while output waits */
+	bool broken;  /* a write failed: stream_closed is on its way */
+	uint8_t ping; /* octets of CRLF CRLF seen */
+	int error;    /* that it ended with */
+	struct sh_framer framer;
+	struct sh_buffer in;  /* the beginning of a message */
+	struct sh_buffer out; /* what the driver did not take yet */
+	uint64_t since;       /* connecting or closing began */
+	uint64_t last_byte;   /* in either direction */
+	uint64_t part_since;  /* the message in `in` began */
+	uint64_t moved;       /* output moved, or began to wait */
+};
+
+struct sh_slot {
+	struct sh_flow *flow; /* NULL: free */
+	uint32_t generation;  /* of the flow, or of the last one */
+	uint32_t next_free;
+};
+
+struct sh_locate {
+	struct sh_link link; /* t->locates */
+	struct sh_transport *t;
+	sh_locate_fn fn; /* NULL: cancelled */
+	void *ctx;
+	int hint;
+	uint8_t proto; /* SH_PROTO_OTHER: UDP where we have it, else TCP */
+};
+
+struct sh_transport {
+	struct sh_env *env;
+	struct sh_transport_config config;
+	struct sh_transport_user user;
+	void *user_ctx;
+	struct sh_listen *listens[SH_MAX_ENDPOINTS];
+	unsigned listen_count;
+	struct sh_hash locals;    /* sh_local */
+	unsigned learned;         /* of them from packets */
+	struct sh_hash by_remote; /* sh_flow by protocol and remote address */
+	struct sh_hash peers;     /* sh_peer */
+	struct sh_slot *slots;
+	uint32_t slot_count, free_slot; /* free_slot: index, or slot_count or more: none */
+	unsigned accepted, opened;      /* open flows of either kind */
+	struct sh_link flows, ended, locates;
+	struct sh_timer report; /* for flows that end outside of a turn */
+	struct sh_log_limit malformed_limit, refused_limit;
+	struct sh_transport_stats stats;
+	struct sh_msg msg; /* the one in hand: large, and never cleared */
+};
+
+static inline struct sh_slice sh_addr_bytes(const struct sh_addr *a)
+{
+	return sh_slice_make((const char *)a, sizeof(*a));
+}
+
+/* ---- endpoint.c ---- */
+
+/* The endpoint that a message on this path uses: the one it names if that fits, else the first that fits.
+ * NULL: there is none for that transport and family. */
+struct sh_listen *sh_listen_for(const struct sh_transport *t, const struct sh_path *p);
+/* An address of ours as it stood in a packet; cheap when it is the same as before. */
+void sh_listen_saw(struct sh_listen *l, const struct sh_addr *local);
+void sh_listen_close(struct sh_listen *l); /* frees it */
+void sh_locals_finish(struct sh_transport *t);
+/* May be the source of a packet: set, one machine's and not "any". */
+bool sh_addr_is_source(const struct sh_addr *a);
+
+/* ---- transport.c ---- */
+
+/* One line about bad input, under the limit. call_id may be empty. */
+void sh_transport_complain(struct sh_transport *t, enum sh_proto proto, const struct sh_addr *remote, const char *what,
+			   const char *why, struct sh_slice call_id);
+/* Scans one message and hands it up, or drops and counts it. */
+void sh_transport_receive(struct sh_transport *t, const struct sh_path *from, const char *data, size_t len);
+
+/* ---- udp.c ---- */
+
+void sh_udp_receive(struct sh_listen *l, const struct sh_addr *local, const struct sh_addr *remote, const char *data,
+		    size_t len);
+int sh_udp_transmit(struct sh_transport *t, const struct sh_path *path, struct sh_slice text);
+/* The branch of the topmost Via in the beginning of a message; empty when it is not there or may be cut short. */
+struct sh_slice sh_udp_branch(struct sh_slice start);
+
+/* ---- flow.c ---- */
+
+/* A stream came in: NULL refuses it. */
+struct sh_flow *sh_flow_accept(struct sh_listen *l, struct sh_stream *s, const struct sh_addr *local,
+			       const struct sh_addr *remote);
+/* Begins to connect. 0 or -errno. */
+int sh_flow_open(struct sh_flow **out, struct sh_listen *l, const struct sh_path *path);
+struct sh_flow *sh_flow_by_id(const struct sh_transport *t, uint64_t id); /* NULL: gone or closing */
+struct sh_flow *sh_flow_by_remote(const struct sh_transport *t, enum sh_proto proto, const struct sh_addr *remote);
+/* Takes no more part in anything new: it is not found any more. */
+void sh_flow_unlist(struct sh_flow *f);
+/* Ends it now: output that waits is lost. Does nothing to one that has ended. */
+void sh_flow_end(struct sh_flow *f, int error);
+/* A deadline may have come nearer. */
+void sh_flow_watch(struct sh_flow *f);
+/* Tells the user of all that ended, and frees them. */
+void sh_flow_report(struct sh_transport *t);
+void sh_flow_destroy_all(struct sh_transport *t);
+
+static inline unsigned sh_flow_worker(uint64_t id)
+{
+	return (unsigned)(id >> 56);
+}
+
+/* ---- stream.c ---- */
+
+void sh_stream_receive(struct sh_flow *f, const char *data, size_t len);
+void sh_stream_flush(struct sh_flow *f); /* the driver takes more */
+/* Writes or queues all of it. 0; -ENOMEM, -ENOBUFS: not sent, and then the flow may have ended. */
+int sh_stream_send(struct sh_flow *f, struct sh_slice text);
+
+/* ---- relay.c ---- */
+
+int sh_relay_send(struct sh_transport *t, const struct sh_path *path, struct sh_slice text);
+void sh_relay_close(struct sh_transport *t, uint64_t flow);
+
+/* ---- locate.c ---- */
+
+void sh_locate_destroy_all(struct sh_transport *t);
+
+#endif

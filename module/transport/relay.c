@@ -1,0 +1,69 @@
+/* Connections of other workers: octets for them are posted there. When one is gone by then, the sender's worker is told
+ * as if the connection had ended just now. The driver bounds how many posts are under way. */
+#include "transport/impl.h"
+
+enum relay_what { RELAY_SEND, RELAY_CLOSE, RELAY_GONE };
+
+struct relay {
+	enum relay_what what;
+	unsigned from; /* worker */
+	uint64_t flow;
+	size_t len;
+	char text[];
+};
+
+static void arrive(struct sh_env *env, void *arg);
+
+/* 0, -ENOMEM, -EAGAIN, -EINVAL. */
+static int post(struct sh_transport *t, unsigned worker, enum relay_what what, uint64_t flow, struct sh_slice text)
+{
+	struct relay *r = sh_malloc(sizeof(*r) + text.len);
+	int err;
+
+	if (!r)
+		return -ENOMEM;
+	*r = (struct relay){.what = what, .from = t->env->worker, .flow = flow, .len = text.len};
+	if (text.len > 0)
+		memcpy(r->text, text.base, text.len);
+	err = t->env->driver->post(t->env, worker, arrive, r);
+	if (err)
+		sh_free(r);
+	return err;
+}
+
+/* No address to fall back on: who sends here means this connection. */
+static void send_here(struct sh_transport *t, const struct relay *r)
+{
+	struct sh_flow *f = sh_flow_by_id(t, r->flow);
+
+	if (f && sh_stream_send(f, sh_slice_make(r->text, r->len)) == 0)
+		return;
+	/* A full ring there loses the news; the sender's transaction then ends by its timer. */
+	post(t, r->from, RELAY_GONE, r->flow, SH_LIT(""));
+}
+
+static void arrive(struct sh_env *env, void *arg)
+{
+	struct sh_transport *t = env->events_ctx; /* NULL: destroyed meanwhile */
+	struct relay *r = arg;
+
+	if (t && r->what == RELAY_SEND)
+		send_here(t, r);
+	else if (t && r->what == RELAY_CLOSE)
+		sh_transport_flow_close(t, r->flow);
+	else if (t)
+		t->user.flow_closed(t->user_ctx, r->flow, -EPIPE);
+	sh_free(r);
+}
+
+int sh_relay_send(struct sh_transport *t, const struct sh_path *path, struct sh_slice text)
+{
+	int err = post(t, sh_flow_worker(path->flow), RELAY_SEND, path->flow, text);
+
+	return err == -EAGAIN ? -ENOBUFS : err == -EINVAL ? -EPIPE : err;
+}
+
+void sh_relay_close(struct sh_transport *t, uint64_t flow)
+{
+	post(t, sh_flow_worker(flow), RELAY_CLOSE, flow, SH_LIT(""));
+}

@@ -1,0 +1,278 @@
+/* Life cycle, the driver's events, and the choice of a way for what is sent. */
+#include "transport/impl.h"
+
+/* ---- what arrives ---- */
+
+void sh_transport_complain(struct sh_transport *t, enum sh_proto proto, const struct sh_addr *remote, const char *what,
+			   const char *why, struct sh_slice call_id)
+{
+	char peer[SH_ADDR_TEXT];
+
+	if (!sh_log_on(t->env->log, SH_LOG_WARN))
+		return;
+	sh_addr_format(remote, peer);
+	sh_log_write_limited(t->env->log, SH_LOG_WARN, &t->malformed_limit, t->env->now, "%.*s %s: %s: %s%s%.*s",
+			     SH_FMT(sh_proto_param(proto)), peer, what, why, call_id.len ? ", Call-ID " : "",
+			     SH_FMT(call_id));
+}
+
+void sh_transport_receive(struct sh_transport *t, const struct sh_path *from, const char *data, size_t len)
+{
+	enum sh_proto proto = (enum sh_proto)from->proto;
+	const char *why = NULL;
+	int code = sh_msg_scan(&t->msg, data, len, sh_proto_reliable(proto), &why);
+
+	if (code)
+		t->stats.malformed++;
+	if (code < 0) {
+		sh_transport_complain(t, proto, &from->remote, "message dropped", why,
+				      sh_msg_text(&t->msg, t->msg.call_id));
+		return;
+	}
+	t->stats.messages_in++;
+	t->user.message(t->user_ctx, &t->msg, from, code, why);
+}
+
+static void on_udp_data(void *ctx, void *user, const struct sh_addr *local, const struct sh_addr *remote, char *data,
+			size_t len)
+{
+	(void)ctx;
+	sh_udp_receive(user, local, remote, data, len);
+}
+
+static void on_udp_error(void *ctx, void *user, const struct sh_addr *remote, int error, const char *data, size_t len)
+{
+	struct sh_transport *t = ctx;
+
+	(void)user;
+	t->user.unreachable(t->user_ctx, remote, sh_udp_branch(sh_slice_make(data, len)), error);
+}
+
+static void *on_stream_accepted(void *ctx, void *listener_user, struct sh_stream *s, const struct sh_addr *local,
+				const struct sh_addr *remote)
+{
+	(void)ctx;
+	sh_listen_saw(listener_user, local);
+	return sh_flow_accept(listener_user, s, local, remote);
+}
+
+static void on_stream_connected(void *ctx, void *user, const struct sh_addr *local)
+{
+	struct sh_flow *f = user;
+
+	(void)ctx;
+	f->connected = true;
+	f->local = *local;
+	f->last_byte = f->moved = f->t->env->now;
+	sh_stream_flush(f);
+	sh_flow_watch(f);
+}
+
+static void on_stream_data(void *ctx, void *user, const char *data, size_t len)
+{
+	(void)ctx;
+	sh_stream_receive(user, data, len);
+}
+
+static void on_stream_writable(void *ctx, void *user)
+{
+	(void)ctx;
+	sh_stream_flush(user);
+}
+
+static void on_stream_closed(void *ctx, void *user, int error)
+{
+	struct sh_flow *f = user;
+
+	(void)ctx;
+	f->stream = NULL;
+	if (!f->connected && error == 0)
+		error = -ECONNREFUSED; /* it never was: the user shall not take it for an orderly end */
+	sh_flow_end(f, error);
+}
+
+static void on_turn_end(void *ctx)
+{
+	struct sh_transport *t = ctx;
+
+	sh_flow_report(t);
+	if (t->user.turn_end)
+		t->user.turn_end(t->user_ctx);
+}
+
+static void on_report(struct sh_timer *timer)
+{
+	sh_flow_report(SH_CONTAINER(timer, struct sh_transport, report));
+}
+
+static const struct sh_env_events events = {
+    .udp_data = on_udp_data,
+    .udp_error = on_udp_error,
+    .stream_accepted = on_stream_accepted,
+    .stream_connected = on_stream_connected,
+    .stream_data = on_stream_data,
+    .stream_writable = on_stream_writable,
+    .stream_closed = on_stream_closed,
+    .turn_end = on_turn_end,
+};
+
+/* ---- life ---- */
+
+static void set_defaults(struct sh_transport_config *c)
+{
+	c->max_connections = c->max_connections ? c->max_connections : 10000;
+	c->max_per_peer = c->max_per_peer ? c->max_per_peer : 100;
+	c->idle_timeout = c->idle_timeout ? c->idle_timeout : 3600 * SH_SECOND;
+	c->connect_timeout = c->connect_timeout ? c->connect_timeout : 4 * SH_SECOND;
+	c->max_unsent = c->max_unsent ? c->max_unsent : 1 << 20;
+}
+
+static int init_tables(struct sh_transport *t)
+{
+	struct sh_hash *tables[] = {&t->locals, &t->by_remote, &t->peers};
+
+	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
+		int err = sh_hash_init(tables[i], 64);
+		if (err) {
+			while (i-- > 0)
+				sh_hash_finish(tables[i]);
+			return err;
+		}
+	}
+	return 0;
+}
+
+int sh_transport_create(struct sh_transport **out, struct sh_env *env, const struct sh_transport_config *config,
+			const struct sh_transport_user *user, void *user_ctx)
+{
+	struct sh_transport *t = sh_calloc(1, sizeof(*t));
+	int err;
+
+	if (!t)
+		return -ENOMEM;
+	err = init_tables(t);
+	if (err) {
+		sh_free(t);
+		return err;
+	}
+	if (config)
+		t->config = *config;
+	set_defaults(&t->config);
+	t->env = env;
+	t->user = *user;
+	t->user_ctx = user_ctx;
+	sh_list_init(&t->flows);
+	sh_list_init(&t->ended);
+	sh_list_init(&t->locates);
+	sh_timer_init(&t->report, on_report);
+	env->events = &events;
+	env->events_ctx = t;
+	*out = t;
+	return 0;
+}
+
+void sh_transport_destroy(struct sh_transport *t)
+{
+	if (!t)
+		return;
+	sh_flow_destroy_all(t);
+	for (unsigned i = 0; i < t->listen_count; i++)
+		sh_listen_close(t->listens[i]);
+	sh_locate_destroy_all(t);
+	sh_locals_finish(t);
+	sh_hash_finish(&t->by_remote);
+	sh_hash_finish(&t->peers);
+	t->env->events = NULL;
+	t->env->events_ctx = NULL;
+	sh_free(t);
+}
+
+const struct sh_transport_stats *sh_transport_stats(const struct sh_transport *t)
+{
+	return &t->stats;
+}
+
+/* ---- what is sent ---- */
+
+/* The connection of this path, or to its address; *opened: a new one. */
+static int find_flow(struct sh_flow **out, struct sh_transport *t, const struct sh_path *path, bool *opened)
+{
+	struct sh_flow *f = path->flow ? sh_flow_by_id(t, path->flow) : NULL;
+	struct sh_listen *l;
+
+	*opened = false;
+	if (!f) {
+		if (path->remote.family == 0 || path->remote.port == 0)
+			return path->flow ? -EPIPE : -EHOSTUNREACH;
+		f = sh_flow_by_remote(t, (enum sh_proto)path->proto, &path->remote);
+	}
+	if (f) {
+		*out = f;
+		return 0;
+	}
+	l = sh_listen_for(t, path);
+	if (!l)
+		return -EHOSTUNREACH;
+	*opened = true;
+	return sh_flow_open(out, l, path);
+}
+
+static int send_stream(struct sh_transport *t, const struct sh_path *path, struct sh_slice text, uint64_t *flow)
+{
+	struct sh_flow *f;
+	bool opened;
+	int err = find_flow(&f, t, path, &opened);
+
+	if (err)
+		return err;
+	*flow = f->id;
+	err = sh_stream_send(f, text);
+	if (err && opened)
+		sh_flow_end(f, err);
+	return err;
+}
+
+int sh_transport_send(struct sh_transport *t, const struct sh_path *path, struct sh_slice text, uint64_t *flow)
+{
+	uint64_t used = 0;
+	int err;
+
+	if (text.len > SH_MSG_MAX_SIZE)
+		return -EMSGSIZE;
+	if (!sh_proto_reliable((enum sh_proto)path->proto)) {
+		err = sh_udp_transmit(t, path, text);
+	} else if (path->flow && sh_flow_worker(path->flow) != t->env->worker) {
+		used = path->flow;
+		err = sh_relay_send(t, path, text);
+	} else {
+		err = send_stream(t, path, text, &used);
+	}
+	if (err)
+		return err;
+	t->stats.messages_out++;
+	if (flow)
+		*flow = used;
+	return 0;
+}
+
+bool sh_transport_flow_alive(const struct sh_transport *t, uint64_t flow)
+{
+	return flow && (sh_flow_worker(flow) != t->env->worker || sh_flow_by_id(t, flow));
+}
+
+void sh_transport_flow_close(struct sh_transport *t, uint64_t flow)
+{
+	struct sh_flow *f;
+
+	if (flow && sh_flow_worker(flow) != t->env->worker) {
+		sh_relay_close(t, flow);
+		return;
+	}
+	f = flow ? sh_flow_by_id(t, flow) : NULL;
+	if (!f)
+		return;
+	sh_flow_unlist(f);
+	f->state = SH_FLOW_CLOSING;
+	if (f->out.len == 0)
+		sh_flow_end(f, 0);
+}

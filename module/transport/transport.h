@@ -1,0 +1,107 @@
+/* Transports: from bytes to messages and back (RFC 3261 18, RFC 3581, RFC 7118 later). Framing, connection table and
+ * reuse, back-pressure, limits and keep-alive live here, above the driver's seam, so that they are simulated too.
+ *
+ * One per worker, on its thread. A stream connection ("flow") has a 64-bit id that never comes again:
+ * worker (8 bits) | slot (24) | generation (32); 0 = no flow. Sending on another worker's flow posts the bytes there.
+ *
+ * An endpoint is a place where we listen (a transport, an address, and how others see it). All workers have the same
+ * endpoints in the same order; `endpoint` below is that index. */
+#ifndef SH_TRANSPORT_TRANSPORT_H
+#define SH_TRANSPORT_TRANSPORT_H
+
+#include "core/env.h"
+#include "msg/msg.h"
+#include "msg/uri.h"
+
+enum { SH_MAX_ENDPOINTS = 64, SH_MAX_CANDIDATES = 8 };
+
+/* The way of one message: where it came from, or where it goes. Copy freely. */
+struct sh_path {
+	uint8_t proto;    /* enum sh_proto */
+	uint8_t endpoint; /* index */
+	uint64_t flow;    /* streams: the connection, 0 = find or open one to `remote` */
+	struct sh_addr local; /* of ours that the peer sent to, and the source of what we send; family 0: any */
+	struct sh_addr remote;
+};
+
+struct sh_endpoint {
+	enum sh_proto proto;
+	struct sh_addr local;      /* as bound (port filled in) */
+	struct sh_slice host;      /* advertised in Via and Contact, IPv6 in brackets; never empty, never 0.0.0.0 */
+	uint16_t port;             /* advertised */
+};
+
+struct sh_transport_config {
+	unsigned max_connections;      /* 0 = 10,000; of those accepted, and as many again that we open */
+	unsigned max_per_peer;         /* connections accepted from one remote address; 0 = 100 */
+	uint64_t idle_timeout;         /* us without a byte; 0 = 3,600 s; half-received messages: 10 s, stuck output: 32 s */
+	uint64_t connect_timeout;      /* us; 0 = 4 s */
+	size_t max_unsent;             /* bytes queued on one connection before it is closed; 0 = 1 MB */
+};
+
+struct sh_transport_user {
+	/* A message arrived. code is sh_msg_scan's answer: 0, or the 4xx/505 that a malformed request deserves (why). */
+	void (*message)(void *ctx, const struct sh_msg *m, const struct sh_path *from, int code, const char *why);
+	/* A connection ended, or could not be made (error: -ECONNREFUSED, -ETIMEDOUT ...; 0: by the peer or by us; -EBADMSG,
+	 * -EMSGSIZE: framing was lost; -ENOBUFS: the peer did not read; -EPIPE: another worker's, found gone by a send).
+	 * Never called from inside a function of this header. */
+	void (*flow_closed)(void *ctx, uint64_t flow, int error);
+	/* A datagram could not be delivered; branch: of the topmost Via of what was sent, may be empty. */
+	void (*unreachable)(void *ctx, const struct sh_addr *remote, struct sh_slice branch, int error);
+	/* The end of a turn: everything that arrived in it has been handed up. May be NULL. */
+	void (*turn_end)(void *ctx);
+};
+
+struct sh_transport;
+
+struct sh_transport_stats { /* counters, but `connections`: open now */
+	uint64_t datagrams_in, datagrams_out, messages_in, messages_out, malformed, connections, refused_limit, keepalives;
+};
+
+int sh_transport_create(struct sh_transport **out, struct sh_env *env, const struct sh_transport_config *config,
+			const struct sh_transport_user *user, void *user_ctx);
+void sh_transport_destroy(struct sh_transport *t); /* closes everything without events; NULL is fine */
+
+/* Opens an endpoint. advertise_host may be empty: then the bound address; for 0.0.0.0 and :: the address that a packet
+ * was sent to is used per message, and otherwise the first non-loopback one that the driver gave as bound, or that a
+ * packet came to (127.0.0.1 or [::1] until then). 0, -EPROTONOSUPPORT, -EINVAL, -ENOSPC, -ENOMEM or the driver's. */
+int sh_transport_listen(struct sh_transport *t, enum sh_proto proto, const struct sh_addr *local,
+			struct sh_slice advertise_host, uint16_t advertise_port);
+/* Takes no more connections (drain). Those that are there live on, and datagram sockets too: the calls that are left
+ * need them. */
+void sh_transport_listen_stop(struct sh_transport *t);
+
+unsigned sh_transport_endpoints(const struct sh_transport *t);
+const struct sh_endpoint *sh_transport_endpoint(const struct sh_transport *t, unsigned index);
+/* The host:port that the peer of this path should see in Via and Contact. host points into t or into buf. */
+void sh_transport_sent_by(const struct sh_transport *t, const struct sh_path *p, char buf[SH_ADDR_TEXT],
+			  struct sh_slice *host, uint16_t *port);
+
+/* True when host[:port] is one of our endpoints (bound or advertised); port 0 in the URI means the default port. */
+bool sh_transport_is_local(const struct sh_transport *t, const struct sh_uri *uri);
+
+/* Sends one message (copied). Streams: path->flow, if it is alive; else the open connection to path->remote; else a new
+ * one, whose id is written to *flow (may be NULL; also for reused ones; 0 for datagrams). 0 or -errno
+ * (-EHOSTUNREACH no endpoint for that transport and family, -EPIPE flow gone and no address, -ENOBUFS queue full or too
+ * many connections, -EMSGSIZE, -ENOMEM, the driver's). Another worker's flow: no other connection is tried, flow_closed
+ * says when it is gone. What fails later is reported by flow_closed or unreachable. */
+int sh_transport_send(struct sh_transport *t, const struct sh_path *path, struct sh_slice text, uint64_t *flow);
+
+bool sh_transport_flow_alive(const struct sh_transport *t, uint64_t flow); /* of this worker; others: true */
+/* Closes a connection when its output is written. */
+void sh_transport_flow_close(struct sh_transport *t, uint64_t flow);
+
+/* Where a request to `uri` goes (RFC 3263 without NAPTR/SRV for the time being: numeric hosts at once, names by A/AAAA):
+ * transport parameter, else TLS for sips, else UDP where we have such an endpoint, else TCP; maddr; port or default.
+ * endpoint_hint >= 0 forces that endpoint. Numeric: fills out[] and returns the count. Names: returns 0, and fn is
+ * called later with the paths (count 0 and error when there are none). -EPROTONOSUPPORT, -EINVAL, -EHOSTUNREACH,
+ * -ENOMEM. */
+typedef void (*sh_locate_fn)(const struct sh_path *paths, unsigned count, int error, void *ctx);
+struct sh_locate; /* a pending look-up */
+int sh_transport_locate(struct sh_transport *t, const struct sh_uri *uri, int endpoint_hint,
+			struct sh_path out[SH_MAX_CANDIDATES], sh_locate_fn fn, void *ctx, struct sh_locate **pending);
+void sh_locate_cancel(struct sh_locate *l); /* fn will not be called; NULL is fine */
+
+const struct sh_transport_stats *sh_transport_stats(const struct sh_transport *t);
+
+#endif

@@ -1,0 +1,297 @@
+/* Client transactions: the two machines, and what happens to their ways. */
+#include "txn/txn_impl.h"
+
+#define TIMER_D_MIN (32 * SH_SECOND) /* 17.1.1.2: T1 of the other side is not known */
+
+static struct sh_client_txn *find_client(const struct sh_txn_layer *l, struct sh_slice branch, unsigned method)
+{
+	if (branch.len != SH_TXN_BRANCH_LEN)
+		return NULL;
+	for (struct sh_hash_node *n = sh_hash_find(&l->clients, sh_hash_slice(&l->env->key, branch)); n;
+	     n = sh_hash_next(n)) {
+		struct sh_client_txn *ct = SH_CONTAINER(n, struct sh_client_txn, node);
+
+		if (ct->method == method && memcmp(ct->branch, branch.base, SH_TXN_BRANCH_LEN) == 0)
+			return ct;
+	}
+	return NULL;
+}
+
+static bool reliable(const struct sh_client_txn *ct)
+{
+	return sh_proto_reliable((enum sh_proto)ct->path.proto);
+}
+
+static bool waiting(const struct sh_client_txn *ct) /* for a final answer */
+{
+	return ct->state <= SH_TXN_PROCEEDING;
+}
+
+/* --- life ------------------------------------------------------------------------------------- */
+
+static void tell(struct sh_client_txn *ct, enum sh_client_event ev, const struct sh_msg *response)
+{
+	if (ct->fn)
+		ct->fn(ct, ev, response, ct->user);
+}
+
+void sh_client_free(struct sh_client_txn *ct)
+{
+	sh_env_cancel(ct->layer->env, &ct->timer);
+	sh_txn_text_free(&ct->text);
+	sh_txn_text_free(&ct->reason);
+	sh_free(ct);
+}
+
+static void client_end(struct sh_client_txn *ct)
+{
+	struct sh_txn_layer *l = ct->layer;
+
+	sh_hash_remove(&l->clients, &ct->node);
+	sh_client_leave_flow(ct);
+	l->stats.client_live--;
+	tell(ct, SH_CLIENT_ENDED, NULL);
+	sh_client_free(ct);
+}
+
+static void client_fail(struct sh_client_txn *ct, enum sh_client_event ev)
+{
+	ct->state = SH_TXN_COMPLETED; /* nothing can be cancelled any more */
+	tell(ct, ev, NULL);
+	client_end(ct);
+}
+
+/* A, E and the deadlines. */
+static void repeat(struct sh_client_txn *ct)
+{
+	struct sh_txn_layer *l = ct->layer;
+	uint64_t now = l->env->now, interval = 2 * (uint64_t)ct->interval;
+
+	l->stats.retransmissions_out++;
+	if (sh_transport_send(l->transport, &ct->path, sh_txn_text_slice(&ct->text), NULL)) {
+		client_fail(ct, SH_CLIENT_UNREACHABLE);
+		return;
+	}
+	if (ct->method != SH_INVITE)
+		interval = ct->state == SH_TXN_TRYING ? sh_txn_earlier(interval, l->timers.t2) : l->timers.t2;
+	ct->interval = (uint32_t)sh_txn_earlier(interval, sh_txn_64t1(l));
+	sh_wheel_add(&l->env->wheel, &ct->timer, sh_txn_earlier(now + ct->interval, ct->deadline));
+}
+
+void sh_client_on_timer(struct sh_timer *t)
+{
+	struct sh_client_txn *ct = SH_CONTAINER(t, struct sh_client_txn, timer);
+
+	if (!waiting(ct))
+		client_end(ct); /* D, K, M */
+	else if (ct->layer->env->now >= ct->deadline)
+		client_fail(ct, SH_CLIENT_TIMEOUT);
+	else
+		repeat(ct);
+}
+
+void sh_client_txn_detach(struct sh_client_txn *ct)
+{
+	struct sh_txn_layer *l = ct->layer;
+
+	ct->fn = NULL;
+	/* A ringing INVITE has no timer of its own; without a user it must not wait for ever. */
+	if (waiting(ct) && !sh_timer_pending(&ct->timer)) {
+		ct->deadline = l->env->now + sh_txn_64t1(l);
+		sh_wheel_add(&l->env->wheel, &ct->timer, ct->deadline);
+	}
+}
+
+struct sh_slice sh_client_txn_branch(const struct sh_client_txn *ct)
+{
+	return sh_slice_make(ct->branch, SH_TXN_BRANCH_LEN);
+}
+
+const struct sh_path *sh_client_txn_path(const struct sh_client_txn *ct)
+{
+	return &ct->path;
+}
+
+/* --- responses -------------------------------------------------------------------------------- */
+
+static void send_ack(struct sh_client_txn *ct)
+{
+	sh_transport_send(ct->layer->transport, &ct->path, sh_txn_text_slice(&ct->text), NULL);
+}
+
+/* ACKs the failure. What is kept of the request from now on is its ACK, and over streams nothing. */
+static void enter_completed(struct sh_client_txn *ct, const struct sh_msg *m)
+{
+	struct sh_txn_layer *l = ct->layer;
+	struct sh_slice ack = sh_txn_write_ack(ct, m);
+	uint64_t d = sh_txn_64t1(l) > TIMER_D_MIN ? sh_txn_64t1(l) : TIMER_D_MIN;
+
+	ct->state = SH_TXN_COMPLETED;
+	if (ack.len)
+		sh_transport_send(l->transport, &ct->path, ack, NULL);
+	sh_txn_text_free(&ct->text);
+	if (!reliable(ct)) {
+		sh_txn_text_set(&ct->text, ack);
+		sh_env_timer(l->env, &ct->timer, d);
+	}
+	tell(ct, SH_CLIENT_RESPONSE, m);
+	if (reliable(ct)) /* D is zero */
+		client_end(ct);
+}
+
+static void stray_2xx(struct sh_txn_layer *l, const struct sh_msg *m, const struct sh_path *from)
+{
+	l->stats.strays++;
+	if (l->user->stray_2xx)
+		l->user->stray_2xx(l->ctx, m, from);
+}
+
+/* Every 2xx goes to the user: each one may be another dialog. Nobody there: somebody still has to end that call. */
+static void accepted(struct sh_client_txn *ct, const struct sh_msg *m, const struct sh_path *from)
+{
+	struct sh_txn_layer *l = ct->layer;
+
+	if (ct->state == SH_TXN_COMPLETED) {
+		stray_2xx(l, m, from);
+		return;
+	}
+	if (ct->state != SH_TXN_ACCEPTED) {
+		ct->state = SH_TXN_ACCEPTED;
+		sh_txn_text_free(&ct->text);
+		sh_env_timer(l->env, &ct->timer, sh_txn_64t1(l)); /* M */
+	}
+	if (ct->fn)
+		tell(ct, SH_CLIENT_RESPONSE, m);
+	else
+		stray_2xx(l, m, from);
+}
+
+static void ringing(struct sh_client_txn *ct, const struct sh_msg *m)
+{
+	struct sh_txn_layer *l = ct->layer;
+
+	if (ct->state == SH_TXN_TRYING) {
+		ct->state = SH_TXN_PROCEEDING;
+		sh_env_cancel(l->env, &ct->timer);
+		if (ct->cancelled)
+			sh_client_send_cancel(ct, sh_txn_text_slice(&ct->reason));
+		else if (!ct->fn)
+			sh_client_txn_detach(ct);
+	}
+	tell(ct, SH_CLIENT_RESPONSE, m);
+}
+
+static void invite_response(struct sh_client_txn *ct, const struct sh_msg *m, const struct sh_path *from)
+{
+	if (m->status >= 200 && m->status < 300) {
+		accepted(ct, m, from);
+	} else if (waiting(ct)) {
+		if (m->status < 200)
+			ringing(ct, m);
+		else
+			enter_completed(ct, m);
+	} else {
+		ct->layer->stats.retransmissions_in++;
+		if (m->status >= 300 && ct->state == SH_TXN_COMPLETED && ct->text.len)
+			send_ack(ct);
+	}
+}
+
+static void other_response(struct sh_client_txn *ct, const struct sh_msg *m)
+{
+	struct sh_txn_layer *l = ct->layer;
+
+	if (!waiting(ct)) {
+		l->stats.retransmissions_in++;
+		return;
+	}
+	if (m->status < 200) {
+		ct->state = SH_TXN_PROCEEDING;
+		tell(ct, SH_CLIENT_RESPONSE, m);
+		return;
+	}
+	ct->state = SH_TXN_COMPLETED;
+	sh_txn_text_free(&ct->text);
+	if (!reliable(ct))
+		sh_env_timer(l->env, &ct->timer, l->timers.t4); /* K */
+	tell(ct, SH_CLIENT_RESPONSE, m);
+	if (reliable(ct))
+		client_end(ct);
+}
+
+/* 8.1.3.3: with more than our Via it was not meant for us. */
+static bool has_only_our_via(const struct sh_msg *m)
+{
+	unsigned i = m->first[SH_H_VIA];
+
+	return i && !m->headers[i - 1].next && m->headers[i - 1].value.len == m->via.len;
+}
+
+void sh_client_response(struct sh_txn_layer *l, const struct sh_msg *m, const struct sh_path *from)
+{
+	struct sh_client_txn *ct = find_client(l, sh_msg_text(m, m->via_branch), m->method);
+
+	if (!has_only_our_via(m)) {
+		l->stats.strays++;
+	} else if (ct && ct->method == SH_INVITE) {
+		invite_response(ct, m, from);
+	} else if (ct) {
+		other_response(ct, m);
+	} else if (m->method == SH_INVITE && m->status >= 200 && m->status < 300) {
+		stray_2xx(l, m, from);
+	} else {
+		l->stats.strays++; /* RFC 6026 8.9: silently */
+	}
+}
+
+/* --- ways that ended -------------------------------------------------------------------------- */
+
+/* A peer that has answered something may close its connection and send the rest by another one (18.2.2), so only an
+ * error is the end then. */
+static void lost_flow(struct sh_client_txn *ct, int error)
+{
+	bool unanswered = ct->state == SH_TXN_TRYING;
+
+	if (!waiting(ct) || (!unanswered && !error))
+		return;
+	if (!unanswered || !ct->udp_fallback || sh_client_switch_to_udp(ct))
+		client_fail(ct, SH_CLIENT_UNREACHABLE);
+	else
+		sh_client_arm(ct);
+}
+
+void sh_client_flow_closed(struct sh_txn_layer *l, uint64_t flow, int error)
+{
+	struct sh_hash_node *n;
+
+	while (flow && (n = sh_client_flow_first(l, flow)) != NULL) {
+		struct sh_client_txn *ct = SH_CONTAINER(n, struct sh_client_txn, flow_node);
+
+		sh_client_leave_flow(ct);
+		lost_flow(ct, error);
+	}
+}
+
+static void lost_datagram(struct sh_client_txn *ct)
+{
+	/* An INVITE that rings was heard: what did not arrive is its CANCEL, or the peer died, and the deadlines tell.
+	 */
+	if (ct && !reliable(ct) && waiting(ct) && (ct->state == SH_TXN_TRYING || ct->method != SH_INVITE))
+		client_fail(ct, SH_CLIENT_UNREACHABLE);
+}
+
+void sh_client_unreachable(struct sh_txn_layer *l, struct sh_slice branch)
+{
+	struct sh_hash_node *n;
+	struct sh_client_txn *ct = NULL;
+
+	lost_datagram(find_client(l, branch, SH_CANCEL));
+	if (branch.len != SH_TXN_BRANCH_LEN)
+		return;
+	for (n = sh_hash_find(&l->clients, sh_hash_slice(&l->env->key, branch)); n && !ct; n = sh_hash_next(n)) {
+		ct = SH_CONTAINER(n, struct sh_client_txn, node);
+		if (memcmp(ct->branch, branch.base, SH_TXN_BRANCH_LEN) != 0 || ct->method == SH_CANCEL)
+			ct = NULL;
+	}
+	lost_datagram(ct);
+}

@@ -1,0 +1,232 @@
+/* Client transactions: how they begin, and by which way. */
+#include "txn/txn_impl.h"
+
+/* --- the table of streams --------------------------------------------------------------------- */
+
+/* A bijection, so that equal hashes are equal flows; the low bits of a flow's number alone would be no hash. */
+static uint64_t flow_hash(uint64_t flow)
+{
+	flow = (flow ^ flow >> 32) * UINT64_C(0x9e3779b97f4a7c15);
+	return flow ^ flow >> 32;
+}
+
+struct sh_hash_node *sh_client_flow_first(const struct sh_txn_layer *l, uint64_t flow)
+{
+	return sh_hash_find(&l->flows, flow_hash(flow));
+}
+
+static void enter_flow(struct sh_client_txn *ct, uint64_t flow)
+{
+	ct->path.flow = flow;
+	if (!flow)
+		return;
+	sh_hash_insert(&ct->layer->flows, &ct->flow_node, flow_hash(flow));
+	ct->in_flows = true;
+}
+
+void sh_client_leave_flow(struct sh_client_txn *ct)
+{
+	if (ct->in_flows)
+		sh_hash_remove(&ct->layer->flows, &ct->flow_node);
+	ct->in_flows = false;
+	ct->path.flow = 0;
+}
+
+/* --- ways ------------------------------------------------------------------------------------- */
+
+static bool reliable(const struct sh_client_txn *ct)
+{
+	return sh_proto_reliable((enum sh_proto)ct->path.proto);
+}
+
+/* A TCP endpoint for what is too large for a datagram (18.1.1), of the same address if there is one. */
+static bool find_tcp(const struct sh_txn_layer *l, const struct sh_path *udp, uint8_t *endpoint)
+{
+	unsigned n = sh_transport_endpoints(l->transport);
+	const struct sh_endpoint *ours = sh_transport_endpoint(l->transport, udp->endpoint);
+	bool found = false;
+
+	for (unsigned i = 0; i < n; i++) {
+		const struct sh_endpoint *e = sh_transport_endpoint(l->transport, i);
+
+		if (e->proto != SH_PROTO_TCP || e->local.family != udp->remote.family)
+			continue;
+		if (!found || (ours && sh_addr_same_host(&e->local, &ours->local)))
+			*endpoint = (uint8_t)i;
+		found = true;
+	}
+	return found;
+}
+
+static void go_by_tcp(struct sh_client_txn *ct)
+{
+	uint8_t endpoint = 0;
+
+	if (!find_tcp(ct->layer, &ct->path, &endpoint))
+		return;
+	ct->udp_fallback = true;
+	ct->udp_endpoint = ct->path.endpoint;
+	ct->udp_local = ct->path.local;
+	ct->path.proto = SH_PROTO_TCP;
+	ct->path.endpoint = endpoint;
+	ct->path.flow = 0;
+	ct->path.local = (struct sh_addr){0};
+}
+
+static void go_by_udp(struct sh_client_txn *ct)
+{
+	sh_client_leave_flow(ct);
+	ct->udp_fallback = false;
+	ct->path.proto = SH_PROTO_UDP;
+	ct->path.endpoint = ct->udp_endpoint;
+	ct->path.local = ct->udp_local;
+}
+
+/* --- texts ------------------------------------------------------------------------------------ */
+
+/* Line, Via and rest: in a block of its own where it may be needed again, else in the layer's buffer. */
+static int compose(struct sh_client_txn *ct, struct sh_slice line, struct sh_slice rest, struct sh_slice *out)
+{
+	struct sh_txn_layer *l = ct->layer;
+	struct sh_txn_sent_by by;
+	struct sh_txn_text block = {NULL, 0, 0};
+	struct sh_writer w;
+	size_t room;
+
+	sh_txn_sent_by(&by, l, &ct->path);
+	room = line.len + rest.len + by.host.len + SH_TXN_VIA_ROOM;
+	if (room > SH_TXN_BUFFER)
+		return -EMSGSIZE;
+	if (!reliable(ct) || ct->method == SH_INVITE || ct->udp_fallback) {
+		block.base = sh_malloc(room);
+		if (!block.base)
+			return -ENOMEM;
+		block.cap = (uint32_t)room;
+	}
+	sh_writer_init(&w, block.base ? block.base : l->request, room);
+	sh_put(&w, line);
+	sh_txn_put_via(&w, (enum sh_proto)ct->path.proto, &by, sh_slice_make(ct->branch, SH_TXN_BRANCH_LEN));
+	ct->line_len = (uint32_t)line.len;
+	ct->via_len = (uint32_t)(w.len - line.len);
+	sh_put(&w, rest);
+	block.len = block.base ? (uint32_t)w.len : 0;
+	sh_txn_text_free(&ct->text); /* line and rest may have been in there */
+	ct->text = block;
+	*out = sh_writer_text(&w);
+	return 0;
+}
+
+/* Composes and sends; by UDP when TCP, taken for the size, cannot even begin. */
+static int compose_and_send(struct sh_client_txn *ct, struct sh_slice line, struct sh_slice rest)
+{
+	struct sh_slice text;
+	uint64_t flow = 0;
+	int err = compose(ct, line, rest, &text);
+
+	if (err)
+		return err;
+	err = sh_transport_send(ct->layer->transport, &ct->path, text, &flow);
+	if (err && ct->udp_fallback)
+		return sh_client_switch_to_udp(ct);
+	if (!err && reliable(ct))
+		enter_flow(ct, flow);
+	return err;
+}
+
+int sh_client_switch_to_udp(struct sh_client_txn *ct)
+{
+	struct sh_slice text = sh_txn_text_slice(&ct->text);
+	size_t behind = ct->line_len + ct->via_len;
+
+	go_by_udp(ct);
+	return compose_and_send(ct, sh_slice_make(text.base, ct->line_len),
+				sh_slice_make(text.base + behind, text.len - behind));
+}
+
+/* --- beginnings ------------------------------------------------------------------------------- */
+
+void sh_client_arm(struct sh_client_txn *ct)
+{
+	struct sh_txn_layer *l = ct->layer;
+	uint64_t now = l->env->now;
+
+	ct->deadline = now + sh_txn_64t1(l);
+	ct->interval = (uint32_t)l->timers.t1;
+	sh_wheel_add(&l->env->wheel, &ct->timer,
+		     reliable(ct) ? ct->deadline : sh_txn_earlier(now + ct->interval, ct->deadline));
+}
+
+static struct sh_client_txn *allocate(struct sh_txn_layer *l, enum sh_method method, const struct sh_path *path)
+{
+	struct sh_client_txn *ct = sh_calloc(1, sizeof(*ct));
+
+	if (!ct)
+		return NULL;
+	ct->layer = l;
+	ct->method = (uint8_t)method;
+	ct->path = *path;
+	sh_timer_init(&ct->timer, sh_client_on_timer);
+	return ct;
+}
+
+static void enter(struct sh_client_txn *ct)
+{
+	struct sh_txn_layer *l = ct->layer;
+
+	sh_hash_insert(&l->clients, &ct->node,
+		       sh_hash_slice(&l->env->key, sh_slice_make(ct->branch, SH_TXN_BRANCH_LEN)));
+	l->stats.client_created++;
+	l->stats.client_live++;
+	sh_client_arm(ct);
+}
+
+int sh_client_txn_start(struct sh_client_txn **out, struct sh_txn_layer *l, const struct sh_client_request *r,
+			sh_client_fn fn, void *user)
+{
+	struct sh_client_txn *ct;
+	int err;
+
+	if (r->method == SH_ACK || r->method == SH_CANCEL)
+		return -EINVAL;
+	ct = allocate(l, r->method, &r->path);
+	if (!ct)
+		return -ENOMEM;
+	ct->fn = fn;
+	ct->user = user;
+	sh_txn_branch_make(l->env, ct->branch);
+	if (!reliable(ct) && r->line.len + r->rest.len + SH_TXN_VIA_ROOM > SH_TXN_DATAGRAM_MAX)
+		go_by_tcp(ct);
+	err = compose_and_send(ct, r->line, r->rest);
+	if (err) {
+		sh_client_free(ct);
+		return err;
+	}
+	enter(ct);
+	*out = ct;
+	return 0;
+}
+
+int sh_client_start_beside(struct sh_client_txn *invite, enum sh_method method, struct sh_slice text)
+{
+	struct sh_txn_layer *l = invite->layer;
+	struct sh_client_txn *ct = allocate(l, method, &invite->path);
+	uint64_t flow = 0;
+	int err = ct ? 0 : -ENOMEM;
+
+	if (ct) {
+		memcpy(ct->branch, invite->branch, SH_TXN_BRANCH_LEN);
+		if (!reliable(ct))
+			err = sh_txn_text_set(&ct->text, text);
+	}
+	if (!err)
+		err = sh_transport_send(l->transport, &invite->path, text, &flow);
+	if (err) {
+		if (ct)
+			sh_client_free(ct);
+		return err;
+	}
+	if (reliable(ct))
+		enter_flow(ct, flow);
+	enter(ct);
+	return 0;
+}

@@ -1,0 +1,329 @@
+/* Dialogs: their life, how they are found, and what the peer's messages change. Routes are in dialog_route.c. */
+#include "txn/dialog_impl.h"
+
+/* --- the table -------------------------------------------------------------------------------- */
+
+int sh_dialog_table_init(struct sh_dialog_table *t, struct sh_env *env)
+{
+	t->env = env;
+	return sh_hash_init(&t->by_tag, 0);
+}
+
+void sh_dialog_table_finish(struct sh_dialog_table *t)
+{
+	sh_hash_finish(&t->by_tag);
+}
+
+static struct sh_slice local_tag(const struct sh_dialog *d)
+{
+	return sh_slice_make(d->local_tag, SH_TAG_LEN);
+}
+
+static void enter(struct sh_dialog *d, struct sh_dialog_table *t)
+{
+	d->table = t;
+	sh_tag_make(t->env, d->local_tag);
+	sh_hash_insert(&t->by_tag, &d->node, sh_hash_slice(&t->env->key, local_tag(d)));
+}
+
+/* What we sent or learnt, or anything as long as the peer has not said who it is. */
+static bool is_peer(const struct sh_dialog *d, struct sh_slice tag)
+{
+	return sh_slice_eq(d->remote_tag, tag) || (d->uac && !d->confirmed && d->remote_tag.len == 0);
+}
+
+static struct sh_dialog *find(const struct sh_dialog_table *t, struct sh_slice call_id, struct sh_slice ours,
+			      struct sh_slice theirs, bool zero_is_none)
+{
+	struct sh_hash_node *n;
+
+	if (ours.len != SH_TAG_LEN)
+		return NULL;
+	for (n = sh_hash_find(&t->by_tag, sh_hash_slice(&t->env->key, ours)); n; n = sh_hash_next(n)) {
+		struct sh_dialog *d = SH_CONTAINER(n, struct sh_dialog, node);
+
+		if (sh_slice_eq(local_tag(d), ours) && sh_slice_eq(d->call_id, call_id) &&
+		    (is_peer(d, theirs) || (zero_is_none && d->remote_tag.len == 0)))
+			return d;
+	}
+	return NULL;
+}
+
+struct sh_dialog *sh_dialog_find(const struct sh_dialog_table *t, const struct sh_msg *m)
+{
+	struct sh_slice to = sh_msg_text(m, m->to_tag), from = sh_msg_text(m, m->from_tag);
+
+	return find(t, sh_msg_text(m, m->call_id), m->is_request ? to : from, m->is_request ? from : to, false);
+}
+
+/* RFC 3891 3: the tag "0" stands for none too. */
+struct sh_dialog *sh_dialog_find_ids(const struct sh_dialog_table *t, struct sh_slice call_id, struct sh_slice ours,
+				     struct sh_slice theirs)
+{
+	return find(t, call_id, ours, theirs, sh_slice_eq(theirs, SH_LIT("0")));
+}
+
+/* --- texts ------------------------------------------------------------------------------------ */
+
+/* The fields of a dialog that live in its block, in a fixed order. */
+static void get_texts(const struct sh_dialog *d, struct sh_slice out[SH_DIALOG_TEXTS])
+{
+	out[SH_DIALOG_CALL_ID] = d->call_id;
+	out[SH_DIALOG_REMOTE_TAG] = d->remote_tag;
+	out[SH_DIALOG_LOCAL] = d->local;
+	out[SH_DIALOG_REMOTE] = d->remote;
+	out[SH_DIALOG_TARGET] = d->target;
+	out[SH_DIALOG_ROUTES] = d->routes;
+}
+
+static void set_texts(struct sh_dialog *d, const struct sh_slice in[SH_DIALOG_TEXTS])
+{
+	d->call_id = in[SH_DIALOG_CALL_ID];
+	d->remote_tag = in[SH_DIALOG_REMOTE_TAG];
+	d->local = in[SH_DIALOG_LOCAL];
+	d->remote = in[SH_DIALOG_REMOTE];
+	d->target = in[SH_DIALOG_TARGET];
+	d->routes = in[SH_DIALOG_ROUTES];
+}
+
+/* Folds become spaces, so that texts can be written as they are. */
+static void unfold(char *text, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (text[i] == '\r' || text[i] == '\n')
+			text[i] = ' ';
+}
+
+/* A new block with these texts, which may lie in the old one. Where routes come from `route_source`, they are written
+ * straight into it. */
+static int intern(struct sh_dialog *d, struct sh_slice texts[SH_DIALOG_TEXTS], const struct sh_msg *route_source,
+		  bool reverse)
+{
+	size_t size = 1, at = 0;
+	char *block;
+
+	if (route_source)
+		texts[SH_DIALOG_ROUTES] = sh_slice_make(NULL, sh_dialog_routes_room(route_source));
+	for (int i = 0; i < SH_DIALOG_TEXTS; i++)
+		size += texts[i].len;
+	block = sh_malloc(size);
+	if (!block)
+		return -ENOMEM;
+	for (int i = 0; i < SH_DIALOG_TEXTS; i++) {
+		size_t len = texts[i].len;
+
+		if (i == SH_DIALOG_ROUTES && route_source)
+			texts[i] = sh_dialog_copy_routes(block + at, len, route_source, reverse);
+		else if (len)
+			texts[i] = sh_slice_make(memcpy(block + at, texts[i].base, len), len);
+		else
+			texts[i] = sh_slice_make(block + at, 0);
+		at += len;
+	}
+	unfold(block, at);
+	sh_free(d->text);
+	d->text = block;
+	set_texts(d, texts);
+	return 0;
+}
+
+/* --- names and targets ------------------------------------------------------------------------ */
+
+/* Display name and URI of a From or To value, whose URI the scanner has found; parameters are not ours to repeat.
+ * Writes at most value.len + 2 octets. */
+static struct sh_slice name_of(char *out, struct sh_slice value, struct sh_slice uri)
+{
+	struct sh_slice display = sh_slice_make(value.base, (size_t)(uri.base - value.base));
+	struct sh_writer w;
+
+	if (display.len && display.base[display.len - 1] == '<')
+		display.len--;
+	display = sh_slice_trim(display);
+	sh_writer_init(&w, out, value.len + 3);
+	if (display.len) {
+		sh_put(&w, display);
+		sh_put_char(&w, ' ');
+	}
+	sh_put_char(&w, '<');
+	sh_put(&w, uri);
+	sh_put_char(&w, '>');
+	return sh_writer_text(&w);
+}
+
+/* The URI of the first Contact. 0, -ENOENT: there is none, -EBADMSG: it is none that one can send to. */
+static int contact_of(const struct sh_msg *m, struct sh_slice *out, struct sh_uri *uri)
+{
+	struct sh_slice value = sh_msg_header(m, SH_H_CONTACT);
+	struct sh_name_addr contact;
+
+	if (!value.base)
+		return -ENOENT;
+	if (sh_name_addr_next(&value, &contact) || contact.star || sh_uri_parse(uri, contact.uri) ||
+	    (uri->kind != SH_URI_SIP && uri->kind != SH_URI_SIPS))
+		return -EBADMSG;
+	*out = contact.uri;
+	return 0;
+}
+
+static bool is_sips(struct sh_slice uri)
+{
+	return sh_slice_istarts(uri, SH_LIT("sips:"));
+}
+
+/* --- life ------------------------------------------------------------------------------------- */
+
+static void start(struct sh_dialog *d, void *owner, const struct sh_path *path)
+{
+	memset(d, 0, sizeof(*d));
+	d->owner = owner;
+	if (path)
+		d->path = *path;
+}
+
+int sh_dialog_init_uas(struct sh_dialog *d, struct sh_dialog_table *t, void *owner, const struct sh_msg *m,
+		       const struct sh_path *from)
+{
+	struct sh_slice texts[SH_DIALOG_TEXTS], contact = SH_LIT("");
+	struct sh_slice our = sh_msg_header(m, SH_H_TO), their = sh_msg_header(m, SH_H_FROM);
+	struct sh_uri uri;
+	char *names;
+	int err;
+
+	memset(d, 0, sizeof(*d));
+	if (contact_of(m, &contact, &uri) || sh_dialog_check_routes(m))
+		return -EBADMSG;
+	names = sh_malloc(our.len + their.len + 6);
+	if (!names)
+		return -ENOMEM;
+	start(d, owner, from);
+	texts[SH_DIALOG_CALL_ID] = sh_msg_text(m, m->call_id);
+	texts[SH_DIALOG_REMOTE_TAG] = sh_msg_text(m, m->from_tag);
+	texts[SH_DIALOG_LOCAL] = name_of(names, our, sh_msg_text(m, m->to_uri));
+	texts[SH_DIALOG_REMOTE] = name_of(names + our.len + 3, their, sh_msg_text(m, m->from_uri));
+	texts[SH_DIALOG_TARGET] = contact;
+	err = intern(d, texts, m, false);
+	sh_free(names);
+	if (err)
+		return err;
+	d->secure = from->proto == SH_PROTO_TLS && is_sips(sh_msg_text(m, m->uri)); /* 12.1.1 */
+	d->remote_cseq = m->cseq;
+	d->has_remote_cseq = true;
+	d->local_cseq = (uint32_t)sh_random_below(&t->env->random, 1 << 15);
+	enter(d, t);
+	return 0;
+}
+
+int sh_dialog_init_uac(struct sh_dialog *d, struct sh_dialog_table *t, void *owner, struct sh_slice call_id,
+		       struct sh_slice local, struct sh_slice remote, struct sh_slice target, struct sh_slice routes,
+		       const struct sh_path *path)
+{
+	struct sh_slice texts[SH_DIALOG_TEXTS];
+	char fresh[SH_TAG_LEN];
+	int err;
+
+	start(d, owner, path);
+	if (call_id.len == 0) {
+		sh_tag_make(t->env, fresh);
+		call_id = sh_slice_make(fresh, sizeof(fresh));
+	}
+	texts[SH_DIALOG_CALL_ID] = call_id;
+	texts[SH_DIALOG_REMOTE_TAG] = SH_LIT("");
+	texts[SH_DIALOG_LOCAL] = local;
+	texts[SH_DIALOG_REMOTE] = remote;
+	texts[SH_DIALOG_TARGET] = target;
+	texts[SH_DIALOG_ROUTES] = routes;
+	err = intern(d, texts, NULL, false);
+	if (err)
+		return err;
+	d->uac = true;
+	d->secure = is_sips(target);
+	d->local_cseq = (uint32_t)sh_random_below(&t->env->random, 1 << 15);
+	enter(d, t);
+	return 0;
+}
+
+int sh_dialog_init_fork(struct sh_dialog *d, const struct sh_dialog *first, void *owner, const struct sh_msg *response,
+			const struct sh_path *from)
+{
+	struct sh_slice texts[SH_DIALOG_TEXTS];
+	int err;
+
+	start(d, owner, &first->path);
+	d->uac = true;
+	d->secure = first->secure;
+	d->local_cseq = d->invite_cseq = first->invite_cseq;
+	memcpy(d->local_tag, first->local_tag, SH_TAG_LEN);
+	get_texts(first, texts);
+	texts[SH_DIALOG_REMOTE_TAG] = texts[SH_DIALOG_ROUTES] = SH_LIT("");
+	err = intern(d, texts, NULL, false);
+	if (!err)
+		err = sh_dialog_learn(d, response, from);
+	if (err == -ENOMEM)
+		sh_dialog_finish(d);
+	return err;
+}
+
+void sh_dialog_finish(struct sh_dialog *d)
+{
+	if (d->table)
+		sh_hash_remove(&d->table->by_tag, &d->node);
+	sh_free(d->text);
+	memset(d, 0, sizeof(*d));
+}
+
+/* --- what messages change --------------------------------------------------------------------- */
+
+int sh_dialog_learn(struct sh_dialog *d, const struct sh_msg *m, const struct sh_path *from)
+{
+	struct sh_slice texts[SH_DIALOG_TEXTS], tag = sh_msg_text(m, m->to_tag), contact;
+	bool success = m->status >= 200 && m->status < 300;
+	struct sh_uri uri;
+	int target, routes;
+
+	/* A provisional answer without a tag makes no dialog; a 2xx of an RFC 2543 peer does (12.1.2). */
+	if (m->status <= 100 || m->status >= 300 || (!success && (tag.len == 0 || d->confirmed)))
+		return 0;
+	if (d->confirmed && !sh_slice_eq(tag, d->remote_tag))
+		return -EEXIST;
+	target = contact_of(m, &contact, &uri);
+	routes = sh_dialog_check_routes(m);
+	get_texts(d, texts);
+	texts[SH_DIALOG_REMOTE_TAG] = tag;
+	if (!target)
+		texts[SH_DIALOG_TARGET] = contact;
+	if (intern(d, texts, routes ? NULL : m, true))
+		return -ENOMEM;
+	d->confirmed = d->confirmed || success;
+	if (from)
+		d->path = *from;
+	return success && (target || routes) ? -EBADMSG : 0;
+}
+
+int sh_dialog_refresh(struct sh_dialog *d, const struct sh_msg *m, const struct sh_path *from)
+{
+	struct sh_slice texts[SH_DIALOG_TEXTS], contact;
+	struct sh_uri uri;
+
+	if ((!m->is_request && (m->status < 200 || m->status >= 300)) || contact_of(m, &contact, &uri))
+		return 0;
+	if (!sh_slice_eq(contact, d->target)) {
+		get_texts(d, texts);
+		texts[SH_DIALOG_TARGET] = contact;
+		if (intern(d, texts, NULL, false))
+			return -ENOMEM;
+	}
+	if (from)
+		d->path = *from;
+	return 0;
+}
+
+int sh_dialog_accept_cseq(struct sh_dialog *d, const struct sh_msg *m)
+{
+	if (!m->is_request || m->method == SH_ACK || m->method == SH_CANCEL)
+		return 0;
+	if (d->has_remote_cseq && m->cseq < d->remote_cseq)
+		return 500;
+	d->remote_cseq = m->cseq;
+	d->has_remote_cseq = true;
+	return 0;
+}

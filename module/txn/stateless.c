@@ -1,0 +1,85 @@
+/* Where answers go, and answers without a transaction. */
+#include "txn/txn_impl.h"
+
+/* maddr of the topmost Via, when it is an address: names are not looked up for an answer. */
+static bool via_maddr(struct sh_addr *out, const struct sh_msg *m)
+{
+	struct sh_slice via = sh_msg_text(m, m->via), params, value;
+	size_t behind = (size_t)(m->via_host.off + m->via_host.len - m->via.off);
+	ptrdiff_t semicolon;
+
+	if (behind > via.len)
+		return false;
+	params = sh_slice_make(via.base + behind, via.len - behind);
+	semicolon = sh_slice_find(params, ';');
+	if (semicolon < 0)
+		return false;
+	params = sh_slice_make(params.base + semicolon + 1, params.len - (size_t)semicolon - 1);
+	return sh_param_find(params, SH_LIT("maddr"), &value) && !sh_addr_parse(out, value, 0);
+}
+
+/* RFC 3261 18.2.2, RFC 3581 4. What stands in received would be the source address, so that is taken. */
+void sh_txn_reply_address(struct sh_addr *out, const struct sh_msg *m, const struct sh_path *from)
+{
+	uint16_t sent_by = m->via_port ? m->via_port : sh_proto_port((enum sh_proto)from->proto);
+
+	*out = from->remote;
+	if (sh_proto_reliable((enum sh_proto)from->proto)) {
+		out->port = sent_by; /* only for when the connection is gone */
+		return;
+	}
+	if (m->via_has_rport)
+		return;
+	out->port = sent_by;
+	if (via_maddr(out, m))
+		out->port = sent_by;
+}
+
+int sh_txn_send_stateless(struct sh_txn_layer *l, const struct sh_msg *m, const struct sh_path *from, unsigned code,
+			  struct sh_slice reason, struct sh_slice to_tag, struct sh_slice headers)
+{
+	struct sh_path path = *from;
+	struct sh_writer w;
+
+	if (m->method == SH_ACK)
+		return 0;
+	sh_writer_init(&w, l->answer, SH_TXN_BUFFER);
+	sh_put_response_head(&w, m, &from->remote, code, reason, to_tag);
+	sh_put(&w, headers);
+	sh_put_body(&w, SH_LIT(""), SH_LIT(""));
+	if (w.full)
+		return -EMSGSIZE;
+	sh_txn_reply_address(&path.remote, m, from);
+	return sh_transport_send(l->transport, &path, sh_writer_text(&w), NULL);
+}
+
+int sh_txn_reply_stateless(struct sh_txn_layer *l, const struct sh_msg *m, const struct sh_path *from, unsigned code,
+			   struct sh_slice reason, struct sh_slice headers)
+{
+	char tag[SH_TAG_LEN];
+
+	sh_tag_derive(l->env, m, tag);
+	return sh_txn_send_stateless(l, m, from, code, reason, sh_slice_make(tag, sizeof(tag)), headers);
+}
+
+int sh_txn_send_ack(struct sh_txn_layer *l, const struct sh_path *path, struct sh_slice line, struct sh_slice rest,
+		    struct sh_slice *text)
+{
+	char branch[SH_TXN_BRANCH_LEN];
+	struct sh_txn_sent_by by;
+	struct sh_writer w;
+	int err;
+
+	sh_txn_sent_by(&by, l, path);
+	sh_txn_branch_make(l->env, branch);
+	sh_writer_init(&w, l->request, SH_TXN_BUFFER);
+	sh_put(&w, line);
+	sh_txn_put_via(&w, (enum sh_proto)path->proto, &by, sh_slice_make(branch, sizeof(branch)));
+	sh_put(&w, rest);
+	if (w.full)
+		return -EMSGSIZE;
+	err = sh_transport_send(l->transport, path, sh_writer_text(&w), NULL);
+	if (text)
+		*text = sh_writer_text(&w);
+	return err;
+}
