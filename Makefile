@@ -93,7 +93,7 @@ abi: object
 
 # The object in processes that are not ours.
 hosts: object
-	@CC="$(CC)" sh tests/hosts/run.sh $(OUT)
+	@CC="$(CC)" FLAGS="$(filter -fsanitize=%,$(CFLAGS))" sh tests/hosts/run.sh $(OUT)
 
 DEMO := examples/dialplans/office.lua
 demo: deps

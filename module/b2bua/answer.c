@@ -1,0 +1,141 @@
+/* 2xx and ACK are the business of the transaction user (RFC 3261 13.2.2.4, 13.3.1.4): the 2xx that we sent is repeated
+ * until its ACK comes, the ACK that we sent is repeated whenever the 2xx comes again. */
+#include "b2bua/impl.h"
+
+static void on_server_event(struct sh_server_txn *st, enum sh_server_event ev, void *user)
+{
+	struct sh_leg *l = user;
+
+	if (ev != SH_SERVER_ENDED)
+		return;
+	if (l->st == st)
+		l->st = NULL;
+	if (l->answer_st == st) {
+		/* Timer L is as long as our wait for the ACK: let the wait end by its own timer, without repeats. */
+		l->answer_st = NULL;
+		sh_wheel_add(&l->ua->env->wheel, &l->answer_timer, l->answer_end);
+	}
+}
+
+int sh_leg_respond(struct sh_leg *l, struct sh_server_txn *st, unsigned code, struct sh_writer *w)
+{
+	struct sh_slice text = sh_writer_text(w);
+	struct sh_env *env = l->ua->env;
+	int err;
+
+	if (sh_server_txn_answered(st))
+		return -EALREADY;
+	sh_leg_answer_over(l);
+	l->answer = sh_malloc(text.len);
+	if (!l->answer)
+		return -ENOMEM;
+	memcpy(l->answer, text.base, text.len);
+	l->answer_len = text.len;
+	l->answer_cseq = sh_server_txn_request(st)->cseq;
+	err = sh_server_txn_respond(st, code, w);
+	if (!sh_server_txn_answered(st)) { /* else: lost on its way, the next one may come through */
+		sh_free(l->answer);
+		l->answer = NULL;
+		return err;
+	}
+	sh_server_txn_watch(st, on_server_event, l);
+	l->answer_st = st;
+	l->answer_wait = l->ua->config.txn.t1;
+	l->answer_end = env->now + 64 * l->ua->config.txn.t1;
+	sh_wheel_add(&env->wheel, &l->answer_timer, env->now + l->answer_wait);
+	return 0;
+}
+
+void sh_leg_answer_over(struct sh_leg *l)
+{
+	sh_wheel_cancel(&l->ua->env->wheel, &l->answer_timer);
+	if (l->answer_st) {
+		sh_server_txn_watch(l->answer_st, NULL, NULL);
+		if (l->st == l->answer_st)
+			l->st = NULL;
+		l->answer_st = NULL;
+	}
+	sh_free(l->answer);
+	l->answer = NULL;
+}
+
+void sh_leg_on_ack(struct sh_leg *l, const struct sh_msg *m, const struct sh_path *from)
+{
+	if (!l->answer || m->cseq != l->answer_cseq)
+		return; /* a repetition, or the ACK to something older */
+	sh_leg_answer_over(l);
+	sh_ua_observe(l->ua, m, from, l);
+	if (l->state == SH_LEG_ANSWERED)
+		l->state = SH_LEG_UP;
+	if (l->hangup_wanted) {
+		sh_leg_bye(l);
+		return;
+	}
+	if (sh_reinvite_acked(l, m))
+		return;
+	if (l->call && l->call->a == l)
+		sh_call_acked(l->call, m);
+}
+
+void sh_leg_send_ack(struct sh_leg *l, const struct sh_msg *with_body)
+{
+	struct sh_ua *ua = l->ua;
+	struct sh_writer line, rest;
+	struct sh_slice text, none = {0};
+
+	sh_ua_writers(ua, &line, &rest);
+	sh_dialog_put_request(&l->dialog, SH_LIT("ACK"), l->dialog.invite_cseq, 70, &line, &rest);
+	sh_ua_put_product(ua, &rest, true);
+	if (with_body && with_body->body.len) {
+		sh_put_copied(&rest, with_body, SH_COPY_BODY, none, none, none);
+		sh_put_body_of(&rest, with_body);
+		sh_leg_learn_sdp(&l->local_sdp, with_body);
+	} else {
+		sh_put_body(&rest, none, none);
+	}
+	l->acked = true;
+	if (line.full || rest.full)
+		return;
+	if (sh_txn_send_ack(ua->txn, &l->dialog.path, sh_writer_text(&line), sh_writer_text(&rest), &text) < 0)
+		return;
+	sh_leg_forget_ack(l);
+	l->ack = sh_malloc(text.len);
+	if (!l->ack)
+		return; /* a lost ACK will be missed: the peer gives up after its 64*T1 */
+	memcpy(l->ack, text.base, text.len);
+	l->ack_len = text.len;
+	l->ack_path = l->dialog.path;
+}
+
+bool sh_leg_repeat_ack(struct sh_leg *l)
+{
+	if (!l->ack)
+		return false;
+	sh_transport_send(l->ua->transport, &l->ack_path, (struct sh_slice){l->ack, l->ack_len}, NULL);
+	return true;
+}
+
+void sh_leg_forget_ack(struct sh_leg *l)
+{
+	sh_free(l->ack);
+	l->ack = NULL;
+	l->ack_len = 0;
+}
+
+/* Another dialog of the same INVITE that nobody wants: acknowledged and ended on the spot. */
+void sh_leg_drop_answer(struct sh_leg *l, const struct sh_msg *response, const struct sh_path *from)
+{
+	struct sh_leg *other = sh_leg_create(l->ua, NULL, false);
+
+	if (!other)
+		return;
+	if (sh_dialog_init_fork(&other->dialog, &l->dialog, other, response, from) < 0) {
+		sh_leg_ended(other);
+		return;
+	}
+	other->dialog.confirmed = true;
+	sh_leg_find_path(other, from);
+	other->state = SH_LEG_UP;
+	sh_leg_send_ack(other, NULL);
+	sh_leg_bye(other);
+}

@@ -1,0 +1,554 @@
+/* A call: set-up, bridge and end. */
+#include "b2bua/fork.h"
+
+struct sh_slice sh_call_state_name(enum sh_call_state s)
+{
+	static const struct sh_slice names[] = {{"setup", 5}, {"early", 5}, {"up", 2}, {"ended", 5}};
+
+	return names[s];
+}
+
+uint64_t sh_call_handle(const struct sh_call *c)
+{
+	return c->handle;
+}
+
+struct sh_slice sh_call_id(const struct sh_call *c)
+{
+	return (struct sh_slice){c->id, SH_TAG_LEN};
+}
+
+enum sh_call_state sh_call_state(const struct sh_call *c)
+{
+	return c->state;
+}
+
+const struct sh_msg *sh_call_invite(const struct sh_call *c)
+{
+	return c->invite;
+}
+
+const struct sh_path *sh_call_source(const struct sh_call *c)
+{
+	return &c->source;
+}
+
+struct sh_slice sh_call_uri(const struct sh_call *c)
+{
+	return (struct sh_slice){c->text, c->uri_len};
+}
+
+struct sh_slice sh_call_from(const struct sh_call *c)
+{
+	return (struct sh_slice){c->text + c->uri_len, c->from_len};
+}
+
+struct sh_slice sh_call_to(const struct sh_call *c)
+{
+	return (struct sh_slice){c->text + c->uri_len + c->from_len, c->to_len};
+}
+
+bool sh_call_trusted(const struct sh_call *c)
+{
+	return c->trusted;
+}
+
+struct sh_leg *sh_call_a(const struct sh_call *c)
+{
+	return c->a;
+}
+
+struct sh_leg *sh_call_b(const struct sh_call *c)
+{
+	return c->b;
+}
+
+struct sh_ua *sh_call_ua(const struct sh_call *c)
+{
+	return c->ua;
+}
+
+bool sh_call_answered(const struct sh_call *c)
+{
+	return c->answered;
+}
+
+const struct sh_call_times *sh_call_times(const struct sh_call *c)
+{
+	return &c->times;
+}
+
+void *sh_call_app(const struct sh_call *c)
+{
+	return c->app;
+}
+
+void sh_call_set_app(struct sh_call *c, void *app)
+{
+	c->app = app;
+}
+
+/* ------------------------------------------------------------------ life */
+
+static void on_duration(struct sh_timer *t)
+{
+	struct sh_call *c = SH_CONTAINER(t, struct sh_call, duration);
+
+	sh_call_hangup(c, SH_BY_ENGINE, 0, SH_LIT("Q.850;cause=102;text=\"Longest duration reached\""));
+}
+
+static struct sh_call *create(struct sh_ua *ua, const struct sh_msg *m, const struct sh_path *from)
+{
+	struct sh_call *c = sh_calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	c->invite = sh_msg_clone(m);
+	c->handle = c->invite ? sh_slots_add(&ua->calls, c) : 0;
+	if (!c->handle) {
+		sh_free(c->invite);
+		sh_free(c);
+		return NULL;
+	}
+	c->ua = ua;
+	c->source = *from;
+	c->trusted = sh_ua_trusts(ua, &from->remote);
+	c->times.start = sh_env_wall(ua->env);
+	sh_list_init(&c->loose);
+	sh_timer_init(&c->duration, on_duration);
+	sh_tag_make(ua->env, c->id);
+	sh_hash_insert(&ua->calls_by_id, &c->by_id, sh_hash_slice(&ua->env->key, sh_call_id(c)));
+	sh_list_append(&ua->live_calls, &c->link);
+	ua->stats.calls++;
+	ua->stats.calls_live++;
+	return c;
+}
+
+/* The texts that a call keeps when its INVITE is gone. */
+static int intern(struct sh_call *c)
+{
+	struct sh_slice uri = sh_msg_text(c->invite, c->invite->uri);
+	const struct sh_dialog *d = &c->a->dialog;
+
+	c->text = sh_malloc(uri.len + d->remote.len + d->local.len + 1);
+	if (!c->text)
+		return -ENOMEM;
+	memcpy(c->text, uri.base, uri.len);
+	memcpy(c->text + uri.len, d->remote.base, d->remote.len);
+	memcpy(c->text + uri.len + d->remote.len, d->local.base, d->local.len);
+	c->uri_len = (uint16_t)uri.len;
+	c->from_len = (uint16_t)d->remote.len;
+	c->to_len = (uint16_t)d->local.len;
+	return 0;
+}
+
+void sh_call_free(struct sh_call *c)
+{
+	struct sh_ua *ua = c->ua;
+	struct sh_link *l;
+
+	if (c->fork)
+		sh_fork_abort(c->fork, (struct sh_slice){0});
+	while ((l = c->loose.next) != &c->loose)
+		sh_leg_leave(SH_CONTAINER(l, struct sh_leg, in_call));
+	if (c->a)
+		sh_leg_leave(c->a);
+	if (c->b)
+		sh_leg_leave(c->b);
+	if (c->app)
+		ua->app->freed(ua->app_ctx, c);
+	sh_wheel_cancel(&ua->env->wheel, &c->duration);
+	sh_slots_remove(&ua->calls, c->handle);
+	sh_hash_remove(&ua->calls_by_id, &c->by_id);
+	sh_list_remove(&c->link);
+	ua->stats.calls_live--;
+	sh_free(c->invite);
+	sh_free(c->failure);
+	sh_free(c->text);
+	sh_free(c);
+}
+
+static void bury_when_done(struct sh_call *c)
+{
+	if (c->state != SH_CALL_ENDED || c->holds)
+		return;
+	sh_list_remove(&c->link);
+	sh_list_append(&c->ua->dead_calls, &c->link);
+}
+
+void sh_call_hold(struct sh_call *c)
+{
+	c->holds++;
+}
+
+void sh_call_release(struct sh_call *c)
+{
+	c->holds--;
+	if (!c->holds && c->setup_over) {
+		sh_free(c->invite);
+		c->invite = NULL;
+	}
+	bury_when_done(c);
+}
+
+static void setup_over(struct sh_call *c)
+{
+	c->setup_over = true;
+	sh_free(c->failure);
+	c->failure = NULL;
+	if (!c->holds) {
+		sh_free(c->invite);
+		c->invite = NULL;
+	}
+}
+
+/* ------------------------------------------------------------------ the caller's INVITE */
+
+static void on_invite_server(struct sh_server_txn *st, enum sh_server_event ev, void *user)
+{
+	struct sh_leg *l = user;
+
+	if (ev == SH_SERVER_ENDED && l->st == st) {
+		l->st = NULL;
+		if (l->call && l->state < SH_LEG_ANSWERED) {
+			struct sh_why why = {SH_BY_ENGINE, 500, SH_LIT("The caller's transaction ended"), 0, {0}};
+
+			sh_call_end(l->call, &why, (struct sh_slice){0});
+		}
+	}
+}
+
+void sh_call_on_invite(struct sh_ua *ua, struct sh_server_txn *st, const struct sh_msg *m, const struct sh_path *from)
+{
+	struct sh_call *c = create(ua, m, from);
+	struct sh_leg *a = c ? sh_leg_create(ua, c, true) : NULL;
+	int err;
+
+	if (!a) {
+		if (c)
+			sh_call_free(c);
+		sh_ua_reply(ua, st, 503, SH_LIT("Out of memory"), (struct sh_slice){0}, (struct sh_slice){0});
+		return;
+	}
+	c->a = a;
+	err = sh_dialog_init_uas(&a->dialog, &ua->dialogs, a, m, from);
+	if (!err)
+		err = intern(c);
+	if (err) {
+		unsigned code = err == -EBADMSG ? 400 : 503;
+
+		sh_ua_reply(ua, st, code, code == 400 ? SH_LIT("Bad or missing Contact or Record-Route") : SH_LIT("Out of memory"),
+			    (struct sh_slice){0}, (struct sh_slice){0});
+		c->state = SH_CALL_ENDED;
+		sh_leg_ended(a);
+		bury_when_done(c);
+		return;
+	}
+	a->st = st;
+	sh_server_txn_watch(st, on_invite_server, a);
+	sh_leg_find_path(a, from);
+	sh_leg_learn_sdp(&a->remote_sdp, m);
+	struct sh_slice agent = sh_msg_header(m, SH_H_USER_AGENT);
+	if (agent.len)
+		a->user_agent = sh_strndup(agent.base, agent.len);
+	ua->app->invite(ua->app_ctx, c);
+}
+
+/* What a Reason field says of a Q.850 cause (RFC 3326). */
+static void read_reason(struct sh_why *why, const struct sh_msg *m)
+{
+	for (unsigned i = m->first[SH_H_REASON]; i; i = m->headers[i - 1].next) {
+		struct sh_slice values = sh_msg_value(m, i), one, protocol, params, cause, text = {0};
+		uint32_t n;
+
+		while (sh_list_next(&values, &one)) {
+			sh_slice_cut(one, ';', &protocol, &params);
+			if (!sh_slice_ieq(sh_slice_trim(protocol), SH_LIT("Q.850")))
+				continue;
+			if (sh_param_find(params, SH_LIT("cause"), &cause) && sh_slice_u32(cause, &n) == 0 && n < 128)
+				why->q850 = n;
+			if (sh_param_find(params, SH_LIT("text"), &text) && text.len >= 2 && text.base[0] == '"')
+				text = sh_slice_make(text.base + 1, text.len - 2);
+			why->q850_text = text;
+			return;
+		}
+	}
+}
+
+void sh_call_on_cancel(struct sh_call *c, const struct sh_msg *cancel)
+{
+	struct sh_why why = {SH_BY_CALLER, 487, SH_LIT("Request Terminated"), 0, {0}};
+
+	if (c->answered)
+		return;
+	read_reason(&why, cancel);
+	sh_ua_observe(c->ua, cancel, &c->source, c->a);
+	sh_call_end(c, &why, sh_msg_header(cancel, SH_H_REASON));
+}
+
+/* The fields that each answer of ours to the caller has. */
+static struct sh_writer *begin(struct sh_call *c, unsigned code, struct sh_slice reason, struct sh_slice tag)
+{
+	struct sh_writer *w = sh_server_txn_begin(c->a->st, code, reason, tag);
+
+	if (code > 100 && code < 300) {
+		if (c->invite)
+			sh_put_copy(w, c->invite, SH_H_RECORD_ROUTE);
+		sh_ua_put_contact(c->ua, w, &c->source, c->a->dialog.secure);
+		sh_put_header(w, SH_H_ALLOW, c->ua->allow_in_dialog);
+	}
+	sh_ua_put_product(c->ua, w, false);
+	return w;
+}
+
+static struct sh_slice a_tag(const struct sh_call *c)
+{
+	return (struct sh_slice){c->a->dialog.local_tag, SH_TAG_LEN};
+}
+
+static void ringing(struct sh_call *c, unsigned code)
+{
+	if (code <= 100 || code == 199)
+		return;
+	if (c->state == SH_CALL_SETUP)
+		c->state = SH_CALL_EARLY;
+	if (!c->times.ring)
+		c->times.ring = sh_env_wall(c->ua->env);
+	c->a->state = SH_LEG_EARLY;
+	c->a->code = code;
+}
+
+int sh_call_ring(struct sh_call *c, unsigned code, struct sh_slice reason, struct sh_slice headers, struct sh_slice sdp)
+{
+	struct sh_writer *w;
+
+	if (c->state == SH_CALL_ENDED || !c->a || !c->a->st)
+		return -EPIPE;
+	if (c->answered)
+		return -EALREADY;
+	if (code < 101 || code > 199)
+		return -EINVAL;
+	w = begin(c, code, reason, a_tag(c));
+	sh_put(w, headers);
+	sh_put_body(w, sdp.len ? SH_LIT("application/sdp") : (struct sh_slice){0}, sdp);
+	ringing(c, code);
+	return sh_server_txn_respond(c->a->st, code, w);
+}
+
+/* A provisional answer of a branch, passed on (16.7 step 5 for a proxy; a B2BUA does it the same way). */
+int sh_call_relay_provisional(struct sh_call *c, struct sh_slice tag, unsigned code, const struct sh_msg *m, bool with_body)
+{
+	struct sh_slice none = {0};
+	struct sh_writer *w;
+
+	if (c->answered || !c->a || !c->a->st)
+		return -EALREADY;
+	w = begin(c, code, code == m->status ? sh_msg_text(m, m->reason) : none, tag.len ? tag : a_tag(c));
+	sh_put_copied(w, m, SH_COPY_RESPONSE | (with_body && m->body.len ? SH_COPY_BODY : 0), none, none, none);
+	if (with_body)
+		sh_put_body_of(w, m);
+	else
+		sh_put_body(w, none, none);
+	ringing(c, code);
+	return sh_server_txn_respond(c->a->st, code, w);
+}
+
+int sh_call_reject(struct sh_call *c, unsigned code, struct sh_slice reason, struct sh_slice headers,
+		   struct sh_slice content_type, struct sh_slice body)
+{
+	struct sh_writer *w;
+	int err;
+
+	if (c->state == SH_CALL_ENDED || !c->a || !c->a->st)
+		return -EPIPE;
+	if (c->answered)
+		return -EALREADY;
+	w = begin(c, code, reason, a_tag(c));
+	sh_put(w, headers);
+	sh_put_body(w, content_type, body);
+	err = sh_server_txn_respond(c->a->st, code, w);
+	if (!sh_server_txn_answered(c->a->st))
+		return err; /* else it may have been lost on its way: the transaction goes on */
+	c->answered = true;
+	c->a->code = code;
+	if (!reason.len)
+		reason = sh_status_reason(code);
+	struct sh_why why = {SH_BY_SCRIPT, code, reason, 0, {0}};
+	sh_call_end(c, &why, (struct sh_slice){0});
+	return 0;
+}
+
+/* ------------------------------------------------------------------ bridge */
+
+static void bridge_over(struct sh_call *c, int error)
+{
+	sh_bridge_fn done = c->bridge_done;
+
+	c->bridge_done = NULL;
+	if (done)
+		done(c->bridge_ctx, error);
+}
+
+int sh_call_bridge(struct sh_call *c, struct sh_leg *leg, const struct sh_bridge_options *o, sh_bridge_fn done, void *ctx)
+{
+	const struct sh_msg *answer = leg->answered_with;
+	struct sh_slice none = {0};
+	struct sh_writer *w;
+	int err;
+
+	if (c->state == SH_CALL_ENDED || !c->a || !c->a->st || leg->call != c || leg->state != SH_LEG_UP)
+		return -EPIPE;
+	if (c->answered)
+		return -EALREADY;
+	if (leg->a_tag_set)
+		sh_dialog_retag(&c->a->dialog, leg->a_tag);
+	w = begin(c, 200, none, a_tag(c));
+	if (answer)
+		sh_put_copied(w, answer, SH_COPY_RESPONSE | (leg->remote_sdp ? SH_COPY_BODY : 0) |
+			      (sh_ua_trusts(c->ua, &leg->dialog.path.remote) ? SH_COPY_IDENTITY : 0), o->headers, none, none);
+	sh_put(w, o->headers);
+	if (leg->remote_sdp)
+		sh_put_body(w, answer ? sh_msg_header(answer, SH_H_CONTENT_TYPE) : SH_LIT("application/sdp"),
+			    sh_leg_remote_sdp(leg));
+	else
+		sh_put_body(w, none, none);
+	err = sh_leg_respond(c->a, c->a->st, 200, w);
+	if (err)
+		return err;
+	c->answered = true;
+	c->a->state = SH_LEG_ANSWERED;
+	c->a->code = 200;
+	c->a->dialog.confirmed = true;
+	sh_body_unref(c->a->local_sdp);
+	c->a->local_sdp = sh_body_ref(leg->remote_sdp);
+	c->times.answer = sh_env_wall(c->ua->env);
+	c->state = SH_CALL_UP;
+	c->ua->stats.answered++;
+	c->keep_on_peer_hangup = o->keep_on_peer_hangup;
+	c->b = leg;
+	sh_list_remove(&leg->in_call);
+	sh_leg_forget_answer(leg);
+	c->bridge_done = done;
+	c->bridge_ctx = ctx;
+	if (o->max_duration)
+		sh_env_timer(c->ua->env, &c->duration, o->max_duration);
+	return 0;
+}
+
+void sh_call_acked(struct sh_call *c, const struct sh_msg *ack)
+{
+	if (c->b && !c->b->acked) /* a late offer: the answer is in this ACK */
+		sh_leg_send_ack(c->b, ack);
+	if (c->b && ack->body.len)
+		sh_leg_learn_sdp(&c->a->remote_sdp, ack);
+	setup_over(c);
+	bridge_over(c, 0);
+	if (c->state == SH_CALL_UP)
+		c->ua->app->answered(c->ua->app_ctx, c);
+}
+
+void sh_call_ack_lost(struct sh_call *c)
+{
+	struct sh_why why = {SH_BY_ENGINE, 408, SH_LIT("The caller sent no ACK"), 0, {0}};
+
+	sh_call_end(c, &why, SH_LIT("SIP;cause=408;text=\"No ACK\""));
+}
+
+/* ------------------------------------------------------------------ the end */
+
+void sh_call_leg_gone(struct sh_call *c, struct sh_leg *l, const struct sh_msg *bye)
+{
+	struct sh_why why = {l == c->a ? SH_BY_CALLER : SH_BY_CALLEE, 200, SH_LIT("BYE"), 0, {0}};
+
+	if (!c->times.answer) { /* 15: a caller may end an early dialog with BYE */
+		why.code = 487;
+		why.reason = sh_status_reason(487);
+	}
+	if (bye)
+		read_reason(&why, bye);
+	if (l != c->a && (l != c->b || c->keep_on_peer_hangup)) { /* a leg that is not connected, or need not be */
+		sh_leg_leave(l);
+		return;
+	}
+	sh_call_end(c, &why, bye ? sh_msg_header(bye, SH_H_REASON) : (struct sh_slice){0});
+}
+
+void sh_call_end(struct sh_call *c, const struct sh_why *why, struct sh_slice reason)
+{
+	struct sh_ua *ua = c->ua;
+	struct sh_leg *a = c->a;
+	struct sh_link *l;
+
+	if (c->state == SH_CALL_ENDED)
+		return;
+	c->state = SH_CALL_ENDED;
+	c->times.stop = sh_env_wall(ua->env);
+	c->bridge_done = NULL;
+	sh_wheel_cancel(&ua->env->wheel, &c->duration);
+	sh_call_hold(c);
+	if (c->fork)
+		sh_fork_abort(c->fork, reason);
+	while ((l = c->loose.next) != &c->loose)
+		sh_leg_hangup(SH_CONTAINER(l, struct sh_leg, in_call), reason);
+	if (c->b)
+		sh_leg_hangup(c->b, reason);
+	if (a && !c->answered && a->st) {
+		struct sh_writer *w;
+
+		c->answered = true;
+		a->code = why->code;
+		w = begin(c, why->code < 300 ? 487 : why->code, why->reason, a_tag(c));
+		sh_put_body(w, (struct sh_slice){0}, (struct sh_slice){0});
+		sh_server_txn_respond(a->st, why->code < 300 ? 487 : why->code, w);
+	}
+	if (a)
+		sh_leg_hangup(a, reason);
+	if (!c->times.answer)
+		ua->stats.failed++;
+	ua->app->interrupted(ua->app_ctx, c, why);
+	ua->app->ended(ua->app_ctx, c, why);
+	setup_over(c);
+	sh_call_release(c);
+}
+
+int sh_call_hangup(struct sh_call *c, enum sh_why_by by, unsigned code, struct sh_slice reason)
+{
+	struct sh_why why = {by, c->times.answer ? 200 : (code ? code : 480), {0}, 0, {0}};
+
+	if (c->state == SH_CALL_ENDED)
+		return -EPIPE;
+	why.reason = sh_status_reason(why.code);
+	sh_call_end(c, &why, reason);
+	return 0;
+}
+
+bool sh_call_settle(struct sh_call *c)
+{
+	struct sh_link *l;
+	const struct sh_msg *m = c->failure;
+	unsigned code = c->failure_code;
+
+	while ((l = c->loose.next) != &c->loose)
+		sh_leg_hangup(SH_CONTAINER(l, struct sh_leg, in_call), (struct sh_slice){0});
+	if (c->state == SH_CALL_ENDED || c->answered)
+		return true;
+	if (!code)
+		return false;
+	if (!m || sh_code_passed_on(code) != code) {
+		sh_call_reject(c, sh_code_passed_on(code), (struct sh_slice){0}, (struct sh_slice){0}, (struct sh_slice){0}, (struct sh_slice){0});
+		return true;
+	}
+	c->failure = NULL; /* it must outlive the end of the call */
+	struct sh_slice headers = {0};
+	struct sh_writer w;
+	char *buf = sh_malloc(m->size + 64u * m->nheaders);
+	if (buf) {
+		sh_writer_init(&w, buf, m->size + 64u * m->nheaders);
+		sh_put_answer_fields(&w, m, SH_COPY_RESPONSE);
+		headers = sh_writer_text(&w);
+	}
+	sh_call_reject(c, code, sh_msg_text(m, m->reason), headers, sh_msg_header(m, SH_H_CONTENT_TYPE), sh_msg_text(m, m->body));
+	sh_free(buf);
+	sh_free((void *)m);
+	return true;
+}

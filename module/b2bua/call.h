@@ -1,0 +1,147 @@
+/* A call: the caller's leg `a` and at most one connected leg `b`, each a dialog of its own (RFC 3261 6, "B2BUA"). While
+ * it is set up a fork may try several legs.
+ *
+ *   SETUP --1xx sent--> EARLY --2xx sent, ACK came--> UP --BYE--> ENDED
+ *      \________________ \____ rejected, cancelled ____________/
+ *
+ * A leg:   TRYING -> EARLY -> ANSWERED (2xx, ACK still missing) -> UP -> ENDING (our BYE or CANCEL is out) -> ENDED
+ *
+ * A leg that left its call (a lost branch, a call that ended) winds up by itself: it ACKs and BYEs a late 2xx. */
+#ifndef SH_B2BUA_CALL_H
+#define SH_B2BUA_CALL_H
+
+#include "b2bua/ua.h"
+
+enum sh_call_state { SH_CALL_SETUP, SH_CALL_EARLY, SH_CALL_UP, SH_CALL_ENDED };
+struct sh_slice sh_call_state_name(enum sh_call_state s);
+
+enum sh_leg_state { SH_LEG_TRYING, SH_LEG_EARLY, SH_LEG_ANSWERED, SH_LEG_UP, SH_LEG_ENDING, SH_LEG_ENDED };
+struct sh_slice sh_leg_state_name(enum sh_leg_state s);
+
+/* ---- reading */
+
+uint64_t sh_call_handle(const struct sh_call *c);
+struct sh_slice sh_call_id(const struct sh_call *c); /* 16 token characters */
+enum sh_call_state sh_call_state(const struct sh_call *c);
+/* The INVITE: while the call is in set-up or held by the application; NULL later. */
+const struct sh_msg *sh_call_invite(const struct sh_call *c);
+const struct sh_path *sh_call_source(const struct sh_call *c);
+struct sh_slice sh_call_uri(const struct sh_call *c);  /* the Request-URI */
+struct sh_slice sh_call_from(const struct sh_call *c); /* name-addr without tag */
+struct sh_slice sh_call_to(const struct sh_call *c);
+bool sh_call_trusted(const struct sh_call *c);
+struct sh_leg *sh_call_a(const struct sh_call *c);
+struct sh_leg *sh_call_b(const struct sh_call *c); /* NULL: not connected */
+struct sh_ua *sh_call_ua(const struct sh_call *c);
+bool sh_call_answered(const struct sh_call *c); /* a final answer went to the caller */
+
+struct sh_call_times {
+	uint64_t start, ring, answer, stop; /* microseconds since 1970; 0 = not yet */
+};
+const struct sh_call_times *sh_call_times(const struct sh_call *c);
+
+/* The application's own pointer, and its hold: a held call is not freed when it ends. */
+void *sh_call_app(const struct sh_call *c);
+void sh_call_set_app(struct sh_call *c, void *app);
+void sh_call_hold(struct sh_call *c);
+void sh_call_release(struct sh_call *c);
+
+uint64_t sh_leg_handle(const struct sh_leg *l);
+struct sh_call *sh_leg_call(const struct sh_leg *l); /* NULL: it left */
+enum sh_leg_state sh_leg_state(const struct sh_leg *l);
+unsigned sh_leg_code(const struct sh_leg *l); /* the last status code it gave or was given */
+const struct sh_dialog *sh_leg_dialog(const struct sh_leg *l);
+struct sh_slice sh_leg_uri(const struct sh_leg *l);         /* what was called, or the caller's From URI */
+struct sh_slice sh_leg_remote_sdp(const struct sh_leg *l); /* last body that it sent with an offer or answer; may be empty */
+struct sh_slice sh_leg_local_sdp(const struct sh_leg *l);
+struct sh_slice sh_leg_user_agent(const struct sh_leg *l);
+
+/* ---- targets */
+
+enum sh_early { SH_EARLY_RELAY, SH_EARLY_DROP, SH_EARLY_FIRST };
+
+/* Where a branch goes and what its INVITE (or other request) says. Texts live in the plan's arena. */
+struct sh_target {
+	struct sh_slice uri;     /* Request-URI */
+	struct sh_slice route;   /* preset route set ("<sip:a;lr>, ..."): a Path, an outbound proxy */
+	struct sh_slice from;    /* name-addr or URI; empty: the caller's */
+	struct sh_slice to;      /* empty: the To of the caller */
+	struct sh_slice headers; /* complete header lines to add, each ending in CRLF; they replace fields copied by themselves */
+	struct sh_slice removed; /* names of header fields not to be copied, comma separated */
+	struct sh_slice copy;    /* names to copy from the caller's request, comma separated; a name may end in '*' */
+	struct sh_slice pai;     /* P-Asserted-Identity; empty: the caller's when it is trusted */
+	struct sh_slice privacy; /* Privacy */
+	struct sh_slice diversion;
+	bool has_path;           /* path is to be used: a registered contact's connection, source address or endpoint */
+	struct sh_path path;
+	int proto;               /* enum sh_proto wanted, -1: by the URI */
+	int endpoint;            /* index, -1: any */
+	uint64_t timeout;        /* us; 0: the plan's */
+	uint64_t delay;          /* us before this branch starts */
+	unsigned group;          /* groups are tried one after the other, from 0 */
+};
+
+struct sh_fork_plan {
+	struct sh_arena arena; /* owns every text; taken over by whoever accepts the plan */
+	struct sh_target *targets;
+	unsigned count;
+	uint64_t timeout;       /* us per group; 0: timer C, restarted by 1xx other than 100 */
+	uint64_t first_timeout; /* us until the first answer of any kind; 0: the configured */
+	enum sh_early early;
+	bool single_tag;        /* all provisional answers to the caller bear one To tag */
+	bool ignore_6xx;
+	unsigned follow_redirects;
+	bool has_sdp;
+	struct sh_slice sdp;    /* instead of the caller's body */
+};
+/* The plan's targets must be grouped: target i's group is that of i-1 or one higher. */
+
+enum sh_cause { SH_CAUSE_NONE, SH_BUSY, SH_DECLINED, SH_NO_ANSWER, SH_UNREACHABLE, SH_NOT_FOUND, SH_REDIRECTED, SH_REJECTED, SH_FAILED, SH_EMPTY };
+struct sh_slice sh_cause_name(enum sh_cause c);
+enum sh_cause sh_cause_of(unsigned code);
+
+struct sh_branch_result {
+	struct sh_slice uri, reason;
+	unsigned code;
+};
+
+/* How a fork, a relay or a single request came out. Valid during the callback. */
+struct sh_result {
+	unsigned code;
+	struct sh_slice reason;
+	enum sh_cause cause;
+	const struct sh_msg *msg; /* the answer itself; NULL: none came */
+	const struct sh_branch_result *branches;
+	unsigned nbranches;
+};
+
+/* ---- acting */
+
+/* Headers: complete lines, each ending in CRLF, checked by the caller; may be empty. All return 0 or -errno;
+ * -EALREADY: a final answer was sent; -EPIPE: the call has ended. */
+int sh_call_ring(struct sh_call *c, unsigned code, struct sh_slice reason, struct sh_slice headers, struct sh_slice sdp);
+int sh_call_reject(struct sh_call *c, unsigned code, struct sh_slice reason, struct sh_slice headers,
+		   struct sh_slice content_type, struct sh_slice body);
+
+/* leg: the winner, answered, to be bridged or hung up; NULL: r says why. Called once, from a later event. */
+typedef void (*sh_fork_fn)(void *ctx, struct sh_leg *leg, const struct sh_result *r);
+/* Takes the plan over (its arena is moved, also when this fails). -EBUSY: a fork is in progress; -ENOENT: no targets. */
+int sh_call_fork(struct sh_call *c, struct sh_fork_plan *plan, sh_fork_fn done, void *ctx);
+
+struct sh_bridge_options {
+	struct sh_slice headers;   /* lines for the caller's 2xx */
+	bool keep_on_peer_hangup;  /* when b hangs up the call goes on */
+	uint64_t max_duration;     /* us from the answer; 0: none */
+};
+typedef void (*sh_bridge_fn)(void *ctx, int error); /* 0, or -ETIMEDOUT: no ACK came */
+int sh_call_bridge(struct sh_call *c, struct sh_leg *leg, const struct sh_bridge_options *o, sh_bridge_fn done, void *ctx);
+
+/* Ends a call in any state: BYE, CANCEL, or `code` (0: 480) to the caller. reason: a value for Reason, or empty. */
+int sh_call_hangup(struct sh_call *c, enum sh_why_by by, unsigned code, struct sh_slice reason);
+int sh_leg_hangup(struct sh_leg *l, struct sh_slice reason);
+
+/* The invite hook is over: legs that were not bridged are ended; without a final answer the caller gets the last
+ * fork's failure (true), or false is returned and the application has to say something. */
+bool sh_call_settle(struct sh_call *c);
+
+#endif

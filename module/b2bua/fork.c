@@ -1,0 +1,512 @@
+/* Forks: see fork.h. */
+#include "b2bua/fork.h"
+
+static void advance(struct sh_fork *f);
+static void start_branch(struct sh_branch *b);
+
+/* ------------------------------------------------------------------ life */
+
+static void on_group_timer(struct sh_timer *t);
+static void on_branch_timer(struct sh_timer *t);
+
+/* Behind the others; there is room. */
+static int branch_add(struct sh_fork *f, const struct sh_target *t)
+{
+	struct sh_branch *b = sh_arena_alloc(&f->plan.arena, sizeof(*b));
+
+	if (!b)
+		return -ENOMEM;
+	*b = (struct sh_branch){.fork = f, .target = *t};
+	sh_timer_init(&b->timer, on_branch_timer);
+	f->branches[f->count++] = b;
+	return 0;
+}
+
+static void cancel_branch(struct sh_branch *b, struct sh_slice reason)
+{
+	struct sh_leg *l = b->leg;
+
+	sh_wheel_cancel(&b->fork->ua->env->wheel, &b->timer);
+	sh_locate_cancel(b->locate);
+	b->locate = NULL;
+	b->state = SH_BRANCH_DONE;
+	b->leg = NULL;
+	if (l) {
+		l->branch = NULL;
+		sh_leg_hangup(l, reason);
+	}
+}
+
+static void cancel_all(struct sh_fork *f, const struct sh_branch *but, struct sh_slice reason)
+{
+	for (unsigned i = 0; i < f->count; i++)
+		if (f->branches[i] != but && f->branches[i]->state != SH_BRANCH_DONE)
+			cancel_branch(f->branches[i], reason);
+}
+
+static void destroy(struct sh_fork *f)
+{
+	struct sh_arena arena = f->plan.arena;
+
+	sh_wheel_cancel(&f->ua->env->wheel, &f->timer);
+	for (unsigned i = 0; i < f->count; i++)
+		sh_wheel_cancel(&f->ua->env->wheel, &f->branches[i]->timer);
+	sh_free(f->best);
+	sh_arena_finish(&arena); /* f itself lives in it */
+}
+
+void sh_fork_abort(struct sh_fork *f, struct sh_slice reason)
+{
+	f->call->fork = NULL;
+	cancel_all(f, NULL, reason);
+	destroy(f);
+}
+
+int sh_call_fork(struct sh_call *c, struct sh_fork_plan *plan, sh_fork_fn done, void *ctx)
+{
+	struct sh_fork *f;
+	int err = c->state == SH_CALL_ENDED || !c->invite ? -EPIPE : c->fork ? -EBUSY : plan->count == 0 ? -ENOENT : 0;
+
+	f = err ? NULL : sh_arena_calloc(&plan->arena, 1, sizeof(*f));
+	if (f)
+		f->branches = sh_arena_alloc(&plan->arena, plan->count * sizeof(*f->branches));
+	if (!f || !f->branches) {
+		sh_arena_finish(&plan->arena);
+		return err ? err : -ENOMEM;
+	}
+	f->call = c;
+	f->ua = c->ua;
+	f->plan = *plan;
+	sh_arena_init(&plan->arena, 256); /* moved */
+	f->redirects = plan->follow_redirects;
+	f->best_rank = UINT32_MAX;
+	f->done = done;
+	f->ctx = ctx;
+	sh_timer_init(&f->timer, on_group_timer);
+	for (unsigned i = 0; i < plan->count; i++) {
+		if (branch_add(f, &plan->targets[i]) < 0) {
+			destroy(f);
+			return -ENOMEM;
+		}
+	}
+	c->fork = f;
+	sh_free(c->failure);
+	c->failure = NULL;
+	c->failure_code = 0;
+	f->group = f->branches[0]->target.group;
+	f->in_call = true; /* whatever happens at once is told in the next turn */
+	advance(f);
+	f->in_call = false;
+	return 0;
+}
+
+/* ------------------------------------------------------------------ the end of it */
+
+static void finish(struct sh_fork *f, struct sh_leg *winner)
+{
+	struct sh_call *c = f->call;
+	struct sh_result r = {0};
+	struct sh_branch_result *list;
+
+	c->fork = NULL;
+	sh_wheel_cancel(&f->ua->env->wheel, &f->timer);
+	if (!winner) {
+		list = sh_arena_calloc(&f->plan.arena, f->count, sizeof(*list));
+		for (unsigned i = 0; list && i < f->count; i++) {
+			const struct sh_branch *b = f->branches[i];
+
+			list[i] = (struct sh_branch_result){b->target.uri, b->reason, b->code};
+		}
+		r.branches = list;
+		r.nbranches = list ? f->count : 0;
+		r.code = f->best_code;
+		r.reason = f->best_reason;
+		r.cause = f->best_cause;
+		r.msg = f->best;
+		c->failure = f->best;
+		c->failure_code = f->best_code;
+		f->best = NULL;
+	} else {
+		r.code = winner->code;
+		r.msg = winner->answered_with;
+	}
+	f->done(f->ctx, winner, &r);
+	destroy(f);
+}
+
+static void note(struct sh_fork *f, struct sh_branch *b, unsigned code, struct sh_slice reason, enum sh_cause cause,
+		 const struct sh_msg *m)
+{
+	unsigned rank = sh_result_rank(code, cause);
+
+	b->code = code;
+	b->cause = cause;
+	if (!reason.len || sh_arena_dup(&f->plan.arena, reason, &b->reason) < 0)
+		b->reason = sh_status_reason(code);
+	if (rank >= f->best_rank)
+		return;
+	f->best_rank = rank;
+	f->best_code = code;
+	f->best_cause = cause;
+	f->best_reason = b->reason;
+	sh_free(f->best);
+	f->best = m ? sh_msg_clone(m) : NULL;
+}
+
+/* Starts what is to start; when nothing is left in this group goes on to the next; at the end reports. */
+static void advance(struct sh_fork *f)
+{
+	struct sh_env *env = f->ua->env;
+	uint64_t wait = f->plan.timeout ? f->plan.timeout : f->ua->config.timer_c;
+
+	if (f->starting)
+		return; /* a branch failed while its group is being started: the loop below goes on */
+	f->starting = true;
+	for (;;) {
+		bool busy = false, fresh = false;
+		unsigned next = UINT32_MAX;
+
+		for (unsigned i = 0; i < f->count; i++) {
+			struct sh_branch *b = f->branches[i];
+
+			if (b->state == SH_BRANCH_IDLE && b->target.group == f->group) {
+				fresh = true;
+				if (b->target.delay) {
+					b->state = SH_BRANCH_DELAYED;
+					sh_env_timer(env, &b->timer, b->target.delay);
+				} else {
+					start_branch(b);
+				}
+			}
+		}
+		for (unsigned i = 0; i < f->count; i++) {
+			struct sh_branch *b = f->branches[i];
+
+			if (b->state == SH_BRANCH_IDLE && b->target.group != f->group && b->target.group < next)
+				next = b->target.group;
+			if (b->state != SH_BRANCH_IDLE && b->state != SH_BRANCH_DONE)
+				busy = true;
+		}
+		if (fresh && busy)
+			sh_env_timer(env, &f->timer, wait);
+		if (busy)
+			break;
+		sh_wheel_cancel(&env->wheel, &f->timer);
+		if (next == UINT32_MAX || (f->best_code >= 600 && !f->plan.ignore_6xx)) {
+			f->starting = false;
+			if (f->in_call)
+				sh_env_timer(env, &f->timer, 0);
+			else
+				finish(f, NULL);
+			return;
+		}
+		f->group = next;
+	}
+	f->starting = false;
+}
+
+static void fail_branch(struct sh_branch *b, unsigned code, struct sh_slice reason, enum sh_cause cause, const struct sh_msg *m)
+{
+	struct sh_fork *f = b->fork;
+
+	sh_wheel_cancel(&f->ua->env->wheel, &b->timer);
+	b->state = SH_BRANCH_DONE;
+	b->leg = NULL;
+	note(f, b, code, reason, cause, m);
+	if (code >= 600 && !f->plan.ignore_6xx)
+		cancel_all(f, NULL, SH_LIT("SIP;cause=600;text=\"Declined elsewhere\""));
+}
+
+/* ------------------------------------------------------------------ one branch */
+
+static int make_leg(struct sh_branch *b, const struct sh_path *path)
+{
+	struct sh_fork *f = b->fork;
+	struct sh_call *c = f->call;
+	struct sh_slice from = b->target.from.len ? b->target.from : sh_call_from(c);
+	struct sh_slice to = b->target.to.len ? b->target.to : sh_call_to(c);
+	struct sh_leg *l = sh_leg_create(f->ua, c, false);
+	int err;
+
+	if (!l)
+		return -ENOMEM;
+	err = sh_dialog_init_uac(&l->dialog, &f->ua->dialogs, l, (struct sh_slice){0}, from, to, b->target.uri, b->target.route,
+				 path);
+	if (!err)
+		err = sh_leg_send_invite(l, &b->target, &f->plan);
+	if (err) {
+		sh_leg_ended(l);
+		return err;
+	}
+	b->leg = l;
+	l->branch = b;
+	b->state = SH_BRANCH_TRYING;
+	b->heard = false;
+	sh_env_timer(f->ua->env, &b->timer, f->plan.first_timeout ? f->plan.first_timeout : f->ua->config.first_answer);
+	return 0;
+}
+
+/* Tries the addresses that are left; false: none would do. */
+static bool try_candidates(struct sh_branch *b)
+{
+	while (b->ncandidates) {
+		b->ncandidates--;
+		if (make_leg(b, b->candidates++) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void send_branch(struct sh_branch *b, const struct sh_path *paths, unsigned count)
+{
+	size_t size = count * sizeof(*paths);
+
+	b->ncandidates = 0;
+	if (count > 1) {
+		b->candidates = sh_arena_alloc(&b->fork->plan.arena, size);
+		if (b->candidates)
+			memcpy(b->candidates, paths, size);
+		b->ncandidates = b->candidates ? count : 0;
+		if (try_candidates(b))
+			return;
+	} else if (count == 1 && make_leg(b, &paths[0]) == 0) {
+		return;
+	}
+	fail_branch(b, 503, SH_LIT("Cannot be reached"), SH_UNREACHABLE, NULL);
+}
+
+static void on_located(const struct sh_path *paths, unsigned count, int error, void *ctx)
+{
+	struct sh_branch *b = ctx;
+	struct sh_fork *f = b->fork;
+
+	(void)error;
+	b->locate = NULL;
+	send_branch(b, paths, count);
+	advance(f);
+}
+
+static void start_branch(struct sh_branch *b)
+{
+	struct sh_fork *f = b->fork;
+	struct sh_path found[SH_MAX_CANDIDATES];
+	struct sh_slice hop = b->target.uri, list = b->target.route;
+	struct sh_name_addr first;
+	struct sh_uri uri;
+	int n;
+
+	if (b->target.has_path) { /* a registered contact: by its connection, or to where its REGISTER came from */
+		if (!b->target.path.flow || sh_transport_flow_alive(f->ua->transport, b->target.path.flow)) {
+			send_branch(b, &b->target.path, 1);
+			return;
+		}
+		if (sh_proto_reliable((enum sh_proto)b->target.path.proto)) {
+			fail_branch(b, 480, SH_LIT("Connection is gone"), SH_UNREACHABLE, NULL);
+			return;
+		}
+	}
+	if (list.len && sh_name_addr_next(&list, &first) == 0)
+		hop = first.uri;
+	if (sh_uri_parse(&uri, hop) < 0) {
+		fail_branch(b, 400, SH_LIT("Bad target URI"), SH_FAILED, NULL);
+		return;
+	}
+	if (uri.kind != SH_URI_SIP && uri.kind != SH_URI_SIPS) {
+		fail_branch(b, 416, (struct sh_slice){0}, SH_REJECTED, NULL);
+		return;
+	}
+	n = sh_transport_locate(f->ua->transport, &uri, b->target.endpoint, found, on_located, b, &b->locate);
+	if (n == 0) {
+		b->state = SH_BRANCH_LOCATING;
+		return;
+	}
+	send_branch(b, found, n > 0 ? (unsigned)n : 0);
+}
+
+static bool tried(const struct sh_fork *f, struct sh_slice uri)
+{
+	for (unsigned i = 0; i < f->count; i++)
+		if (sh_slice_eq(f->branches[i]->target.uri, uri))
+			return true;
+	return false;
+}
+
+/* Follows a 3xx: its Contacts join the group that is being tried, each URI once (8.1.3.4). */
+static bool follow(struct sh_branch *b, const struct sh_msg *m)
+{
+	enum { MOST = 64, MOST_OF_ONE = 16 };
+	struct sh_fork *f = b->fork;
+	unsigned before = f->count;
+	struct sh_branch **grown;
+	struct sh_name_addr contact;
+
+	if (!f->redirects || before >= MOST || !m->first[SH_H_CONTACT])
+		return false;
+	grown = sh_arena_alloc(&f->plan.arena, (before + MOST_OF_ONE) * sizeof(*grown));
+	if (!grown)
+		return false;
+	memcpy(grown, f->branches, before * sizeof(*grown));
+	f->branches = grown;
+	for (unsigned i = m->first[SH_H_CONTACT]; i; i = m->headers[i - 1].next) {
+		struct sh_slice list = sh_msg_value(m, i);
+
+		while (f->count < before + MOST_OF_ONE && sh_name_addr_next(&list, &contact) == 0) {
+			struct sh_target t = b->target;
+
+			if (contact.star || tried(f, contact.uri) || sh_arena_dup(&f->plan.arena, contact.uri, &t.uri) < 0)
+				continue;
+			t.has_path = false;
+			t.route = (struct sh_slice){0};
+			t.delay = 0;
+			branch_add(f, &t);
+		}
+	}
+	if (f->count == before)
+		return false;
+	f->redirects--;
+	return true;
+}
+
+/* Each branch that the caller hears of is an early dialog of its own to him (12.1): the first has the tag of the leg. */
+static void choose_tag(struct sh_leg *l, struct sh_call *c)
+{
+	if (l->a_tag_set || c->fork->plan.single_tag)
+		return;
+	if (!c->a_tag_used)
+		memcpy(l->a_tag, c->a->dialog.local_tag, SH_TAG_LEN);
+	else
+		sh_tag_make(c->ua->env, l->a_tag);
+	c->a_tag_used = true;
+	l->a_tag_set = true;
+}
+
+static void relay_provisional(struct sh_branch *b, struct sh_leg *l, const struct sh_msg *m)
+{
+	struct sh_fork *f = b->fork;
+	struct sh_call *c = f->call;
+	unsigned code = m->status;
+	bool with_body = m->body.len > 0;
+
+	if (code == 100 || code == 199)
+		return;
+	if (f->plan.early == SH_EARLY_FIRST && with_body) {
+		if (!f->media_branch)
+			f->media_branch = b;
+		with_body = f->media_branch == b;
+	}
+	if (f->plan.early == SH_EARLY_DROP)
+		with_body = false;
+	if (m->body.len && !with_body && code == 183)
+		code = 180;
+	choose_tag(l, c);
+	sh_call_relay_provisional(c, l->a_tag_set ? (struct sh_slice){l->a_tag, SH_TAG_LEN} : (struct sh_slice){0}, code, m,
+				  with_body);
+}
+
+void sh_branch_on_response(struct sh_branch *b, struct sh_leg *l, const struct sh_msg *m)
+{
+	struct sh_fork *f = b->fork;
+	struct sh_env *env = f->ua->env;
+
+	if (m->status < 200) {
+		if (!b->heard) {
+			b->heard = true;
+			b->state = SH_BRANCH_PROCEEDING;
+			sh_wheel_cancel(&env->wheel, &b->timer);
+			if (b->target.timeout)
+				sh_env_timer(env, &b->timer, b->target.timeout);
+		}
+		if (m->status > 100 && !f->plan.timeout) /* timer C starts again (16.7 step 2) */
+			sh_env_timer(env, &f->timer, f->ua->config.timer_c);
+		relay_provisional(b, l, m);
+		return;
+	}
+	b->heard = true;
+	if (m->status < 300) {
+		sh_wheel_cancel(&env->wheel, &b->timer);
+		b->state = SH_BRANCH_DONE;
+		b->leg = NULL;
+		b->code = m->status;
+		l->branch = NULL;
+		choose_tag(l, f->call);
+		sh_list_append(&f->call->loose, &l->in_call);
+		cancel_all(f, b, SH_LIT("SIP;cause=200;text=\"Call completed elsewhere\""));
+		/* with an answer to our offer the ACK need not wait for anybody (13.2.2.4) */
+		if ((f->plan.has_sdp ? f->plan.sdp.len : f->call->invite->body.len) || !m->body.len)
+			sh_leg_send_ack(l, NULL);
+		finish(f, l);
+		return;
+	}
+	l->branch = NULL;
+	if (m->status < 400 && follow(b, m)) {
+		sh_wheel_cancel(&env->wheel, &b->timer);
+		b->state = SH_BRANCH_DONE;
+		b->leg = NULL;
+		b->code = m->status;
+		b->reason = sh_status_reason(m->status);
+		advance(f);
+		return;
+	}
+	fail_branch(b, m->status, sh_msg_text(m, m->reason), sh_cause_of(m->status), m);
+	advance(f);
+}
+
+void sh_branch_on_failure(struct sh_branch *b, struct sh_leg *l, unsigned code, enum sh_cause cause)
+{
+	struct sh_fork *f = b->fork;
+
+	sh_wheel_cancel(&f->ua->env->wheel, &b->timer);
+	l->branch = NULL;
+	b->leg = NULL;
+	if (!b->heard && try_candidates(b))
+		return;
+	if (b->heard && code == 408)
+		cause = SH_NO_ANSWER;
+	fail_branch(b, code, (struct sh_slice){0}, cause, NULL);
+	advance(f);
+}
+
+static void on_branch_timer(struct sh_timer *t)
+{
+	struct sh_branch *b = SH_CONTAINER(t, struct sh_branch, timer);
+	struct sh_fork *f = b->fork;
+
+	if (b->state == SH_BRANCH_DELAYED) {
+		start_branch(b);
+	} else {
+		bool heard = b->heard;
+
+		cancel_branch(b, (struct sh_slice){0});
+		if (!heard && try_candidates(b))
+			return;
+		fail_branch(b, 408, (struct sh_slice){0}, heard ? SH_NO_ANSWER : SH_UNREACHABLE, NULL);
+	}
+	advance(f);
+}
+
+static void on_group_timer(struct sh_timer *t)
+{
+	struct sh_fork *f = SH_CONTAINER(t, struct sh_fork, timer);
+	bool heard = false, any = false;
+
+	for (unsigned i = 0; i < f->count; i++) {
+		struct sh_branch *b = f->branches[i];
+
+		if (b->state == SH_BRANCH_DONE || b->state == SH_BRANCH_IDLE)
+			continue;
+		any = true;
+		heard = heard || b->heard;
+		cancel_branch(b, SH_LIT("SIP;cause=408;text=\"No answer\""));
+		note(f, b, 408, (struct sh_slice){0}, b->heard ? SH_NO_ANSWER : SH_UNREACHABLE, NULL);
+	}
+	/* a time that ran out is the news, whatever other branches said before; but a 6xx stands */
+	if (any && f->best_code < 600) {
+		sh_free(f->best);
+		f->best = NULL;
+		f->best_code = 408;
+		f->best_reason = sh_status_reason(408);
+		f->best_cause = heard ? SH_NO_ANSWER : SH_UNREACHABLE;
+		f->best_rank = sh_result_rank(408, f->best_cause);
+	}
+	advance(f);
+}

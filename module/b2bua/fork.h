@@ -1,0 +1,46 @@
+/* A fork: groups of branches, tried one group after the other, the branches of a group at the same time, until one
+ * answers with 2xx (RFC 3261 16.6, 16.7 seen from a B2BUA). Private to this layer; call.h has what others see. */
+#ifndef SH_B2BUA_FORK_H
+#define SH_B2BUA_FORK_H
+
+#include "b2bua/impl.h"
+
+enum sh_branch_state { SH_BRANCH_IDLE, SH_BRANCH_DELAYED, SH_BRANCH_LOCATING, SH_BRANCH_TRYING, SH_BRANCH_PROCEEDING, SH_BRANCH_DONE };
+
+struct sh_branch {
+	struct sh_fork *fork;
+	struct sh_target target;
+	struct sh_leg *leg; /* NULL before it is sent and after the leg left */
+	struct sh_locate *locate;
+	struct sh_path *candidates; /* of a name with several addresses: those not tried yet */
+	unsigned ncandidates;
+	struct sh_timer timer; /* delay, then first answer, then the entry's own timeout */
+	enum sh_branch_state state;
+	bool heard; /* an answer of any kind came */
+	unsigned code;
+	enum sh_cause cause;
+	struct sh_slice reason;
+};
+
+struct sh_fork {
+	struct sh_call *call;
+	struct sh_ua *ua;
+	struct sh_fork_plan plan;
+	struct sh_branch **branches; /* `count`, in the arena; redirects make it longer */
+	unsigned count;
+	unsigned group;
+	unsigned redirects; /* still to be followed */
+	struct sh_timer timer; /* of the group */
+	bool starting, in_call;
+	struct sh_branch *media_branch; /* SH_EARLY_FIRST: whose media are passed on */
+	struct sh_msg *best;
+	unsigned best_code, best_rank;
+	enum sh_cause best_cause;
+	struct sh_slice best_reason;
+	sh_fork_fn done;
+	void *ctx;
+};
+
+void sh_fork_abort(struct sh_fork *f, struct sh_slice reason); /* branches are cancelled, no callback; frees it */
+
+#endif

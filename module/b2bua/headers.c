@@ -1,0 +1,185 @@
+/* Which header fields pass from one leg to the other. Everything else is the engine's, made anew for each leg. */
+#include "b2bua/impl.h"
+
+static const uint8_t classes_of[SH_H_COUNT] = {
+	/* what a body means, wherever it goes */
+	[SH_H_CONTENT_DISPOSITION] = SH_COPY_BODY,
+	[SH_H_CONTENT_ENCODING] = SH_COPY_BODY,
+	[SH_H_CONTENT_LANGUAGE] = SH_COPY_BODY,
+	[SH_H_MIME_VERSION] = SH_COPY_BODY,
+	/* who is calling, as a trusted peer asserts it (RFC 3325) */
+	[SH_H_P_ASSERTED_IDENTITY] = SH_COPY_IDENTITY,
+	[SH_H_REMOTE_PARTY_ID] = SH_COPY_IDENTITY,
+	/* a call */
+	[SH_H_ALERT_INFO] = SH_COPY_INVITE | SH_COPY_RESPONSE | SH_COPY_DIALOG,
+	[SH_H_CALL_INFO] = SH_COPY_INVITE | SH_COPY_RESPONSE | SH_COPY_DIALOG | SH_COPY_REQUEST,
+	[SH_H_GEOLOCATION] = SH_COPY_INVITE | SH_COPY_DIALOG | SH_COPY_REQUEST,
+	[SH_H_IDENTITY] = SH_COPY_INVITE,
+	[SH_H_PRIORITY] = SH_COPY_INVITE | SH_COPY_REQUEST,
+	[SH_H_PRIVACY] = SH_COPY_INVITE | SH_COPY_RESPONSE,
+	[SH_H_SUBJECT] = SH_COPY_INVITE | SH_COPY_DIALOG | SH_COPY_REQUEST,
+	[SH_H_USER_TO_USER] = SH_COPY_INVITE | SH_COPY_RESPONSE | SH_COPY_DIALOG,
+	[SH_H_REASON] = SH_COPY_INVITE | SH_COPY_RESPONSE | SH_COPY_DIALOG,
+	[SH_H_EXPIRES] = SH_COPY_INVITE | SH_COPY_DIALOG | SH_COPY_REQUEST,
+	/* an answer */
+	[SH_H_ACCEPT] = SH_COPY_RESPONSE | SH_COPY_DIALOG | SH_COPY_REQUEST,
+	[SH_H_ACCEPT_ENCODING] = SH_COPY_RESPONSE,
+	[SH_H_ACCEPT_LANGUAGE] = SH_COPY_RESPONSE,
+	[SH_H_ALLOW_EVENTS] = SH_COPY_RESPONSE,
+	[SH_H_ERROR_INFO] = SH_COPY_RESPONSE,
+	[SH_H_MIN_EXPIRES] = SH_COPY_RESPONSE,
+	[SH_H_RETRY_AFTER] = SH_COPY_RESPONSE,
+	[SH_H_WARNING] = SH_COPY_RESPONSE,
+	/* other requests */
+	[SH_H_DATE] = SH_COPY_DIALOG | SH_COPY_REQUEST,
+	[SH_H_EVENT] = SH_COPY_DIALOG | SH_COPY_REQUEST,
+	[SH_H_IN_REPLY_TO] = SH_COPY_INVITE | SH_COPY_DIALOG | SH_COPY_REQUEST,
+	[SH_H_INFO_PACKAGE] = SH_COPY_DIALOG,
+	[SH_H_RECV_INFO] = SH_COPY_DIALOG,
+	[SH_H_ORGANIZATION] = SH_COPY_REQUEST,
+	[SH_H_REFER_SUB] = SH_COPY_DIALOG | SH_COPY_RESPONSE,
+	[SH_H_REFER_TO] = SH_COPY_DIALOG,
+	[SH_H_REFERRED_BY] = SH_COPY_INVITE | SH_COPY_DIALOG,
+	[SH_H_REPLY_TO] = SH_COPY_INVITE | SH_COPY_REQUEST,
+	[SH_H_SUBSCRIPTION_STATE] = SH_COPY_DIALOG,
+};
+
+/* Fields that no script and no pattern may move: each leg has its own. */
+static bool engines(enum sh_header_id id)
+{
+	switch (id) {
+	case SH_H_VIA:
+	case SH_H_FROM:
+	case SH_H_TO:
+	case SH_H_CALL_ID:
+	case SH_H_CSEQ:
+	case SH_H_CONTACT:
+	case SH_H_ROUTE:
+	case SH_H_RECORD_ROUTE:
+	case SH_H_MAX_FORWARDS:
+	case SH_H_CONTENT_LENGTH:
+	case SH_H_CONTENT_TYPE:
+	case SH_H_RACK:
+	case SH_H_RSEQ:
+	case SH_H_AUTHORIZATION:
+	case SH_H_PROXY_AUTHORIZATION:
+	case SH_H_WWW_AUTHENTICATE:
+	case SH_H_PROXY_AUTHENTICATE:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* The same field by long and compact name. */
+static bool same_field(struct sh_slice name, enum sh_header_id id, struct sh_slice other)
+{
+	return id != SH_H_OTHER ? sh_header_lookup(other) == id : sh_slice_ieq(name, other);
+}
+
+bool sh_header_line_named(struct sh_slice lines, struct sh_slice name)
+{
+	enum sh_header_id id = sh_header_lookup(name);
+	struct sh_slice line, field, value;
+
+	while (lines.len) {
+		sh_slice_cut(lines, '\n', &line, &lines);
+		if (sh_slice_cut(line, ':', &field, &value) && same_field(name, id, field))
+			return true;
+	}
+	return false;
+}
+
+static bool listed(struct sh_slice list, struct sh_slice name, enum sh_header_id id)
+{
+	struct sh_slice one;
+
+	while (sh_list_next(&list, &one))
+		if (same_field(name, id, one))
+			return true;
+	return false;
+}
+
+static bool matches(struct sh_slice patterns, struct sh_slice name, enum sh_header_id id)
+{
+	struct sh_slice one;
+
+	while (sh_list_next(&patterns, &one)) {
+		if (one.len && one.base[one.len - 1] == '*') {
+			one.len--;
+			if (sh_slice_istarts(name, one))
+				return true;
+		} else if (same_field(name, id, one)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+void sh_put_copied(struct sh_writer *w, const struct sh_msg *m, unsigned classes, struct sh_slice except,
+		   struct sh_slice removed, struct sh_slice patterns)
+{
+	for (unsigned i = 0; i < m->nheaders; i++) {
+		const struct sh_header *h = &m->headers[i];
+		struct sh_slice name;
+
+		if (!(classes_of[h->id] & classes)) {
+			if (!patterns.len || engines((enum sh_header_id)h->id) ||
+			    !matches(patterns, sh_msg_text(m, h->name), (enum sh_header_id)h->id))
+				continue;
+		}
+		name = h->id ? sh_header_name((enum sh_header_id)h->id) : sh_msg_text(m, h->name);
+		if (except.len && sh_header_line_named(except, name))
+			continue;
+		if (removed.len && listed(removed, name, (enum sh_header_id)h->id))
+			continue;
+		sh_put_header_named(w, name, sh_msg_text(m, h->value));
+	}
+}
+
+void sh_put_answer_fields(struct sh_writer *w, const struct sh_msg *m, unsigned classes)
+{
+	/* A failure that says "not so" must say how instead (RFC 3261 8.1.3.5, 21.4.6). */
+	static const struct {
+		unsigned code;
+		enum sh_header_id id;
+	} wanted[] = {{405, SH_H_ALLOW}, {420, SH_H_UNSUPPORTED}, {421, SH_H_REQUIRE}};
+	struct sh_slice none = {0};
+
+	sh_put_copied(w, m, classes | (m->body.len ? SH_COPY_BODY : 0), none, none, none);
+	if (m->status >= 300 && m->status < 400)
+		sh_put_copy(w, m, SH_H_CONTACT);
+	for (unsigned i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
+		if (m->status == wanted[i].code)
+			sh_put_copy(w, m, wanted[i].id);
+}
+
+void sh_put_body_of(struct sh_writer *w, const struct sh_msg *m)
+{
+	sh_put_body(w, sh_msg_header(m, SH_H_CONTENT_TYPE), sh_msg_text(m, m->body));
+}
+
+struct sh_body *sh_body_make(struct sh_slice text)
+{
+	struct sh_body *b = text.len ? sh_malloc(sizeof(*b) + text.len) : NULL;
+
+	if (b) {
+		b->refs = 1;
+		b->len = text.len;
+		memcpy(b->text, text.base, text.len);
+	}
+	return b;
+}
+
+struct sh_body *sh_body_ref(struct sh_body *b)
+{
+	if (b)
+		b->refs++;
+	return b;
+}
+
+void sh_body_unref(struct sh_body *b)
+{
+	if (b && --b->refs == 0)
+		sh_free(b);
+}

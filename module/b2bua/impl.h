@@ -1,0 +1,234 @@
+/* What the files of this layer share. Nobody else includes it. */
+#ifndef SH_B2BUA_IMPL_H
+#define SH_B2BUA_IMPL_H
+
+#include <errno.h>
+
+#include "b2bua/call.h"
+#include "b2bua/request.h"
+#include "core/alloc.h"
+
+enum { SH_UA_BUFFER = SH_MSG_MAX_SIZE, SH_ALLOW_ROOM = 192 };
+
+struct sh_ua {
+	struct sh_env *env;
+	struct sh_transport *transport;
+	struct sh_txn_layer *txn;
+	struct sh_dialog_table dialogs;
+	const struct sh_app *app;
+	void *app_ctx;
+	struct sh_ua_config config;
+	struct sh_slots calls, legs, requests; /* by handle */
+	struct sh_hash calls_by_id;
+	struct sh_link live_calls, live_legs, live_requests, live_relays;
+	struct sh_link dead_calls, dead_legs, dead_requests; /* to be freed at the end of the turn */
+	struct sh_prefix *trust;
+	unsigned ntrust;
+	bool draining;
+	struct sh_ua_stats stats;
+	struct sh_log_limit log_limit;
+	void (*flow_closed)(void *ctx, uint64_t flow);
+	void *flow_closed_ctx;
+	void (*turn_end)(void *ctx);
+	void *turn_end_ctx;
+	struct sh_slice allow, allow_in_dialog; /* texts in allow_text */
+	char allow_text[2][SH_ALLOW_ROOM];
+	char *line, *rest; /* buffers in which requests are built: one at a time */
+};
+
+/* A body that several legs may name: what one offered is what the other was sent. */
+struct sh_body {
+	unsigned refs;
+	size_t len;
+	char text[];
+};
+struct sh_body *sh_body_make(struct sh_slice text); /* NULL: empty, or out of memory (it is kept for scripts only) */
+struct sh_body *sh_body_ref(struct sh_body *b);
+void sh_body_unref(struct sh_body *b);
+
+struct sh_branch;
+struct sh_reinvite;
+
+/* A leg and a request both watch server transactions; the first member says which one it is. */
+struct sh_leg {
+	bool is_request;         /* false */
+	struct sh_dialog dialog; /* finished with the leg */
+	struct sh_link link;     /* in live_legs or dead_legs */
+	struct sh_link in_call;  /* winners of a fork that are not bridged yet: call->loose */
+	uint64_t handle;
+	struct sh_ua *ua;
+	struct sh_call *call;     /* NULL: it winds up by itself */
+	struct sh_branch *branch; /* while a fork tries it */
+	struct sh_link reinvites;     /* those sent on this leg, until their transactions end */
+	struct sh_reinvite *reinvite; /* one that came from or goes to this leg */
+	enum sh_leg_state state;
+	bool inbound;
+	bool hangup_wanted; /* as soon as its ACK, or the final answer to our INVITE, has come */
+	bool acked;         /* outbound: the ACK to the last 2xx has been sent */
+	unsigned code;
+	struct sh_server_txn *st; /* inbound: the INVITE that made it, until its end */
+	struct sh_client_txn *ct; /* outbound: the INVITE that made it, until its end */
+	struct sh_client_txn *bye;
+	struct sh_locate *locate; /* of the next hop of requests in the dialog */
+	/* The 2xx that we sent and that is not acknowledged (13.3.1.4): of INVITE or re-INVITE. */
+	struct sh_server_txn *answer_st;
+	char *answer;
+	size_t answer_len;
+	uint32_t answer_cseq; /* of its INVITE: what the ACK names */
+	uint64_t answer_wait, answer_end;
+	struct sh_timer answer_timer;
+	/* The ACK that we sent, for retransmissions of the 2xx (13.2.2.4). */
+	char *ack;
+	size_t ack_len;
+	struct sh_path ack_path;
+	const struct sh_msg *answered_with; /* outbound: its 2xx, until the bridge passes it on */
+	bool answer_owned;            /* it is a copy; else the message of the event that is being handled */
+	char a_tag[SH_TAG_LEN];       /* the To tag of this branch towards the caller */
+	bool a_tag_set;
+	char *hangup_reason; /* for the BYE or CANCEL to come: value of Reason, NUL-terminated, or NULL */
+	char *user_agent;    /* NUL-terminated or NULL */
+	struct sh_body *local_sdp, *remote_sdp;
+};
+
+struct sh_call {
+	struct sh_link link;
+	struct sh_hash_node by_id;
+	uint64_t handle;
+	struct sh_ua *ua;
+	char id[SH_TAG_LEN];
+	enum sh_call_state state;
+	struct sh_leg *a, *b;
+	struct sh_link loose; /* legs that answered and are not bridged */
+	struct sh_fork *fork;
+	struct sh_msg *invite; /* freed when set-up is over */
+	struct sh_path source;
+	bool a_tag_used; /* a provisional answer bore the tag of the dialog */
+	bool trusted, setup_over, keep_on_peer_hangup, answered;
+	unsigned holds;
+	struct sh_call_times times;
+	struct sh_timer duration;
+	/* bridge in progress */
+	sh_bridge_fn bridge_done;
+	void *bridge_ctx;
+	/* the last fork's failure, for sh_call_settle */
+	unsigned failure_code;
+	struct sh_msg *failure;
+	char *text; /* Request-URI, From and To without tags, one behind the other */
+	uint16_t uri_len, from_len, to_len;
+	void *app;
+};
+
+struct sh_relay; /* a request that is being passed on: relay.c */
+
+struct sh_request {
+	bool is_request; /* true */
+	struct sh_link link;
+	uint64_t handle;
+	struct sh_ua *ua;
+	struct sh_server_txn *st; /* NULL: observed, or the transaction ended */
+	struct sh_msg *msg;       /* ours */
+	struct sh_path from;
+	uint64_t call, leg; /* handles; 0 = none */
+	struct sh_relay *relay;
+	bool observed, answered, in_dialog, released;
+	void *app;
+};
+
+/* ---- ua.c */
+void sh_ua_writers(struct sh_ua *ua, struct sh_writer *line, struct sh_writer *rest);
+void sh_ua_put_contact(struct sh_ua *ua, struct sh_writer *w, const struct sh_path *path, bool secure);
+void sh_ua_put_product(struct sh_ua *ua, struct sh_writer *w, bool request);
+int sh_ua_send(struct sh_ua *ua, struct sh_client_txn **out, enum sh_method method, const struct sh_writer *line,
+	       const struct sh_writer *rest, const struct sh_path *path, sh_client_fn fn, void *user);
+
+/* ---- router.c: in front of the transaction layer when there are several workers; its context is the ua */
+extern const struct sh_transport_user sh_ua_router;
+
+/* ---- judge.c: RFC 3261 8.2; true: the request was answered */
+bool sh_ua_judge(struct sh_ua *ua, struct sh_server_txn *st, const struct sh_msg *m, const struct sh_path *from);
+void sh_ua_default_answer(struct sh_ua *ua, struct sh_server_txn *st, enum sh_method method);
+void sh_ua_reply(struct sh_ua *ua, struct sh_server_txn *st, unsigned code, struct sh_slice reason, struct sh_slice tag,
+		 struct sh_slice headers);
+
+/* ---- headers.c: which fields go where */
+enum sh_copy { SH_COPY_INVITE = 1, SH_COPY_RESPONSE = 2, SH_COPY_DIALOG = 4, SH_COPY_REQUEST = 8, SH_COPY_IDENTITY = 16, SH_COPY_BODY = 32 };
+/* Copies the fields of m in one of these classes, but for those named in `except` lines or in the comma separated list
+ * `removed`; and those that match `patterns`. */
+void sh_put_copied(struct sh_writer *w, const struct sh_msg *m, unsigned classes, struct sh_slice except,
+		   struct sh_slice removed, struct sh_slice patterns);
+bool sh_header_line_named(struct sh_slice lines, struct sh_slice name);
+/* The fields of an answer that is passed on: those of the classes, and what a failure must say. Not its body. */
+void sh_put_answer_fields(struct sh_writer *w, const struct sh_msg *m, unsigned classes);
+/* Content-Type, Content-Length and the body of m. */
+void sh_put_body_of(struct sh_writer *w, const struct sh_msg *m);
+
+/* ---- leg.c */
+struct sh_leg *sh_leg_create(struct sh_ua *ua, struct sh_call *call, bool inbound);
+void sh_leg_free(struct sh_leg *l);
+void sh_leg_leave(struct sh_leg *l);   /* it leaves its call */
+void sh_leg_ended(struct sh_leg *l);   /* nothing is left to be done: freed at the end of the turn */
+void sh_leg_find_path(struct sh_leg *l, const struct sh_path *from); /* where requests in the dialog go from now on */
+int sh_leg_send_invite(struct sh_leg *l, const struct sh_target *t, const struct sh_fork_plan *plan);
+void sh_leg_bye(struct sh_leg *l);
+void sh_leg_on_request(struct sh_leg *l, struct sh_server_txn *st, const struct sh_msg *m, const struct sh_path *from);
+void sh_leg_learn_sdp(struct sh_body **at, const struct sh_msg *m);
+void sh_leg_forget_answer(struct sh_leg *l);
+void sh_leg_want_reason(struct sh_leg *l, struct sh_slice reason);
+
+/* ---- answer.c: 2xx and ACK */
+int sh_leg_respond(struct sh_leg *l, struct sh_server_txn *st, unsigned code, struct sh_writer *w); /* 2xx: kept until the ACK */
+void sh_leg_on_ack(struct sh_leg *l, const struct sh_msg *m, const struct sh_path *from);
+void sh_leg_answer_over(struct sh_leg *l);
+void sh_leg_send_ack(struct sh_leg *l, const struct sh_msg *with_body); /* NULL: without a body */
+bool sh_leg_repeat_ack(struct sh_leg *l);                              /* false: none was sent yet */
+void sh_leg_forget_ack(struct sh_leg *l);
+void sh_leg_drop_answer(struct sh_leg *l, const struct sh_msg *response, const struct sh_path *from); /* ACK and BYE */
+
+/* ---- call.c */
+void sh_call_on_invite(struct sh_ua *ua, struct sh_server_txn *st, const struct sh_msg *m, const struct sh_path *from);
+void sh_call_on_cancel(struct sh_call *c, const struct sh_msg *cancel);
+void sh_call_leg_gone(struct sh_call *c, struct sh_leg *l, const struct sh_msg *bye); /* it hung up or was lost */
+void sh_call_acked(struct sh_call *c, const struct sh_msg *ack);
+void sh_call_ack_lost(struct sh_call *c);
+void sh_call_end(struct sh_call *c, const struct sh_why *why, struct sh_slice reason);
+void sh_call_free(struct sh_call *c);
+int sh_call_relay_provisional(struct sh_call *c, struct sh_slice tag, unsigned code, const struct sh_msg *m, bool with_body);
+void sh_ua_each_dead(struct sh_ua *ua); /* frees what has ended */
+
+/* ---- fork.c */
+void sh_branch_on_response(struct sh_branch *b, struct sh_leg *l, const struct sh_msg *m);
+void sh_branch_on_failure(struct sh_branch *b, struct sh_leg *l, unsigned code, enum sh_cause cause);
+
+/* ---- result.c */
+unsigned sh_result_rank(unsigned code, enum sh_cause cause); /* lower is better to report (16.7 step 6) */
+/* What a failure becomes when it is passed on: credentials were asked of us, and what is overloaded is not us (16.7). */
+static inline unsigned sh_code_passed_on(unsigned code)
+{
+	return code == 401 || code == 407 || code == 503 ? 500 : code;
+}
+
+/* ---- reinvite.c */
+void sh_reinvite_start(struct sh_leg *l, struct sh_server_txn *st, const struct sh_msg *m);
+/* The same with lines to add, and somebody who wants to know the outcome (done may be NULL; it may be called at once). */
+void sh_reinvite_pass(struct sh_leg *l, struct sh_server_txn *st, const struct sh_msg *m, struct sh_slice headers,
+		      sh_request_fn done, void *ctx);
+void sh_reinvite_cancel(struct sh_leg *l, struct sh_server_txn *st);
+bool sh_reinvite_acked(struct sh_leg *l, const struct sh_msg *ack); /* true: the ACK was for a re-INVITE */
+void sh_reinvite_drop(struct sh_leg *l); /* the leg ends: 487 to whoever waits */
+
+/* ---- request.c and relay.c */
+struct sh_request *sh_request_create(struct sh_ua *ua, struct sh_server_txn *st, const struct sh_msg *m,
+				     const struct sh_path *from, struct sh_leg *leg);
+void sh_request_free(struct sh_request *r);
+void sh_ua_observe(struct sh_ua *ua, const struct sh_msg *m, const struct sh_path *from, struct sh_leg *leg);
+/* Passes a request in a dialog to the other leg without an application in between. */
+void sh_relay_in_dialog(struct sh_leg *from_leg, struct sh_server_txn *st, const struct sh_msg *m);
+/* The same for an application's request, or without one (rq NULL). 0; -ENOTCONN: there is no other leg; -errno. */
+int sh_relay_to_other_leg(struct sh_leg *l, struct sh_server_txn *st, struct sh_request *rq, const struct sh_msg *m,
+			  struct sh_slice headers, struct sh_slice content_type, struct sh_slice body, sh_request_fn done,
+			  void *ctx);
+void sh_relay_drop(struct sh_relay *r);
+void sh_relay_drop_all(struct sh_ua *ua);
+void sh_relay_leg_gone(struct sh_leg *l);
+
+#endif

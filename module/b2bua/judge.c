@@ -1,0 +1,170 @@
+/* What a UAS looks at before anything else (RFC 3261 8.2): method, Request-URI, loops, extensions, content. And the
+ * default answers to requests outside of a dialog for which there is no hook. */
+#include "b2bua/impl.h"
+
+void sh_ua_hooks_changed(struct sh_ua *ua)
+{
+	static const struct {
+		enum sh_method method;
+		bool always, in_dialog;
+	} order[] = {
+		{SH_INVITE, true, true},      {SH_ACK, true, true},       {SH_BYE, true, true},
+		{SH_CANCEL, true, true},      {SH_OPTIONS, true, true},   {SH_INFO, true, true},
+		{SH_UPDATE, true, true},      {SH_NOTIFY, true, true},    {SH_REFER, true, true},
+		{SH_MESSAGE, false, true},    {SH_REGISTER, false, false}, {SH_SUBSCRIBE, false, false},
+		{SH_PUBLISH, false, false},
+	};
+	struct sh_slice *texts[] = {&ua->allow, &ua->allow_in_dialog};
+
+	for (unsigned in_dialog = 0; in_dialog < 2; in_dialog++) {
+		struct sh_writer w;
+
+		sh_writer_init(&w, ua->allow_text[in_dialog], SH_ALLOW_ROOM);
+		for (unsigned i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
+			bool named = in_dialog ? order[i].in_dialog : order[i].always;
+
+			if (!named && !ua->app->wants(ua->app_ctx, order[i].method, false))
+				continue;
+			if (w.len)
+				sh_put_lit(&w, ", ");
+			sh_put(&w, sh_method_name(order[i].method));
+		}
+		*texts[in_dialog] = sh_writer_text(&w);
+	}
+}
+
+void sh_ua_reply(struct sh_ua *ua, struct sh_server_txn *st, unsigned code, struct sh_slice reason, struct sh_slice tag,
+		 struct sh_slice headers)
+{
+	struct sh_writer *w = sh_server_txn_begin(st, code, reason, tag);
+
+	sh_ua_put_product(ua, w, false);
+	sh_put(w, headers);
+	sh_put_body(w, (struct sh_slice){0}, (struct sh_slice){0});
+	sh_server_txn_respond(st, code, w);
+}
+
+static void reply_with(struct sh_ua *ua, struct sh_server_txn *st, unsigned code, enum sh_header_id id, struct sh_slice value)
+{
+	struct sh_writer *w = sh_server_txn_begin(st, code, (struct sh_slice){0}, (struct sh_slice){0});
+
+	sh_ua_put_product(ua, w, false);
+	sh_put_header(w, id, value);
+	sh_put_body(w, (struct sh_slice){0}, (struct sh_slice){0});
+	sh_server_txn_respond(st, code, w);
+}
+
+/* Option tags that we do: none needs anything of us but "path", of a registrar, and "replaces" is not among them yet. */
+static bool knows_extension(struct sh_slice tag, enum sh_method method)
+{
+	return method == SH_REGISTER && sh_slice_ieq(tag, SH_LIT("path"));
+}
+
+static bool unsupported(struct sh_ua *ua, struct sh_server_txn *st, const struct sh_msg *m)
+{
+	char buf[512];
+	struct sh_writer list;
+
+	if (!m->first[SH_H_REQUIRE] || m->method == SH_ACK || m->method == SH_CANCEL)
+		return false;
+	sh_writer_init(&list, buf, sizeof(buf));
+	for (unsigned i = m->first[SH_H_REQUIRE]; i; i = m->headers[i - 1].next) {
+		struct sh_slice values = sh_msg_value(m, i), tag;
+
+		while (sh_list_next(&values, &tag)) {
+			if (knows_extension(tag, (enum sh_method)m->method) || tag.len > 64)
+				continue;
+			if (list.len)
+				sh_put_lit(&list, ", ");
+			sh_put(&list, tag);
+		}
+	}
+	if (!list.len)
+		return false;
+	reply_with(ua, st, 420, SH_H_UNSUPPORTED, sh_writer_text(&list));
+	return true;
+}
+
+/* 415: bodies pass through us, but what is encoded, or does not say what it is, nobody behind us could be offered
+ * (8.2.3). */
+static bool unreadable(struct sh_ua *ua, struct sh_server_txn *st, const struct sh_msg *m)
+{
+	struct sh_slice encoding = sh_msg_header(m, SH_H_CONTENT_ENCODING);
+
+	if (!m->body.len || (m->method != SH_INVITE && m->method != SH_UPDATE))
+		return false;
+	if (encoding.len && !sh_slice_ieq(encoding, SH_LIT("identity"))) {
+		reply_with(ua, st, 415, SH_H_ACCEPT_ENCODING, SH_LIT("identity"));
+		return true;
+	}
+	if (!sh_msg_header(m, SH_H_CONTENT_TYPE).len) {
+		reply_with(ua, st, 415, SH_H_ACCEPT, SH_LIT("application/sdp"));
+		return true;
+	}
+	return false;
+}
+
+bool sh_ua_judge(struct sh_ua *ua, struct sh_server_txn *st, const struct sh_msg *m, const struct sh_path *from)
+{
+	struct sh_slice none = {0};
+	struct sh_uri uri;
+
+	(void)from;
+	if (m->method == SH_METHOD_OTHER) {
+		reply_with(ua, st, 501, SH_H_ALLOW, ua->allow);
+		return true;
+	}
+	if (sh_uri_parse(&uri, sh_msg_text(m, m->uri)) < 0) {
+		sh_ua_reply(ua, st, 400, SH_LIT("Bad Request-URI"), none, none);
+		return true;
+	}
+	if (uri.kind == SH_URI_OTHER && !sh_slice_ieq(uri.scheme, SH_LIT("urn"))) {
+		sh_ua_reply(ua, st, 416, none, none, none);
+		return true;
+	}
+	/* what ends here needs no hop more; all else would go on */
+	if (m->max_forwards == 0 && m->method != SH_BYE && (m->to_tag.len || (m->method != SH_OPTIONS && m->method != SH_REGISTER))) {
+		sh_ua_reply(ua, st, 483, none, none, none);
+		return true;
+	}
+	if (unsupported(ua, st, m) || unreadable(ua, st, m))
+		return true;
+	if (ua->draining && !m->to_tag.len) {
+		sh_ua_reply(ua, st, 503, SH_LIT("Server is stopping"), none, SH_LIT("Retry-After: 5\r\n"));
+		return true;
+	}
+	return false;
+}
+
+void sh_ua_default_answer(struct sh_ua *ua, struct sh_server_txn *st, enum sh_method method)
+{
+	struct sh_writer *w;
+	struct sh_slice none = {0};
+
+	switch (method) {
+	case SH_OPTIONS:
+		w = sh_server_txn_begin(st, 200, none, none);
+		sh_ua_put_product(ua, w, false);
+		sh_put_header(w, SH_H_ALLOW, ua->allow);
+		sh_put_header(w, SH_H_ACCEPT, SH_LIT("application/sdp"));
+		sh_put_header(w, SH_H_ACCEPT_ENCODING, SH_LIT("identity"));
+		sh_put_header(w, SH_H_SUPPORTED, SH_LIT("path"));
+		sh_put_body(w, none, none);
+		sh_server_txn_respond(st, 200, w);
+		return;
+	case SH_REGISTER:
+	case SH_MESSAGE:
+		reply_with(ua, st, 405, SH_H_ALLOW, ua->allow);
+		return;
+	case SH_SUBSCRIBE:
+	case SH_PUBLISH:
+		sh_ua_reply(ua, st, 489, none, none, none);
+		return;
+	case SH_REFER:
+		sh_ua_reply(ua, st, 403, none, none, none);
+		return;
+	default: /* they only make sense in a dialog */
+		sh_ua_reply(ua, st, 481, none, none, none);
+		return;
+	}
+}

@@ -1,0 +1,503 @@
+/* A leg: one dialog with one peer, and what its INVITE, its BYE and its end mean. */
+#include "b2bua/impl.h"
+
+struct sh_slice sh_leg_state_name(enum sh_leg_state s)
+{
+	static const struct sh_slice names[] = {
+		{"trying", 6}, {"early", 5}, {"answered", 8}, {"up", 2}, {"ending", 6}, {"ended", 5},
+	};
+
+	return names[s];
+}
+
+uint64_t sh_leg_handle(const struct sh_leg *l)
+{
+	return l->handle;
+}
+
+struct sh_call *sh_leg_call(const struct sh_leg *l)
+{
+	return l->call;
+}
+
+enum sh_leg_state sh_leg_state(const struct sh_leg *l)
+{
+	return l->state;
+}
+
+unsigned sh_leg_code(const struct sh_leg *l)
+{
+	return l->code;
+}
+
+const struct sh_dialog *sh_leg_dialog(const struct sh_leg *l)
+{
+	return &l->dialog;
+}
+
+struct sh_slice sh_leg_uri(const struct sh_leg *l)
+{
+	return l->dialog.target;
+}
+
+static struct sh_slice body_text(const struct sh_body *b)
+{
+	return b ? (struct sh_slice){b->text, b->len} : (struct sh_slice){0};
+}
+
+struct sh_slice sh_leg_remote_sdp(const struct sh_leg *l)
+{
+	return body_text(l->remote_sdp);
+}
+
+struct sh_slice sh_leg_local_sdp(const struct sh_leg *l)
+{
+	return body_text(l->local_sdp);
+}
+
+struct sh_slice sh_leg_user_agent(const struct sh_leg *l)
+{
+	return sh_slice_cstr(l->user_agent);
+}
+
+/* ------------------------------------------------------------------ life cycle */
+
+static void on_answer_timer(struct sh_timer *t);
+
+struct sh_leg *sh_leg_create(struct sh_ua *ua, struct sh_call *call, bool inbound)
+{
+	struct sh_leg *l = sh_calloc(1, sizeof(*l));
+
+	if (!l)
+		return NULL;
+	l->handle = sh_slots_add(&ua->legs, l);
+	if (!l->handle) {
+		sh_free(l);
+		return NULL;
+	}
+	l->ua = ua;
+	l->call = call;
+	l->inbound = inbound;
+	sh_list_init(&l->in_call);
+	sh_list_init(&l->reinvites);
+	sh_timer_init(&l->answer_timer, on_answer_timer);
+	sh_list_append(&ua->live_legs, &l->link);
+	ua->stats.legs_live++;
+	return l;
+}
+
+void sh_leg_free(struct sh_leg *l)
+{
+	if (!l)
+		return;
+	l->state = SH_LEG_ENDED;
+	sh_reinvite_drop(l);
+	sh_leg_answer_over(l);
+	sh_leg_forget_ack(l);
+	if (l->st)
+		sh_server_txn_watch(l->st, NULL, NULL);
+	if (l->ct)
+		sh_client_txn_detach(l->ct);
+	if (l->bye)
+		sh_client_txn_detach(l->bye);
+	sh_locate_cancel(l->locate);
+	sh_dialog_finish(&l->dialog);
+	sh_slots_remove(&l->ua->legs, l->handle);
+	sh_list_remove(&l->in_call);
+	sh_list_remove(&l->link);
+	sh_body_unref(l->local_sdp);
+	sh_body_unref(l->remote_sdp);
+	sh_leg_forget_answer(l);
+	sh_free(l->hangup_reason);
+	sh_free(l->user_agent);
+	l->ua->stats.legs_live--;
+	sh_free(l);
+}
+
+void sh_leg_ended(struct sh_leg *l)
+{
+	if (l->state == SH_LEG_ENDED)
+		return;
+	l->state = SH_LEG_ENDED;
+	sh_leg_leave(l);
+	sh_relay_leg_gone(l);
+	sh_reinvite_drop(l);
+	sh_list_remove(&l->link);
+	sh_list_append(&l->ua->dead_legs, &l->link);
+}
+
+void sh_leg_leave(struct sh_leg *l)
+{
+	struct sh_call *c = l->call;
+
+	l->branch = NULL;
+	sh_list_remove(&l->in_call);
+	if (!c)
+		return;
+	l->call = NULL;
+	if (c->a == l)
+		c->a = NULL;
+	if (c->b == l)
+		c->b = NULL;
+}
+
+void sh_leg_forget_answer(struct sh_leg *l)
+{
+	if (l->answer_owned)
+		sh_free((void *)l->answered_with);
+	l->answered_with = NULL;
+	l->answer_owned = false;
+}
+
+void sh_leg_want_reason(struct sh_leg *l, struct sh_slice reason)
+{
+	if (reason.len && !l->hangup_reason)
+		l->hangup_reason = sh_strndup(reason.base, reason.len);
+}
+
+void sh_leg_learn_sdp(struct sh_body **at, const struct sh_msg *m)
+{
+	if (!m->body.len)
+		return;
+	sh_body_unref(*at);
+	*at = sh_body_make(sh_msg_text(m, m->body));
+}
+
+/* ------------------------------------------------------------------ where to send */
+
+static void on_located(const struct sh_path *paths, unsigned count, int error, void *ctx)
+{
+	struct sh_leg *l = ctx;
+
+	(void)error;
+	l->locate = NULL;
+	if (count)
+		l->dialog.path = paths[0];
+}
+
+/* The path of what has just come is good for now: it reaches the peer, or the peer's proxy. The next hop of the dialog
+ * takes its place unless the peer came by a connection that lives and no route leads elsewhere; a name is looked up and
+ * takes over when it is known. */
+void sh_leg_find_path(struct sh_leg *l, const struct sh_path *from)
+{
+	struct sh_path found[SH_MAX_CANDIDATES];
+	struct sh_uri uri;
+	int n;
+
+	l->dialog.path = *from;
+	if (sh_proto_reliable((enum sh_proto)from->proto) && from->flow && !l->dialog.routes.len &&
+	    sh_transport_flow_alive(l->ua->transport, from->flow))
+		return;
+	sh_locate_cancel(l->locate);
+	l->locate = NULL;
+	if (sh_uri_parse(&uri, sh_dialog_next_hop(&l->dialog)) < 0)
+		return;
+	n = sh_transport_locate(l->ua->transport, &uri, -1, found, on_located, l, &l->locate);
+	if (n <= 0)
+		return;
+	if (found[0].proto == from->proto && sh_addr_same_host(&found[0].remote, &from->remote)) {
+		/* the same peer: from the socket and address that it knows */
+		uint16_t port = found[0].remote.port;
+
+		l->dialog.path = *from;
+		l->dialog.path.remote.port = port;
+	} else {
+		l->dialog.path = found[0];
+	}
+}
+
+/* ------------------------------------------------------------------ INVITE */
+
+static void on_invite_event(struct sh_client_txn *ct, enum sh_client_event ev, const struct sh_msg *m, void *user);
+
+int sh_leg_send_invite(struct sh_leg *l, const struct sh_target *t, const struct sh_fork_plan *plan)
+{
+	struct sh_ua *ua = l->ua;
+	struct sh_call *c = l->call;
+	const struct sh_msg *in = c->invite;
+	struct sh_writer line, rest;
+	struct sh_slice none = {0}, removed = t->removed;
+	unsigned hops = in->max_forwards > 0 ? (unsigned)in->max_forwards - 1 : 70;
+	bool anonymous = sh_msg_has_token(in, SH_H_PRIVACY, SH_LIT("id"));
+	unsigned classes = SH_COPY_INVITE;
+	int err;
+
+	sh_ua_writers(ua, &line, &rest);
+	sh_dialog_put_request(&l->dialog, SH_LIT("INVITE"), 0, hops, &line, &rest);
+	sh_ua_put_contact(ua, &rest, &l->dialog.path, l->dialog.secure);
+	sh_ua_put_product(ua, &rest, true);
+	sh_put_header(&rest, SH_H_ALLOW, ua->allow_in_dialog);
+	/* RFC 3325 7: what a trusted peer asserts goes on, but not to strangers when privacy is asked for */
+	if (!t->pai.len && c->trusted && (!anonymous || sh_ua_trusts(ua, &l->dialog.path.remote)))
+		classes |= SH_COPY_IDENTITY;
+	if (in->body.len && !plan->has_sdp)
+		classes |= SH_COPY_BODY;
+	if (t->privacy.len) {
+		sh_put_header(&rest, SH_H_PRIVACY, t->privacy);
+		removed = removed.len ? removed : SH_LIT("Privacy");
+	}
+	sh_put_copied(&rest, in, classes, t->headers, removed, t->copy);
+	if (t->pai.len)
+		sh_put_header(&rest, SH_H_P_ASSERTED_IDENTITY, t->pai);
+	if (t->diversion.len)
+		sh_put_header(&rest, SH_H_DIVERSION, t->diversion);
+	sh_put(&rest, t->headers);
+	if (plan->has_sdp)
+		sh_put_body(&rest, plan->sdp.len ? SH_LIT("application/sdp") : none, plan->sdp);
+	else
+		sh_put_body_of(&rest, in);
+	err = sh_ua_send(ua, &l->ct, SH_INVITE, &line, &rest, &l->dialog.path, on_invite_event, l);
+	if (err)
+		return err;
+	l->dialog.invite_cseq = l->dialog.local_cseq;
+	if (plan->has_sdp)
+		l->local_sdp = sh_body_make(plan->sdp);
+	else if (c->a)
+		l->local_sdp = sh_body_ref(c->a->remote_sdp);
+	return 0;
+}
+
+/* Nobody waits for this leg any more; what its INVITE brings is wound up. */
+static bool unwanted(const struct sh_leg *l)
+{
+	return !l->branch || l->state == SH_LEG_ENDING;
+}
+
+static void on_2xx(struct sh_leg *l, const struct sh_msg *m)
+{
+	const struct sh_path *path = sh_client_txn_path(l->ct);
+
+	if (l->dialog.confirmed) {
+		if (!sh_slice_eq(l->dialog.remote_tag, sh_msg_text(m, m->to_tag)))
+			sh_leg_drop_answer(l, m, path); /* a fork further on: another phone answered too (13.2.2.4) */
+		else
+			sh_leg_repeat_ack(l);
+		return;
+	}
+	if (sh_dialog_learn(&l->dialog, m, path) == -ENOMEM) {
+		sh_warn(l->ua->env->log, "out of memory: the answer of %.*s is dropped", SH_FMT(l->dialog.target));
+		return; /* it will be repeated */
+	}
+	l->dialog.confirmed = true;
+	l->code = m->status;
+	sh_leg_find_path(l, path);
+	if (unwanted(l)) { /* our CANCEL crossed the answer (9.1): ACK it, then hang up */
+		l->state = SH_LEG_UP;
+		sh_leg_send_ack(l, NULL);
+		sh_leg_bye(l);
+		return;
+	}
+	l->state = SH_LEG_UP;
+	sh_leg_learn_sdp(&l->remote_sdp, m);
+	struct sh_slice agent = sh_msg_header(m, SH_H_SERVER);
+	if (!agent.len)
+		agent = sh_msg_header(m, SH_H_USER_AGENT);
+	if (agent.len)
+		l->user_agent = sh_strndup(agent.base, agent.len);
+	l->answered_with = m;
+	sh_branch_on_response(l->branch, l, m);
+	if (l->answered_with == m && !l->answer_owned) { /* not bridged at once: the message must be kept */
+		l->answered_with = sh_msg_clone(m);
+		l->answer_owned = l->answered_with != NULL;
+	}
+}
+
+static void on_invite_event(struct sh_client_txn *ct, enum sh_client_event ev, const struct sh_msg *m, void *user)
+{
+	struct sh_leg *l = user;
+
+	(void)ct;
+	switch (ev) {
+	case SH_CLIENT_RESPONSE:
+		if (m->status >= 200 && m->status < 300) {
+			on_2xx(l, m);
+			return;
+		}
+		if (m->status < 200) {
+			l->code = m->status;
+			if (m->status > 100 && l->state == SH_LEG_TRYING)
+				l->state = SH_LEG_EARLY;
+			if (!unwanted(l))
+				sh_branch_on_response(l->branch, l, m);
+			return;
+		}
+		l->code = m->status;
+		if (!unwanted(l))
+			sh_branch_on_response(l->branch, l, m);
+		sh_leg_ended(l);
+		return;
+	case SH_CLIENT_TIMEOUT:
+	case SH_CLIENT_UNREACHABLE:
+		if (l->dialog.confirmed)
+			return;
+		l->code = ev == SH_CLIENT_TIMEOUT ? 408 : 503;
+		if (!unwanted(l))
+			sh_branch_on_failure(l->branch, l, l->code, SH_UNREACHABLE);
+		sh_leg_ended(l);
+		return;
+	case SH_CLIENT_ENDED:
+		l->ct = NULL;
+		if (!l->dialog.confirmed && l->state != SH_LEG_ENDED) { /* it ended without a word: cannot be, but must not hang */
+			if (!unwanted(l))
+				sh_branch_on_failure(l->branch, l, 408, SH_UNREACHABLE);
+			sh_leg_ended(l);
+		}
+		return;
+	}
+}
+
+/* ------------------------------------------------------------------ the end */
+
+static void on_bye_event(struct sh_client_txn *ct, enum sh_client_event ev, const struct sh_msg *m, void *user)
+{
+	struct sh_leg *l = user;
+
+	(void)ct;
+	if (ev == SH_CLIENT_RESPONSE && m->status < 200)
+		return;
+	if (ev != SH_CLIENT_ENDED)
+		sh_client_txn_detach(l->bye);
+	l->bye = NULL;
+	sh_leg_ended(l); /* whatever the answer was: 15.1.1 */
+}
+
+void sh_leg_bye(struct sh_leg *l)
+{
+	struct sh_ua *ua = l->ua;
+	struct sh_writer line, rest;
+
+	if (l->state == SH_LEG_ENDING || l->state == SH_LEG_ENDED)
+		return;
+	sh_reinvite_drop(l);
+	l->state = SH_LEG_ENDING;
+	sh_ua_writers(ua, &line, &rest);
+	sh_dialog_put_request(&l->dialog, SH_LIT("BYE"), 0, 70, &line, &rest);
+	sh_ua_put_product(ua, &rest, true);
+	if (l->hangup_reason)
+		sh_put_header(&rest, SH_H_REASON, sh_slice_cstr(l->hangup_reason));
+	sh_put_body(&rest, (struct sh_slice){0}, (struct sh_slice){0});
+	if (sh_ua_send(ua, &l->bye, SH_BYE, &line, &rest, &l->dialog.path, on_bye_event, l) < 0)
+		sh_leg_ended(l);
+}
+
+int sh_leg_hangup(struct sh_leg *l, struct sh_slice reason)
+{
+	sh_leg_want_reason(l, reason);
+	switch (l->state) {
+	case SH_LEG_TRYING:
+	case SH_LEG_EARLY:
+		if (l->inbound || !l->ct) { /* the call answers its INVITE; or ours was never sent */
+			sh_leg_ended(l);
+			return 0;
+		}
+		l->state = SH_LEG_ENDING;
+		sh_leg_leave(l);
+		if (sh_client_txn_cancel(l->ct, sh_slice_cstr(l->hangup_reason)) < 0)
+			sh_leg_ended(l);
+		return 0;
+	case SH_LEG_ANSWERED: /* no BYE before the ACK (15) */
+		l->hangup_wanted = true;
+		sh_leg_leave(l);
+		return 0;
+	case SH_LEG_UP:
+		sh_leg_leave(l);
+		if (!l->inbound && !l->acked)
+			sh_leg_send_ack(l, NULL); /* a late offer that nobody answers: acknowledged all the same */
+		if (l->answer) { /* a re-INVITE of theirs waits for its ACK */
+			l->hangup_wanted = true;
+			return 0;
+		}
+		sh_leg_bye(l);
+		return 0;
+	default:
+		sh_leg_leave(l);
+		return 0;
+	}
+}
+
+/* ------------------------------------------------------------------ requests in the dialog */
+
+static void on_bye(struct sh_leg *l, struct sh_server_txn *st, const struct sh_msg *m, const struct sh_path *from)
+{
+	struct sh_call *c = l->call;
+	bool live = l->state < SH_LEG_ENDING;
+
+	if (!l->inbound && !l->dialog.confirmed) { /* 15: who is called must not end an early dialog this way */
+		sh_server_txn_reply(st, 481, (struct sh_slice){0});
+		return;
+	}
+	sh_server_txn_reply(st, 200, (struct sh_slice){0});
+	sh_ua_observe(l->ua, m, from, l);
+	sh_leg_answer_over(l);
+	sh_reinvite_drop(l);
+	l->state = SH_LEG_ENDING; /* no BYE of ours */
+	if (c && live)
+		sh_call_leg_gone(c, l, m);
+	if (l->st && l->inbound && !sh_server_txn_answered(l->st))
+		sh_server_txn_reply(l->st, 487, (struct sh_slice){0});
+	if (!l->bye) /* crossing BYEs: ours gets its own answer first, or times out */
+		sh_leg_ended(l);
+}
+
+void sh_leg_on_request(struct sh_leg *l, struct sh_server_txn *st, const struct sh_msg *m, const struct sh_path *from)
+{
+	struct sh_ua *ua = l->ua;
+	int code = sh_dialog_accept_cseq(&l->dialog, m);
+	struct sh_request *r;
+
+	if (code) {
+		sh_ua_reply(ua, st, (unsigned)code, SH_LIT("CSeq out of order"), (struct sh_slice){0}, (struct sh_slice){0});
+		return;
+	}
+	if (m->method == SH_BYE) {
+		on_bye(l, st, m, from);
+		return;
+	}
+	if (l->state >= SH_LEG_ENDING) {
+		sh_server_txn_reply(st, 481, (struct sh_slice){0});
+		return;
+	}
+	if ((m->method == SH_INVITE || m->method == SH_UPDATE || m->method == SH_SUBSCRIBE || m->method == SH_NOTIFY) &&
+	    sh_msg_header(m, SH_H_CONTACT).len) {
+		if (sh_dialog_refresh(&l->dialog, m, from) < 0) {
+			sh_server_txn_reply(st, 503, (struct sh_slice){0});
+			return;
+		}
+		sh_leg_find_path(l, from);
+	}
+	if (ua->app->wants(ua->app_ctx, (enum sh_method)m->method, true)) {
+		r = sh_request_create(ua, st, m, from, l);
+		if (r)
+			ua->app->request(ua->app_ctx, r);
+		else
+			sh_server_txn_reply(st, 503, (struct sh_slice){0});
+	} else if (m->method == SH_INVITE) {
+		sh_reinvite_start(l, st, m);
+	} else {
+		sh_relay_in_dialog(l, st, m);
+	}
+}
+
+static void on_answer_timer(struct sh_timer *t)
+{
+	struct sh_leg *l = SH_CONTAINER(t, struct sh_leg, answer_timer);
+	struct sh_env *env = l->ua->env;
+
+	if (env->now >= l->answer_end) { /* 13.3.1.4: no ACK for 64*T1: hang up */
+		struct sh_call *c = l->call;
+
+		sh_leg_answer_over(l);
+		l->state = SH_LEG_UP;
+		sh_leg_want_reason(l, SH_LIT("SIP;cause=408;text=\"No ACK\""));
+		if (c)
+			sh_call_ack_lost(c);
+		if (l->state == SH_LEG_UP)
+			sh_leg_bye(l);
+		return;
+	}
+	sh_server_txn_resend(l->answer_st, (struct sh_slice){l->answer, l->answer_len});
+	l->answer_wait *= 2;
+	if (l->answer_wait > l->ua->config.txn.t2)
+		l->answer_wait = l->ua->config.txn.t2;
+	sh_wheel_add(&env->wheel, t, env->now + l->answer_wait < l->answer_end ? env->now + l->answer_wait : l->answer_end);
+}

@@ -1,0 +1,328 @@
+/* The user agent: life cycle, tables, and what arrives from the transaction layer. */
+#include "b2bua/impl.h"
+
+const struct sh_ua_config sh_ua_config_default = {
+	.txn = {
+#define X(field, value, what) .field = value,
+		SH_TXN_TIMERS(X)
+#undef X
+	},
+#define X(field, value, what) .field = value,
+	SH_UA_TIMERS(X)
+#undef X
+	.product = {"siphook", 7},
+};
+
+/* ------------------------------------------------------------------ requests that we write */
+
+void sh_ua_writers(struct sh_ua *ua, struct sh_writer *line, struct sh_writer *rest)
+{
+	sh_writer_init(line, ua->line, SH_UA_BUFFER);
+	sh_writer_init(rest, ua->rest, SH_UA_BUFFER);
+}
+
+void sh_ua_put_contact(struct sh_ua *ua, struct sh_writer *w, const struct sh_path *path, bool secure)
+{
+	char buf[SH_ADDR_TEXT];
+	struct sh_slice host;
+	uint16_t port;
+
+	sh_transport_sent_by(ua->transport, path, buf, &host, &port);
+	if (secure)
+		sh_put_lit(w, "Contact: <sips:");
+	else
+		sh_put_lit(w, "Contact: <sip:");
+	sh_put(w, host);
+	sh_put_char(w, ':');
+	sh_put_uint(w, port);
+	if (path->proto != SH_PROTO_UDP && !(secure && path->proto == SH_PROTO_TLS)) {
+		sh_put_lit(w, ";transport=");
+		sh_put(w, sh_proto_param((enum sh_proto)path->proto));
+	}
+	sh_put_lit(w, ">\r\n");
+}
+
+void sh_ua_put_product(struct sh_ua *ua, struct sh_writer *w, bool request)
+{
+	sh_put_header(w, request ? SH_H_USER_AGENT : SH_H_SERVER, ua->config.product);
+}
+
+int sh_ua_send(struct sh_ua *ua, struct sh_client_txn **out, enum sh_method method, const struct sh_writer *line,
+	       const struct sh_writer *rest, const struct sh_path *path, sh_client_fn fn, void *user)
+{
+	struct sh_client_request rq = {method, sh_writer_text(line), sh_writer_text(rest), *path};
+
+	if (line->full || rest->full)
+		return -EMSGSIZE;
+	return sh_client_txn_start(out, ua->txn, &rq, fn, user);
+}
+
+/* ------------------------------------------------------------------ what arrives */
+
+static void on_request(void *ctx, struct sh_server_txn *st, const struct sh_msg *m, const struct sh_path *from)
+{
+	struct sh_ua *ua = ctx;
+	struct sh_dialog *d = m->to_tag.len || m->method == SH_ACK ? sh_dialog_find(&ua->dialogs, m) : NULL;
+
+	if (!st) { /* an ACK for a 2xx; without a dialog there is nobody to tell */
+		if (d)
+			sh_leg_on_ack(d->owner, m, from);
+		return;
+	}
+	ua->stats.requests++;
+	if (sh_ua_judge(ua, st, m, from))
+		return;
+	if (m->to_tag.len) {
+		if (d)
+			sh_leg_on_request(d->owner, st, m, from);
+		else
+			sh_server_txn_reply(st, 481, (struct sh_slice){0});
+		return;
+	}
+	if (m->method == SH_INVITE) {
+		sh_call_on_invite(ua, st, m, from);
+	} else if (ua->app->wants(ua->app_ctx, (enum sh_method)m->method, false)) {
+		struct sh_request *r = sh_request_create(ua, st, m, from, NULL);
+
+		if (r)
+			ua->app->request(ua->app_ctx, r);
+		else
+			sh_server_txn_reply(st, 503, (struct sh_slice){0});
+	} else {
+		sh_ua_default_answer(ua, st, (enum sh_method)m->method);
+	}
+}
+
+static void on_cancel(void *ctx, struct sh_server_txn *invite, const struct sh_msg *cancel)
+{
+	bool *is_request = sh_server_txn_user(invite);
+	struct sh_leg *l;
+
+	(void)ctx;
+	if (!is_request)
+		return;
+	if (*is_request) { /* a re-INVITE that a hook looks at */
+		struct sh_request *r = (struct sh_request *)is_request;
+
+		r->answered = true;
+		sh_server_txn_reply(invite, 487, (struct sh_slice){0});
+		return;
+	}
+	l = (struct sh_leg *)is_request;
+	if (l->st != invite)
+		sh_reinvite_cancel(l, invite);
+	else if (l->call)
+		sh_call_on_cancel(l->call, cancel);
+}
+
+/* A 2xx that no transaction knows any more. The dialog may live: then its ACK was lost and is sent again. */
+static void on_stray_2xx(void *ctx, const struct sh_msg *m, const struct sh_path *from)
+{
+	struct sh_ua *ua = ctx;
+	struct sh_dialog *d = sh_dialog_find(&ua->dialogs, m);
+
+	(void)from;
+	if (d && m->cseq == d->invite_cseq)
+		sh_leg_repeat_ack(d->owner);
+}
+
+static void on_flow_closed(void *ctx, uint64_t flow, int error)
+{
+	struct sh_ua *ua = ctx;
+
+	(void)error;
+	if (ua->flow_closed)
+		ua->flow_closed(ua->flow_closed_ctx, flow);
+}
+
+static void on_turn_end(void *ctx)
+{
+	struct sh_ua *ua = ctx;
+
+	if (ua->turn_end)
+		ua->turn_end(ua->turn_end_ctx);
+	sh_ua_each_dead(ua);
+}
+
+static const struct sh_txn_user txn_user = {on_request, on_cancel, on_stray_2xx, on_flow_closed, on_turn_end};
+
+void sh_ua_observe(struct sh_ua *ua, const struct sh_msg *m, const struct sh_path *from, struct sh_leg *leg)
+{
+	struct sh_request *r;
+
+	if (!ua->app->wants(ua->app_ctx, (enum sh_method)m->method, leg != NULL))
+		return;
+	r = sh_request_create(ua, NULL, m, from, leg);
+	if (r)
+		ua->app->request(ua->app_ctx, r);
+}
+
+/* ------------------------------------------------------------------ life cycle */
+
+int sh_ua_create(struct sh_ua **out, struct sh_env *env, const struct sh_ua_config *config,
+		 const struct sh_transport_config *transport, const struct sh_app *app, void *app_ctx)
+{
+	struct sh_ua *ua = sh_calloc(1, sizeof(*ua));
+	int err = -ENOMEM;
+
+	if (!ua)
+		return -ENOMEM;
+	ua->env = env;
+	ua->app = app;
+	ua->app_ctx = app_ctx;
+	ua->config = config ? *config : sh_ua_config_default;
+	sh_slots_init(&ua->calls);
+	sh_slots_init(&ua->legs);
+	sh_slots_init(&ua->requests);
+	sh_list_init(&ua->live_calls);
+	sh_list_init(&ua->live_legs);
+	sh_list_init(&ua->live_requests);
+	sh_list_init(&ua->live_relays);
+	sh_list_init(&ua->dead_calls);
+	sh_list_init(&ua->dead_legs);
+	sh_list_init(&ua->dead_requests);
+	if (sh_hash_init(&ua->calls_by_id, 64) < 0)
+		goto out;
+	if (sh_dialog_table_init(&ua->dialogs, env) < 0)
+		goto out;
+	ua->line = sh_malloc(SH_UA_BUFFER);
+	ua->rest = sh_malloc(SH_UA_BUFFER);
+	if (!ua->line || !ua->rest)
+		goto out;
+	err = sh_txn_layer_create(&ua->txn, env, &ua->config.txn, &txn_user, ua);
+	if (err)
+		goto out;
+	if (env->workers > 1)
+		err = sh_transport_create(&ua->transport, env, transport, &sh_ua_router, ua);
+	else
+		err = sh_transport_create(&ua->transport, env, transport, &sh_txn_transport_user, ua->txn);
+	if (err)
+		goto out;
+	sh_txn_layer_attach(ua->txn, ua->transport);
+	sh_ua_hooks_changed(ua);
+	*out = ua;
+	return 0;
+out:
+	sh_ua_destroy(ua);
+	return err;
+}
+
+void sh_ua_destroy(struct sh_ua *ua)
+{
+	struct sh_link *l;
+
+	if (!ua)
+		return;
+	sh_relay_drop_all(ua);
+	while (!sh_list_empty(&ua->live_requests))
+		sh_request_free(SH_CONTAINER(ua->live_requests.next, struct sh_request, link));
+	while ((l = ua->live_calls.next) != &ua->live_calls)
+		sh_call_free(SH_CONTAINER(l, struct sh_call, link));
+	while ((l = ua->live_legs.next) != &ua->live_legs)
+		sh_leg_free(SH_CONTAINER(l, struct sh_leg, link));
+	sh_ua_each_dead(ua);
+	sh_txn_layer_destroy(ua->txn);
+	sh_transport_destroy(ua->transport);
+	sh_dialog_table_finish(&ua->dialogs);
+	sh_hash_finish(&ua->calls_by_id);
+	sh_slots_finish(&ua->calls);
+	sh_slots_finish(&ua->legs);
+	sh_slots_finish(&ua->requests);
+	sh_free(ua->trust);
+	sh_free(ua->line);
+	sh_free(ua->rest);
+	sh_free(ua);
+}
+
+void sh_ua_each_dead(struct sh_ua *ua)
+{
+	struct sh_link *l;
+
+	while ((l = ua->dead_requests.next) != &ua->dead_requests)
+		sh_request_free(SH_CONTAINER(l, struct sh_request, link));
+	while ((l = ua->dead_calls.next) != &ua->dead_calls)
+		sh_call_free(SH_CONTAINER(l, struct sh_call, link));
+	while ((l = ua->dead_legs.next) != &ua->dead_legs)
+		sh_leg_free(SH_CONTAINER(l, struct sh_leg, link));
+}
+
+struct sh_env *sh_ua_env(const struct sh_ua *ua)
+{
+	return ua->env;
+}
+
+struct sh_transport *sh_ua_transport(const struct sh_ua *ua)
+{
+	return ua->transport;
+}
+
+struct sh_txn_layer *sh_ua_txn(const struct sh_ua *ua)
+{
+	return ua->txn;
+}
+
+const struct sh_ua_stats *sh_ua_stats(const struct sh_ua *ua)
+{
+	return &ua->stats;
+}
+
+void sh_ua_on_flow_closed(struct sh_ua *ua, void (*fn)(void *ctx, uint64_t flow), void *ctx)
+{
+	ua->flow_closed = fn;
+	ua->flow_closed_ctx = ctx;
+}
+
+void sh_ua_on_turn_end(struct sh_ua *ua, void (*fn)(void *ctx), void *ctx)
+{
+	ua->turn_end = fn;
+	ua->turn_end_ctx = ctx;
+}
+
+struct sh_call *sh_ua_call(const struct sh_ua *ua, uint64_t handle)
+{
+	return sh_slots_get(&ua->calls, handle);
+}
+
+struct sh_leg *sh_ua_leg(const struct sh_ua *ua, uint64_t handle)
+{
+	return sh_slots_get(&ua->legs, handle);
+}
+
+struct sh_request *sh_ua_request(const struct sh_ua *ua, uint64_t handle)
+{
+	return sh_slots_get(&ua->requests, handle);
+}
+
+struct sh_call *sh_ua_find_call(const struct sh_ua *ua, struct sh_slice id)
+{
+	uint64_t hash = sh_hash_slice(&ua->env->key, id);
+
+	for (struct sh_hash_node *n = sh_hash_find(&ua->calls_by_id, hash); n; n = sh_hash_next(n)) {
+		struct sh_call *c = SH_CONTAINER(n, struct sh_call, by_id);
+
+		if (sh_slice_eq(id, (struct sh_slice){c->id, SH_TAG_LEN}))
+			return c;
+	}
+	return NULL;
+}
+
+void sh_ua_each_call(struct sh_ua *ua, void (*fn)(void *ctx, struct sh_call *call), void *ctx)
+{
+	SH_LIST_EACH_SAFE (l, &ua->live_calls)
+		fn(ctx, SH_CONTAINER(l, struct sh_call, link));
+}
+
+void sh_ua_drain(struct sh_ua *ua)
+{
+	ua->draining = true;
+	SH_LIST_EACH_SAFE (l, &ua->live_calls) {
+		struct sh_call *c = SH_CONTAINER(l, struct sh_call, link);
+
+		sh_call_hangup(c, SH_BY_ENGINE, 503, SH_LIT("SIP;cause=503;text=\"Server is stopping\""));
+	}
+}
+
+bool sh_ua_idle(const struct sh_ua *ua)
+{
+	return sh_list_empty(&ua->live_calls) && sh_list_empty(&ua->live_legs) && sh_list_empty(&ua->live_requests);
+}

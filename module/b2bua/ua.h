@@ -1,0 +1,112 @@
+/* The user agent of one worker: it owns the dialogs, calls and requests in progress, judges every new request by RFC
+ * 3261 8.2, finds the dialog of those that have one, and asks the application (script/) the rest. On its worker's
+ * thread.
+ *
+ * Objects that the application may keep in mind over a wait have a handle (core/slots.h); sh_ua_call() and its
+ * sisters answer NULL when the object is gone. Objects are freed at the end of a turn, never inside a call into this
+ * layer, so that a pointer is good until the application returns. */
+#ifndef SH_B2BUA_UA_H
+#define SH_B2BUA_UA_H
+
+#include "core/slots.h"
+#include "registrar/auth.h"
+#include "registrar/location.h"
+#include "txn/dialog.h"
+#include "txn/txn.h"
+
+struct sh_ua;
+struct sh_call;
+struct sh_leg;
+struct sh_request;
+
+/* Why a call ended. */
+enum sh_why_by { SH_BY_CALLER, SH_BY_CALLEE, SH_BY_SCRIPT, SH_BY_ENGINE };
+struct sh_why {
+	enum sh_why_by by;
+	unsigned code;          /* the final answer of a call that was not answered; 200 for one that was */
+	struct sh_slice reason; /* its phrase, or what ended it */
+	unsigned q850;          /* 0 = none was given */
+	struct sh_slice q850_text;
+};
+
+/* What the application is asked. ctx comes first as in all events. */
+struct sh_app {
+	/* An INVITE outside of a dialog. The call is in set-up until it is bridged or rejected. */
+	void (*invite)(void *ctx, struct sh_call *call);
+	/* A request that needs an answer, for which wants() said yes. The application answers it, now or later, and then
+	 * releases it. */
+	void (*request)(void *ctx, struct sh_request *rq);
+	/* Is there a hook for that method? (INVITE: in a dialog, a re-INVITE.) in_dialog requests without one take the default. */
+	bool (*wants)(void *ctx, enum sh_method method, bool in_dialog);
+	/* The caller has connected (2xx sent and ACKed). */
+	void (*answered)(void *ctx, struct sh_call *call);
+	/* The caller cancelled or hung up, or the engine must end the call, while the invite hook may be waiting: its fork and bridge
+	 * are over (no callback comes). `ended` follows at once. */
+	void (*interrupted)(void *ctx, struct sh_call *call, const struct sh_why *why);
+	/* Once per call. */
+	void (*ended)(void *ctx, struct sh_call *call, const struct sh_why *why);
+	/* The call is about to be freed: release call->app. */
+	void (*freed)(void *ctx, struct sh_call *call);
+};
+
+/* X(field, default, what): times of this layer, microseconds. */
+#define SH_UA_TIMERS(X)                                                                               \
+	X(timer_c, 180 * SH_SECOND, "C: longest wait for a final answer, RFC 3261 16.6 step 11")      \
+	X(first_answer, 4 * SH_SECOND, "a target that says nothing at all is given up after this")
+
+struct sh_ua_config {
+	struct sh_txn_timers txn;
+#define X(field, value, what) uint64_t field;
+	SH_UA_TIMERS(X)
+#undef X
+	/* With several workers: all of them by number, filled in before the loops run. */
+	struct sh_ua *const *peers;
+	struct sh_slice product; /* User-Agent and Server: "siphook/0.1.0" */
+};
+extern const struct sh_ua_config sh_ua_config_default;
+
+struct sh_ua_stats {
+	uint64_t calls, answered, failed, requests; /* since the start */
+	uint64_t calls_live, legs_live;
+};
+
+/* Opens nothing: sh_transport_listen on sh_ua_transport(). 0 or -ENOMEM. */
+int sh_ua_create(struct sh_ua **out, struct sh_env *env, const struct sh_ua_config *config,
+		 const struct sh_transport_config *transport, const struct sh_app *app, void *app_ctx);
+void sh_ua_destroy(struct sh_ua *ua); /* ends everything without a word; NULL is fine */
+
+struct sh_env *sh_ua_env(const struct sh_ua *ua);
+struct sh_transport *sh_ua_transport(const struct sh_ua *ua);
+struct sh_txn_layer *sh_ua_txn(const struct sh_ua *ua);
+const struct sh_ua_stats *sh_ua_stats(const struct sh_ua *ua);
+
+/* A connection ended: for the location store. */
+void sh_ua_on_flow_closed(struct sh_ua *ua, void (*fn)(void *ctx, uint64_t flow), void *ctx);
+/* Called at the end of each turn. */
+void sh_ua_on_turn_end(struct sh_ua *ua, void (*fn)(void *ctx), void *ctx);
+
+/* Peers whose P-Asserted-Identity and Remote-Party-ID are believed and passed on (RFC 3325). prefix: address/bits. */
+struct sh_prefix {
+	struct sh_addr addr;
+	unsigned bits;
+};
+int sh_prefix_parse(struct sh_prefix *out, struct sh_slice text); /* "10.0.0.0/8", "2001:db8::1"; 0 or -EINVAL */
+bool sh_prefix_match(const struct sh_prefix *p, const struct sh_addr *a);
+/* Replaces the list of trusted peers (copied). 0 or -ENOMEM. */
+int sh_ua_set_trust(struct sh_ua *ua, const struct sh_prefix *list, unsigned count);
+bool sh_ua_trusts(const struct sh_ua *ua, const struct sh_addr *peer);
+
+/* The hooks have changed: Allow is made anew. */
+void sh_ua_hooks_changed(struct sh_ua *ua);
+
+struct sh_call *sh_ua_call(const struct sh_ua *ua, uint64_t handle);
+struct sh_leg *sh_ua_leg(const struct sh_ua *ua, uint64_t handle);
+struct sh_request *sh_ua_request(const struct sh_ua *ua, uint64_t handle);
+struct sh_call *sh_ua_find_call(const struct sh_ua *ua, struct sh_slice id);
+void sh_ua_each_call(struct sh_ua *ua, void (*fn)(void *ctx, struct sh_call *call), void *ctx);
+
+/* No new calls from now on (503 with Retry-After); live ones are hung up. */
+void sh_ua_drain(struct sh_ua *ua);
+bool sh_ua_idle(const struct sh_ua *ua); /* no call, leg or request is left */
+
+#endif

@@ -1,0 +1,274 @@
+/* An instance: create, start, run, stop. */
+#include "engine/impl.h"
+
+#include <signal.h>
+#include <time.h>
+#include <unistd.h>
+
+static char *copy(const char *s)
+{
+	return sh_strndup(s, strlen(s));
+}
+
+static int fail(char *error, size_t size, int err, const char *what)
+{
+	if (size)
+		snprintf(error, size, "%s", what);
+	return err;
+}
+
+/* ------------------------------------------------------------------ create */
+
+int sh_engine_create(struct sh_engine **out, const struct sh_engine_config *config, char *error, size_t size)
+{
+	static const char *const default_listen[] = {"udp://0.0.0.0:5060", "tcp://0.0.0.0:5060"};
+	const char *const *listen = config->nlisten ? config->listen : default_listen;
+	struct sh_engine *e;
+
+	if (!config->script || !*config->script)
+		return fail(error, size, -EINVAL, "no script is given");
+	if (config->workers > SH_ENGINE_MAX_WORKERS)
+		return fail(error, size, -EINVAL, "workers: at most 64");
+	e = sh_calloc(1, sizeof(*e));
+	if (!e)
+		return fail(error, size, -ENOMEM, "out of memory");
+	pthread_mutex_init(&e->lock, NULL);
+	sh_log_init(&e->log, config->log_level, config->log, config->log_ctx);
+	sh_timer_init(&e->retry, sh_engine_retry);
+	e->nworkers = config->workers ? config->workers : 1;
+	e->nlisten = config->nlisten ? config->nlisten : 2;
+	e->npairs = config->nconfig;
+	e->watch_files = config->watch;
+	e->script_path = copy(config->script);
+	e->listen = sh_calloc(e->nlisten, sizeof(*e->listen));
+	e->pairs = sh_calloc(e->npairs + 1, sizeof(*e->pairs));
+	if (!e->script_path || !e->listen || !e->pairs)
+		goto out;
+	for (unsigned i = 0; i < e->nlisten; i++) {
+		e->listen[i] = copy(listen[i]);
+		if (!e->listen[i])
+			goto out;
+	}
+	for (unsigned i = 0; i < e->npairs; i++) {
+		e->pairs[i].key = copy(config->config[i].key);
+		e->pairs[i].value = copy(config->config[i].value);
+		if (!e->pairs[i].key || !e->pairs[i].value)
+			goto out;
+	}
+	*out = e;
+	return 0;
+out:
+	sh_engine_destroy(e);
+	return fail(error, size, -ENOMEM, "out of memory");
+}
+
+void sh_engine_destroy(struct sh_engine *e)
+{
+	if (!e)
+		return;
+	sh_engine_stop(e, 0);
+	for (unsigned i = 0; e->listen && i < e->nlisten; i++)
+		sh_free(e->listen[i]);
+	for (unsigned i = 0; e->pairs && i < e->npairs; i++) {
+		sh_free((void *)e->pairs[i].key);
+		sh_free((void *)e->pairs[i].value);
+	}
+	sh_free(e->listen);
+	sh_free(e->pairs);
+	sh_free(e->script_path);
+	pthread_mutex_destroy(&e->lock);
+	sh_free(e);
+}
+
+/* ------------------------------------------------------------------ workers */
+
+static void *worker_main(void *arg)
+{
+	struct sh_worker *w = arg;
+	struct sh_engine *e = w->engine;
+
+	while (!atomic_load_explicit(&e->quit, memory_order_relaxed)) {
+		if (atomic_load_explicit(&e->parked, memory_order_relaxed)) {
+			atomic_fetch_add(&e->parked_count, 1);
+			for (;;)
+				pause(); /* the process is ending: nothing of ours may run any more */
+		}
+		sh_net_turn(e->net, w->index, -1);
+	}
+	return NULL;
+}
+
+static int start_threads(struct sh_engine *e, char *error, size_t size)
+{
+	sigset_t all, before;
+	int err = 0;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	for (unsigned i = 0; i < e->nworkers && !err; i++) {
+		char name[24];
+
+		err = pthread_create(&e->workers[i].thread, NULL, worker_main, &e->workers[i]);
+		e->workers[i].has_thread = err == 0;
+		snprintf(name, sizeof(name), "siphook-%u", i); /* at most 64 workers: it fits in 16 */
+		if (!err)
+			pthread_setname_np(e->workers[i].thread, name);
+	}
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (err)
+		snprintf(error, size, "threads cannot be started: %s", strerror(err));
+	return -err;
+}
+
+static void join_threads(struct sh_engine *e)
+{
+	atomic_store(&e->quit, true);
+	for (unsigned i = 0; i < e->nworkers; i++)
+		if (e->workers[i].has_thread)
+			sh_net_wake(e->net, i);
+	for (unsigned i = 0; i < e->nworkers; i++)
+		if (e->workers[i].has_thread) {
+			pthread_join(e->workers[i].thread, NULL);
+			e->workers[i].has_thread = false;
+		}
+}
+
+int sh_engine_start(struct sh_engine *e, bool threads, char *error, size_t size)
+{
+	char scratch[512];
+	int err;
+
+	if (!error || !size) {
+		error = scratch;
+		size = sizeof(scratch);
+	}
+	if (atomic_load(&e->state) != SH_ENGINE_STOPPED)
+		return fail(error, size, -EALREADY, "started already");
+	if (!threads && e->nworkers != 1)
+		return fail(error, size, -EINVAL, "workers: exactly one when the host drives");
+	e->threads = threads;
+	atomic_store(&e->quit, false);
+	err = sh_engine_open(e, error, size);
+	if (!err) {
+		atomic_store(&e->state, SH_ENGINE_RUNNING);
+		if (threads)
+			err = start_threads(e, error, size);
+	}
+	if (err) {
+		atomic_store(&e->state, SH_ENGINE_STOPPED);
+		join_threads(e);
+		sh_engine_close(e);
+	}
+	return err;
+}
+
+int sh_engine_fd(struct sh_engine *e)
+{
+	return e->threads || !e->net ? -ENOTSUP : sh_net_fd(e->net, 0);
+}
+
+int sh_engine_process(struct sh_engine *e, int64_t *next_ms)
+{
+	uint64_t next;
+	int err;
+
+	if (atomic_load(&e->state) == SH_ENGINE_STOPPED || e->threads)
+		return -EPERM;
+	err = sh_net_turn(e->net, 0, 0);
+	if (next_ms) {
+		next = sh_wheel_next(&e->workers[0].env->wheel);
+		if (next == SH_NEVER)
+			*next_ms = -1;
+		else
+			*next_ms = next <= e->workers[0].env->now ? 0 : (int64_t)((next - e->workers[0].env->now + 999) / 1000);
+	}
+	return err;
+}
+
+/* ------------------------------------------------------------------ stop */
+
+static void drain(struct sh_env *env, void *arg)
+{
+	struct sh_engine *e = arg;
+	struct sh_worker *w = &e->workers[env->worker];
+
+	sh_transport_listen_stop(sh_ua_transport(w->ua));
+	sh_ua_drain(w->ua);
+	atomic_store(&w->idle, sh_ua_idle(w->ua));
+}
+
+void sh_worker_turn_end(void *ctx)
+{
+	struct sh_worker *w = ctx;
+
+	if (atomic_load_explicit(&w->engine->state, memory_order_relaxed) == SH_ENGINE_STOPPING)
+		atomic_store(&w->idle, sh_ua_idle(w->ua));
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+static bool all_idle(struct sh_engine *e)
+{
+	for (unsigned i = 0; i < e->nworkers; i++)
+		if (!atomic_load(&e->workers[i].idle))
+			return false;
+	return true;
+}
+
+int sh_engine_stop(struct sh_engine *e, int64_t deadline_ms)
+{
+	int64_t end = now_ms() + deadline_ms;
+	int running = SH_ENGINE_RUNNING;
+
+	pthread_mutex_lock(&e->lock); /* no reload begins from now on */
+	bool was = atomic_compare_exchange_strong(&e->state, &running, SH_ENGINE_STOPPING);
+	pthread_mutex_unlock(&e->lock);
+	if (!was)
+		return 0;
+	if (deadline_ms > 0) {
+		for (unsigned i = 0; i < e->nworkers; i++)
+			sh_net_call(e->net, i, drain, e);
+		do {
+			if (e->threads) {
+				struct timespec wait = {0, 5000000};
+
+				nanosleep(&wait, NULL);
+				for (unsigned i = 0; i < e->nworkers; i++)
+					sh_net_wake(e->net, i);
+			} else {
+				sh_net_turn(e->net, 0, 10000);
+			}
+		} while (!all_idle(e) && now_ms() < end);
+	}
+	join_threads(e);
+	sh_engine_close(e);
+	atomic_store(&e->state, SH_ENGINE_STOPPED);
+	return 0;
+}
+
+void sh_engine_park(struct sh_engine *e)
+{
+	unsigned threads = 0;
+	int64_t end = now_ms() + 2000;
+
+	if (!e->threads || atomic_load(&e->state) == SH_ENGINE_STOPPED)
+		return;
+	atomic_store(&e->parked, true);
+	for (unsigned i = 0; i < e->nworkers; i++) {
+		if (e->workers[i].has_thread && !pthread_equal(pthread_self(), e->workers[i].thread)) {
+			threads++;
+			sh_net_wake(e->net, i);
+		}
+	}
+	while (atomic_load(&e->parked_count) < threads && now_ms() < end) {
+		struct timespec wait = {0, 1000000};
+
+		nanosleep(&wait, NULL);
+	}
+}

@@ -1,0 +1,69 @@
+/* An instance: the workers, what they share, the script's generations, start, reload and stop. module.c puts the host ABI
+ * in front of it.
+ *
+ * Thread tags: [host] one thread at a time; [any] any thread, also while stop() runs; [worker] on a worker's thread. */
+#ifndef SH_ENGINE_ENGINE_H
+#define SH_ENGINE_ENGINE_H
+
+#include "core/log.h"
+#include "core/slice.h"
+
+#include <stdbool.h>
+
+struct sh_engine;
+
+struct sh_engine_pair {
+	const char *key, *value;
+};
+
+/* Everything is copied by create. */
+struct sh_engine_config {
+	const char *script;                  /* path of the main script */
+	const char *const *listen;           /* "udp://127.0.0.1:5060", "tcp://[::1]:5060" */
+	unsigned nlisten;                    /* 0: udp://0.0.0.0:5060 and tcp://0.0.0.0:5060 */
+	unsigned workers;                    /* 0 = 1; at most 64 */
+	bool watch;                          /* reload when a file of the script changes (inotify) */
+	const struct sh_engine_pair *config; /* sip.config of the scripts */
+	unsigned nconfig;
+	enum sh_log_level log_level;
+	sh_log_fn log;
+	void *log_ctx;
+};
+
+/* [host] 0, -ENOMEM or -EINVAL; `error` (at least 512 bytes, may be NULL) says what was wrong. */
+int sh_engine_create(struct sh_engine **out, const struct sh_engine_config *config, char *error, size_t size);
+void sh_engine_destroy(struct sh_engine *e); /* [host] stops without a deadline first; NULL is fine */
+
+/* [host] Loads the script, opens the sockets, starts the threads (threads = false: none, exactly one worker). 0 or
+ * -errno with words in `error`: "udp://127.0.0.1:5060: Address already in use", "office.lua:12: ...". After a
+ * failure everything is closed again and start may be tried once more. */
+int sh_engine_start(struct sh_engine *e, bool threads, char *error, size_t size);
+
+/* [host] Without threads: what the host polls, and what it then calls. next_ms: milliseconds to the next timer or -1. */
+int sh_engine_fd(struct sh_engine *e);
+int sh_engine_process(struct sh_engine *e, int64_t *next_ms);
+
+/* [any] Verified reload, asynchronous; requests that come meanwhile are coalesced. done is called once, on a worker:
+ * generation > 0, or 0 and "file:line: reason". 0, -ENOMEM, -EPERM (not started, stopping). */
+typedef void (*sh_engine_reload_fn)(void *ctx, uint64_t generation, const char *error);
+int sh_engine_reload(struct sh_engine *e, sh_engine_reload_fn done, void *ctx);
+
+/* [any] "status", "calls", "registrations": JSON text. Threads: waits (at most a second) for the workers to answer. -EINVAL:
+ * no such thing; -ETIMEDOUT. Not from a worker's callback. Without threads: on the host's thread only. */
+typedef void (*sh_engine_text_fn)(void *ctx, const char *text, size_t len);
+int sh_engine_query(struct sh_engine *e, const char *what, sh_engine_text_fn fn, void *ctx);
+
+/* [any] Ends a call by its id; 0, -ENOENT, -ETIMEDOUT. The same rules as query. */
+int sh_engine_hangup(struct sh_engine *e, const char *id);
+
+/* [host] No new calls (503), the live ones are ended with BYE, CANCEL or 480; returns when all are gone or the deadline is over, with
+ * everything closed and the threads joined. Idempotent. */
+int sh_engine_stop(struct sh_engine *e, int64_t deadline_ms);
+
+/* [any] For an exit handler: stops the worker threads where they are, at once, without touching anything else. */
+void sh_engine_park(struct sh_engine *e);
+
+/* Loads and verifies a script without opening anything (`siphook check`). 0, or -EINVAL with "file:line: reason". */
+int sh_engine_check(const char *script, const struct sh_engine_pair *config, unsigned nconfig, char *error, size_t size);
+
+#endif

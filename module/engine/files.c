@@ -1,0 +1,84 @@
+/* The world of a script while it loads: files, the clock, random numbers. */
+#include <fcntl.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "engine/impl.h"
+
+enum { MAX_FILE = 16 << 20 };
+
+int sh_engine_read_file(void *ctx, const char *path, char **text, size_t *len, struct sh_vm_stamp *stamp)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK), err = 0;
+	struct stat st;
+	char *buf = NULL;
+	size_t got = 0;
+
+	(void)ctx;
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st) < 0)
+		err = -errno;
+	else if (!S_ISREG(st.st_mode))
+		err = S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
+	else if (st.st_size > MAX_FILE)
+		err = -EFBIG;
+	else if (!(buf = sh_malloc((size_t)st.st_size + 1)))
+		err = -ENOMEM;
+	while (!err && got < (size_t)st.st_size) {
+		ssize_t n = read(fd, buf + got, (size_t)st.st_size - got);
+
+		if (n > 0)
+			got += (size_t)n;
+		else if (n == 0)
+			break;
+		else if (errno != EINTR)
+			err = -errno;
+	}
+	close(fd);
+	if (err) {
+		sh_free(buf);
+		return err;
+	}
+	*text = buf;
+	*len = got;
+	*stamp = (struct sh_vm_stamp){(int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec, (uint64_t)st.st_size, st.st_ino};
+	return 0;
+}
+
+static uint64_t clock_us(clockid_t id)
+{
+	struct timespec ts;
+
+	clock_gettime(id, &ts);
+	return (uint64_t)ts.tv_sec * SH_SECOND + (uint64_t)ts.tv_nsec / 1000;
+}
+
+static uint64_t world_now(void *ctx)
+{
+	(void)ctx;
+	return clock_us(CLOCK_MONOTONIC);
+}
+
+static uint64_t world_wall(void *ctx)
+{
+	(void)ctx;
+	return clock_us(CLOCK_REALTIME);
+}
+
+static uint64_t world_random(void *ctx)
+{
+	uint64_t n = 0;
+
+	(void)ctx;
+	while (getrandom(&n, sizeof(n), 0) < 0 && errno == EINTR)
+		;
+	return n;
+}
+
+void sh_engine_world(struct sh_vm_world *w)
+{
+	*w = (struct sh_vm_world){world_now, world_wall, world_random, sh_engine_read_file, NULL};
+}

@@ -1,0 +1,103 @@
+/* What the files of the engine share. Private to engine/. */
+#ifndef SH_ENGINE_IMPL_H
+#define SH_ENGINE_IMPL_H
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "b2bua/request.h"
+#include "core/alloc.h"
+#include "drivers/net/net.h"
+#include "engine/engine.h"
+#include "registrar/register.h"
+#include "script/script.h"
+#include "script/shared.h"
+
+enum { SH_ENGINE_MAX_WORKERS = 64, SH_ENGINE_MAX_GENERATIONS = 4 };
+
+struct sh_worker {
+	struct sh_engine *engine;
+	unsigned index;
+	struct sh_env *env;
+	struct sh_ua *ua;
+	struct sh_runtime *runtime;
+	struct sh_timer expire; /* worker 0: due bindings */
+	pthread_t thread;
+	bool has_thread;
+	_Atomic bool idle;      /* draining, and nothing is left */
+};
+
+/* Somebody who waits for the outcome of a reload. */
+struct sh_reload_waiter {
+	struct sh_reload_waiter *next;
+	sh_engine_reload_fn done;
+	void *ctx;
+};
+
+enum sh_engine_state { SH_ENGINE_STOPPED, SH_ENGINE_RUNNING, SH_ENGINE_STOPPING };
+
+struct sh_watch;
+
+struct sh_engine {
+	/* configuration, ours */
+	char *script_path;
+	char **listen;
+	unsigned nlisten, nworkers;
+	bool watch_files;
+	struct sh_engine_pair *pairs;
+	unsigned npairs;
+	struct sh_log log;
+
+	_Atomic int state;
+	bool threads;
+	uint64_t started_at; /* wall clock, microseconds */
+	struct sh_net *net;
+	struct sh_location *location;
+	struct sh_auth *auth;
+	struct sh_shared *shared;
+	struct sh_script *script;
+	struct sh_worker *workers;
+	struct sh_ua **peers; /* by worker */
+	struct sh_watch *watch;
+	_Atomic bool quit, parked;
+	_Atomic unsigned parked_count;
+
+	/* reload: lock guards the two lists and `loading` */
+	pthread_mutex_t lock;
+	struct sh_reload_waiter *waiting, *served; /* for the next load; for the one that runs */
+	bool loading, again;
+	struct sh_timer retry;           /* worker 0: too many generations are alive */
+	struct sh_generation *loaded;    /* from the loader to worker 0 */
+	char load_error[512];
+	_Atomic uint64_t generation, reloads, reload_failures;
+};
+
+/* engine.c */
+void sh_worker_turn_end(void *ctx);
+
+/* files.c */
+int sh_engine_read_file(void *ctx, const char *path, char **text, size_t *len, struct sh_vm_stamp *stamp);
+void sh_engine_world(struct sh_vm_world *w); /* the real clock, getrandom and files */
+
+/* reload.c */
+void sh_engine_retired(void *ctx, struct sh_generation *g);
+void sh_engine_reload_drop(struct sh_engine *e); /* tells everybody who waits that nothing comes */
+void sh_engine_retry(struct sh_timer *t);
+
+/* watch.c: a thread with inotify */
+int sh_watch_create(struct sh_watch **out, struct sh_engine *e);
+void sh_watch_update(struct sh_watch *w, const struct sh_generation *g); /* the files of the newest generation; NULL is fine */
+void sh_watch_destroy(struct sh_watch *w);
+
+/* query.c */
+/* Runs fn on each worker and waits, at most a second. 0 or -ETIMEDOUT. */
+int sh_engine_ask(struct sh_engine *e, void (*fn)(struct sh_worker *w, void *arg), void *arg);
+
+/* start.c */
+int sh_engine_open(struct sh_engine *e, char *error, size_t size);
+void sh_engine_close(struct sh_engine *e);
+
+#endif

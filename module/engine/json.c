@@ -1,0 +1,142 @@
+#include "engine/json.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "core/alloc.h"
+
+void sh_json_init(struct sh_json *j)
+{
+	*j = (struct sh_json){0};
+}
+
+void sh_json_finish(struct sh_json *j)
+{
+	sh_free(j->text);
+	sh_json_init(j);
+}
+
+static void put(struct sh_json *j, const char *s, size_t n)
+{
+	if (j->failed)
+		return;
+	if (n >= j->cap - j->len) {
+		size_t cap = (j->cap + n + 256) * 2;
+		char *text = sh_realloc(j->text, cap);
+
+		if (!text) {
+			j->failed = true;
+			return;
+		}
+		j->text = text;
+		j->cap = cap;
+	}
+	memcpy(j->text + j->len, s, n);
+	j->len += n;
+	j->text[j->len] = 0;
+}
+
+static void value(struct sh_json *j)
+{
+	if (j->comma)
+		put(j, ",", 1);
+	j->comma = true;
+}
+
+void sh_json_open(struct sh_json *j, char bracket)
+{
+	value(j);
+	put(j, &bracket, 1);
+	j->comma = false;
+}
+
+void sh_json_close(struct sh_json *j, char bracket)
+{
+	put(j, &bracket, 1);
+	j->comma = true;
+}
+
+/* Length of the UTF-8 sequence at p, or 0. */
+static size_t utf8(const unsigned char *p, size_t left)
+{
+	size_t n = p[0] < 0x80 ? 1 : p[0] >= 0xc2 && p[0] < 0xe0 ? 2 : p[0] >= 0xe0 && p[0] < 0xf0 ? 3 : p[0] >= 0xf0 && p[0] < 0xf5 ? 4 : 0;
+
+	if (!n || n > left)
+		return 0;
+	for (size_t i = 1; i < n; i++)
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+	if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) || (p[0] == 0xf0 && p[1] < 0x90) ||
+	    (p[0] == 0xf4 && p[1] > 0x8f))
+		return 0;
+	return n;
+}
+
+static void quoted(struct sh_json *j, struct sh_slice s)
+{
+	const unsigned char *p = (const unsigned char *)s.base;
+	char esc[8];
+
+	put(j, "\"", 1);
+	for (size_t i = 0; i < s.len;) {
+		size_t n = utf8(p + i, s.len - i);
+
+		if (n == 0) {
+			put(j, "\\ufffd", 6);
+			i++;
+		} else if (n == 1 && (p[i] < 0x20 || p[i] == '"' || p[i] == '\\' || p[i] == 0x7f)) {
+			put(j, esc, (size_t)snprintf(esc, sizeof(esc), "\\u%04x", p[i]));
+			i++;
+		} else {
+			put(j, s.base + i, n);
+			i += n;
+		}
+	}
+	put(j, "\"", 1);
+}
+
+void sh_json_key(struct sh_json *j, const char *name)
+{
+	value(j);
+	quoted(j, sh_slice_cstr(name));
+	put(j, ":", 1);
+	j->comma = false;
+}
+
+void sh_json_text(struct sh_json *j, struct sh_slice s)
+{
+	value(j);
+	quoted(j, s);
+}
+
+void sh_json_int(struct sh_json *j, int64_t n)
+{
+	char buf[24];
+
+	value(j);
+	put(j, buf, (size_t)snprintf(buf, sizeof(buf), "%" PRId64, n));
+}
+
+void sh_json_seconds(struct sh_json *j, uint64_t us)
+{
+	char buf[32];
+
+	value(j);
+	put(j, buf, (size_t)snprintf(buf, sizeof(buf), "%" PRIu64 ".%03u", us / 1000000, (unsigned)(us / 1000 % 1000)));
+}
+
+void sh_json_bool(struct sh_json *j, bool b)
+{
+	value(j);
+	put(j, b ? "true" : "false", b ? 4 : 5);
+}
+
+void sh_json_join(struct sh_json *j, const struct sh_json *part)
+{
+	if (part->failed)
+		j->failed = true;
+	if (!part->len)
+		return;
+	value(j);
+	put(j, part->text, part->len);
+}

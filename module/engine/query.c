@@ -1,0 +1,339 @@
+/* Questions from outside: each worker answers for itself, the pieces are joined. */
+#include "engine/impl.h"
+#include "engine/json.h"
+
+#include <time.h>
+
+/* ------------------------------------------------------------------ asking the workers */
+
+/* Counted: the asker may give up before the last worker has answered. */
+struct ask {
+	struct sh_engine *engine;
+	pthread_mutex_t lock;
+	pthread_cond_t more;
+	unsigned refs, missing;
+	bool abandoned;
+	void (*fn)(struct sh_worker *w, void *arg);
+	void *arg;
+};
+
+static void unref(struct ask *a, bool answered)
+{
+	bool last;
+
+	pthread_mutex_lock(&a->lock);
+	if (answered && --a->missing == 0)
+		pthread_cond_signal(&a->more);
+	last = --a->refs == 0;
+	pthread_mutex_unlock(&a->lock);
+	if (!last)
+		return;
+	pthread_cond_destroy(&a->more);
+	pthread_mutex_destroy(&a->lock);
+	sh_free(a);
+}
+
+static void answer(struct sh_env *env, void *arg)
+{
+	struct ask *a = arg;
+
+	/* fn runs under the lock: its argument belongs to the asker, who takes the lock before it gives up */
+	pthread_mutex_lock(&a->lock);
+	if (!a->abandoned)
+		a->fn(&a->engine->workers[env->worker], a->arg);
+	pthread_mutex_unlock(&a->lock);
+	unref(a, true);
+}
+
+int sh_engine_ask(struct sh_engine *e, void (*fn)(struct sh_worker *w, void *arg), void *arg)
+{
+	struct timespec end;
+	pthread_condattr_t attr;
+	struct ask *a;
+	int err = 0;
+
+	if (atomic_load(&e->state) == SH_ENGINE_STOPPED)
+		return -EPERM;
+	if (!e->threads) {
+		fn(&e->workers[0], arg);
+		sh_net_wake(e->net, 0);
+		return 0;
+	}
+	a = sh_calloc(1, sizeof(*a));
+	if (!a)
+		return -ENOMEM;
+	a->engine = e;
+	a->fn = fn;
+	a->arg = arg;
+	a->refs = a->missing = 1; /* our own until all have been asked */
+	pthread_mutex_init(&a->lock, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&a->more, &attr);
+	pthread_condattr_destroy(&attr);
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	end.tv_sec++;
+	for (unsigned i = 0; i < e->nworkers; i++) {
+		pthread_mutex_lock(&a->lock);
+		a->refs++;
+		a->missing++;
+		pthread_mutex_unlock(&a->lock);
+		if (sh_net_call(e->net, i, answer, a) < 0) {
+			unref(a, true);
+			err = -EAGAIN;
+		}
+	}
+	pthread_mutex_lock(&a->lock);
+	a->missing--;
+	while (a->missing && pthread_cond_timedwait(&a->more, &a->lock, &end) == 0)
+		;
+	if (a->missing)
+		err = -ETIMEDOUT;
+	a->abandoned = true;
+	pthread_mutex_unlock(&a->lock);
+	unref(a, false);
+	return err;
+}
+
+/* ------------------------------------------------------------------ status */
+
+struct sums {
+	struct sh_ua_stats ua;
+	struct sh_txn_stats txn;
+	struct sh_transport_stats transport;
+	uint64_t runs;
+};
+
+static void add_up(struct sh_worker *w, void *arg)
+{
+	struct sums *s = arg;
+	const struct sh_ua_stats *u = sh_ua_stats(w->ua);
+	const struct sh_txn_stats *t = sh_txn_layer_stats(sh_ua_txn(w->ua));
+	const struct sh_transport_stats *p = sh_transport_stats(sh_ua_transport(w->ua));
+
+	s->ua.calls += u->calls;
+	s->ua.answered += u->answered;
+	s->ua.failed += u->failed;
+	s->ua.requests += u->requests;
+	s->ua.calls_live += u->calls_live;
+	s->ua.legs_live += u->legs_live;
+	s->txn.retransmissions_in += t->retransmissions_in;
+	s->txn.retransmissions_out += t->retransmissions_out;
+	s->txn.server_live += t->server_live;
+	s->txn.client_live += t->client_live;
+	s->transport.messages_in += p->messages_in;
+	s->transport.messages_out += p->messages_out;
+	s->transport.malformed += p->malformed;
+	s->transport.connections += p->connections;
+	s->runs += sh_runtime_runs(w->runtime);
+}
+
+static void put_int(struct sh_json *j, const char *key, uint64_t n)
+{
+	sh_json_key(j, key);
+	sh_json_int(j, (int64_t)n);
+}
+
+static int status(struct sh_engine *e, struct sh_json *j)
+{
+	struct sums s = {0};
+	struct sh_transport *t = sh_ua_transport(e->workers[0].ua); /* endpoints do not change after the start */
+	struct timespec now;
+	int err = sh_engine_ask(e, add_up, &s);
+
+	if (err)
+		return err;
+	clock_gettime(CLOCK_REALTIME, &now);
+	sh_json_open(j, '{');
+	sh_json_key(j, "script");
+	sh_json_text(j, sh_slice_cstr(e->script_path));
+	put_int(j, "generation", atomic_load(&e->generation));
+	put_int(j, "generations_alive", sh_script_alive(e->script));
+	put_int(j, "reloads", atomic_load(&e->reloads));
+	put_int(j, "reload_failures", atomic_load(&e->reload_failures));
+	put_int(j, "workers", e->nworkers);
+	sh_json_key(j, "uptime");
+	sh_json_seconds(j, (uint64_t)now.tv_sec * SH_SECOND + (uint64_t)now.tv_nsec / 1000 - e->started_at);
+	sh_json_key(j, "listeners");
+	sh_json_open(j, '[');
+	for (unsigned i = 0; i < sh_transport_endpoints(t); i++) {
+		const struct sh_endpoint *ep = sh_transport_endpoint(t, i);
+		char text[SH_ADDR_TEXT + 16], addr[SH_ADDR_TEXT];
+		struct sh_slice proto = sh_proto_param(ep->proto);
+
+		sh_addr_format(&ep->local, addr);
+		snprintf(text, sizeof(text), "%.*s://%s", SH_FMT(proto), addr);
+		sh_json_text(j, sh_slice_cstr(text));
+	}
+	sh_json_close(j, ']');
+	put_int(j, "calls", s.ua.calls_live);
+	put_int(j, "calls_total", s.ua.calls);
+	put_int(j, "calls_answered", s.ua.answered);
+	put_int(j, "calls_failed", s.ua.failed);
+	put_int(j, "legs", s.ua.legs_live);
+	put_int(j, "hooks_running", s.runs);
+	put_int(j, "requests_total", s.ua.requests);
+	put_int(j, "registrations", sh_location_count(e->location));
+	put_int(j, "connections", s.transport.connections);
+	put_int(j, "messages_in", s.transport.messages_in);
+	put_int(j, "messages_out", s.transport.messages_out);
+	put_int(j, "malformed", s.transport.malformed);
+	put_int(j, "retransmissions_in", s.txn.retransmissions_in);
+	put_int(j, "retransmissions_out", s.txn.retransmissions_out);
+	put_int(j, "transactions", s.txn.server_live + s.txn.client_live);
+	sh_json_close(j, '}');
+	return 0;
+}
+
+/* ------------------------------------------------------------------ calls */
+
+static void put_call(void *ctx, struct sh_call *c)
+{
+	struct sh_json *j = ctx;
+	const struct sh_call_times *t = sh_call_times(c);
+	uint64_t now = sh_env_wall(sh_ua_env(sh_call_ua(c)));
+
+	if (sh_call_state(c) == SH_CALL_ENDED)
+		return;
+	sh_json_open(j, '{');
+	sh_json_key(j, "id");
+	sh_json_text(j, sh_call_id(c));
+	sh_json_key(j, "state");
+	sh_json_text(j, sh_call_state_name(sh_call_state(c)));
+	sh_json_key(j, "from");
+	sh_json_text(j, sh_call_from(c));
+	sh_json_key(j, "to");
+	sh_json_text(j, sh_call_to(c));
+	sh_json_key(j, "uri");
+	sh_json_text(j, sh_call_uri(c));
+	sh_json_key(j, "age");
+	sh_json_seconds(j, now - t->start);
+	sh_json_key(j, "duration");
+	sh_json_seconds(j, t->answer ? now - t->answer : 0);
+	if (sh_call_a(c)) {
+		sh_json_key(j, "a_call_id");
+		sh_json_text(j, sh_leg_dialog(sh_call_a(c))->call_id);
+	}
+	if (sh_call_b(c)) {
+		sh_json_key(j, "b_call_id");
+		sh_json_text(j, sh_leg_dialog(sh_call_b(c))->call_id);
+		sh_json_key(j, "b_uri");
+		sh_json_text(j, sh_leg_uri(sh_call_b(c)));
+	}
+	sh_json_close(j, '}');
+}
+
+static void put_calls(struct sh_worker *w, void *arg)
+{
+	sh_ua_each_call(w->ua, put_call, arg);
+}
+
+static int calls(struct sh_engine *e, struct sh_json *j)
+{
+	struct sh_json part;
+	int err;
+
+	sh_json_init(&part);
+	err = sh_engine_ask(e, put_calls, &part); /* one worker after the other: they hold the question's lock */
+	if (!err) {
+		sh_json_open(j, '[');
+		sh_json_join(j, &part);
+		sh_json_close(j, ']');
+	}
+	sh_json_finish(&part);
+	return err;
+}
+
+/* ------------------------------------------------------------------ registrations */
+
+struct registrations {
+	struct sh_json *json;
+	uint64_t now;
+};
+
+static void put_bindings(void *ctx, const struct sh_bindings *b)
+{
+	struct registrations *r = ctx;
+	char addr[SH_ADDR_TEXT];
+
+	for (unsigned i = 0; i < b->count; i++) {
+		const struct sh_contact *c = &b->contacts[i];
+
+		if (c->expires_at <= r->now)
+			continue;
+		sh_json_open(r->json, '{');
+		sh_json_key(r->json, "aor");
+		sh_json_text(r->json, b->aor);
+		sh_json_key(r->json, "contact");
+		sh_json_text(r->json, c->uri);
+		sh_json_key(r->json, "expires");
+		sh_json_int(r->json, (int64_t)((c->expires_at - r->now + SH_SECOND - 1) / SH_SECOND));
+		sh_json_key(r->json, "transport");
+		sh_json_text(r->json, sh_proto_param((enum sh_proto)c->from.proto));
+		sh_json_key(r->json, "source");
+		sh_json_text(r->json, sh_slice_make(addr, sh_addr_format(&c->from.remote, addr)));
+		sh_json_key(r->json, "user_agent");
+		sh_json_text(r->json, c->user_agent);
+		sh_json_close(r->json, '}');
+	}
+}
+
+static int registrations(struct sh_engine *e, struct sh_json *j)
+{
+	struct timespec now;
+	struct registrations r = {j, 0};
+	int err;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	r.now = (uint64_t)now.tv_sec * SH_SECOND + (uint64_t)now.tv_nsec / 1000;
+	sh_json_open(j, '[');
+	err = sh_location_each(e->location, put_bindings, &r);
+	sh_json_close(j, ']');
+	return err;
+}
+
+int sh_engine_query(struct sh_engine *e, const char *what, sh_engine_text_fn fn, void *ctx)
+{
+	struct sh_json j;
+	int err = -EINVAL;
+
+	if (atomic_load(&e->state) == SH_ENGINE_STOPPED)
+		return -EPERM;
+	sh_json_init(&j);
+	if (strcmp(what, "status") == 0)
+		err = status(e, &j);
+	else if (strcmp(what, "calls") == 0)
+		err = calls(e, &j);
+	else if (strcmp(what, "registrations") == 0)
+		err = registrations(e, &j);
+	if (!err && j.failed)
+		err = -ENOMEM;
+	if (!err)
+		fn(ctx, j.text, j.len);
+	sh_json_finish(&j);
+	return err;
+}
+
+/* ------------------------------------------------------------------ hangup */
+
+struct hangup {
+	struct sh_slice id;
+	bool found;
+};
+
+static void hang_up(struct sh_worker *w, void *arg)
+{
+	struct hangup *h = arg;
+	struct sh_call *c = sh_ua_find_call(w->ua, h->id);
+
+	if (c && sh_call_hangup(c, SH_BY_ENGINE, 480, SH_LIT("SIP;cause=200;text=\"Ended by the operator\"")) == 0)
+		h->found = true;
+}
+
+int sh_engine_hangup(struct sh_engine *e, const char *id)
+{
+	struct hangup h = {sh_slice_cstr(id), false};
+	int err = sh_engine_ask(e, hang_up, &h);
+
+	return err ? err : h.found ? 0 : -ENOENT;
+}

@@ -1,0 +1,149 @@
+/* Reload: a request goes to worker 0, the load to the background thread, the swap back to worker 0, and then every worker is
+ * told. Requests that come while a load runs are served together by the next one. */
+#include "engine/impl.h"
+
+static void begin(struct sh_env *env, void *arg);
+
+static void tell(struct sh_reload_waiter *list, uint64_t generation, const char *error)
+{
+	while (list) {
+		struct sh_reload_waiter *w = list;
+
+		list = w->next;
+		if (w->done)
+			w->done(w->ctx, generation, error);
+		sh_free(w);
+	}
+}
+
+static void update(struct sh_env *env, void *arg)
+{
+	struct sh_engine *e = arg;
+
+	sh_runtime_update(e->workers[env->worker].runtime);
+}
+
+static void work(void *arg)
+{
+	struct sh_engine *e = arg;
+
+	e->loaded = NULL;
+	sh_generation_load(&e->loaded, e->script, e->load_error, sizeof(e->load_error));
+}
+
+static void done(void *arg)
+{
+	struct sh_engine *e = arg;
+	struct sh_reload_waiter *served;
+	uint64_t number = 0;
+	bool again;
+
+	if (e->loaded && atomic_load(&e->state) == SH_ENGINE_RUNNING) {
+		number = sh_generation_number(e->loaded);
+		sh_watch_update(e->watch, e->loaded);
+		sh_script_publish(e->script, e->loaded);
+		atomic_store(&e->generation, number);
+		atomic_fetch_add(&e->reloads, 1);
+		for (unsigned i = 1; i < e->nworkers; i++)
+			sh_net_call(e->net, i, update, e); /* a full ring: it notices at its next event */
+		sh_runtime_update(e->workers[0].runtime);
+		sh_info(&e->log, "generation %llu of %s is in use", (unsigned long long)number, e->script_path);
+	} else {
+		sh_generation_destroy(e->loaded);
+		atomic_fetch_add(&e->reload_failures, 1);
+		sh_error(&e->log, "reload refused, generation %llu goes on: %s", (unsigned long long)atomic_load(&e->generation),
+			 e->load_error);
+	}
+	e->loaded = NULL;
+	pthread_mutex_lock(&e->lock);
+	served = e->served;
+	e->served = NULL;
+	again = e->waiting != NULL;
+	if (!again)
+		e->loading = false;
+	pthread_mutex_unlock(&e->lock);
+	tell(served, number, number ? NULL : e->load_error[0] ? e->load_error : "the instance is stopping");
+	if (again)
+		begin(e->workers[0].env, e);
+}
+
+static void begin(struct sh_env *env, void *arg)
+{
+	struct sh_engine *e = arg;
+	int err;
+
+	if (sh_script_alive(e->script) >= SH_ENGINE_MAX_GENERATIONS) { /* wait until an old one has no hook left */
+		sh_env_timer(env, &e->retry, 100 * SH_MS);
+		return;
+	}
+	pthread_mutex_lock(&e->lock);
+	e->served = e->waiting;
+	e->waiting = NULL;
+	pthread_mutex_unlock(&e->lock);
+	err = env->driver->background(env, work, done, e);
+	if (err) {
+		snprintf(e->load_error, sizeof(e->load_error), "the loader cannot be started: %s", strerror(-err));
+		done(e);
+	}
+}
+
+void sh_engine_retry(struct sh_timer *t)
+{
+	struct sh_engine *e = SH_CONTAINER(t, struct sh_engine, retry);
+
+	begin(e->workers[0].env, e);
+}
+
+int sh_engine_reload(struct sh_engine *e, sh_engine_reload_fn fn, void *ctx)
+{
+	struct sh_reload_waiter *w = sh_malloc(sizeof(*w));
+	int err = 0;
+
+	if (!w)
+		return -ENOMEM;
+	*w = (struct sh_reload_waiter){NULL, fn, ctx};
+	pthread_mutex_lock(&e->lock);
+	if (atomic_load(&e->state) != SH_ENGINE_RUNNING) {
+		err = -EPERM;
+	} else if (!e->loading) {
+		err = sh_net_call(e->net, 0, begin, e);
+		e->loading = !err;
+	}
+	if (!err) {
+		w->next = e->waiting;
+		e->waiting = w;
+	}
+	pthread_mutex_unlock(&e->lock);
+	if (err)
+		sh_free(w);
+	return err;
+}
+
+void sh_engine_reload_drop(struct sh_engine *e)
+{
+	tell(e->waiting, 0, "the instance has stopped");
+	tell(e->served, 0, "the instance has stopped");
+	e->waiting = e->served = NULL;
+	e->loading = false;
+}
+
+/* ------------------------------------------------------------------ generations that have ended */
+
+static void destroy_generation(void *arg)
+{
+	sh_generation_destroy(arg);
+}
+
+static void nothing(void *arg)
+{
+	(void)arg;
+}
+
+void sh_engine_retired(void *ctx, struct sh_generation *g)
+{
+	struct sh_engine *e = ctx;
+	struct sh_env *env = e->workers[0].env; /* only its driver is used, and background() is for all workers */
+
+	if (!env || env->driver->background(env, destroy_generation, nothing, g) < 0)
+		sh_generation_destroy(g);
+}

@@ -1,0 +1,234 @@
+/* What a start opens and a stop closes, in one place and in opposite orders. */
+#include "engine/impl.h"
+#include "msg/digest.h"
+#include "msg/osip.h"
+#include "siphook.h"
+
+/* ------------------------------------------------------------------ listeners */
+
+/* "udp://127.0.0.1:5060", "tcp://[::1]:5060"; without a port the default one. */
+static int parse_listen(const char *text, enum sh_proto *proto, struct sh_addr *addr, char *error, size_t size)
+{
+	struct sh_slice s = sh_slice_cstr(text), scheme, host, port = {0};
+	const char *sep = strstr(text, "://");
+	uint32_t n;
+
+	if (!sep) {
+		snprintf(error, size, "listen %s: a URI like udp://127.0.0.1:5060 is expected", text);
+		return -EINVAL;
+	}
+	scheme = sh_slice_make(text, (size_t)(sep - text));
+	*proto = sh_proto_lookup(scheme);
+	if (*proto != SH_PROTO_UDP && *proto != SH_PROTO_TCP) {
+		snprintf(error, size, "listen %s: the transport must be udp or tcp", text);
+		return -EINVAL;
+	}
+	host = sh_slice_make(sep + 3, (size_t)(s.base + s.len - sep - 3));
+	if (host.len && host.base[0] == '[') {
+		ptrdiff_t end = sh_slice_find(host, ']');
+
+		if (end > 0 && (size_t)end + 1 < host.len && host.base[end + 1] == ':')
+			port = sh_slice_make(host.base + end + 2, host.len - (size_t)end - 2);
+		if (end > 0)
+			host.len = (size_t)end + 1;
+	} else {
+		sh_slice_cut(host, ':', &host, &port);
+	}
+	n = sh_proto_port(*proto);
+	if (port.base && (sh_slice_u32(port, &n) < 0 || n > 65535)) {
+		snprintf(error, size, "listen %s: bad port", text);
+		return -EINVAL;
+	}
+	if (sh_addr_parse(addr, host, (uint16_t)n) < 0) {
+		snprintf(error, size, "listen %s: '%.*s' is no IP address", text, SH_FMT(host));
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int open_listeners(struct sh_engine *e, char *error, size_t size)
+{
+	for (unsigned k = 0; k < e->nlisten; k++) {
+		struct sh_addr addr;
+		enum sh_proto proto;
+		int err = parse_listen(e->listen[k], &proto, &addr, error, size);
+
+		for (unsigned i = 0; i < e->nworkers && !err; i++) {
+			struct sh_transport *t = sh_ua_transport(e->workers[i].ua);
+
+			if (i) /* the port that the first one got */
+				addr.port = sh_transport_endpoint(sh_ua_transport(e->workers[0].ua), k)->local.port;
+			err = sh_transport_listen(t, proto, &addr, (struct sh_slice){0}, 0);
+			if (err)
+				snprintf(error, size, "listen %s: %s", e->listen[k], strerror(-err));
+		}
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+/* ------------------------------------------------------------------ workers */
+
+static void on_flow_closed(void *ctx, uint64_t flow)
+{
+	struct sh_worker *w = ctx;
+
+	sh_location_flow_closed(w->engine->location, flow, sh_env_wall(w->env));
+}
+
+static void on_expire(struct sh_timer *t)
+{
+	struct sh_worker *w = SH_CONTAINER(t, struct sh_worker, expire);
+	bool more = sh_location_expire(w->engine->location, sh_env_wall(w->env));
+
+	sh_env_timer(w->env, t, more ? SH_MS : SH_SECOND);
+}
+
+static int open_worker(struct sh_engine *e, unsigned i)
+{
+	struct sh_worker *w = &e->workers[i];
+	struct sh_ua_config config = sh_ua_config_default;
+	int err;
+
+	w->engine = e;
+	w->index = i;
+	w->env = sh_net_env(e->net, i);
+	config.peers = e->peers;
+	config.product = SH_LIT("siphook/" SIPHOOK_VERSION);
+	err = sh_runtime_create(&w->runtime, e->script, w->env);
+	if (!err)
+		err = sh_ua_create(&w->ua, w->env, &config, &(struct sh_transport_config){0}, &sh_runtime_app, w->runtime);
+	if (err)
+		return err;
+	e->peers[i] = w->ua;
+	sh_runtime_attach(w->runtime, w->ua);
+	sh_ua_on_flow_closed(w->ua, on_flow_closed, w);
+	sh_ua_on_turn_end(w->ua, sh_worker_turn_end, w);
+	sh_timer_init(&w->expire, on_expire);
+	if (i == 0)
+		sh_env_timer(w->env, &w->expire, SH_SECOND);
+	return 0;
+}
+
+static int open_shared(struct sh_engine *e)
+{
+	struct sh_script_config config = {
+		.path = e->script_path,
+		.workers = e->nworkers,
+		.log = &e->log,
+		.npairs = e->npairs,
+		.pairs = (const struct sh_script_pair *)e->pairs,
+		.retired = sh_engine_retired,
+		.ctx = e,
+	};
+	struct sh_env *env = sh_net_env(e->net, 0);
+	int err = sh_osip_init();
+
+	if (!err)
+		err = sh_digest_init();
+	if (!err)
+		err = sh_location_create(&e->location, &env->key, NULL, NULL);
+	if (!err)
+		err = sh_auth_create(&e->auth, &env->random, &(struct sh_auth_config){0});
+	if (!err)
+		err = sh_shared_create(&e->shared, &env->key, 0);
+	if (err)
+		return err;
+	config.location = e->location;
+	config.auth = e->auth;
+	config.shared = e->shared;
+	sh_engine_world(&config.world);
+	return sh_script_create(&e->script, &config);
+}
+
+int sh_engine_open(struct sh_engine *e, char *error, size_t size)
+{
+	struct sh_generation *g;
+	int err;
+
+	error[0] = 0;
+	err = sh_net_create(&e->net, e->nworkers, &e->log);
+	if (err)
+		goto out;
+	e->workers = sh_calloc(e->nworkers, sizeof(*e->workers));
+	e->peers = sh_calloc(e->nworkers, sizeof(struct sh_ua *));
+	err = e->workers && e->peers ? open_shared(e) : -ENOMEM;
+	if (err)
+		goto out;
+	err = sh_generation_load(&g, e->script, error, size); /* before the sockets: a broken script opens nothing */
+	if (err)
+		goto out;
+	sh_script_publish(e->script, g);
+	atomic_store(&e->generation, sh_generation_number(g));
+	for (unsigned i = 0; i < e->nworkers && !err; i++)
+		err = open_worker(e, i);
+	if (!err)
+		err = open_listeners(e, error, size);
+	if (!err && e->watch_files) {
+		err = sh_watch_create(&e->watch, e);
+		if (err)
+			snprintf(error, size, "watch: %s", strerror(-err));
+		else
+			sh_watch_update(e->watch, g);
+	}
+	if (err)
+		goto out;
+	for (unsigned i = 0; i < e->nworkers; i++)
+		sh_runtime_update(e->workers[i].runtime);
+	e->started_at = sh_env_wall(e->workers[0].env);
+	return 0;
+out:
+	if (!error[0])
+		snprintf(error, size, "%s", strerror(-err));
+	return err;
+}
+
+void sh_engine_close(struct sh_engine *e)
+{
+	sh_watch_destroy(e->watch);
+	e->watch = NULL;
+	if (e->net)
+		sh_net_stop(e->net);
+	sh_engine_reload_drop(e);
+	for (unsigned i = 0; e->workers && i < e->nworkers; i++)
+		sh_runtime_destroy(e->workers[i].runtime);
+	for (unsigned i = 0; e->workers && i < e->nworkers; i++)
+		sh_ua_destroy(e->workers[i].ua);
+	sh_script_destroy(e->script);
+	sh_shared_destroy(e->shared);
+	sh_auth_destroy(e->auth);
+	sh_location_destroy(e->location);
+	sh_net_destroy(e->net);
+	sh_free(e->workers);
+	sh_free(e->peers);
+	e->script = NULL;
+	e->shared = NULL;
+	e->auth = NULL;
+	e->location = NULL;
+	e->net = NULL;
+	e->workers = NULL;
+	e->peers = NULL;
+}
+
+int sh_engine_check(const char *path, const struct sh_engine_pair *pairs, unsigned npairs, char *error, size_t size)
+{
+	struct sh_engine_config config = {.script = path, .config = pairs, .nconfig = npairs, .log_level = SH_LOG_ERROR};
+	struct sh_generation *g = NULL;
+	struct sh_engine *e;
+	int err = sh_engine_create(&e, &config, error, size);
+
+	if (err)
+		return err;
+	err = sh_net_create(&e->net, e->nworkers, &e->log);
+	if (!err)
+		err = open_shared(e);
+	if (!err)
+		err = sh_generation_load(&g, e->script, error, size);
+	else
+		snprintf(error, size, "%s", strerror(-err));
+	sh_generation_destroy(g);
+	sh_engine_close(e);
+	sh_engine_destroy(e);
+	return err;
+}

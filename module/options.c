@@ -1,0 +1,221 @@
+#include "options.h"
+#include "core/alloc.h"
+#include "core/slice.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { OPTIONS_MAX = 65536, WORKERS_MAX = 64, KEY_MAX = 24 };
+
+static const char config_prefix[] = "config.";
+
+static int set_script(struct sh_options *o, const char *value)
+{
+	o->engine.script = value;
+	return *value ? 0 : -EINVAL;
+}
+
+static int set_listen(struct sh_options *o, const char *value)
+{
+	o->listen[o->engine.nlisten++] = value;
+	return *value ? 0 : -EINVAL;
+}
+
+static int set_workers(struct sh_options *o, const char *value)
+{
+	uint64_t n;
+
+	if (sh_slice_u64(sh_slice_cstr(value), WORKERS_MAX, &n) < 0 || n == 0)
+		return -EINVAL;
+	o->engine.workers = (unsigned)n;
+	return 0;
+}
+
+static int set_watch(struct sh_options *o, const char *value)
+{
+	static const char *const words[] = {"no", "yes", "off", "on", "false", "true", "0", "1"};
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		if (strcmp(value, words[i]) == 0) {
+			o->engine.watch = i & 1;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
+static int set_log_level(struct sh_options *o, const char *value)
+{
+	static const char *const words[] = {"error", "warn", "info", "debug"};
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		if (strcmp(value, words[i]) == 0) {
+			o->engine.log_level = (enum sh_log_level)i;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
+static int set_control(struct sh_options *o, const char *value)
+{
+	o->control = value;
+	return *value ? 0 : -EINVAL;
+}
+
+static const struct rule {
+	const char *key;
+	int (*set)(struct sh_options *o, const char *value);
+	bool repeated;
+	const char *wanted;
+} rules[] = {
+	{"script", set_script, false, "the path of a script"},
+	{"listen", set_listen, true, "a URI such as udp://127.0.0.1:5060"},
+	{"workers", set_workers, false, "a number from 1 to 64"},
+	{"watch", set_watch, false, "yes or no"},
+	{"log_level", set_log_level, false, "error, warn, info or debug"},
+	{"control", set_control, false, "the path of a socket"},
+};
+
+enum { COUNT_RULES = sizeof(rules) / sizeof(rules[0]) };
+
+/* Edit distance (insert, remove, replace, one each); keys of up to KEY_MAX bytes, longer ones are far from everything. */
+static size_t distance(const char *a, const char *b)
+{
+	size_t row[KEY_MAX + 1], na = strlen(a), nb = strlen(b);
+
+	if (na > KEY_MAX || nb > KEY_MAX)
+		return SIZE_MAX;
+	for (size_t j = 0; j <= nb; j++)
+		row[j] = j;
+	for (size_t i = 1; i <= na; i++) {
+		size_t diagonal = row[0];
+
+		row[0] = i;
+		for (size_t j = 1; j <= nb; j++) {
+			size_t best = diagonal + (sh_lower(a[i - 1]) != b[j - 1]);
+
+			diagonal = row[j];
+			if (row[j] + 1 < best)
+				best = row[j] + 1;
+			if (row[j - 1] + 1 < best)
+				best = row[j - 1] + 1;
+			row[j] = best;
+		}
+	}
+	return row[nb];
+}
+
+static const char *nearest_key(const char *key)
+{
+	const char *best = NULL;
+	size_t limit = 3;
+
+	for (int i = 0; i < COUNT_RULES; i++) {
+		size_t d = distance(key, rules[i].key);
+
+		if (d < limit) {
+			limit = d;
+			best = rules[i].key;
+		}
+	}
+	return best;
+}
+
+static int unknown_key(const char *key, char *error, size_t size)
+{
+	const char *near = nearest_key(key);
+
+	if (near)
+		snprintf(error, size, "unknown option \"%s\" (did you mean \"%s\"?)", key, near);
+	else
+		snprintf(error, size, "unknown option \"%s\" (a value for the script is config.%s)", key, key);
+	return -EINVAL;
+}
+
+static int add_config(struct sh_options *o, const struct siphook_option *option, char *error, size_t size)
+{
+	const char *name = option->key + sizeof(config_prefix) - 1;
+
+	if (!*name) {
+		snprintf(error, size, "option \"%s\" has no name behind the dot", option->key);
+		return -EINVAL;
+	}
+	for (unsigned i = 0; i < o->engine.nconfig; i++) {
+		if (strcmp(o->config[i].key, name) == 0) {
+			snprintf(error, size, "option \"%s\" is given twice", option->key);
+			return -EINVAL;
+		}
+	}
+	o->config[o->engine.nconfig++] = (struct sh_engine_pair){name, option->value};
+	return 0;
+}
+
+static int add_option(struct sh_options *o, const struct siphook_option *option, unsigned *seen, char *error, size_t size)
+{
+	if (strncmp(option->key, config_prefix, sizeof(config_prefix) - 1) == 0)
+		return add_config(o, option, error, size);
+	for (int i = 0; i < COUNT_RULES; i++) {
+		const struct rule *r = &rules[i];
+
+		if (strcmp(option->key, r->key) != 0)
+			continue;
+		if (!r->repeated && (*seen & 1u << i)) {
+			snprintf(error, size, "option \"%s\" is given twice", r->key);
+			return -EINVAL;
+		}
+		*seen |= 1u << i;
+		if (r->set(o, option->value) == 0)
+			return 0;
+		snprintf(error, size, "option \"%s\" is \"%s\"; it must be %s", r->key, option->value, r->wanted);
+		return -EINVAL;
+	}
+	return unknown_key(option->key, error, size);
+}
+
+int sh_options_init(struct sh_options *o, const struct siphook_option *options, size_t count, char *error, size_t size)
+{
+	unsigned seen = 0;
+	int err = -ENOMEM;
+
+	if (count > OPTIONS_MAX || (count > 0 && !options)) {
+		snprintf(error, size, "%zu options, at most %d are possible", count, OPTIONS_MAX);
+		return -EINVAL;
+	}
+	*o = (struct sh_options){.engine.log_level = SH_LOG_INFO};
+	o->listen = sh_calloc(count + 1, sizeof(*o->listen));
+	o->config = sh_calloc(count + 1, sizeof(*o->config));
+	if (!o->listen || !o->config) {
+		snprintf(error, size, "out of memory");
+		goto failed;
+	}
+	o->engine.listen = o->listen;
+	o->engine.config = o->config;
+	for (size_t i = 0; i < count; i++) {
+		err = -EINVAL;
+		if (!options[i].key || !options[i].value) {
+			snprintf(error, size, "option %zu has no key or no value", i + 1);
+			goto failed;
+		}
+		err = add_option(o, &options[i], &seen, error, size);
+		if (err < 0)
+			goto failed;
+	}
+	if (!o->engine.script) {
+		snprintf(error, size, "the option \"script\" is missing");
+		err = -EINVAL;
+		goto failed;
+	}
+	return 0;
+failed:
+	sh_options_finish(o);
+	return err;
+}
+
+void sh_options_finish(struct sh_options *o)
+{
+	sh_free(o->listen);
+	sh_free(o->config);
+	*o = (struct sh_options){0};
+}

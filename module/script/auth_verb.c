@@ -1,0 +1,277 @@
+/* req:auth, req:challenge and req:register. */
+#include "registrar/register.h"
+#include "script/impl.h"
+
+enum { MAX_ALGORITHMS = 3 };
+
+struct auth_options {
+	struct sh_slice realm;
+	enum sh_digest_alg algs[MAX_ALGORITHMS];
+	unsigned nalgs;
+	bool proxy, no_qop;
+};
+
+static void read_options(lua_State *L, const struct sh_view *v, struct auth_options *o, bool needs_secret)
+{
+	static const char *const known[] = {"realm", "password", "ha1", "algorithms", "qop", "proxy", NULL};
+	struct sh_slice qop;
+
+	luaL_checktype(L, 2, LUA_TTABLE);
+	sh_opt_known(L, 2, "auth", known);
+	*o = (struct auth_options){0};
+	o->realm = sh_opt_text(L, 2, "realm");
+	if (!o->realm.len || sh_slice_find(o->realm, '"') >= 0 || sh_slice_find(o->realm, '\\') >= 0)
+		luaL_error(L, "auth: option 'realm': text without quotes expected");
+	o->proxy = sh_opt_bool(L, 2, "proxy", !v->request);
+	qop = sh_opt_text(L, 2, "qop");
+	if (qop.base && qop.len && !sh_slice_eq(qop, SH_LIT("auth")))
+		luaL_error(L, "auth: option 'qop': \"auth\" or \"\" expected");
+	o->no_qop = qop.base && !qop.len;
+	if (lua_getfield(L, 2, "algorithms") == LUA_TTABLE) {
+		lua_Integer n = luaL_len(L, -1);
+
+		for (lua_Integer i = 1; i <= n; i++) {
+			struct sh_slice name = {0};
+			enum sh_digest_alg alg;
+
+			if (lua_geti(L, -1, i) == LUA_TSTRING)
+				name.base = lua_tolstring(L, -1, &name.len);
+			alg = sh_digest_alg_lookup(name);
+			if (alg == SH_DIGEST_UNKNOWN || o->nalgs == MAX_ALGORITHMS)
+				luaL_error(L, "auth: option 'algorithms': \"MD5\", \"SHA-256\" or \"SHA-512-256\" expected");
+			o->algs[o->nalgs++] = alg;
+			lua_pop(L, 1);
+		}
+	} else if (!lua_isnil(L, -1)) {
+		luaL_error(L, "auth: option 'algorithms': list expected, got %s", luaL_typename(L, -1));
+	}
+	lua_pop(L, 1);
+	if (!o->nalgs) {
+		o->algs[0] = SH_DIGEST_SHA256;
+		o->algs[1] = SH_DIGEST_MD5;
+		o->nalgs = 2;
+	}
+	if (!needs_secret)
+		return;
+	lua_getfield(L, 2, "password");
+	lua_getfield(L, 2, "ha1");
+	if (lua_isnil(L, -1) == lua_isnil(L, -2))
+		luaL_error(L, "auth: one of the options 'password' and 'ha1' is needed");
+	for (int i = -2; i < 0; i++)
+		if (!lua_isnil(L, i) && !lua_isfunction(L, i) && !(i == -2 && lua_type(L, i) == LUA_TSTRING))
+			luaL_error(L, "auth: option '%s': function expected, got %s", i == -2 ? "password" : "ha1",
+				   luaL_typename(L, i));
+	lua_pop(L, 2);
+}
+
+static int challenge(lua_State *L, struct sh_runtime *rt, const struct sh_view *v, const struct auth_options *o, bool stale)
+{
+	struct sh_auth_challenge c = {o->realm, o->algs, o->nalgs, o->proxy, stale, o->no_qop};
+	struct sh_slice none = {0};
+	struct sh_writer w;
+
+	sh_writer_init(&w, rt->text, SH_RUNTIME_TEXT);
+	sh_auth_put_challenge(rt->script->config.auth, &rt->env->random, sh_env_wall(rt->env), &c, &w);
+	if (!v->request) {
+		struct sh_call_data *d = sh_call_app(v->call);
+
+		if (d)
+			d->challenged = true;
+	}
+	if (w.full)
+		sh_view_reply(v, 503, none, none, none, none);
+	else
+		sh_view_reply(v, o->proxy ? 407 : 401, none, sh_writer_text(&w), none, none);
+	lua_pushnil(L);
+	return 1;
+}
+
+static int refuse(lua_State *L, const struct sh_view *v, unsigned code, struct sh_slice reason)
+{
+	struct sh_slice none = {0};
+
+	sh_view_reply(v, code, reason, none, none, none);
+	lua_pushnil(L);
+	return 1;
+}
+
+/* req.auth_user and call.auth_user from now on. Without memory it stays unknown. */
+static void remember_user(lua_State *L, const struct sh_view *v, struct sh_slice user)
+{
+	struct sh_run *run = sh_run_check(L, "auth");
+	struct sh_call_data *d = v->call ? sh_call_app(v->call) : NULL;
+	char **at = v->request ? (run->request == sh_request_handle(v->request) ? &run->auth_user : NULL) : d ? &d->auth_user : NULL;
+
+	if (!at)
+		return;
+	sh_free(*at);
+	*at = sh_strndup(user.base, user.len);
+}
+
+/* The secret (or nil) is on top of the stack. */
+static int check(lua_State *L, struct sh_runtime *rt, const struct sh_view *v, const struct auth_options *o,
+		 const struct sh_credentials *c, bool is_ha1)
+{
+	struct sh_slice secret = {0};
+
+	if (lua_type(L, -1) == LUA_TSTRING || lua_type(L, -1) == LUA_TNUMBER)
+		secret.base = lua_tolstring(L, -1, &secret.len);
+	else if (lua_toboolean(L, -1))
+		return luaL_error(L, "auth: the function gave a %s, not a string or nil", luaL_typename(L, -1));
+	switch (sh_auth_check(rt->script->config.auth, v->msg, c, secret, is_ha1, sh_env_wall(rt->env))) {
+	case SH_AUTH_OK:
+		remember_user(L, v, c->username);
+		sh_push_slice(L, c->username);
+		return 1;
+	case SH_AUTH_STALE:
+		return challenge(L, rt, v, o, true);
+	case SH_AUTH_BAD:
+		return refuse(L, v, 400, SH_LIT("Bad credentials"));
+	case SH_AUTH_FAILED:
+		return refuse(L, v, 503, (struct sh_slice){0});
+	default:
+		return challenge(L, rt, v, o, false);
+	}
+}
+
+/* Finds the credentials; answers when there is nothing to check. True: c is filled in. */
+static bool find(lua_State *L, struct sh_runtime *rt, const struct sh_view *v, const struct auth_options *o,
+		 struct sh_credentials *c, int *results)
+{
+	sh_arena_reset(&rt->scratch);
+	switch (sh_auth_find(rt->script->config.auth, &rt->scratch, v->msg, o->proxy, o->realm, o->algs, o->nalgs,
+			     sh_env_wall(rt->env), c)) {
+	case SH_AUTH_PASSWORD_NEEDED:
+		return true;
+	case SH_AUTH_BAD:
+		*results = refuse(L, v, 400, SH_LIT("Bad credentials"));
+		return false;
+	case SH_AUTH_STALE:
+		*results = challenge(L, rt, v, o, true);
+		return false;
+	case SH_AUTH_FAILED:
+		*results = refuse(L, v, 503, (struct sh_slice){0});
+		return false;
+	default:
+		*results = challenge(L, rt, v, o, false);
+		return false;
+	}
+}
+
+/* The password function may have waited: the credentials are found again. */
+static int after_secret(lua_State *L, int status, lua_KContext is_ha1)
+{
+	struct sh_runtime *rt = sh_runtime_check(L, "auth");
+	struct auth_options o;
+	struct sh_credentials c;
+	struct sh_view v;
+	int results;
+
+	(void)status;
+	if (!sh_view_get(L, 1, &v) || !v.msg)
+		return sh_gone(L);
+	read_options(L, &v, &o, true);
+	if (!find(L, rt, &v, &o, &c, &results))
+		return results;
+	return check(L, rt, &v, &o, &c, is_ha1 != 0);
+}
+
+int sh_auth_verb(lua_State *L)
+{
+	struct sh_runtime *rt = sh_runtime_check(L, "auth");
+	struct auth_options o;
+	struct sh_credentials c;
+	struct sh_view v;
+	bool is_ha1;
+	int results;
+
+	lua_settop(L, 2);
+	if (!sh_view_get(L, 1, &v) || !v.msg)
+		return sh_gone(L);
+	read_options(L, &v, &o, true);
+	if (!find(L, rt, &v, &o, &c, &results))
+		return results;
+	is_ha1 = lua_getfield(L, 2, "ha1") != LUA_TNIL;
+	if (!is_ha1) {
+		lua_pop(L, 1);
+		if (lua_getfield(L, 2, "password") == LUA_TSTRING)
+			return check(L, rt, &v, &o, &c, false);
+	}
+	sh_push_slice(L, c.username);
+	sh_push_slice(L, c.realm);
+	if (is_ha1)
+		sh_push_slice(L, sh_digest_alg_name(c.alg));
+	lua_callk(L, is_ha1 ? 3 : 2, 1, is_ha1, after_secret);
+	/* it may have used verbs of its own: nothing in the arena is sure */
+	return after_secret(L, LUA_OK, is_ha1);
+}
+
+int sh_challenge_verb(lua_State *L)
+{
+	struct sh_runtime *rt = sh_runtime_check(L, "challenge");
+	struct auth_options o;
+	struct sh_view v;
+
+	lua_settop(L, 2);
+	if (!sh_view_get(L, 1, &v) || !v.msg)
+		return sh_gone(L);
+	read_options(L, &v, &o, false);
+	return challenge(L, rt, &v, &o, false);
+}
+
+/* ------------------------------------------------------------------ register */
+
+int sh_register_verb(lua_State *L)
+{
+	static const char *const known[] = {"aor",          "min_expires", "max_expires", "default_expires",
+					    "max_contacts", "on_limit",    NULL};
+	struct sh_runtime *rt = sh_runtime_check(L, "register");
+	struct sh_request *q = sh_request_check(L, 1);
+	struct sh_register_options o = {0};
+	struct sh_register_result r = {0};
+	uint64_t now = sh_env_wall(rt->env);
+	struct sh_bindings **slot;
+	struct sh_writer *w;
+	int err;
+
+	lua_settop(L, 2);
+	if (!q)
+		return sh_gone(L);
+	if (sh_request_msg(q)->method != SH_REGISTER)
+		return luaL_error(L, "register: this is a %s", sh_method_name((enum sh_method)sh_request_msg(q)->method).base);
+	if (!lua_isnil(L, 2)) {
+		struct sh_slice limit;
+
+		luaL_checktype(L, 2, LUA_TTABLE);
+		sh_opt_known(L, 2, "register", known);
+		o.aor = sh_opt_text(L, 2, "aor");
+		o.min_expires = (uint32_t)sh_opt_integer(L, 2, "min_expires", 0, 0, INT32_MAX);
+		o.max_expires = (uint32_t)sh_opt_integer(L, 2, "max_expires", 0, 0, INT32_MAX);
+		o.default_expires = (uint32_t)sh_opt_integer(L, 2, "default_expires", 0, 0, INT32_MAX);
+		o.max_contacts = (unsigned)sh_opt_integer(L, 2, "max_contacts", 0, 0, 1000);
+		limit = sh_opt_text(L, 2, "on_limit");
+		o.replace_oldest = sh_slice_eq(limit, SH_LIT("replace"));
+		if (limit.base && !o.replace_oldest && !sh_slice_eq(limit, SH_LIT("reject")))
+			return luaL_error(L, "register: option 'on_limit': \"reject\" or \"replace\" expected");
+	}
+	if (sh_request_answered(q))
+		return sh_push_errno(L, -EALREADY);
+	slot = sh_bindings_guard(L);
+	sh_arena_reset(&rt->scratch);
+	sh_register_process(rt->script->config.location, &rt->scratch, sh_request_msg(q), sh_request_source(q), &rt->domains, &o,
+			    now, &r);
+	*slot = r.bindings;
+	w = sh_request_begin(q, r.code, r.reason);
+	if (!w)
+		return sh_push_errno(L, -EALREADY);
+	sh_register_put_headers(w, &r, now);
+	err = sh_request_send(q, r.code, w);
+	if (err)
+		return sh_push_errno(L, err);
+	if (r.code != 200) {
+		lua_pushnil(L);
+		lua_pushinteger(L, r.code);
+		return 2;
+	}
+	return sh_push_bindings(L, slot, now);
+}

@@ -1,0 +1,535 @@
+/* `call`: the verbs of the invite hook and of hooks in a call. */
+#include "script/impl.h"
+#include "script/uri_object.h"
+
+enum { F_ID = SH_FIELD_OWN, F_STATE, F_A, F_B, F_DURATION, F_TIMES, F_DATA };
+
+static const struct sh_field fields[] = {
+	{"id", F_ID}, {"state", F_STATE}, {"a", F_A}, {"b", F_B}, {"duration", F_DURATION}, {"times", F_TIMES}, {"data", F_DATA},
+	{NULL, 0},
+};
+
+static void set_time(lua_State *L, const char *key, uint64_t t)
+{
+	if (!t)
+		return;
+	lua_pushnumber(L, (double)t / 1e6);
+	lua_setfield(L, -2, key);
+}
+
+static int own_field(lua_State *L, int id)
+{
+	struct sh_call *c;
+	const struct sh_call_times *t;
+	struct sh_leg *l;
+
+	if (id < SH_FIELD_OWN)
+		return sh_view_field(L, id);
+	c = sh_call_check(L, 1);
+	if (!c)
+		return sh_gone(L);
+	t = sh_call_times(c);
+	switch (id) {
+	case F_ID:
+		sh_push_slice(L, sh_call_id(c));
+		break;
+	case F_STATE:
+		sh_push_slice(L, sh_call_state_name(sh_call_state(c)));
+		break;
+	case F_A:
+	case F_B:
+		l = id == F_A ? sh_call_a(c) : sh_call_b(c);
+		if (l)
+			sh_object_push(L, SH_OBJECT_LEG, sh_leg_handle(l));
+		else
+			lua_pushnil(L);
+		break;
+	case F_DURATION:
+		lua_pushnumber(L, t->answer ? (double)((t->stop ? t->stop : sh_env_wall(sh_state_of(L)->runtime->env)) - t->answer) / 1e6
+					    : 0);
+		break;
+	case F_TIMES:
+		lua_createtable(L, 0, 4);
+		set_time(L, "start", t->start);
+		set_time(L, "ring", t->ring);
+		set_time(L, "answer", t->answer);
+		set_time(L, "stop", t->stop);
+		break;
+	case F_DATA:
+		return sh_call_data_push(L, c);
+	default:
+		lua_pushnil(L);
+	}
+	return 1;
+}
+
+/* ------------------------------------------------------------------ answers of our own */
+
+static struct sh_slice option_headers(lua_State *L, int table, struct sh_runtime *rt, struct sh_writer *w)
+{
+	sh_writer_init(w, rt->text, SH_RUNTIME_TEXT);
+	if (table) {
+		lua_getfield(L, table, "headers");
+		sh_opt_headers(L, -1, w, NULL);
+		lua_pop(L, 1);
+	}
+	return sh_writer_text(w);
+}
+
+static int done(lua_State *L, int err)
+{
+	if (err)
+		return sh_push_errno(L, err);
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+/* call:ring([code=180] [, {headers=, sdp=}]) */
+static int ring(lua_State *L)
+{
+	static const char *const known[] = {"headers", "sdp", NULL};
+	struct sh_runtime *rt = sh_runtime_check(L, "call:ring");
+	struct sh_call *c = sh_call_check(L, 1);
+	struct sh_slice headers, sdp = {0};
+	struct sh_writer w;
+	unsigned code = 180;
+	int table = 2;
+
+	if (lua_type(L, 2) == LUA_TNUMBER) {
+		code = sh_opt_code(L, 2, 101, 199);
+		table = 3;
+	} else if (lua_gettop(L) >= 3 && lua_isnil(L, 2)) {
+		table = 3;
+	}
+	if (lua_isnoneornil(L, table)) {
+		table = 0;
+	} else {
+		luaL_checktype(L, table, LUA_TTABLE);
+		sh_opt_known(L, table, "call:ring", known);
+		if (lua_getfield(L, table, "sdp") == LUA_TSTRING)
+			sdp.base = lua_tolstring(L, -1, &sdp.len);
+		else if (!lua_isnil(L, -1))
+			luaL_error(L, "option 'sdp': string expected, got %s", luaL_typename(L, -1));
+		lua_pop(L, 1);
+	}
+	headers = option_headers(L, table, rt, &w);
+	if (!c)
+		return sh_gone(L);
+	return done(L, sh_call_ring(c, code, (struct sh_slice){0}, headers, sdp));
+}
+
+/* A Warning line as RFC 3261 20.43 writes it. */
+static void put_warning(struct sh_runtime *rt, struct sh_writer *w, struct sh_call *c, struct sh_slice text)
+{
+	char buf[SH_ADDR_TEXT];
+	struct sh_slice host;
+	uint16_t port;
+
+	sh_transport_sent_by(sh_ua_transport(rt->ua), sh_call_source(c), buf, &host, &port);
+	sh_put_lit(w, "Warning: 399 ");
+	sh_put(w, host);
+	sh_put_lit(w, " \"");
+	for (size_t i = 0; i < text.len; i++) {
+		if (text.base[i] == '"' || text.base[i] == '\\')
+			sh_put_char(w, '\\');
+		sh_put_char(w, text.base[i]);
+	}
+	sh_put_lit(w, "\"\r\n");
+}
+
+/* What of a failure is passed on. */
+static void put_passed_on(struct sh_writer *w, const struct sh_msg *m)
+{
+	static const enum sh_header_id ids[] = {SH_H_WARNING, SH_H_RETRY_AFTER, SH_H_REASON,          SH_H_ERROR_INFO, SH_H_CALL_INFO,
+						SH_H_ACCEPT,  SH_H_ACCEPT_ENCODING, SH_H_ACCEPT_LANGUAGE, SH_H_USER_TO_USER};
+
+	for (unsigned i = 0; i < sizeof(ids) / sizeof(ids[0]); i++)
+		sh_put_copy(w, m, ids[i]);
+	if (m->status >= 300 && m->status < 400)
+		sh_put_copy(w, m, SH_H_CONTACT);
+}
+
+/* call:reject(code | res [, reason] [, {headers=, warning=}]) */
+static int reject(lua_State *L)
+{
+	static const char *const known[] = {"headers", "warning", NULL};
+	struct sh_runtime *rt = sh_runtime_check(L, "call:reject");
+	struct sh_call *c = sh_call_check(L, 1);
+	struct sh_slice reason = {0}, warning = {0}, type = {0}, body = {0};
+	struct sh_result_view res = {0};
+	struct sh_writer w;
+	struct sh_msg m;
+	unsigned code;
+	int table = 3;
+
+	if (!sh_result_test(L, 2, &res))
+		code = sh_opt_code(L, 2, 300, 699);
+	else
+		code = res.code;
+	if (lua_type(L, 3) == LUA_TSTRING || (lua_gettop(L) >= 4 && lua_isnil(L, 3))) {
+		if (!lua_isnil(L, 3)) {
+			reason.base = lua_tolstring(L, 3, &reason.len);
+			sh_check_clean(L, reason, "reason");
+		}
+		table = 4;
+	}
+	if (lua_isnoneornil(L, table)) {
+		table = 0;
+	} else {
+		luaL_checktype(L, table, LUA_TTABLE);
+		sh_opt_known(L, table, "call:reject", known);
+		warning = sh_opt_text(L, table, "warning");
+	}
+	option_headers(L, table, rt, &w);
+	if (!c)
+		return sh_gone(L);
+	if (res.code) {
+		if (code < 300)
+			return luaL_argerror(L, 2, "this result is no failure");
+		/* credentials were asked of us, and what is overloaded is not us (RFC 3261 16.7 step 6) */
+		if (code == 401 || code == 407 || code == 503) {
+			code = 500;
+		} else {
+			if (!reason.len)
+				reason = res.reason;
+			if (res.raw.len && sh_msg_scan(&m, res.raw.base, res.raw.len, false, NULL) >= 0) {
+				put_passed_on(&w, &m);
+				type = sh_msg_header(&m, SH_H_CONTENT_TYPE);
+				body = sh_msg_text(&m, m.body);
+			}
+		}
+	}
+	if (warning.len)
+		put_warning(rt, &w, c, warning);
+	if (w.full)
+		return luaL_error(L, "call:reject: header fields are too long");
+	return done(L, sh_call_reject(c, code, reason, sh_writer_text(&w), type, body));
+}
+
+static void put_contact(lua_State *L, int idx, struct sh_writer *w)
+{
+	struct sh_slice uri;
+	lua_Number q = -1;
+	lua_Integer expires = -1;
+
+	if (lua_type(L, idx) == LUA_TTABLE) {
+		/* what sip.lookup and sip.bindings say beside is for others */
+		static const char *const known[] = {"uri", "q", "expires", "group", "path", "flow", "user_agent", NULL};
+
+		sh_opt_known(L, idx, "call:redirect", known);
+		if (lua_getfield(L, idx, "uri") == LUA_TNIL)
+			luaL_error(L, "call:redirect: a target without 'uri'");
+		uri = sh_opt_uri(L, lua_gettop(L), "call:redirect", NULL);
+		lua_pop(L, 1); /* the string stays in the table */
+		if (lua_getfield(L, idx, "q") != LUA_TNIL) {
+			q = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : -1;
+			if (!(q >= 0 && q <= 1))
+				luaL_error(L, "call:redirect: option 'q': 0 to 1 expected");
+		}
+		lua_pop(L, 1);
+		if (lua_getfield(L, idx, "expires") != LUA_TNIL) {
+			lua_Number seconds = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : -1;
+
+			if (!(seconds >= 0 && seconds <= INT32_MAX))
+				luaL_error(L, "call:redirect: option 'expires': seconds expected");
+			expires = (lua_Integer)seconds;
+		}
+		lua_pop(L, 1);
+	} else {
+		uri = sh_opt_uri(L, idx, "call:redirect", NULL);
+	}
+	sh_put_lit(w, "Contact: <");
+	sh_put(w, uri);
+	sh_put_char(w, '>');
+	if (q >= 0) {
+		unsigned thousandths = (unsigned)(q * 1000 + 0.5);
+
+		sh_put_lit(w, ";q=");
+		sh_put_char(w, thousandths == 1000 ? '1' : '0');
+		sh_put_char(w, '.');
+		sh_put_char(w, (char)('0' + thousandths / 100 % 10));
+		if (thousandths % 100) {
+			sh_put_char(w, (char)('0' + thousandths / 10 % 10));
+			sh_put_char(w, (char)('0' + thousandths % 10));
+		}
+	}
+	if (expires >= 0) {
+		sh_put_lit(w, ";expires=");
+		sh_put_uint(w, (uint64_t)expires);
+	}
+	sh_put_lit(w, "\r\n");
+}
+
+/* call:redirect(uri | list [, code=302] [, {headers=}]) */
+static int redirect(lua_State *L)
+{
+	static const char *const known[] = {"headers", NULL};
+	struct sh_runtime *rt = sh_runtime_check(L, "call:redirect");
+	struct sh_call *c = sh_call_check(L, 1);
+	struct sh_slice none = {0};
+	struct sh_writer w;
+	unsigned code = 302;
+	bool list;
+	int table = 3;
+
+	luaL_checkany(L, 2);
+	if (lua_type(L, 3) == LUA_TNUMBER) {
+		code = sh_opt_code(L, 3, 300, 399);
+		table = 4;
+	} else if (lua_gettop(L) >= 4 && lua_isnil(L, 3)) {
+		table = 4;
+	}
+	if (lua_isnoneornil(L, table)) {
+		table = 0;
+	} else {
+		luaL_checktype(L, table, LUA_TTABLE);
+		sh_opt_known(L, table, "call:redirect", known);
+	}
+	option_headers(L, table, rt, &w);
+	list = lua_type(L, 2) == LUA_TTABLE && lua_getfield(L, 2, "uri") == LUA_TNIL;
+	if (list) {
+		lua_Integer n = luaL_len(L, 2);
+
+		if (!n)
+			return luaL_argerror(L, 2, "at least one target expected");
+		for (lua_Integer i = 1; i <= n; i++) {
+			lua_geti(L, 2, i);
+			put_contact(L, lua_gettop(L), &w);
+			lua_pop(L, 1);
+		}
+	} else {
+		put_contact(L, 2, &w);
+	}
+	if (w.full)
+		return luaL_error(L, "call:redirect: too many targets");
+	if (!c)
+		return sh_gone(L);
+	return done(L, sh_call_reject(c, code, none, sh_writer_text(&w), none, none));
+}
+
+/* ------------------------------------------------------------------ fork and bridge */
+
+struct fork_outcome {
+	struct sh_leg *leg;
+	const struct sh_result *result;
+};
+
+static int push_fork(lua_State *L, void *arg)
+{
+	struct fork_outcome *o = arg;
+
+	if (o->leg) {
+		sh_object_push(L, SH_OBJECT_LEG, sh_leg_handle(o->leg));
+		return 1;
+	}
+	lua_pushnil(L);
+	sh_result_push(L, o->result);
+	return 2;
+}
+
+static void on_forked(void *ctx, struct sh_leg *leg, const struct sh_result *result)
+{
+	struct fork_outcome o = {leg, result};
+
+	sh_run_resume(ctx, push_fork, &o);
+}
+
+static int push_empty(lua_State *L)
+{
+	struct sh_result r = {480, sh_status_reason(480), SH_EMPTY, NULL, NULL, 0};
+
+	lua_pushnil(L);
+	sh_result_push(L, &r);
+	return 2;
+}
+
+/* Starts a fork of the targets at 2 with the options at 3. True: the hook has to wait; else *results values are there. */
+static bool start_fork(lua_State *L, struct sh_run *run, const char *what, int *results)
+{
+	struct sh_call *c = sh_call_check(L, 1);
+	struct sh_fork_plan *plan;
+	int err;
+
+	plan = sh_plan_read(L, 2, 3, what, c ? sh_call_from(c) : (struct sh_slice){0}, false);
+	if (!c) {
+		*results = sh_gone(L);
+		return false;
+	}
+	if (sh_call_answered(c)) {
+		*results = sh_push_errno(L, sh_call_state(c) == SH_CALL_ENDED ? -EPIPE : -EALREADY);
+		return false;
+	}
+	run->empty = run->hook == SH_HOOK_INVITE && run->call == sh_call_handle(c) && !plan->count;
+	if (!plan->count) {
+		*results = push_empty(L);
+		return false;
+	}
+	sh_vm_check_wait(L, what);
+	err = sh_call_fork(c, plan, on_forked, run);
+	if (!err)
+		return true;
+	*results = sh_push_errno(L, err);
+	return false;
+}
+
+static int call_fork(lua_State *L)
+{
+	struct sh_run *run = sh_run_check(L, "call:fork");
+	int results;
+
+	lua_settop(L, 3);
+	if (!start_fork(L, run, "call:fork", &results))
+		return results;
+	return sh_run_wait(L, run, SH_WAIT_FORK);
+}
+
+static int push_bridge(lua_State *L, void *arg)
+{
+	int err = *(int *)arg;
+	struct sh_result r = {408, SH_LIT("No ACK"), SH_NO_ANSWER, NULL, NULL, 0};
+
+	if (!err) {
+		lua_pushboolean(L, 1);
+		return 1;
+	}
+	lua_pushnil(L);
+	sh_result_push(L, &r);
+	return 2;
+}
+
+static void on_bridged(void *ctx, int err)
+{
+	sh_run_resume(ctx, push_bridge, &err);
+}
+
+static int start_bridge(lua_State *L, struct sh_run *run, struct sh_call *c, struct sh_leg *leg, int table)
+{
+	static const char *const known[] = {"headers", "on_peer_hangup", "max_duration", NULL};
+	struct sh_runtime *rt = sh_runtime_check(L, "call:bridge");
+	struct sh_bridge_options o = {0};
+	struct sh_writer w;
+	struct sh_slice s;
+	int err;
+
+	if (table) {
+		sh_opt_known(L, table, "call:bridge", known);
+		s = sh_opt_text(L, table, "on_peer_hangup");
+		o.keep_on_peer_hangup = sh_slice_eq(s, SH_LIT("continue"));
+		if (s.base && !o.keep_on_peer_hangup && !sh_slice_eq(s, SH_LIT("end")))
+			return luaL_error(L, "call:bridge: option 'on_peer_hangup': \"end\" or \"continue\" expected");
+		o.max_duration = sh_opt_seconds(L, table, "max_duration", 0);
+	}
+	o.headers = option_headers(L, table, rt, &w);
+	if (!c || !leg)
+		return sh_gone(L);
+	sh_vm_check_wait(L, "call:bridge");
+	err = sh_call_bridge(c, leg, &o, on_bridged, run);
+	if (err)
+		return sh_push_errno(L, err);
+	return sh_run_wait(L, run, SH_WAIT_BRIDGE);
+}
+
+/* call:bridge(leg [, {headers=, on_peer_hangup=, max_duration=}]) */
+static int bridge(lua_State *L)
+{
+	struct sh_run *run = sh_run_check(L, "call:bridge");
+
+	lua_settop(L, 3);
+	if (!lua_isnil(L, 3))
+		luaL_checktype(L, 3, LUA_TTABLE);
+	return start_bridge(L, run, sh_call_check(L, 1), sh_leg_check(L, 2), lua_isnil(L, 3) ? 0 : 3);
+}
+
+/* call:dial(targets [, opts]): fork, then bridge. */
+static int dial_forked(lua_State *L, int status, lua_KContext base)
+{
+	(void)status;
+	if (lua_isnil(L, (int)base + 1))
+		return lua_gettop(L) - (int)base;
+	return start_bridge(L, sh_run_check(L, "call:dial"), sh_call_check(L, 1), sh_leg_check(L, (int)base + 1), 0);
+}
+
+static int dial(lua_State *L)
+{
+	struct sh_run *run = sh_run_check(L, "call:dial");
+	int results;
+
+	lua_settop(L, 3);
+	if (!start_fork(L, run, "call:dial", &results))
+		return results;
+	run->wait = SH_WAIT_FORK;
+	return sh_vm_wait(L, lua_gettop(L), dial_forked);
+}
+
+/* ------------------------------------------------------------------ the end */
+
+/* call:hangup([code | {q850=, reason=}]) */
+static int hangup(lua_State *L)
+{
+	static const char *const known[] = {"q850", "reason", NULL};
+	struct sh_call *c = sh_call_check(L, 1);
+	struct sh_runtime *rt = sh_runtime_check(L, "call:hangup");
+	struct sh_slice text;
+	struct sh_writer w;
+	unsigned code = 0;
+
+	sh_writer_init(&w, rt->text, SH_RUNTIME_TEXT);
+	if (lua_type(L, 2) == LUA_TNUMBER) {
+		code = sh_opt_code(L, 2, 300, 699);
+	} else if (!lua_isnoneornil(L, 2)) {
+		lua_Integer cause;
+
+		luaL_checktype(L, 2, LUA_TTABLE);
+		sh_opt_known(L, 2, "call:hangup", known);
+		cause = sh_opt_integer(L, 2, "q850", -1, 1, 127);
+		text = sh_opt_text(L, 2, "reason");
+		if (cause >= 0) {
+			sh_put_lit(&w, "Q.850;cause=");
+			sh_put_uint(&w, (uint64_t)cause);
+		} else {
+			sh_put_lit(&w, "SIP;cause=200");
+		}
+		if (text.len) {
+			if (sh_slice_find(text, '"') >= 0 || sh_slice_find(text, '\\') >= 0)
+				return luaL_error(L, "call:hangup: option 'reason': text without quotes expected");
+			sh_put_lit(&w, ";text=\"");
+			sh_put(&w, text);
+			sh_put_lit(&w, "\"");
+		}
+	}
+	if (!c)
+		return sh_gone(L);
+	return done(L, sh_call_hangup(c, SH_BY_SCRIPT, code, sh_writer_text(&w)));
+}
+
+/* call.data = {...}: the only field that can be set. */
+static int set_field(lua_State *L)
+{
+	struct sh_call *c = sh_call_check(L, 1);
+	struct sh_slice key;
+
+	key.base = luaL_checklstring(L, 2, &key.len);
+	if (!sh_slice_eq(key, SH_LIT("data")))
+		return luaL_error(L, "call.%s cannot be set", key.base);
+	if (lua_type(L, 3) != LUA_TTABLE)
+		return luaL_error(L, "call.data: table expected, got %s", luaL_typename(L, 3));
+	if (c)
+		sh_call_data_set(L, c, 3);
+	return 0;
+}
+
+void sh_call_object_open(lua_State *L)
+{
+	static const luaL_Reg methods[] = {
+		{"auth", sh_auth_verb}, {"challenge", sh_challenge_verb}, {"headers", sh_view_headers},
+		{"ring", ring},         {"reject", reject},               {"redirect", redirect},
+		{"fork", call_fork},    {"bridge", bridge},               {"dial", dial},
+		{"hangup", hangup},     {"after", sh_call_after},         {NULL, NULL},
+	};
+
+	sh_object_class(L, SH_OBJECT_CALL, methods, fields, own_field, sh_view_header);
+	luaL_getmetatable(L, "siphook.call");
+	lua_pushcfunction(L, set_field);
+	lua_setfield(L, -2, "__newindex");
+	lua_pop(L, 1);
+}

@@ -1,0 +1,252 @@
+/* sip.after, sip.every and call:after: functions that run later. A closure belongs to its generation and is dropped with
+ * it; a name is looked up in sip.timer of the newest generation when its time has come. */
+#include "script/impl.h"
+
+struct sh_deferred {
+	struct sh_link link; /* in state->every or runtime->deferred */
+	struct sh_link of_call;
+	struct sh_timer timer;
+	struct sh_runtime *runtime; /* NULL: declared at load, not armed yet */
+	struct sh_state *state;     /* of a closure; NULL for a name */
+	int ref;
+	char *name;
+	struct sh_value *data;
+	uint64_t call;   /* handle: call:after */
+	uint64_t delay;  /* microseconds */
+	bool periodic, each_worker;
+};
+
+static void destroy(struct sh_deferred *d)
+{
+	if (d->runtime)
+		sh_wheel_cancel(&d->runtime->env->wheel, &d->timer);
+	if (d->runtime && d->runtime->firing == d)
+		d->runtime->firing = NULL;
+	if (d->state)
+		luaL_unref(d->state->vm->L, LUA_REGISTRYINDEX, d->ref);
+	sh_list_remove(&d->link);
+	sh_list_remove(&d->of_call);
+	sh_value_destroy(d->data);
+	sh_free(d->name);
+	sh_free(d);
+}
+
+static int push_deferred(lua_State *L, void *arg)
+{
+	struct sh_deferred *d = arg;
+	struct sh_state *s = sh_state_of(L);
+
+	if (d->state) {
+		lua_rawgeti(L, LUA_REGISTRYINDEX, d->ref);
+		return 1;
+	}
+	lua_rawgeti(L, LUA_REGISTRYINDEX, s->timers);
+	if (lua_getfield(L, -1, d->name) != LUA_TFUNCTION)
+		return luaL_error(L, "sip.timer.%s is no function in this generation", d->name);
+	lua_remove(L, -2);
+	if (d->call) {
+		sh_object_push(L, SH_OBJECT_CALL, d->call);
+		return 2;
+	}
+	return 1 + sh_value_push(L, d->data);
+}
+
+static void on_timer(struct sh_timer *t)
+{
+	struct sh_deferred *d = SH_CONTAINER(t, struct sh_deferred, timer);
+	struct sh_runtime *rt = d->runtime;
+	struct sh_run_start start = {SH_HOOK_NONE, NULL, NULL, NULL, push_deferred, d};
+	struct sh_state *s;
+
+	rt->firing = d;
+	sh_runtime_update(rt); /* may drop a closure of an old generation: then d is gone */
+	if (rt->firing != d)
+		return;
+	s = d->state ? d->state : rt->state;
+	if (d->call) {
+		start.call = sh_ua_call(rt->ua, d->call);
+		if (!start.call || sh_call_state(start.call) == SH_CALL_ENDED) {
+			destroy(d);
+			return;
+		}
+	}
+	if (d->periodic)
+		sh_env_timer(rt->env, &d->timer, d->delay);
+	if (sh_run_begin(s, &start) < 0)
+		sh_error(rt->script->config.log, "out of memory: a timer of the script was not run");
+	if (rt->firing == d) {
+		rt->firing = NULL;
+		if (!d->periodic)
+			destroy(d);
+	}
+}
+
+static void arm(struct sh_deferred *d, struct sh_runtime *rt)
+{
+	d->runtime = rt;
+	sh_env_timer(rt->env, &d->timer, d->delay);
+}
+
+static uint64_t check_seconds(lua_State *L, int idx, double least, const char *what)
+{
+	lua_Number seconds = luaL_checknumber(L, idx);
+
+	if (!(seconds >= least && seconds <= 1e9))
+		luaL_argerror(L, idx, what);
+	return (uint64_t)(seconds * 1e6);
+}
+
+static struct sh_deferred *create(uint64_t delay) /* NULL: no memory */
+{
+	struct sh_deferred *d = sh_calloc(1, sizeof(*d));
+
+	if (!d)
+		return NULL;
+	sh_list_init(&d->link);
+	sh_list_init(&d->of_call);
+	sh_timer_init(&d->timer, on_timer);
+	d->ref = LUA_NOREF;
+	d->delay = delay;
+	return d;
+}
+
+/* A closure: it belongs to the state. idx: the function. */
+static struct sh_deferred *create_closure(lua_State *L, int idx, uint64_t delay)
+{
+	struct sh_state *s = sh_state_of(L);
+	struct sh_deferred *d;
+	int ref;
+
+	lua_pushvalue(L, idx);
+	ref = luaL_ref(L, LUA_REGISTRYINDEX);
+	d = create(delay);
+	if (!d) {
+		luaL_unref(L, LUA_REGISTRYINDEX, ref);
+		luaL_error(L, "not enough memory");
+	}
+	d->state = s;
+	d->ref = ref;
+	sh_list_append(&s->every, &d->link);
+	return d;
+}
+
+/* A name: kept by the runtime. idx: the name. data is taken over. */
+static struct sh_deferred *create_named(lua_State *L, int idx, uint64_t delay, struct sh_value *data, struct sh_runtime *rt)
+{
+	struct sh_deferred *d = create(delay);
+	size_t len;
+	const char *name = lua_tolstring(L, idx, &len);
+
+	if (d)
+		d->name = sh_strndup(name, len);
+	if (!d || !d->name) {
+		sh_value_destroy(data);
+		sh_free(d);
+		luaL_error(L, "not enough memory");
+	}
+	d->data = data;
+	sh_list_append(&rt->deferred, &d->link);
+	arm(d, rt);
+	return d;
+}
+
+/* sip.after(seconds, fn), sip.after(seconds, "name", data) */
+static int after(lua_State *L)
+{
+	struct sh_runtime *rt = sh_runtime_check(L, "sip.after");
+	uint64_t delay = check_seconds(L, 1, 0, "seconds from 0 to 1e9 expected");
+
+	lua_settop(L, 3);
+	if (lua_type(L, 2) == LUA_TSTRING) {
+		create_named(L, 2, delay, lua_isnil(L, 3) ? NULL : sh_value_check(L, 3, 1, 0, "data"), rt);
+		return 0;
+	}
+	luaL_argexpected(L, lua_type(L, 2) == LUA_TFUNCTION, 2, "function or name of a timer");
+	arm(create_closure(L, 2, delay), rt);
+	return 0;
+}
+
+/* sip.every(seconds, fn [, {each_worker=}]) */
+static int every(lua_State *L)
+{
+	static const char *const known[] = {"each_worker", NULL};
+	struct sh_state *s = sh_state_of(L);
+	uint64_t delay = check_seconds(L, 1, 0.001, "seconds from 0.001 to 1e9 expected");
+	struct sh_deferred *d;
+	bool each = false;
+
+	lua_settop(L, 3);
+	luaL_argexpected(L, lua_type(L, 2) == LUA_TFUNCTION, 2, "function");
+	if (!lua_isnil(L, 3)) {
+		luaL_checktype(L, 3, LUA_TTABLE);
+		sh_opt_known(L, 3, "sip.every", known);
+		each = sh_opt_bool(L, 3, "each_worker", false);
+	}
+	d = create_closure(L, 2, delay);
+	d->periodic = true;
+	d->each_worker = each;
+	if (s->runtime)
+		arm(d, s->runtime);
+	return 0;
+}
+
+/* call:after(seconds, "name"): goes with the call. */
+int sh_call_after(lua_State *L)
+{
+	struct sh_runtime *rt = sh_runtime_check(L, "call:after");
+	struct sh_call *c = sh_call_check(L, 1);
+	uint64_t delay = check_seconds(L, 2, 0, "seconds from 0 to 1e9 expected");
+	struct sh_call_data *data;
+	struct sh_deferred *d;
+
+	luaL_argexpected(L, lua_type(L, 3) == LUA_TSTRING, 3, "name of a timer");
+	data = c && sh_call_state(c) != SH_CALL_ENDED ? sh_call_app(c) : NULL;
+	if (!data)
+		return sh_gone(L);
+	d = create_named(L, 3, delay, NULL, rt);
+	d->call = sh_call_handle(c);
+	sh_list_append(&data->timers, &d->of_call);
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+void sh_deferred_open(lua_State *L)
+{
+	static const luaL_Reg functions[] = {{"after", after}, {"every", every}, {NULL, NULL}};
+
+	luaL_setfuncs(L, functions, 0);
+}
+
+void sh_deferred_take_up(struct sh_state *s)
+{
+	SH_LIST_EACH (l, &s->every) {
+		struct sh_deferred *d = SH_CONTAINER(l, struct sh_deferred, link);
+
+		if (!d->runtime && (s->worker == 0 || d->each_worker))
+			arm(d, s->runtime);
+	}
+}
+
+void sh_deferred_drop_state(struct sh_state *s)
+{
+	struct sh_link *l;
+
+	while (s->vm && (l = s->every.next) != &s->every)
+		destroy(SH_CONTAINER(l, struct sh_deferred, link));
+}
+
+void sh_deferred_drop_call(struct sh_call_data *d)
+{
+	struct sh_link *l;
+
+	while ((l = d->timers.next) != &d->timers)
+		destroy(SH_CONTAINER(l, struct sh_deferred, of_call));
+}
+
+void sh_deferred_drop_all(struct sh_runtime *rt)
+{
+	struct sh_link *l;
+
+	while ((l = rt->deferred.next) != &rt->deferred)
+		destroy(SH_CONTAINER(l, struct sh_deferred, link));
+}

@@ -1,0 +1,277 @@
+/* What the files of the scheduler and of the Lua objects share. Private to script/. */
+#ifndef SH_SCRIPT_IMPL_H
+#define SH_SCRIPT_IMPL_H
+
+#include <errno.h>
+#include <lauxlib.h>
+#include <stdatomic.h>
+
+#include "core/alloc.h"
+#include "script/sandbox.h"
+#include "script/script.h"
+#include "script/value.h"
+
+/* X(identifier, name). Order and names of sip.on. */
+#define SH_HOOKS(X)              \
+	X(INVITE, "invite")      \
+	X(REGISTER, "register")  \
+	X(SUBSCRIBE, "subscribe") \
+	X(PUBLISH, "publish")    \
+	X(REINVITE, "reinvite")  \
+	X(UPDATE, "update")      \
+	X(INFO, "info")          \
+	X(MESSAGE, "message")    \
+	X(OPTIONS, "options")    \
+	X(NOTIFY, "notify")      \
+	X(REFER, "refer")        \
+	X(ACK, "ack")            \
+	X(BYE, "bye")            \
+	X(CANCEL, "cancel")      \
+	X(PRACK, "prack")        \
+	X(ANSWER, "answer")      \
+	X(HANGUP, "hangup")      \
+	X(LOAD, "load")
+
+enum sh_hook {
+#define X(id, name) SH_HOOK_##id,
+	SH_HOOKS(X)
+#undef X
+	SH_HOOK_COUNT,
+	SH_HOOK_NONE = SH_HOOK_COUNT
+};
+extern const char *const sh_hook_names[SH_HOOK_COUNT];
+enum sh_hook sh_hook_of_method(enum sh_method m, bool in_dialog);
+
+/* One Lua state: of one worker in one generation. vm->user. */
+struct sh_state {
+	struct sh_generation *generation;
+	struct sh_runtime *runtime; /* NULL until its worker takes it up */
+	struct sh_vm *vm;
+	unsigned worker;
+	int hooks[SH_HOOK_COUNT];   /* references, LUA_NOREF: none */
+	int timers;                 /* reference of the table sip.timer */
+	int cancel_error;           /* reference of the object that a cancelled wait raises */
+	const void *cancel_pointer; /* lua_topointer of it */
+	struct sh_link link;        /* in runtime->states, once taken up */
+	struct sh_link runs;        /* in progress */
+	struct sh_link every;       /* sh_deferred: declared at load, armed when taken up; or running */
+	bool retiring;
+};
+
+struct sh_generation {
+	struct sh_script *script;
+	uint64_t number;
+	struct sh_arena arena; /* domains and prefixes, declared by worker 0's top level */
+	struct sh_slice *domains;
+	unsigned ndomains;
+	struct sh_prefix *trust;
+	unsigned ntrust;
+	struct sh_shared_journal *journal; /* of worker 0's top level */
+	struct sh_generation *next; /* published after this one: a worker that is late gives back what it never took up */
+	_Atomic unsigned users;     /* workers that have not given it back */
+	unsigned nstates;
+	struct sh_state states[];
+};
+
+struct sh_script {
+	struct sh_script_config config;
+	char *path;
+	struct sh_script_pair *pairs;
+	struct sh_generation *_Atomic current;
+	_Atomic unsigned alive;
+	uint64_t last_number;
+};
+
+struct sh_deferred;
+
+struct sh_runtime {
+	struct sh_script *script;
+	struct sh_env *env;
+	struct sh_ua *ua;
+	struct sh_state *state;      /* of the generation taken up */
+	struct sh_domains domains;
+	struct sh_arena scratch;     /* for one verb; reset by it */
+	char *text;                  /* buffer of SH_RUNTIME_TEXT: header lines being built by one verb */
+	struct sh_link states;       /* the one taken up, and older ones with runs in progress */
+	struct sh_link deferred;     /* named timers: they outlive generations */
+	struct sh_deferred *firing;  /* the one that runs now; NULL when it was dropped meanwhile */
+	uint64_t runs;
+	unsigned depth;              /* > 0: Lua runs */
+	bool flushing;
+	struct sh_link over;         /* sh_call_data: calls that ended while Lua ran; their hangup hooks come behind it */
+	struct sh_log_limit log_limit;
+};
+
+enum { SH_RUNTIME_TEXT = 65536 };
+
+/* What a run of a hook waits for. */
+enum sh_wait { SH_WAIT_NONE, SH_WAIT_TIMER, SH_WAIT_FORK, SH_WAIT_BRIDGE, SH_WAIT_PASS, SH_WAIT_RELAY };
+
+/* One hook in progress. Freed when it ended. */
+struct sh_run {
+	struct sh_link link; /* in state->runs */
+	struct sh_state *state;
+	struct sh_coroutine *co;
+	enum sh_hook hook;    /* SH_HOOK_NONE: a timer or a spawned function */
+	uint64_t call;        /* handle; held while the run lasts */
+	uint64_t request;     /* handle; released when it ends */
+	enum sh_wait wait;
+	struct sh_timer timer;
+	int data_ref;         /* call.data as a table, once it was asked for; else LUA_NOREF */
+	struct sh_value *seen; /* what that table held when it was last compared */
+	char *auth_user;      /* of the request: whom auth() has found */
+	bool empty;           /* the last fork had no targets */
+	bool passed;          /* the outcome of req:pass came before its wait: in result */
+	bool has_result;      /* what req:relay brought, to be passed back at the end */
+	struct sh_result result;
+	struct sh_msg *result_msg;
+};
+
+/* What a script keeps of a call between hooks. sh_call_app(). */
+struct sh_call_data {
+	struct sh_value *data;
+	char *auth_user;       /* whom auth() has found */
+	bool challenged;       /* the only answer was a challenge: no hangup hook */
+	struct sh_run *run;    /* of the invite hook, while it lasts */
+	struct sh_link timers; /* sh_deferred of call:after */
+	/* It ended while Lua ran: in runtime->over. */
+	struct sh_link link;
+	struct sh_call *call; /* held */
+	struct sh_why why;
+	bool interrupt;
+	char *why_text; /* of the texts in why */
+};
+
+static inline struct sh_state *sh_state_of(lua_State *L)
+{
+	return sh_vm_of(L)->user;
+}
+
+/* The runtime; raises at load time. what: "call:fork". */
+struct sh_runtime *sh_runtime_check(lua_State *L, const char *what);
+/* The run in progress; raises outside of hooks. */
+struct sh_run *sh_run_check(lua_State *L, const char *what);
+
+/* ---- run.c */
+struct sh_run_start {
+	enum sh_hook hook;
+	struct sh_call *call;
+	struct sh_request *request;
+	const struct sh_why *why;
+	sh_vm_push_fn push; /* pushes function and arguments */
+	void *arg;
+};
+int sh_run_begin(struct sh_state *s, const struct sh_run_start *start); /* 0, or -ENOMEM: nothing was run */
+bool sh_run_waits(const struct sh_run *r);
+void sh_run_resume(struct sh_run *r, sh_vm_push_fn push, void *arg);
+/* Suspends the running hook: return sh_run_wait(L, run, SH_WAIT_...); the results of the wait become those of the function. */
+int sh_run_wait(lua_State *L, struct sh_run *r, enum sh_wait wait);
+void sh_run_interrupt(struct sh_run *r);
+void sh_run_drop(struct sh_run *r); /* nothing of it runs any more */
+void sh_state_drop(struct sh_state *s);
+void sh_state_retire_if_idle(struct sh_state *s);
+void sh_runtime_flush(struct sh_runtime *rt); /* runs what had to wait until no Lua is on the stack */
+
+/* ---- objects: userdata with a handle */
+enum sh_object_kind { SH_OBJECT_CALL, SH_OBJECT_REQUEST, SH_OBJECT_LEG };
+struct sh_object {
+	enum sh_object_kind kind;
+	uint64_t handle;
+};
+void sh_object_push(lua_State *L, enum sh_object_kind kind, uint64_t handle);
+/* Makes a class. field(L, id) answers the fields, with the object at 1; other(object, name) what is neither field nor method. */
+struct sh_field {
+	const char *name;
+	int id;
+};
+void sh_object_class(lua_State *L, enum sh_object_kind kind, const luaL_Reg *methods, const struct sh_field *fields,
+		     int (*field)(lua_State *L, int id), lua_CFunction other);
+void sh_request_object_open(lua_State *L);
+void sh_call_object_open(lua_State *L);
+void sh_leg_object_open(lua_State *L);
+struct sh_object *sh_object_check(lua_State *L, int idx, enum sh_object_kind kind);
+/* Raise when it is something else; NULL when it is gone. */
+struct sh_call *sh_call_check(lua_State *L, int idx);
+struct sh_leg *sh_leg_check(lua_State *L, int idx);
+struct sh_request *sh_request_check(lua_State *L, int idx);
+int sh_gone(lua_State *L);                /* nil, "gone" */
+int sh_push_errno(lua_State *L, int err); /* nil, "code", "detail" */
+void sh_push_slice(lua_State *L, struct sh_slice s); /* nil without a base */
+void sh_push_field(lua_State *L, struct sh_slice s); /* a URI object of a From, To, Contact ...; nil when it is none */
+
+/* A message, where it came from and whose it is: what fields are read from. */
+struct sh_view {
+	const struct sh_msg *msg; /* NULL: forgotten */
+	const struct sh_path *from;
+	struct sh_call *call;
+	struct sh_leg *leg;
+	struct sh_request *request; /* NULL: the call's INVITE */
+};
+bool sh_view_get(lua_State *L, int idx, struct sh_view *out); /* of a call or request; false: gone */
+extern const struct sh_field sh_view_fields[]; /* ids below SH_FIELD_OWN */
+enum { SH_FIELD_OWN = 100 };
+int sh_view_field(lua_State *L, int id);  /* object at 1 */
+int sh_view_header(lua_State *L);         /* object at 1, name at 2: the first value */
+int sh_view_headers(lua_State *L);        /* method :headers(name) */
+
+/* An answer to what the view stands for. 0 or -errno. */
+int sh_view_reply(const struct sh_view *v, unsigned code, struct sh_slice reason, struct sh_slice headers,
+		  struct sh_slice content_type, struct sh_slice body);
+
+/* ---- options.c: tables that scripts give */
+unsigned sh_opt_code(lua_State *L, int idx, unsigned min, unsigned max);
+uint64_t sh_opt_seconds(lua_State *L, int table, const char *key, uint64_t fallback); /* microseconds */
+struct sh_slice sh_opt_text(lua_State *L, int table, const char *key); /* empty when absent; the string stays in the table */
+bool sh_opt_bool(lua_State *L, int table, const char *key, bool fallback);
+lua_Integer sh_opt_integer(lua_State *L, int table, const char *key, lua_Integer fallback, lua_Integer min, lua_Integer max);
+void sh_opt_known(lua_State *L, int table, const char *what, const char *const *names); /* raises for unknown keys */
+/* A target as text or URI object, bare or with <> and a display name. Raises when it is no URI. display may be NULL. */
+struct sh_slice sh_opt_uri(lua_State *L, int idx, const char *what, struct sh_slice *display);
+/* headers = {Name = "value" | {"v1", "v2"} | false}: complete lines into w; names set to false into removed (may be NULL). */
+void sh_opt_headers(lua_State *L, int idx, struct sh_writer *w, struct sh_writer *removed);
+void sh_check_clean(lua_State *L, struct sh_slice text, const char *what); /* no CR, LF, NUL */
+
+/* ---- targets.c */
+/* Leaves on the stack a userdata that holds the plan, and gives its arena back if nobody takes it over. what: "call:fork", for
+ * complaints. caller: the From that a display name alone is put before. request: the options of a request, not of a call. */
+struct sh_fork_plan *sh_plan_read(lua_State *L, int targets, int options, const char *what, struct sh_slice caller, bool request);
+void sh_plan_open(lua_State *L);
+int sh_lookup(lua_State *L); /* sip.lookup */
+int sh_bindings(lua_State *L);
+int sh_unbind(lua_State *L);
+/* Pushes a userdata that gives *slot back, at the latest when it is collected: to be made before the reference is taken. */
+struct sh_bindings **sh_bindings_guard(lua_State *L);
+int sh_push_bindings(lua_State *L, struct sh_bindings **slot, uint64_t now); /* pushes a list of them, and empties *slot. Returns 1 */
+void sh_targets_open(lua_State *L);
+
+/* ---- result.c */
+void sh_result_open(lua_State *L);
+void sh_result_push(lua_State *L, const struct sh_result *r);
+/* A res table at idx: code, and what of its message goes to the caller. False: no result. */
+struct sh_result_view {
+	unsigned code;
+	struct sh_slice reason, raw;
+};
+bool sh_result_test(lua_State *L, int idx, struct sh_result_view *out);
+
+/* ---- auth_verb.c, sip.c */
+int sh_auth_verb(lua_State *L);
+int sh_challenge_verb(lua_State *L);
+int sh_register_verb(lua_State *L);
+int sh_sip_open(lua_State *L); /* builds the table siphook and preloads it; arg: struct sh_state */
+int sh_aor_read(lua_State *L, int idx, struct sh_runtime *rt, struct sh_slice *out); /* 0 or -EINVAL; text in rt->scratch */
+
+/* ---- call_data.c: call.data */
+int sh_call_data_push(lua_State *L, struct sh_call *c);
+void sh_call_data_set(lua_State *L, struct sh_call *c, int idx);
+void sh_call_data_save(struct sh_run *r); /* what the run did to it goes to the call; at each wait and at its end */
+
+/* ---- deferred.c: sip.after, sip.every, call:after */
+void sh_deferred_open(lua_State *L); /* after, every into the table on top */
+int sh_call_after(lua_State *L);
+void sh_deferred_take_up(struct sh_state *s);  /* arms what its top level declared */
+void sh_deferred_drop_state(struct sh_state *s);
+void sh_deferred_drop_call(struct sh_call_data *d);
+void sh_deferred_drop_all(struct sh_runtime *rt);
+
+#endif

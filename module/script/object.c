@@ -1,0 +1,159 @@
+/* The objects of hooks: userdata with a handle, never a pointer; what has ended answers nil, "gone". A class finds
+ * methods and fields in one table: a function is a method, a number is a field. */
+#include "script/impl.h"
+#include "script/uri_object.h"
+
+static const char *const class_names[] = {"siphook.call", "siphook.request", "siphook.leg"};
+
+void sh_object_push(lua_State *L, enum sh_object_kind kind, uint64_t handle)
+{
+	struct sh_object *o = lua_newuserdatauv(L, sizeof(*o), 0);
+
+	*o = (struct sh_object){kind, handle};
+	luaL_setmetatable(L, class_names[kind]);
+}
+
+struct sh_object *sh_object_check(lua_State *L, int idx, enum sh_object_kind kind)
+{
+	return luaL_checkudata(L, idx, class_names[kind]);
+}
+
+/* Upvalues: the table of names, the field function, the function for other names. */
+static int index_object(lua_State *L)
+{
+	int (*field)(lua_State *, int) = *(int (**)(lua_State *, int))lua_touserdata(L, lua_upvalueindex(2));
+
+	lua_pushvalue(L, 2);
+	switch (lua_rawget(L, lua_upvalueindex(1))) {
+	case LUA_TFUNCTION:
+		return 1;
+	case LUA_TNUMBER:
+		return field(L, (int)lua_tointeger(L, -1));
+	default:
+		if (!lua_tocfunction(L, lua_upvalueindex(3)) || lua_type(L, 2) != LUA_TSTRING) {
+			lua_pushnil(L);
+			return 1;
+		}
+		return lua_tocfunction(L, lua_upvalueindex(3))(L);
+	}
+}
+
+static int equal_objects(lua_State *L)
+{
+	const struct sh_object *a = lua_touserdata(L, 1), *b = lua_touserdata(L, 2);
+
+	lua_pushboolean(L, a && b && lua_rawlen(L, 1) == sizeof(*a) && lua_rawlen(L, 2) == sizeof(*b) && a->kind == b->kind &&
+				   a->handle == b->handle);
+	return 1;
+}
+
+static int object_text(lua_State *L)
+{
+	const struct sh_object *o = lua_touserdata(L, 1);
+
+	lua_pushfstring(L, "%s %I", class_names[o->kind] + 8, (LUAI_UACINT)o->handle);
+	return 1;
+}
+
+void sh_object_class(lua_State *L, enum sh_object_kind kind, const luaL_Reg *methods, const struct sh_field *fields,
+		     int (*field)(lua_State *L, int id), lua_CFunction other)
+{
+	static const luaL_Reg meta[] = {{"__eq", equal_objects}, {"__tostring", object_text}, {NULL, NULL}};
+	int (**slot)(lua_State *, int);
+
+	sh_sandbox_class(L, class_names[kind], meta, NULL);
+	luaL_getmetatable(L, class_names[kind]);
+	lua_newtable(L);
+	if (kind != SH_OBJECT_LEG) { /* what calls and requests share */
+		for (const struct sh_field *f = sh_view_fields; f->name; f++) {
+			lua_pushinteger(L, f->id);
+			lua_setfield(L, -2, f->name);
+		}
+	}
+	for (const struct sh_field *f = fields; f->name; f++) {
+		lua_pushinteger(L, f->id);
+		lua_setfield(L, -2, f->name);
+	}
+	luaL_setfuncs(L, methods, 0);
+	slot = lua_newuserdatauv(L, sizeof(field), 0);
+	*slot = field;
+	if (other)
+		lua_pushcfunction(L, other);
+	else
+		lua_pushnil(L);
+	lua_pushcclosure(L, index_object, 3);
+	lua_setfield(L, -2, "__index");
+	lua_pop(L, 1);
+}
+
+struct sh_call *sh_call_check(lua_State *L, int idx)
+{
+	struct sh_object *o = sh_object_check(L, idx, SH_OBJECT_CALL);
+
+	return sh_ua_call(sh_runtime_check(L, "a call")->ua, o->handle);
+}
+
+struct sh_leg *sh_leg_check(lua_State *L, int idx)
+{
+	struct sh_object *o = sh_object_check(L, idx, SH_OBJECT_LEG);
+
+	return sh_ua_leg(sh_runtime_check(L, "a leg")->ua, o->handle);
+}
+
+struct sh_request *sh_request_check(lua_State *L, int idx)
+{
+	struct sh_object *o = sh_object_check(L, idx, SH_OBJECT_REQUEST);
+
+	return sh_ua_request(sh_runtime_check(L, "a request")->ua, o->handle);
+}
+
+int sh_gone(lua_State *L)
+{
+	lua_pushnil(L);
+	lua_pushliteral(L, "gone");
+	return 2;
+}
+
+int sh_push_errno(lua_State *L, int err)
+{
+	static const struct {
+		int err;
+		const char *code, *detail;
+	} words[] = {
+		{-EPIPE, "gone", "the call has ended"},
+		{-EALREADY, "answered", "a final answer was sent already"},
+		{-EPERM, "forbidden", "RFC 4320 does not allow this answer now"},
+		{-EBUSY, "busy", "another one is in progress"},
+		{-ENOMEM, "memory", "out of memory"},
+		{-EMSGSIZE, "size", "the message is too long"},
+		{-ENOENT, "empty", "no targets"},
+		{-ENOTCONN, "no_leg", "there is no other leg"},
+		{-EHOSTUNREACH, "unreachable", "no way to get there"},
+	};
+
+	lua_pushnil(L);
+	for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		if (words[i].err == err) {
+			lua_pushstring(L, words[i].code);
+			lua_pushstring(L, words[i].detail);
+			return 3;
+		}
+	}
+	lua_pushliteral(L, "failed");
+	lua_pushstring(L, strerror(-err));
+	return 3;
+}
+
+void sh_push_slice(lua_State *L, struct sh_slice s)
+{
+	if (s.base)
+		lua_pushlstring(L, s.base, s.len);
+	else
+		lua_pushnil(L);
+}
+
+void sh_push_field(lua_State *L, struct sh_slice s)
+{
+	if (!s.len || sh_uri_object_push_field(L, s) < 0)
+		lua_pushnil(L);
+}

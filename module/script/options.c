@@ -1,0 +1,226 @@
+/* Reading what scripts give: every mistake raises an error that names the argument. */
+#include "script/impl.h"
+#include "script/uri_object.h"
+
+unsigned sh_opt_code(lua_State *L, int idx, unsigned min, unsigned max)
+{
+	lua_Integer code = luaL_checkinteger(L, idx);
+
+	if (code < min || code > max)
+		luaL_argerror(L, idx, lua_pushfstring(L, "status code from %d to %d expected", (int)min, (int)max));
+	return (unsigned)code;
+}
+
+uint64_t sh_opt_seconds(lua_State *L, int table, const char *key, uint64_t fallback)
+{
+	lua_Number n;
+	int type = lua_getfield(L, table, key);
+
+	if (type == LUA_TNIL) {
+		lua_pop(L, 1);
+		return fallback;
+	}
+	if (type != LUA_TNUMBER)
+		luaL_error(L, "option '%s': seconds expected, got %s", key, luaL_typename(L, -1));
+	n = lua_tonumber(L, -1);
+	lua_pop(L, 1);
+	if (!(n >= 0 && n <= 1e9))
+		luaL_error(L, "option '%s': seconds from 0 to 1e9 expected", key);
+	return (uint64_t)(n * 1e6);
+}
+
+struct sh_slice sh_opt_text(lua_State *L, int table, const char *key)
+{
+	struct sh_slice s = {0};
+	int type = lua_getfield(L, table, key);
+
+	if (type == LUA_TSTRING) {
+		s.base = lua_tolstring(L, -1, &s.len);
+	} else if (type == LUA_TUSERDATA) {
+		if (!sh_uri_object_text(L, -1, &s))
+			luaL_error(L, "option '%s': string expected, got %s", key, luaL_typename(L, -1));
+	} else if (type != LUA_TNIL) {
+		luaL_error(L, "option '%s': string expected, got %s", key, luaL_typename(L, -1));
+	}
+	lua_pop(L, 1);
+	if (s.base)
+		sh_check_clean(L, s, key);
+	return s;
+}
+
+bool sh_opt_bool(lua_State *L, int table, const char *key, bool fallback)
+{
+	int type = lua_getfield(L, table, key);
+	bool b = type == LUA_TNIL ? fallback : lua_toboolean(L, -1);
+
+	if (type != LUA_TNIL && type != LUA_TBOOLEAN)
+		luaL_error(L, "option '%s': boolean expected, got %s", key, luaL_typename(L, -1));
+	lua_pop(L, 1);
+	return b;
+}
+
+lua_Integer sh_opt_integer(lua_State *L, int table, const char *key, lua_Integer fallback, lua_Integer min, lua_Integer max)
+{
+	int type = lua_getfield(L, table, key), ok;
+	lua_Integer n = fallback;
+
+	if (type != LUA_TNIL) {
+		n = lua_tointegerx(L, -1, &ok);
+		if (!ok || type != LUA_TNUMBER || n < min || n > max)
+			luaL_error(L, "option '%s': whole number from %I to %I expected", key, (LUAI_UACINT)min, (LUAI_UACINT)max);
+	}
+	lua_pop(L, 1);
+	return n;
+}
+
+void sh_opt_known(lua_State *L, int table, const char *what, const char *const *names)
+{
+	lua_pushnil(L);
+	while (lua_next(L, table)) {
+		bool known = false;
+
+		lua_pop(L, 1);
+		if (lua_type(L, -1) != LUA_TSTRING)
+			luaL_error(L, "%s: unknown option [%s]", what, luaL_tolstring(L, -1, NULL));
+		for (unsigned i = 0; names[i] && !known; i++)
+			known = strcmp(names[i], lua_tostring(L, -1)) == 0;
+		if (!known)
+			luaL_error(L, "%s: unknown option '%s'", what, lua_tostring(L, -1));
+	}
+}
+
+struct sh_slice sh_opt_uri(lua_State *L, int idx, const char *what, struct sh_slice *display)
+{
+	struct sh_slice text, rest;
+	struct sh_name_addr a = {.star = false};
+	struct sh_uri uri;
+	const char *shown;
+
+	if (!sh_uri_object_text(L, idx, &text))
+		luaL_error(L, "%s: a target is a URI or a table, got %s", what, luaL_typename(L, idx));
+	sh_check_clean(L, text, "uri");
+	text = rest = sh_slice_trim(text);
+	if (display)
+		*display = (struct sh_slice){0};
+	/* a bare URI keeps its parameters: only behind <> are they a header field's */
+	if (sh_slice_find(text, '<') < 0) {
+		if (sh_uri_parse(&uri, text) == 0)
+			return text;
+	} else if (sh_name_addr_next(&rest, &a) == 0 && !a.star && !sh_slice_trim(rest).len && sh_uri_parse(&uri, a.uri) == 0) {
+		if (display)
+			*display = a.display;
+		return a.uri;
+	}
+	shown = lua_pushlstring(L, text.base ? text.base : "", text.len);
+	luaL_error(L, "%s: '%s' is no URI", what, shown);
+	return text;
+}
+
+void sh_check_clean(lua_State *L, struct sh_slice text, const char *what)
+{
+	for (size_t i = 0; i < text.len; i++)
+		if (text.base[i] == '\r' || text.base[i] == '\n' || text.base[i] == 0)
+			luaL_error(L, "'%s': CR, LF and NUL are not allowed in a header field", what);
+}
+
+static bool token(struct sh_slice name)
+{
+	for (size_t i = 0; i < name.len; i++) {
+		char c = name.base[i];
+
+		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (c && strchr("-.!%*_+`'~", c))))
+			return false;
+	}
+	return name.len > 0;
+}
+
+/* Fields that are the engine's on every leg. */
+static bool engines(enum sh_header_id id)
+{
+	switch (id) {
+	case SH_H_FROM:
+	case SH_H_TO:
+	case SH_H_VIA:
+	case SH_H_CALL_ID:
+	case SH_H_CSEQ:
+	case SH_H_CONTACT:
+	case SH_H_ROUTE:
+	case SH_H_RECORD_ROUTE:
+	case SH_H_MAX_FORWARDS:
+	case SH_H_CONTENT_LENGTH:
+	case SH_H_CONTENT_TYPE: /* goes with the body */
+	case SH_H_RACK:
+	case SH_H_RSEQ:
+	case SH_H_AUTHORIZATION:
+	case SH_H_PROXY_AUTHORIZATION:
+	case SH_H_WWW_AUTHENTICATE:
+	case SH_H_PROXY_AUTHENTICATE:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void put_value(lua_State *L, struct sh_writer *w, struct sh_slice name)
+{
+	struct sh_slice value;
+	int type = lua_type(L, -1);
+
+	if (type != LUA_TSTRING && type != LUA_TNUMBER && !(type == LUA_TUSERDATA && sh_uri_object_test(L, -1)))
+		luaL_error(L, "headers: '%s' needs a string, a list of strings or false", lua_tostring(L, -2));
+	value.base = luaL_tolstring(L, -1, &value.len);
+	sh_check_clean(L, value, lua_tostring(L, -3));
+	sh_put_header_named(w, name, value);
+	lua_pop(L, 1);
+}
+
+void sh_opt_headers(lua_State *L, int idx, struct sh_writer *w, struct sh_writer *removed)
+{
+	int n;
+
+	if (lua_isnoneornil(L, idx))
+		return;
+	idx = lua_absindex(L, idx);
+	if (lua_type(L, idx) != LUA_TTABLE)
+		luaL_error(L, "headers: table expected, got %s", luaL_typename(L, idx));
+	n = (int)sh_sandbox_keys(L, idx); /* in a fixed order: a run of the same script writes the same message */
+	for (int i = 1; i <= n; i++) {
+		struct sh_slice name;
+		enum sh_header_id id;
+
+		if (lua_rawgeti(L, -1, i) != LUA_TSTRING)
+			luaL_error(L, "headers: names must be strings");
+		name.base = lua_tolstring(L, -1, &name.len);
+		if (!token(name))
+			luaL_error(L, "headers: '%s' is no header name", name.base);
+		id = sh_header_lookup(name);
+		if (engines(id))
+			luaL_error(L, "headers: %s is the engine's own", name.base);
+		if (id)
+			name = sh_header_name(id);
+		lua_pushvalue(L, -1);
+		lua_rawget(L, idx);
+		if (lua_type(L, -1) == LUA_TTABLE) {
+			lua_Integer len = luaL_len(L, -1);
+
+			for (lua_Integer k = 1; k <= len; k++) {
+				lua_pushvalue(L, -2);
+				lua_rawgeti(L, -2, k);
+				put_value(L, w, name);
+				lua_pop(L, 2);
+			}
+		} else if (lua_type(L, -1) == LUA_TBOOLEAN && !lua_toboolean(L, -1)) {
+			if (removed) {
+				if (removed->len)
+					sh_put_char(removed, ',');
+				sh_put(removed, name);
+			}
+		} else {
+			put_value(L, w, name);
+		}
+		lua_pop(L, 2);
+	}
+	lua_pop(L, 1);
+	if (w->full)
+		luaL_error(L, "headers: too long");
+}

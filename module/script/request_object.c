@@ -1,0 +1,222 @@
+/* `req`: requests that a hook answers or observes. */
+#include "script/impl.h"
+#include "script/uri_object.h"
+
+static int own_field(lua_State *L, int id)
+{
+	return sh_view_field(L, id);
+}
+
+/* headers, body and content_type of an options table at idx (nil is fine); lines go to the runtime's buffer. */
+static void read_message(lua_State *L, int idx, const char *what, struct sh_runtime *rt, struct sh_slice *headers,
+			 struct sh_slice *type, struct sh_slice *body)
+{
+	static const char *const known[] = {"headers", "body", "content_type", NULL};
+	struct sh_writer w;
+
+	*headers = *type = *body = (struct sh_slice){0};
+	if (lua_isnoneornil(L, idx))
+		return;
+	luaL_checktype(L, idx, LUA_TTABLE);
+	sh_opt_known(L, idx, what, known);
+	*type = sh_opt_text(L, idx, "content_type");
+	if (lua_getfield(L, idx, "body") == LUA_TSTRING)
+		body->base = lua_tolstring(L, -1, &body->len);
+	else if (!lua_isnil(L, -1))
+		luaL_error(L, "option 'body': string expected, got %s", luaL_typename(L, -1));
+	lua_pop(L, 1);
+	sh_writer_init(&w, rt->text, SH_RUNTIME_TEXT);
+	lua_getfield(L, idx, "headers");
+	sh_opt_headers(L, -1, &w, NULL);
+	lua_pop(L, 1);
+	*headers = sh_writer_text(&w);
+}
+
+/* req:reply(code [, reason] [, {headers=, body=, content_type=}]) */
+static int reply(lua_State *L)
+{
+	struct sh_runtime *rt = sh_runtime_check(L, "req:reply");
+	struct sh_request *q = sh_request_check(L, 1);
+	struct sh_slice reason = {0}, headers, type, body;
+	unsigned code = sh_opt_code(L, 2, 100, 699);
+	int options = 3, err;
+
+	if (lua_type(L, 3) == LUA_TSTRING || (lua_gettop(L) >= 4 && lua_isnil(L, 3))) {
+		if (!lua_isnil(L, 3)) {
+			reason.base = lua_tolstring(L, 3, &reason.len);
+			sh_check_clean(L, reason, "reason");
+		}
+		options = 4;
+	}
+	read_message(L, options, "req:reply", rt, &headers, &type, &body);
+	if (body.len && !type.len)
+		type = SH_LIT("text/plain");
+	if (!q)
+		return sh_gone(L);
+	if (code == 408 && sh_request_msg(q)->method != SH_INVITE)
+		return luaL_error(L, "req:reply: 408 is for INVITE only (RFC 4320)");
+	err = sh_request_reply(q, code, reason, headers, type, body);
+	if (err)
+		return sh_push_errno(L, err);
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
+/* ------------------------------------------------------------------ pass and relay */
+
+static int push_result(lua_State *L, void *arg)
+{
+	sh_result_push(L, arg);
+	return 1;
+}
+
+static void on_passed(void *ctx, const struct sh_result *res)
+{
+	struct sh_run *r = ctx;
+
+	if (r->wait == SH_WAIT_PASS) {
+		sh_run_resume(r, push_result, (void *)res);
+		return;
+	}
+	/* the answer came before the wait: kept by the run */
+	r->result = *res;
+	r->result.msg = NULL;
+	r->result.branches = NULL;
+	r->result.nbranches = 0;
+	r->result.reason = sh_status_reason(res->code);
+	r->passed = true;
+}
+
+static int pass(lua_State *L)
+{
+	struct sh_runtime *rt = sh_runtime_check(L, "req:pass");
+	struct sh_run *run = sh_run_check(L, "req:pass");
+	struct sh_request *q = sh_request_check(L, 1);
+	struct sh_slice headers, type, body;
+	int err;
+
+	lua_settop(L, 2);
+	read_message(L, 2, "req:pass", rt, &headers, &type, &body);
+	if (!q)
+		return sh_gone(L);
+	if (body.base && !type.len)
+		type = sh_msg_header(sh_request_msg(q), SH_H_CONTENT_TYPE);
+	if (body.len && !type.len)
+		type = SH_LIT("text/plain");
+	sh_vm_check_wait(L, "req:pass");
+	run->passed = false;
+	err = sh_request_pass(q, headers, type, body, on_passed, run);
+	if (err)
+		return sh_push_errno(L, err);
+	if (run->passed) {
+		sh_result_push(L, &run->result);
+		return 1;
+	}
+	return sh_run_wait(L, run, SH_WAIT_PASS);
+}
+
+static void on_relayed(void *ctx, const struct sh_result *res)
+{
+	struct sh_run *r = ctx;
+
+	sh_free(r->result_msg);
+	r->result_msg = res->msg ? sh_msg_clone(res->msg) : NULL;
+	r->result = *res;
+	r->result.msg = r->result_msg;
+	r->result.branches = NULL;
+	r->result.nbranches = 0;
+	r->result.reason = r->result_msg ? sh_msg_text(r->result_msg, r->result_msg->reason) : sh_status_reason(res->code);
+	r->has_result = true;
+	sh_run_resume(r, push_result, (void *)res);
+}
+
+/* req:relay(targets [, {timeout=, headers=}]) -> res | nil, "empty" */
+static int relay(lua_State *L)
+{
+	struct sh_run *run = sh_run_check(L, "req:relay");
+	struct sh_request *q = sh_request_check(L, 1);
+	struct sh_fork_plan *plan;
+	int err;
+
+	lua_settop(L, 3);
+	plan = sh_plan_read(L, 2, 3, "req:relay", q ? sh_msg_header(sh_request_msg(q), SH_H_FROM) : (struct sh_slice){0}, true);
+	if (!q)
+		return sh_gone(L);
+	if (sh_request_observed(q) || sh_request_answered(q))
+		return sh_push_errno(L, -EALREADY);
+	if (!plan->count) {
+		lua_pushnil(L);
+		lua_pushliteral(L, "empty");
+		return 2;
+	}
+	sh_vm_check_wait(L, "req:relay");
+	err = sh_request_relay(q, plan, on_relayed, run);
+	if (err)
+		return sh_push_errno(L, err);
+	return sh_run_wait(L, run, SH_WAIT_RELAY);
+}
+
+/* ------------------------------------------------------------------ DTMF in INFO bodies */
+
+/* "Signal= 5\r\nDuration=160" (application/dtmf-relay) or the digit alone (application/dtmf). */
+static int dtmf(lua_State *L)
+{
+	struct sh_view v;
+	struct sh_slice type, body, line, name, value, params;
+
+	if (!sh_view_get(L, 1, &v) || !v.msg)
+		return sh_gone(L);
+	type = sh_msg_header(v.msg, SH_H_CONTENT_TYPE);
+	sh_slice_cut(type, ';', &type, &params);
+	type = sh_slice_trim(type);
+	body = sh_msg_text(v.msg, v.msg->body);
+	if (sh_slice_ieq(type, SH_LIT("application/dtmf"))) {
+		body = sh_slice_trim(body);
+		if (!body.len || body.len > 2) {
+			lua_pushnil(L);
+			return 1;
+		}
+		lua_createtable(L, 0, 1);
+		lua_pushlstring(L, body.base, body.len);
+		lua_setfield(L, -2, "signal");
+		return 1;
+	}
+	if (!sh_slice_ieq(type, SH_LIT("application/dtmf-relay"))) {
+		lua_pushnil(L);
+		return 1;
+	}
+	lua_createtable(L, 0, 2);
+	bool found = false;
+	while (body.len) {
+		uint32_t n;
+
+		sh_slice_cut(body, '\n', &line, &body);
+		if (!sh_slice_cut(line, '=', &name, &value))
+			continue;
+		name = sh_slice_trim(name);
+		value = sh_slice_trim(value);
+		if (sh_slice_ieq(name, SH_LIT("Signal")) && value.len && value.len <= 2) {
+			lua_pushlstring(L, value.base, value.len);
+			lua_setfield(L, -2, "signal");
+			found = true;
+		} else if (sh_slice_ieq(name, SH_LIT("Duration")) && sh_slice_u32(value, &n) == 0) {
+			lua_pushnumber(L, n / 1000.0);
+			lua_setfield(L, -2, "duration");
+		}
+	}
+	if (!found)
+		lua_pushnil(L);
+	return 1;
+}
+
+void sh_request_object_open(lua_State *L)
+{
+	static const luaL_Reg methods[] = {
+		{"reply", reply},       {"pass", pass},   {"auth", sh_auth_verb}, {"challenge", sh_challenge_verb},
+		{"register", sh_register_verb}, {"relay", relay}, {"dtmf", dtmf}, {"headers", sh_view_headers},
+		{NULL, NULL},
+	};
+	static const struct sh_field none[] = {{NULL, 0}};
+
+	sh_object_class(L, SH_OBJECT_REQUEST, methods, none, own_field, sh_view_header);
+}

@@ -1,0 +1,250 @@
+/* Runs: a hook as a coroutine, from its start over its waits to what its end means. */
+#include "script/impl.h"
+
+static void finish(struct sh_run *r, int err);
+
+/* A step of a run is over: it waits, or has ended. Whatever ended calls on the way is told when no Lua is on the stack. */
+static void stepped(struct sh_run *r, struct sh_runtime *rt, int err)
+{
+	if (err != SH_VM_WAITS)
+		finish(r, err);
+	else
+		sh_call_data_save(r);
+	if (--rt->depth == 0)
+		sh_runtime_flush(rt);
+}
+
+int sh_run_begin(struct sh_state *s, const struct sh_run_start *start)
+{
+	struct sh_run *r = sh_calloc(1, sizeof(*r));
+	struct sh_runtime *rt = s->runtime;
+
+	if (!r)
+		return -ENOMEM;
+	r->state = s;
+	r->hook = start->hook;
+	r->data_ref = LUA_NOREF;
+	sh_timer_init(&r->timer, NULL);
+	if (start->call) {
+		r->call = sh_call_handle(start->call);
+		sh_call_hold(start->call);
+		if (start->hook == SH_HOOK_INVITE)
+			((struct sh_call_data *)sh_call_app(start->call))->run = r;
+	}
+	if (start->request)
+		r->request = sh_request_handle(start->request);
+	sh_list_append(&s->runs, &r->link);
+	rt->runs++;
+	rt->depth++;
+	stepped(r, rt, sh_vm_start(s->vm, &r->co, r, start->push, start->arg));
+	return 0;
+}
+
+bool sh_run_waits(const struct sh_run *r)
+{
+	return r->co && r->co->waiting;
+}
+
+void sh_run_resume(struct sh_run *r, sh_vm_push_fn push, void *arg)
+{
+	struct sh_runtime *rt = r->state->runtime;
+
+	sh_wheel_cancel(&rt->env->wheel, &r->timer);
+	r->wait = SH_WAIT_NONE;
+	rt->depth++;
+	stepped(r, rt, sh_vm_resume(r->co, push, arg));
+}
+
+/* ------------------------------------------------------------------ waiting */
+
+static int results(lua_State *L, int status, lua_KContext base)
+{
+	(void)status;
+	return lua_gettop(L) - (int)base;
+}
+
+int sh_run_wait(lua_State *L, struct sh_run *r, enum sh_wait wait)
+{
+	r->wait = wait;
+	return sh_vm_wait(L, (lua_KContext)lua_gettop(L), results);
+}
+
+static int raise_cancel(lua_State *L, void *arg)
+{
+	struct sh_state *s = arg;
+
+	lua_rawgeti(L, LUA_REGISTRYINDEX, s->cancel_error);
+	return lua_error(L);
+}
+
+void sh_run_interrupt(struct sh_run *r)
+{
+	if (sh_run_waits(r)) /* else it runs right now, and has ended the call itself */
+		sh_run_resume(r, raise_cancel, r->state);
+}
+
+/* ------------------------------------------------------------------ the end */
+
+static const char *hook_name(const struct sh_run *r)
+{
+	return r->hook < SH_HOOK_COUNT ? sh_hook_names[r->hook] : "timer";
+}
+
+/* What the network can cause is logged with a limit; a traceback follows only a line that was written. */
+static void log_error(struct sh_run *r, struct sh_call *c)
+{
+	struct sh_vm *vm = r->state->vm;
+	struct sh_runtime *rt = r->state->runtime;
+	struct sh_log *log = rt->script->config.log;
+	struct sh_slice message = sh_vm_error(vm), trace = sh_vm_traceback(vm), line;
+	struct sh_slice id = c ? sh_call_id(c) : (struct sh_slice){"-", 1};
+
+	sh_log_write_limited(log, SH_LOG_ERROR, &rt->log_limit, rt->env->now, "hook %s, call %.*s: %.*s", hook_name(r), SH_FMT(id),
+			     SH_FMT(message));
+	if (atomic_load(&rt->log_limit.used) > SH_LOG_LIMIT_PER_SECOND)
+		return;
+	while (trace.len) {
+		sh_slice_cut(trace, '\n', &line, &trace);
+		sh_error(log, "    %.*s", SH_FMT(sh_slice_trim(line)));
+	}
+}
+
+static void warn_unanswered(struct sh_run *r, const char *what, struct sh_slice who)
+{
+	struct sh_runtime *rt = r->state->runtime;
+
+	sh_log_write_limited(rt->script->config.log, SH_LOG_WARN, &rt->log_limit, rt->env->now,
+			     "%s %.*s: the %s hook ended without an answer", what, SH_FMT(who), hook_name(r));
+}
+
+static void end_invite(struct sh_run *r, struct sh_call *c, int err)
+{
+	struct sh_slice none = {0};
+
+	if (sh_call_state(c) != SH_CALL_ENDED && !sh_call_answered(c)) {
+		if (err)
+			sh_call_reject(c, 500, SH_LIT("Script error"), none, none, none);
+		else if (r->empty)
+			sh_call_reject(c, 480, none, none, none, none);
+	}
+	if (!sh_call_settle(c)) {
+		warn_unanswered(r, "call", sh_call_id(c));
+		sh_call_reject(c, 500, none, none, none, none);
+	}
+}
+
+static bool passes_by_default(enum sh_hook h)
+{
+	switch (h) {
+	case SH_HOOK_REINVITE:
+	case SH_HOOK_UPDATE:
+	case SH_HOOK_INFO:
+	case SH_HOOK_MESSAGE:
+	case SH_HOOK_OPTIONS:
+	case SH_HOOK_NOTIFY:
+	case SH_HOOK_REFER:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void on_default_done(void *ctx, const struct sh_result *res)
+{
+	(void)res;
+	sh_request_release(ctx);
+}
+
+static void end_request(struct sh_run *r, struct sh_request *q, int err)
+{
+	struct sh_slice none = {0};
+
+	if (sh_request_observed(q) || sh_request_answered(q)) {
+		sh_request_release(q);
+	} else if (err) {
+		sh_request_reply(q, 500, SH_LIT("Script error"), none, none, none);
+		sh_request_release(q);
+	} else if (r->has_result) {
+		sh_request_answer_with(q, &r->result);
+		sh_request_release(q);
+	} else if (passes_by_default(r->hook)) {
+		/* a re-INVITE goes on by itself; another request is needed until its answer has come */
+		bool invite = r->hook == SH_HOOK_REINVITE;
+
+		if (sh_request_pass(q, none, none, none, invite ? NULL : on_default_done, q) < 0 || invite)
+			sh_request_release(q);
+	} else {
+		warn_unanswered(r, "request from", sh_msg_text(sh_request_msg(q), sh_request_msg(q)->from_uri));
+		sh_request_reply(q, 500, none, none, none, none);
+		sh_request_release(q);
+	}
+}
+
+/* The run's own: memory and references. */
+static void destroy(struct sh_run *r)
+{
+	luaL_unref(r->state->vm->L, LUA_REGISTRYINDEX, r->data_ref);
+	sh_list_remove(&r->link);
+	r->state->runtime->runs--;
+	sh_value_destroy(r->seen);
+	sh_free(r->auth_user);
+	sh_free(r->result_msg);
+	sh_free(r);
+}
+
+static void finish(struct sh_run *r, int err)
+{
+	struct sh_state *s = r->state;
+	struct sh_runtime *rt = s->runtime;
+	struct sh_call *c = sh_ua_call(rt->ua, r->call);
+	struct sh_request *q = sh_ua_request(rt->ua, r->request);
+
+	r->co = NULL;
+	if (err && s->vm->error.object == s->cancel_pointer)
+		err = 0; /* nobody caught the cancel: a normal end */
+	if (err)
+		log_error(r, c);
+	sh_call_data_save(r);
+	if (c && r->hook == SH_HOOK_INVITE) {
+		((struct sh_call_data *)sh_call_app(c))->run = NULL;
+		end_invite(r, c, err);
+	}
+	if (q)
+		end_request(r, q, err);
+	if (c)
+		sh_call_release(c);
+	destroy(r);
+	sh_state_retire_if_idle(s);
+}
+
+void sh_run_drop(struct sh_run *r)
+{
+	struct sh_runtime *rt = r->state->runtime;
+	struct sh_call *c = sh_ua_call(rt->ua, r->call);
+
+	sh_wheel_cancel(&rt->env->wheel, &r->timer);
+	sh_vm_drop(r->co);
+	if (c && r->hook == SH_HOOK_INVITE)
+		((struct sh_call_data *)sh_call_app(c))->run = NULL;
+	if (c)
+		sh_call_release(c);
+	destroy(r);
+}
+
+struct sh_run *sh_run_check(lua_State *L, const char *what)
+{
+	struct sh_coroutine *co = sh_vm_current(L);
+
+	if (!co)
+		luaL_error(L, "%s works in hooks only", what);
+	return co->user;
+}
+
+struct sh_runtime *sh_runtime_check(lua_State *L, const char *what)
+{
+	struct sh_state *s = sh_state_of(L);
+
+	if (!s->runtime)
+		luaL_error(L, "%s does not work while the script loads", what);
+	return s->runtime;
+}

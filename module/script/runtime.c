@@ -1,0 +1,358 @@
+/* A worker's part: events of the user agent become runs of hooks, in the newest generation. */
+#include "script/impl.h"
+
+enum sh_hook sh_hook_of_method(enum sh_method m, bool in_dialog)
+{
+	static const uint8_t hooks[SH_METHOD_COUNT] = {
+		[SH_METHOD_OTHER] = SH_HOOK_NONE, [SH_INVITE] = SH_HOOK_INVITE,       [SH_ACK] = SH_HOOK_ACK,
+		[SH_BYE] = SH_HOOK_BYE,           [SH_CANCEL] = SH_HOOK_CANCEL,       [SH_REGISTER] = SH_HOOK_REGISTER,
+		[SH_OPTIONS] = SH_HOOK_OPTIONS,   [SH_INFO] = SH_HOOK_INFO,           [SH_MESSAGE] = SH_HOOK_MESSAGE,
+		[SH_NOTIFY] = SH_HOOK_NOTIFY,     [SH_PRACK] = SH_HOOK_PRACK,         [SH_PUBLISH] = SH_HOOK_PUBLISH,
+		[SH_REFER] = SH_HOOK_REFER,       [SH_SUBSCRIBE] = SH_HOOK_SUBSCRIBE, [SH_UPDATE] = SH_HOOK_UPDATE,
+	};
+
+	return m == SH_INVITE && in_dialog ? SH_HOOK_REINVITE : (enum sh_hook)hooks[m];
+}
+
+/* ------------------------------------------------------------------ generations */
+
+static void tell_ua(struct sh_runtime *rt)
+{
+	const struct sh_generation *g = rt->state->generation;
+
+	if (sh_ua_set_trust(rt->ua, g->trust, g->ntrust) < 0)
+		sh_error(rt->script->config.log, "out of memory: no peer is trusted");
+	sh_ua_hooks_changed(rt->ua);
+}
+
+static void give_back(struct sh_generation *g)
+{
+	struct sh_script *script = g->script;
+
+	if (atomic_fetch_sub(&g->users, 1) != 1)
+		return;
+	atomic_fetch_sub(&script->alive, 1);
+	script->config.retired(script->config.ctx, g);
+}
+
+/* Those that were published between two that this worker took up. */
+static void give_back_skipped(struct sh_generation *from, const struct sh_generation *to)
+{
+	struct sh_generation *next;
+
+	for (struct sh_generation *g = from->next; g && g != to; g = next) {
+		next = g->next;
+		give_back(g);
+	}
+}
+
+static void take_up(struct sh_runtime *rt, struct sh_generation *g)
+{
+	struct sh_state *old = rt->state, *now = &g->states[rt->env->worker];
+
+	now->runtime = rt;
+	sh_list_append(&rt->states, &now->link);
+	rt->state = now;
+	rt->domains.names = g->domains;
+	rt->domains.count = g->ndomains;
+	if (rt->ua)
+		tell_ua(rt);
+	sh_deferred_take_up(now);
+	if (old) {
+		give_back_skipped(old->generation, g);
+		sh_deferred_drop_state(old);
+		old->retiring = true;
+		sh_state_retire_if_idle(old);
+	}
+}
+
+void sh_runtime_update(struct sh_runtime *rt)
+{
+	struct sh_generation *g = sh_script_current(rt->script);
+
+	if (g && (!rt->state || rt->state->generation != g))
+		take_up(rt, g);
+}
+
+static struct sh_state *newest(struct sh_runtime *rt)
+{
+	sh_runtime_update(rt);
+	return rt->state;
+}
+
+void sh_state_retire_if_idle(struct sh_state *s)
+{
+	if (!s->retiring || !sh_list_empty(&s->runs))
+		return;
+	s->retiring = false;
+	sh_deferred_drop_state(s); /* what its last runs left behind */
+	sh_list_remove(&s->link);
+	give_back(s->generation);
+}
+
+/* ------------------------------------------------------------------ life */
+
+int sh_runtime_create(struct sh_runtime **out, struct sh_script *s, struct sh_env *env)
+{
+	struct sh_runtime *rt = sh_calloc(1, sizeof(*rt));
+
+	if (!rt)
+		return -ENOMEM;
+	rt->text = sh_malloc(SH_RUNTIME_TEXT);
+	if (!rt->text) {
+		sh_free(rt);
+		return -ENOMEM;
+	}
+	rt->script = s;
+	rt->env = env;
+	sh_list_init(&rt->states);
+	sh_list_init(&rt->deferred);
+	sh_list_init(&rt->over);
+	sh_arena_init(&rt->scratch, 4096);
+	*out = rt;
+	return 0;
+}
+
+void sh_runtime_attach(struct sh_runtime *rt, struct sh_ua *ua)
+{
+	rt->ua = ua;
+	rt->domains.transport = sh_ua_transport(ua);
+	if (rt->state)
+		tell_ua(rt);
+}
+
+void sh_state_drop(struct sh_state *s)
+{
+	struct sh_link *l;
+
+	while ((l = s->runs.next) != &s->runs)
+		sh_run_drop(SH_CONTAINER(l, struct sh_run, link));
+}
+
+void sh_runtime_destroy(struct sh_runtime *rt)
+{
+	struct sh_generation *current;
+	struct sh_link *l;
+
+	if (!rt)
+		return;
+	current = sh_script_current(rt->script);
+	sh_deferred_drop_all(rt);
+	if (rt->state)
+		give_back_skipped(rt->state->generation, current);
+	while ((l = sh_list_pop(&rt->states))) {
+		struct sh_state *s = SH_CONTAINER(l, struct sh_state, link);
+
+		sh_deferred_drop_state(s);
+		sh_state_drop(s);
+		s->runtime = NULL;
+		if (s->generation != current) /* that one goes with the script */
+			give_back(s->generation);
+	}
+	sh_arena_finish(&rt->scratch);
+	sh_free(rt->text);
+	sh_free(rt);
+}
+
+uint64_t sh_runtime_runs(const struct sh_runtime *rt)
+{
+	return rt->runs;
+}
+
+/* ------------------------------------------------------------------ events */
+
+static bool has(const struct sh_state *s, enum sh_hook h)
+{
+	return s && h < SH_HOOK_COUNT && s->hooks[h] != LUA_NOREF;
+}
+
+struct hook_args {
+	struct sh_state *state;
+	enum sh_hook hook;
+	struct sh_call *call;
+	struct sh_request *request;
+	const struct sh_why *why;
+};
+
+static void push_why(lua_State *L, const struct sh_why *why)
+{
+	static const char *const by[] = {"caller", "callee", "script", "engine"};
+	struct sh_arena *scratch = &sh_state_of(L)->runtime->scratch;
+	struct sh_slice name = {0};
+
+	lua_createtable(L, 0, 5);
+	lua_pushstring(L, by[why->by]);
+	lua_setfield(L, -2, "by");
+	lua_pushinteger(L, why->code);
+	lua_setfield(L, -2, "code");
+	lua_pushlstring(L, why->reason.base ? why->reason.base : "", why->reason.len);
+	lua_setfield(L, -2, "reason");
+	if (why->q850) {
+		lua_pushinteger(L, why->q850);
+		lua_setfield(L, -2, "q850");
+		sh_arena_reset(scratch);
+		if (why->q850_text.len)
+			sh_unquote(scratch, why->q850_text, &name);
+		lua_pushlstring(L, name.base ? name.base : "", name.len);
+		lua_setfield(L, -2, "q850_name");
+	}
+}
+
+static int push_hook(lua_State *L, void *arg)
+{
+	struct hook_args *a = arg;
+
+	lua_rawgeti(L, LUA_REGISTRYINDEX, a->state->hooks[a->hook]);
+	if (a->request)
+		sh_object_push(L, SH_OBJECT_REQUEST, sh_request_handle(a->request));
+	else
+		sh_object_push(L, SH_OBJECT_CALL, sh_call_handle(a->call));
+	if (!a->why)
+		return 2;
+	push_why(L, a->why);
+	return 3;
+}
+
+static int run_hook(struct sh_state *s, enum sh_hook h, struct sh_call *c, struct sh_request *q, const struct sh_why *why)
+{
+	struct hook_args args = {s, h, c, q, why};
+	struct sh_run_start start = {h, q ? sh_request_call(q) : c, q, why, push_hook, &args};
+
+	return sh_run_begin(s, &start);
+}
+
+static void on_invite(void *ctx, struct sh_call *c)
+{
+	struct sh_runtime *rt = ctx;
+	struct sh_state *s = newest(rt);
+	struct sh_slice none = {0};
+	struct sh_call_data *d = sh_calloc(1, sizeof(*d));
+
+	if (d) {
+		sh_list_init(&d->timers);
+		sh_list_init(&d->link);
+	}
+	sh_call_set_app(c, d);
+	if (d && !has(s, SH_HOOK_INVITE))
+		sh_call_reject(c, 404, none, none, none, none);
+	else if (!d || run_hook(s, SH_HOOK_INVITE, c, NULL, NULL) < 0)
+		sh_call_reject(c, 503, SH_LIT("Out of memory"), none, none, none);
+}
+
+static void on_request(void *ctx, struct sh_request *q)
+{
+	struct sh_runtime *rt = ctx;
+	struct sh_state *s = newest(rt);
+	struct sh_slice none = {0};
+	enum sh_hook h = sh_hook_of_method((enum sh_method)sh_request_msg(q)->method, sh_request_in_dialog(q));
+
+	if (has(s, h) && run_hook(s, h, NULL, q, NULL) == 0)
+		return;
+	if (!sh_request_observed(q))
+		sh_request_reply(q, 503, none, none, none, none);
+	sh_request_release(q);
+}
+
+static bool on_wants(void *ctx, enum sh_method m, bool in_dialog)
+{
+	struct sh_runtime *rt = ctx;
+
+	return has(newest(rt), sh_hook_of_method(m, in_dialog));
+}
+
+static void on_answered(void *ctx, struct sh_call *c)
+{
+	struct sh_runtime *rt = ctx;
+	struct sh_state *s = newest(rt);
+
+	if (has(s, SH_HOOK_ANSWER))
+		run_hook(s, SH_HOOK_ANSWER, c, NULL, NULL);
+}
+
+/* A call is over: the invite hook's wait raises a cancel error, then comes the hangup hook. */
+static void call_over(struct sh_runtime *rt, struct sh_call *c, const struct sh_why *why, bool interrupt)
+{
+	struct sh_call_data *d = sh_call_app(c);
+	struct sh_state *s;
+
+	if (interrupt && d && d->run)
+		sh_run_interrupt(d->run);
+	s = newest(rt);
+	if (has(s, SH_HOOK_HANGUP) && !(d && d->challenged) && run_hook(s, SH_HOOK_HANGUP, c, NULL, why) < 0)
+		sh_error(rt->script->config.log, "call %.*s: out of memory: no hangup hook", SH_FMT(sh_call_id(c)));
+}
+
+/* The texts of a why live during the event only. */
+static void keep_why(struct sh_call_data *d, const struct sh_why *why)
+{
+	size_t len = why->reason.len;
+	char *text = sh_malloc(len + why->q850_text.len + 1);
+
+	d->why = *why;
+	d->why.reason = d->why.q850_text = (struct sh_slice){0};
+	d->why_text = text;
+	if (!text)
+		return;
+	if (len)
+		memcpy(text, why->reason.base, len);
+	if (why->q850_text.len)
+		memcpy(text + len, why->q850_text.base, why->q850_text.len);
+	d->why.reason = sh_slice_make(text, len);
+	d->why.q850_text = sh_slice_make(text + len, why->q850_text.len);
+}
+
+static void on_interrupted(void *ctx, struct sh_call *c, const struct sh_why *why)
+{
+	(void)ctx;
+	(void)c;
+	(void)why; /* on_ended follows at once */
+}
+
+static void on_ended(void *ctx, struct sh_call *c, const struct sh_why *why)
+{
+	struct sh_runtime *rt = ctx;
+	struct sh_call_data *d = sh_call_app(c);
+
+	sh_call_hold(c);
+	if (rt->depth && d) { /* a script ended it: what it does now comes first */
+		d->call = c;
+		d->interrupt = d->run && sh_run_waits(d->run);
+		keep_why(d, why);
+		sh_list_append(&rt->over, &d->link);
+		return;
+	}
+	call_over(rt, c, why, true);
+	sh_call_release(c);
+}
+
+void sh_runtime_flush(struct sh_runtime *rt)
+{
+	struct sh_link *l;
+
+	if (rt->flushing)
+		return;
+	rt->flushing = true;
+	while ((l = sh_list_pop(&rt->over))) {
+		struct sh_call_data *d = SH_CONTAINER(l, struct sh_call_data, link);
+
+		call_over(rt, d->call, &d->why, d->interrupt);
+		sh_free(d->why_text);
+		d->why_text = NULL;
+		sh_call_release(d->call);
+	}
+	rt->flushing = false;
+}
+
+static void on_freed(void *ctx, struct sh_call *c)
+{
+	struct sh_call_data *d = sh_call_app(c);
+
+	(void)ctx;
+	sh_deferred_drop_call(d);
+	sh_value_destroy(d->data);
+	sh_free(d->auth_user);
+	sh_free(d);
+	sh_call_set_app(c, NULL);
+}
+
+const struct sh_app sh_runtime_app = {on_invite, on_request, on_wants, on_answered, on_interrupted, on_ended, on_freed};

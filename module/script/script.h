@@ -1,0 +1,68 @@
+/* Scripts: generations of the dial plan, and the part of each worker that runs their hooks.
+ *
+ *   sh_script       one per instance: what all workers and all generations share; the current generation
+ *   sh_generation   one load of the script: a Lua state for every worker; immutable when published
+ *   sh_runtime      one per worker: turns events of the user agent into runs of hooks
+ *
+ * A generation is loaded and verified on any thread, then published with one pointer. A worker takes it up at its next
+ * event or when it is told (sh_runtime_update); runs in progress end in the generation in which they began. A state
+ * whose worker has no run left in it is given back, and the last one to give back hands the generation to the
+ * `retired` callback. */
+#ifndef SH_SCRIPT_SCRIPT_H
+#define SH_SCRIPT_SCRIPT_H
+
+#include "b2bua/request.h"
+#include "script/vm.h"
+
+struct sh_script;
+struct sh_generation;
+struct sh_runtime;
+
+struct sh_script_pair {
+	const char *key, *value;
+};
+
+struct sh_script_config {
+	const char *path;
+	unsigned workers;
+	struct sh_log *log;
+	struct sh_location *location;
+	struct sh_auth *auth;
+	struct sh_shared *shared;
+	struct sh_vm_world world; /* times and randomness while a script loads; the reader of files */
+	const struct sh_script_pair *pairs; /* sip.config; copied */
+	unsigned npairs;
+	bool deterministic;
+	/* A generation has no runs left; called on the worker that gave it back last. It is then the callee's, to be
+	 * destroyed off the worker. */
+	void (*retired)(void *ctx, struct sh_generation *g);
+	void *ctx;
+};
+
+int sh_script_create(struct sh_script **out, const struct sh_script_config *config); /* copied but for the objects */
+void sh_script_destroy(struct sh_script *s); /* after all runtimes; frees the current generation; NULL is fine */
+
+/* Builds the next generation: reads, compiles and runs the top level for each worker, and checks the result. One thread at a
+ * time. 0, or -EINVAL with "file:line: reason" in error, or -ENOMEM. */
+int sh_generation_load(struct sh_generation **out, struct sh_script *s, char *error, size_t size);
+/* Never published, or retired. */
+void sh_generation_destroy(struct sh_generation *g);
+uint64_t sh_generation_number(const struct sh_generation *g);
+/* The files that it was made of, for a watcher. */
+const struct sh_vm_file *sh_generation_files(const struct sh_generation *g, size_t *count);
+
+/* Makes it current, and does once what its top level wrote to shared stores. Then every worker is to be told. Returns how many
+ * generations are alive. */
+unsigned sh_script_publish(struct sh_script *s, struct sh_generation *g);
+struct sh_generation *sh_script_current(const struct sh_script *s);
+unsigned sh_script_alive(const struct sh_script *s);
+
+/* On the worker's thread from here on. */
+int sh_runtime_create(struct sh_runtime **out, struct sh_script *s, struct sh_env *env);
+extern const struct sh_app sh_runtime_app; /* its context is the runtime */
+void sh_runtime_attach(struct sh_runtime *rt, struct sh_ua *ua);
+void sh_runtime_update(struct sh_runtime *rt);  /* takes up the current generation */
+void sh_runtime_destroy(struct sh_runtime *rt); /* drops all runs; before the user agent; NULL is fine */
+uint64_t sh_runtime_runs(const struct sh_runtime *rt); /* hooks in progress */
+
+#endif

@@ -1,0 +1,294 @@
+/* The table that require "siphook" gives. */
+#include "script/codec.h"
+#include "script/impl.h"
+#include "script/runtime_log.h"
+#include "script/shared.h"
+#include "script/uri_object.h"
+
+/* ------------------------------------------------------------------ sip.on */
+
+static int set_hook(lua_State *L)
+{
+	struct sh_state *s = sh_state_of(L);
+	int hook = (int)lua_tointeger(L, lua_upvalueindex(1));
+
+	luaL_checktype(L, 1, LUA_TFUNCTION);
+	if (sh_vm_of(L)->sealed)
+		return luaL_error(L, "sip.on.%s: hooks are set while the script loads", sh_hook_names[hook]);
+	if (s->hooks[hook] != LUA_NOREF)
+		return luaL_error(L, "sip.on.%s: there is one already", sh_hook_names[hook]);
+	lua_settop(L, 1);
+	s->hooks[hook] = luaL_ref(L, LUA_REGISTRYINDEX);
+	return 0;
+}
+
+static int no_hook(lua_State *L)
+{
+	return luaL_error(L, "sip.on.%s: no such hook", luaL_tolstring(L, 2, NULL));
+}
+
+static int read_only(lua_State *L)
+{
+	return luaL_error(L, "%s is read-only", lua_tostring(L, lua_upvalueindex(1)));
+}
+
+/* pairs(guard): upvalues pairs, contents. */
+static int pairs_of(lua_State *L)
+{
+	lua_pushvalue(L, lua_upvalueindex(1));
+	lua_pushvalue(L, lua_upvalueindex(2));
+	lua_call(L, 1, 3);
+	return 3;
+}
+
+/* Pops a table; pushes an empty one behind which it stands: reads go there, unknown names to `missing`. */
+static void guard(lua_State *L, const char *name, lua_CFunction missing)
+{
+	lua_getglobal(L, "pairs");
+	lua_insert(L, -2);
+	if (missing) { /* the contents' own metatable says what a name that is not there means */
+		lua_createtable(L, 0, 1);
+		lua_pushcfunction(L, missing);
+		lua_setfield(L, -2, "__index");
+		lua_setmetatable(L, -2);
+	}
+	lua_newtable(L);
+	lua_createtable(L, 0, 3);
+	lua_pushvalue(L, -3);
+	lua_setfield(L, -2, "__index");
+	lua_pushstring(L, name);
+	lua_pushcclosure(L, read_only, 1);
+	lua_setfield(L, -2, "__newindex");
+	lua_pushboolean(L, 0);
+	lua_setfield(L, -2, "__metatable");
+	lua_pushvalue(L, -4);
+	lua_pushvalue(L, -4);
+	lua_pushcclosure(L, pairs_of, 2);
+	lua_setfield(L, -2, "__pairs");
+	lua_setmetatable(L, -2);
+	lua_replace(L, -3); /* stack: pairs, contents, guard */
+	lua_pop(L, 1);
+}
+
+static void open_on(lua_State *L)
+{
+	lua_createtable(L, 0, SH_HOOK_COUNT);
+	for (int i = 0; i < SH_HOOK_COUNT; i++) {
+		lua_pushinteger(L, i);
+		lua_pushcclosure(L, set_hook, 1);
+		lua_setfield(L, -2, sh_hook_names[i]);
+	}
+	guard(L, "sip.on", no_hook);
+	lua_setfield(L, -2, "on");
+}
+
+/* ------------------------------------------------------------------ declarations of the top level */
+
+static void check_loading(lua_State *L, const char *what)
+{
+	if (sh_vm_of(L)->sealed)
+		luaL_error(L, "%s is for the top level of the script", what);
+}
+
+/* sip.domains{"example.org", ...} */
+static int domains(lua_State *L)
+{
+	struct sh_state *s = sh_state_of(L);
+	struct sh_generation *g = s->generation;
+	lua_Integer n;
+
+	check_loading(L, "sip.domains");
+	luaL_checktype(L, 1, LUA_TTABLE);
+	n = luaL_len(L, 1);
+	if (n > 1000)
+		luaL_argerror(L, 1, "at most 1000 domains");
+	if (s->worker == 0) {
+		g->domains = sh_arena_calloc(&g->arena, (size_t)n + 1, sizeof(*g->domains));
+		g->ndomains = 0;
+		if (!g->domains)
+			return luaL_error(L, "not enough memory");
+	}
+	for (lua_Integer i = 1; i <= n; i++) {
+		struct sh_slice name, copy;
+		const char *p;
+
+		if (lua_geti(L, 1, i) != LUA_TSTRING)
+			return luaL_error(L, "sip.domains: entry %I: string expected, got %s", (LUAI_UACINT)i, luaL_typename(L, -1));
+		name.base = lua_tolstring(L, -1, &name.len);
+		for (p = name.base; p < name.base + name.len; p++)
+			if (strchr(" \t\r\n;,@<>\"/?", *p))
+				return luaL_error(L, "sip.domains: '%s' is no host name", name.base);
+		if (!name.len)
+			return luaL_error(L, "sip.domains: an empty name");
+		if (s->worker == 0) {
+			if (sh_arena_dup(&g->arena, name, &copy) < 0)
+				return luaL_error(L, "not enough memory");
+			for (size_t k = 0; k < copy.len; k++)
+				((char *)copy.base)[k] = sh_lower(copy.base[k]);
+			g->domains[g->ndomains++] = copy;
+		}
+		lua_pop(L, 1);
+	}
+	return 0;
+}
+
+/* sip.acl{trust={"10.0.0.0/8"}} */
+static int acl(lua_State *L)
+{
+	static const char *const known[] = {"trust", NULL};
+	struct sh_state *s = sh_state_of(L);
+	struct sh_generation *g = s->generation;
+	lua_Integer n;
+
+	check_loading(L, "sip.acl");
+	luaL_checktype(L, 1, LUA_TTABLE);
+	sh_opt_known(L, 1, "sip.acl", known);
+	if (lua_getfield(L, 1, "trust") == LUA_TNIL)
+		return 0;
+	luaL_checktype(L, -1, LUA_TTABLE);
+	n = luaL_len(L, -1);
+	if (n > 1000)
+		return luaL_error(L, "sip.acl: at most 1000 addresses");
+	if (s->worker == 0) {
+		g->trust = sh_arena_calloc(&g->arena, (size_t)n + 1, sizeof(*g->trust));
+		g->ntrust = 0;
+		if (!g->trust)
+			return luaL_error(L, "not enough memory");
+	}
+	for (lua_Integer i = 1; i <= n; i++) {
+		struct sh_slice text = {0};
+		struct sh_prefix p;
+
+		if (lua_geti(L, -1, i) == LUA_TSTRING)
+			text.base = lua_tolstring(L, -1, &text.len);
+		if (!text.base || sh_prefix_parse(&p, text) < 0)
+			return luaL_error(L, "sip.acl: option 'trust': entry %I is no address or address/bits", (LUAI_UACINT)i);
+		if (s->worker == 0)
+			g->trust[g->ntrust++] = p;
+		lua_pop(L, 1);
+	}
+	return 0;
+}
+
+/* ------------------------------------------------------------------ time */
+
+static int now(lua_State *L)
+{
+	const struct sh_vm_world *w = &sh_vm_of(L)->world;
+
+	lua_pushnumber(L, (double)w->now(w->ctx) / 1e6);
+	return 1;
+}
+
+static int push_nothing(lua_State *L, void *arg)
+{
+	(void)L;
+	(void)arg;
+	return 0;
+}
+
+static void on_sleep_over(struct sh_timer *t)
+{
+	sh_run_resume(SH_CONTAINER(t, struct sh_run, timer), push_nothing, NULL);
+}
+
+static int sleep_(lua_State *L)
+{
+	struct sh_runtime *rt = sh_runtime_check(L, "sip.sleep");
+	struct sh_run *r = sh_run_check(L, "sip.sleep");
+	lua_Number seconds = luaL_checknumber(L, 1);
+
+	if (!(seconds >= 0 && seconds <= 1e9))
+		return luaL_argerror(L, 1, "seconds from 0 to 1e9 expected");
+	sh_vm_check_wait(L, "sip.sleep");
+	r->timer.fire = on_sleep_over;
+	sh_env_timer(rt->env, &r->timer, (uint64_t)(seconds * 1e6));
+	return sh_run_wait(L, r, SH_WAIT_TIMER);
+}
+
+/* ------------------------------------------------------------------ errors that mean something */
+
+static int cancel_text(lua_State *L)
+{
+	lua_pushliteral(L, "the caller has gone");
+	return 1;
+}
+
+static void open_cancel(lua_State *L, struct sh_state *s)
+{
+	lua_newtable(L);
+	lua_createtable(L, 0, 2);
+	lua_pushcfunction(L, cancel_text);
+	lua_setfield(L, -2, "__tostring");
+	lua_pushboolean(L, 0);
+	lua_setfield(L, -2, "__metatable");
+	lua_setmetatable(L, -2);
+	s->cancel_pointer = lua_topointer(L, -1);
+	s->cancel_error = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+static int is_cancel(lua_State *L)
+{
+	luaL_checkany(L, 1);
+	lua_pushboolean(L, lua_topointer(L, 1) == sh_state_of(L)->cancel_pointer);
+	return 1;
+}
+
+/* ------------------------------------------------------------------ all of it */
+
+static void open_config(lua_State *L, const struct sh_script *s)
+{
+	lua_createtable(L, 0, (int)s->config.npairs);
+	for (unsigned i = 0; i < s->config.npairs; i++) {
+		lua_pushstring(L, s->pairs[i].value);
+		lua_setfield(L, -2, s->pairs[i].key);
+	}
+	guard(L, "sip.config", NULL);
+	lua_setfield(L, -2, "config");
+}
+
+static int set_timer(lua_State *L)
+{
+	if (sh_vm_of(L)->sealed)
+		return luaL_error(L, "sip.timer.%s: timers are named while the script loads", luaL_tolstring(L, 2, NULL));
+	luaL_checktype(L, 2, LUA_TSTRING);
+	luaL_checktype(L, 3, LUA_TFUNCTION);
+	lua_rawset(L, 1);
+	return 0;
+}
+
+int sh_sip_open(lua_State *L)
+{
+	static const luaL_Reg functions[] = {
+		{"lookup", sh_lookup}, {"bindings", sh_bindings}, {"unbind", sh_unbind}, {"domains", domains}, {"acl", acl},
+		{"now", now},          {"sleep", sleep_},         {"is_cancel", is_cancel}, {NULL, NULL},
+	};
+	struct sh_state *s = sh_state_of(L);
+
+	luaL_checkstack(L, 20, NULL);
+	luaL_newlib(L, functions);
+	open_on(L);
+	open_cancel(L, s);
+	open_config(L, s->generation->script);
+	sh_uri_object_open(L);
+	sh_codec_open(L);
+	sh_runtime_log_open(L);
+	sh_shared_lua_open(L);
+	sh_deferred_open(L);
+	lua_newtable(L);
+	lua_createtable(L, 0, 1);
+	lua_pushcfunction(L, set_timer);
+	lua_setfield(L, -2, "__newindex");
+	lua_setmetatable(L, -2);
+	lua_pushvalue(L, -1);
+	s->timers = luaL_ref(L, LUA_REGISTRYINDEX);
+	lua_setfield(L, -2, "timer");
+	sh_result_open(L);
+	sh_targets_open(L);
+	sh_plan_open(L);
+	sh_request_object_open(L);
+	sh_call_object_open(L);
+	sh_leg_object_open(L);
+	sh_sandbox_preload(L, "siphook");
+	return 0;
+}

@@ -1,0 +1,527 @@
+/* From an address of record to targets (sip.lookup), and from a script's targets and options to the plan of a fork. */
+#include "script/impl.h"
+#include "script/uri_object.h"
+
+static const char guard_name[] = "siphook.bindings";
+/* By which way a contact registered: a userdata with a struct sh_path, so that no script can make one up. */
+static const char flow_name[] = "siphook.flow";
+
+/* A snapshot that a raise must not leak: a userdata that is emptied, at the latest by the collector. */
+static int release_guard(lua_State *L)
+{
+	struct sh_bindings **slot = luaL_checkudata(L, 1, guard_name);
+
+	sh_bindings_unref(*slot);
+	*slot = NULL;
+	return 0;
+}
+
+void sh_targets_open(lua_State *L)
+{
+	static const luaL_Reg meta[] = {{"__gc", release_guard}, {NULL, NULL}}, none[] = {{NULL, NULL}};
+
+	sh_sandbox_class(L, guard_name, meta, NULL);
+	sh_sandbox_class(L, flow_name, none, NULL);
+}
+
+struct sh_bindings **sh_bindings_guard(lua_State *L)
+{
+	struct sh_bindings **slot = lua_newuserdatauv(L, sizeof(*slot), 0);
+
+	*slot = NULL;
+	luaL_setmetatable(L, guard_name);
+	return slot;
+}
+
+int sh_push_bindings(lua_State *L, struct sh_bindings **slot, uint64_t now)
+{
+	const struct sh_bindings *b = *slot;
+	lua_Integer n = 0;
+
+	luaL_checkstack(L, 8, NULL);
+	lua_createtable(L, b ? (int)b->count : 0, 0);
+	for (unsigned i = 0; b && i < b->count; i++) {
+		const struct sh_contact *c = &b->contacts[i];
+
+		if (c->expires_at <= now)
+			continue;
+		lua_createtable(L, 0, 4);
+		sh_push_slice(L, c->uri);
+		lua_setfield(L, -2, "uri");
+		lua_pushnumber(L, c->q / 1000.0);
+		lua_setfield(L, -2, "q");
+		lua_pushnumber(L, (double)(c->expires_at - now) / 1e6);
+		lua_setfield(L, -2, "expires");
+		if (c->user_agent.len) {
+			sh_push_slice(L, c->user_agent);
+			lua_setfield(L, -2, "user_agent");
+		}
+		lua_rawseti(L, -2, ++n);
+	}
+	sh_bindings_unref(*slot);
+	*slot = NULL;
+	return 1;
+}
+
+int sh_aor_read(lua_State *L, int idx, struct sh_runtime *rt, struct sh_slice *out)
+{
+	struct sh_slice text;
+	struct sh_uri uri;
+
+	if (!sh_uri_object_text(L, idx, &text))
+		luaL_argerror(L, idx, "URI or text expected");
+	sh_arena_reset(&rt->scratch);
+	if (sh_uri_parse(&uri, text) < 0) {
+		int err;
+
+		if (sh_slice_find(text, '@') >= 0) { /* "alice@example.org" */
+			err = sh_arena_printf(&rt->scratch, &text, "sip:%.*s", SH_FMT(text));
+		} else { /* "alice": at the first local domain */
+			struct sh_slice host = rt->domains.count ? rt->domains.names[0] : (struct sh_slice){0}, user;
+
+			if (!host.len && sh_transport_endpoints(sh_ua_transport(rt->ua)))
+				host = sh_transport_endpoint(sh_ua_transport(rt->ua), 0)->host;
+			err = sh_uri_escape_user(&rt->scratch, text, &user);
+			if (!err)
+				err = sh_arena_printf(&rt->scratch, &text, "sip:%.*s@%.*s", SH_FMT(user), SH_FMT(host));
+		}
+		if (err)
+			return err;
+		if (sh_uri_parse(&uri, text) < 0)
+			return -EINVAL;
+	}
+	return sh_aor_canonical(&rt->scratch, &uri, &rt->domains, out);
+}
+
+int sh_lookup(lua_State *L)
+{
+	struct sh_runtime *rt = sh_runtime_check(L, "sip.lookup");
+	struct sh_slice aor;
+	struct sh_bindings **slot;
+	uint64_t now = sh_env_wall(rt->env);
+	bool expired = false;
+	lua_Integer n = 0, group = -1;
+	unsigned q = UINT32_MAX;
+
+	lua_settop(L, 2);
+	if (!lua_isnil(L, 2)) {
+		static const char *const known[] = {"expired", NULL};
+
+		luaL_checktype(L, 2, LUA_TTABLE);
+		sh_opt_known(L, 2, "sip.lookup", known);
+		expired = sh_opt_bool(L, 2, "expired", false);
+	}
+	slot = sh_bindings_guard(L);
+	if (sh_aor_read(L, 1, rt, &aor) == 0)
+		*slot = sh_location_lookup(rt->script->config.location, aor);
+	lua_createtable(L, *slot ? (int)(*slot)->count : 0, 0);
+	for (unsigned i = 0; *slot && i < (*slot)->count; i++) {
+		const struct sh_contact *c = &(*slot)->contacts[i];
+
+		if (c->expires_at <= now && !expired)
+			continue;
+		if (c->q != q) { /* sorted by q: each value is a group of its own */
+			q = c->q;
+			group++;
+		}
+		lua_createtable(L, 0, 5);
+		sh_push_slice(L, c->uri);
+		lua_setfield(L, -2, "uri");
+		lua_pushnumber(L, c->q / 1000.0);
+		lua_setfield(L, -2, "q");
+		lua_pushinteger(L, group);
+		lua_setfield(L, -2, "group");
+		if (c->path.len) {
+			sh_push_slice(L, c->path);
+			lua_setfield(L, -2, "path");
+		}
+		*(struct sh_path *)lua_newuserdatauv(L, sizeof(c->from), 0) = c->from;
+		luaL_setmetatable(L, flow_name);
+		lua_setfield(L, -2, "flow");
+		lua_rawseti(L, -2, ++n);
+	}
+	sh_bindings_unref(*slot);
+	*slot = NULL;
+	return 1;
+}
+
+int sh_bindings(lua_State *L)
+{
+	struct sh_runtime *rt = sh_runtime_check(L, "sip.bindings");
+	struct sh_bindings **slot;
+	struct sh_slice aor;
+
+	lua_settop(L, 1);
+	slot = sh_bindings_guard(L);
+	if (sh_aor_read(L, 1, rt, &aor) == 0)
+		*slot = sh_location_lookup(rt->script->config.location, aor);
+	return sh_push_bindings(L, slot, sh_env_wall(rt->env));
+}
+
+int sh_unbind(lua_State *L)
+{
+	struct sh_runtime *rt = sh_runtime_check(L, "sip.unbind");
+	struct sh_slice aor, contact = {0};
+	int n;
+
+	lua_settop(L, 2);
+	if (!lua_isnil(L, 2) && !sh_uri_object_text(L, 2, &contact))
+		luaL_argerror(L, 2, "URI or text expected");
+	n = sh_aor_read(L, 1, rt, &aor);
+	if (n == 0)
+		n = sh_location_unbind(rt->script->config.location, aor, contact, sh_env_wall(rt->env));
+	if (n < 0)
+		return sh_push_errno(L, n);
+	lua_pushinteger(L, n);
+	return 1;
+}
+
+/* ------------------------------------------------------------------ plans */
+
+/* Options of an entry, or for all of them. Strings point into Lua until they are copied into the plan's arena. */
+struct reader {
+	lua_State *L;
+	const char *what; /* "call:fork" */
+	struct sh_runtime *rt;
+	struct sh_fork_plan *plan;
+	struct sh_slice caller; /* From */
+	struct sh_target all;
+};
+
+static struct sh_slice keep(struct reader *r, struct sh_slice s)
+{
+	struct sh_slice out = {0};
+
+	if (s.len && sh_arena_dup(&r->plan->arena, s, &out) < 0)
+		luaL_error(r->L, "not enough memory");
+	return out;
+}
+
+/* "a \"b\"" for a display name that a script gives. */
+static struct sh_slice quote(struct reader *r, struct sh_slice s)
+{
+	struct sh_writer w;
+	char *buf = sh_arena_alloc(&r->plan->arena, 2 * s.len + 2);
+
+	if (!buf)
+		luaL_error(r->L, "not enough memory");
+	sh_writer_init(&w, buf, 2 * s.len + 2);
+	sh_put_char(&w, '"');
+	for (size_t i = 0; i < s.len; i++) {
+		if (s.base[i] == '"' || s.base[i] == '\\')
+			sh_put_char(&w, '\\');
+		sh_put_char(&w, s.base[i]);
+	}
+	sh_put_char(&w, '"');
+	return sh_writer_text(&w);
+}
+
+/* The option `key` as a name-addr: a URI becomes <URI>, with a display name in front. Empty when it is not there. */
+static struct sh_slice read_name(struct reader *r, int table, const char *key, struct sh_slice display)
+{
+	lua_State *L = r->L;
+	struct sh_slice own, uri, out = {0};
+
+	if (lua_getfield(L, table, key) != LUA_TNIL) {
+		uri = sh_opt_uri(L, lua_gettop(L), lua_pushfstring(L, "%s: option '%s'", r->what, key), &own);
+		lua_pop(L, 1);
+		display = display.len ? quote(r, display) : own;
+		if (sh_arena_printf(&r->plan->arena, &out, "%.*s%s<%.*s>", SH_FMT(display), display.len ? " " : "", SH_FMT(uri)) < 0)
+			luaL_error(L, "not enough memory");
+	}
+	lua_pop(L, 1);
+	return out;
+}
+
+/* The caller's From with another display name. */
+static struct sh_slice rename_caller(struct reader *r, struct sh_slice display)
+{
+	struct sh_name_addr a;
+	struct sh_slice rest = r->all.from.len ? r->all.from : r->caller, out = {0};
+
+	if (sh_name_addr_next(&rest, &a) < 0)
+		return out;
+	display = quote(r, display);
+	if (sh_arena_printf(&r->plan->arena, &out, "%.*s <%.*s>", SH_FMT(display), SH_FMT(a.uri)) < 0)
+		luaL_error(r->L, "not enough memory");
+	return out;
+}
+
+static const char *const entry_keys[] = {"uri",  "to",       "from",      "display", "pai",  "privacy", "diversion", "headers",
+					 "copy", "transport", "route",    "timeout", "delay", "q",      "group",     "path",
+					 "flow", "expires",   "user_agent", NULL};
+static const char *const option_keys[] = {
+	"to",       "from",  "display",       "pai",   "privacy", "diversion",        "headers",    "copy", "transport", "route",
+	"timeout",  "delay", "first_timeout", "early", "tags",    "follow_redirects", "ignore_6xx", "sdp",  NULL};
+static const char *const request_keys[] = {"to",      "from", "display",   "pai",   "privacy", "diversion",
+					   "headers", "copy", "transport", "route", "timeout", NULL};
+
+static void read_headers(struct reader *r, int table, struct sh_target *t)
+{
+	struct sh_writer lines, removed;
+	char names[1024];
+
+	if (lua_getfield(r->L, table, "headers") != LUA_TNIL) {
+		sh_writer_init(&lines, r->rt->text, SH_RUNTIME_TEXT);
+		sh_writer_init(&removed, names, sizeof(names));
+		sh_opt_headers(r->L, lua_gettop(r->L), &lines, &removed);
+		if (removed.full)
+			luaL_error(r->L, "headers: too many removed");
+		t->headers = keep(r, sh_writer_text(&lines));
+		t->removed = keep(r, sh_writer_text(&removed));
+	}
+	lua_pop(r->L, 1);
+}
+
+static void read_copy(struct reader *r, int table, struct sh_target *t)
+{
+	lua_State *L = r->L;
+	struct sh_writer w;
+	char names[1024];
+
+	if (lua_getfield(L, table, "copy") == LUA_TTABLE) {
+		lua_Integer n = luaL_len(L, -1);
+
+		sh_writer_init(&w, names, sizeof(names));
+		for (lua_Integer i = 1; i <= n; i++) {
+			struct sh_slice name;
+
+			if (lua_geti(L, -1, i) != LUA_TSTRING)
+				luaL_error(L, "option 'copy': list of header names expected");
+			name.base = lua_tolstring(L, -1, &name.len);
+			sh_check_clean(L, name, "copy");
+			if (w.len)
+				sh_put_char(&w, ',');
+			sh_put(&w, name);
+			lua_pop(L, 1);
+		}
+		if (w.full)
+			luaL_error(L, "option 'copy': too long");
+		t->copy = keep(r, sh_writer_text(&w));
+	} else if (!lua_isnil(L, -1)) {
+		luaL_error(L, "option 'copy': list of header names expected, got %s", luaL_typename(L, -1));
+	}
+	lua_pop(L, 1);
+}
+
+/* The keys that stand in an entry and in the options alike. */
+static void read_common(struct reader *r, int table, struct sh_target *t)
+{
+	lua_State *L = r->L;
+	struct sh_slice display = sh_opt_text(L, table, "display"), none = {0}, s;
+
+	s = read_name(r, table, "from", display);
+	if (s.len)
+		t->from = s;
+	else if (display.len)
+		t->from = rename_caller(r, display);
+	s = read_name(r, table, "to", none);
+	if (s.len)
+		t->to = s;
+	s = read_name(r, table, "pai", none);
+	if (s.len)
+		t->pai = s;
+	s = read_name(r, table, "diversion", none);
+	if (s.len)
+		t->diversion = s;
+	s = sh_opt_text(L, table, "privacy");
+	if (s.len)
+		t->privacy = keep(r, s);
+	s = sh_opt_text(L, table, "route");
+	if (s.len && s.base[0] != '<') {
+		t->route = read_name(r, table, "route", none);
+	} else if (s.len) {
+		struct sh_name_addr a;
+		struct sh_slice rest = s;
+
+		while (rest.len)
+			if (sh_name_addr_next(&rest, &a) < 0)
+				luaL_error(L, "%s: option 'route': no route", r->what);
+		t->route = keep(r, s);
+	}
+	s = sh_opt_text(L, table, "transport");
+	if (s.len) {
+		enum sh_proto p = sh_proto_lookup(s);
+
+		if (p == SH_PROTO_OTHER)
+			luaL_error(L, "%s: option 'transport': unknown transport", r->what);
+		t->proto = (int)p;
+	}
+	t->delay = sh_opt_seconds(L, table, "delay", t->delay);
+	read_headers(r, table, t);
+	read_copy(r, table, t);
+}
+
+/* A transport that was asked for is said with the URI's parameter: that is what decides the way (RFC 3263 4.1). */
+static void apply_transport(struct reader *r, struct sh_target *t)
+{
+	struct sh_uri uri;
+
+	if (t->proto < 0 || sh_uri_parse(&uri, t->uri) < 0 || sh_param_find(uri.params, SH_LIT("transport"), NULL))
+		return;
+	if (uri.headers.len == 0 &&
+	    sh_arena_printf(&r->plan->arena, &t->uri, "%.*s;transport=%.*s", SH_FMT(t->uri), SH_FMT(sh_proto_param((enum sh_proto)t->proto))) < 0)
+		luaL_error(r->L, "not enough memory");
+}
+
+static void read_uri(struct reader *r, int idx, struct sh_target *t)
+{
+	t->uri = keep(r, sh_opt_uri(r->L, idx, r->what, NULL));
+	apply_transport(r, t);
+}
+
+static void read_entry(struct reader *r, int idx, lua_Integer group)
+{
+	lua_State *L = r->L;
+	struct sh_target t = r->all;
+	const struct sh_path *flow;
+	struct sh_slice s;
+
+	t.group = (unsigned)group;
+	if (lua_type(L, idx) == LUA_TTABLE) {
+		sh_opt_known(L, idx, r->what, entry_keys);
+		read_common(r, idx, &t);
+		t.timeout = sh_opt_seconds(L, idx, "timeout", 0);
+		t.group += (unsigned)sh_opt_integer(L, idx, "group", 0, 0, 999);
+		if (lua_getfield(L, idx, "uri") == LUA_TNIL)
+			luaL_error(L, "%s: a target without 'uri'", r->what);
+		read_uri(r, lua_gettop(L), &t);
+		lua_pop(L, 1);
+		s = sh_opt_text(L, idx, "path");
+		if (s.len && !t.route.len)
+			t.route = keep(r, s);
+		lua_getfield(L, idx, "flow");
+		flow = luaL_testudata(L, -1, flow_name);
+		if (flow) {
+			t.path = *flow;
+			/* a connection is used as it is; a datagram contact is reached at its URI, from the socket that it knows */
+			t.has_path = sh_proto_reliable((enum sh_proto)flow->proto) && flow->flow;
+			t.endpoint = flow->endpoint;
+		} else if (!lua_isnil(L, -1)) {
+			luaL_error(L, "%s: option 'flow': only what sip.lookup gives", r->what);
+		}
+		lua_pop(L, 1);
+	} else {
+		read_uri(r, idx, &t);
+	}
+	r->plan->targets[r->plan->count++] = t;
+}
+
+enum { MAX_TARGETS = 64 };
+
+static bool is_entry(lua_State *L, int idx)
+{
+	bool entry;
+
+	if (lua_type(L, idx) != LUA_TTABLE)
+		return true;
+	entry = lua_getfield(L, idx, "uri") != LUA_TNIL;
+	lua_pop(L, 1);
+	return entry;
+}
+
+static void read_list(struct reader *r, int list, lua_Integer group)
+{
+	lua_State *L = r->L;
+	lua_Integer n = luaL_len(L, list);
+
+	for (lua_Integer i = 1; i <= n; i++) {
+		if (r->plan->count == MAX_TARGETS)
+			luaL_error(L, "%s: more than %d targets", r->what, MAX_TARGETS);
+		lua_geti(L, list, i);
+		read_entry(r, lua_gettop(L), group);
+		lua_pop(L, 1);
+	}
+}
+
+static void read_options(struct reader *r, int idx, bool request)
+{
+	lua_State *L = r->L;
+	struct sh_fork_plan *p = r->plan;
+	struct sh_slice s;
+
+	if (lua_isnoneornil(L, idx))
+		return;
+	luaL_checktype(L, idx, LUA_TTABLE);
+	sh_opt_known(L, idx, r->what, request ? request_keys : option_keys);
+	read_common(r, idx, &r->all);
+	p->timeout = sh_opt_seconds(L, idx, "timeout", 0);
+	p->first_timeout = sh_opt_seconds(L, idx, "first_timeout", 0);
+	s = sh_opt_text(L, idx, "early");
+	if (sh_slice_eq(s, SH_LIT("drop")))
+		p->early = SH_EARLY_DROP;
+	else if (sh_slice_eq(s, SH_LIT("first")))
+		p->early = SH_EARLY_FIRST;
+	else if (s.base && !sh_slice_eq(s, SH_LIT("relay")))
+		luaL_error(L, "%s: option 'early': \"relay\", \"drop\" or \"first\" expected", r->what);
+	s = sh_opt_text(L, idx, "tags");
+	p->single_tag = sh_slice_eq(s, SH_LIT("single"));
+	if (s.base && !p->single_tag && !sh_slice_eq(s, SH_LIT("branch")))
+		luaL_error(L, "%s: option 'tags': \"branch\" or \"single\" expected", r->what);
+	p->ignore_6xx = sh_opt_bool(L, idx, "ignore_6xx", false);
+	p->follow_redirects = (unsigned)sh_opt_integer(L, idx, "follow_redirects", 0, 0, 10);
+	if (lua_getfield(L, idx, "sdp") == LUA_TSTRING) {
+		struct sh_slice sdp;
+
+		sdp.base = lua_tolstring(L, -1, &sdp.len);
+		p->has_sdp = true;
+		p->sdp = keep(r, sdp);
+	} else if (!lua_isnil(L, -1)) {
+		luaL_error(L, "fork: option 'sdp': string expected, got %s", luaL_typename(L, -1));
+	}
+	lua_pop(L, 1);
+}
+
+static const char plan_guard[] = "siphook.plan";
+
+static int release_plan(lua_State *L)
+{
+	struct sh_fork_plan *p = luaL_checkudata(L, 1, plan_guard);
+
+	sh_arena_finish(&p->arena);
+	return 0;
+}
+
+void sh_plan_open(lua_State *L)
+{
+	static const luaL_Reg meta[] = {{"__gc", release_plan}, {NULL, NULL}};
+
+	sh_sandbox_class(L, plan_guard, meta, NULL);
+}
+
+struct sh_fork_plan *sh_plan_read(lua_State *L, int targets, int options, const char *what, struct sh_slice caller, bool request)
+{
+	struct sh_fork_plan *plan = lua_newuserdatauv(L, sizeof(*plan), 0);
+	struct reader r = {L, what, sh_state_of(L)->runtime, plan, caller, {.proto = -1, .endpoint = -1}};
+	bool groups = false;
+	lua_Integer n;
+
+	*plan = (struct sh_fork_plan){0};
+	sh_arena_init(&plan->arena, 2048);
+	luaL_setmetatable(L, plan_guard); /* whatever raises from here on, the arena is given back */
+	plan->targets = sh_arena_alloc(&plan->arena, MAX_TARGETS * sizeof(*plan->targets));
+	if (!plan->targets)
+		luaL_error(L, "not enough memory");
+	read_options(&r, options, request);
+	if (is_entry(L, targets)) { /* a single one */
+		read_entry(&r, targets, 0);
+		return plan;
+	}
+	n = luaL_len(L, targets);
+	if (n) {
+		lua_geti(L, targets, 1);
+		groups = !is_entry(L, lua_gettop(L));
+		lua_pop(L, 1);
+	}
+	if (!groups) {
+		read_list(&r, targets, 0);
+		return plan;
+	}
+	for (lua_Integer i = 1; i <= n; i++) {
+		if (lua_geti(L, targets, i) != LUA_TTABLE || is_entry(L, lua_gettop(L)))
+			luaL_error(L, "%s: targets and lists of targets mixed", what);
+		read_list(&r, lua_gettop(L), (i - 1) * 1000);
+		lua_pop(L, 1);
+	}
+	return plan;
+}

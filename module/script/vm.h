@@ -1,0 +1,196 @@
+/* One Lua state of one worker of one generation: memory limit, instruction budget, coroutines that wait for the engine.
+ *
+ * One thread at a time: the loader builds and loads the state, then one worker owns it, then the loader closes it.
+ *
+ * Invariants
+ * - Lua is entered through sh_vm_call() and sh_vm_start()/sh_vm_resume() only; nothing else may touch a lua_State from
+ *   outside. What they run is protected, so the panic function is never reached. Values are made by callbacks that run
+ *   inside the protection (sh_vm_push_fn), because a push may already raise "not enough memory".
+ * - The extra space of every thread of the state holds the struct sh_vm * and two tag bits; use sh_vm_of(L).
+ * - Every thread that runs carries a count hook (each SH_VM_HOOK_STEP instructions). A run that exceeds its budget is
+ *   killed: an error is raised again at every instruction, so no pcall of the script keeps it alive. No Lua code ever
+ *   runs where hooks are off: __gc of scripts is refused and message handlers are passed over in a killed run.
+ * - A wait (sh_vm_wait) suspends the whole hook, also from inside coroutines that the script made.
+ */
+#ifndef SH_SCRIPT_VM_H
+#define SH_SCRIPT_VM_H
+
+#include <lua.h>
+
+#include "core/list.h"
+#include "core/log.h"
+#include "core/slice.h"
+
+struct sh_vm;
+struct sh_shared;
+struct sh_shared_journal;
+
+enum {
+	SH_VM_HOOK_STEP = 1000,
+	SH_VM_ERROR_MAX = 1024,     /* longest kept error message */
+	SH_VM_TRACEBACK_MAX = 4096, /* longest kept traceback */
+	SH_VM_TAGS = 3              /* low bits of the extra space: private to vm*.c */
+};
+
+/* What makes a file the same file for a watcher. */
+struct sh_vm_stamp {
+	int64_t mtime_ns;
+	uint64_t size, inode;
+};
+
+struct sh_vm_file {
+	char *path;
+	struct sh_vm_stamp stamp;
+};
+
+/* The world as a script sees it. All members are set; ctx comes back with each call. */
+struct sh_vm_world {
+	uint64_t (*now)(void *ctx);    /* monotonic microseconds */
+	uint64_t (*wall)(void *ctx);   /* microseconds since 1970 */
+	uint64_t (*random)(void *ctx); /* 64 random bits; simulation: from the seed */
+	/* Reads a whole file into memory of sh_malloc() that the caller frees. 0 or -errno (-EFBIG: absurdly large).
+	 * Called while the script loads only. */
+	int (*read)(void *ctx, const char *path, char **text, size_t *len, struct sh_vm_stamp *stamp);
+	void *ctx;
+};
+
+struct sh_vm_config {
+	struct sh_vm_world world;
+	struct sh_log *log;
+	struct sh_shared *shared;          /* what sip.shared() opens; may be NULL (then it raises) */
+	struct sh_shared_journal *journal; /* see sh_vm.journal */
+	size_t memory_max;                 /* bytes; 0: 64 MB */
+	uint64_t slice_max;                /* instructions between two waits; 0: 10 million */
+	uint64_t load_max;                 /* instructions of the top level; 0: 10 million */
+	bool deterministic;                /* ordered pairs and next, tostring without addresses, os.date in UTC */
+	void *user;                        /* the generation: comes back as sh_vm.user */
+};
+
+/* A coroutine of the engine: one run of one hook. Threads are recycled, so this is cheap (about 100 ns). */
+struct sh_coroutine {
+	struct sh_link link; /* in vm->running_all or vm->idle */
+	struct sh_vm *vm;
+	lua_State *L;
+	int ref;      /* anchor in the registry */
+	bool waiting; /* between SH_VM_WAITS and the next resume */
+	int status;   /* private: how the last run ended, a LUA_ code */
+	void *user;   /* the run of the hook; set by sh_vm_start() */
+};
+
+/* Readable by all of script/; written by vm*.c, except `user`, `journal` and `coroutine->user`. */
+struct sh_vm {
+	lua_State *L; /* the main thread */
+	void *user;
+	struct sh_vm_world world;
+	struct sh_log *log;
+	struct sh_shared *shared;
+	struct sh_shared_journal
+	    *journal;               /* not NULL: writes of sip.shared go here. The loader takes it away at the swap */
+	bool deterministic, sealed; /* sealed: the script is loaded, no new globals, no files */
+
+	struct sh_coroutine *current; /* the hook that runs now, or NULL: sh_vm_call() */
+	struct sh_link active, idle;  /* coroutines that run or wait; recycled ones */
+	unsigned active_count, idle_count;
+
+	/* What went wrong in the last call, start or resume that returned an error; valid until the next one. */
+	struct {
+		char message[SH_VM_ERROR_MAX], traceback[SH_VM_TRACEBACK_MAX];
+		size_t message_len, traceback_len;
+		const void
+		    *object; /* lua_topointer() of the error value: tells cancel objects apart; NULL for strings */
+		bool set;
+	} error;
+
+	/* --- private to vm*.c */
+	uint64_t slice_max, load_max;
+	uint64_t used, limit; /* instructions of this run */
+	enum { SH_VM_RUN_CALL, SH_VM_RUN_LOAD, SH_VM_RUN_HOOK } kind;
+	bool killed;         /* this run exceeded its budget: everything raises until it is left */
+	bool too_deep;       /* that was why: endless recursion */
+	bool engine_yield;   /* the yield that is on its way out is a wait, not a coroutine.yield of the script */
+	unsigned unwaitable; /* > 0: a coroutine below stands in a C call that cannot be suspended */
+	int (*wake)(lua_State *L, void *arg);
+	void *wake_arg;
+	size_t memory, memory_max, memory_peak, reserve;
+	uint64_t serial; /* deterministic mode: number of the last object */
+	void *last_object;
+	size_t thread_offset, udata_offset[3];
+	char loading;    /* its address marks a module whose file is running */
+	char *directory; /* of the main script, with its last slash; "" for the current one */
+	struct sh_vm_file *files;
+	size_t file_count;
+};
+
+/* 0 or -ENOMEM. *out is written on success only. The state has the libraries of the sandbox; the caller then adds
+ * the table `siphook` with sh_sandbox_preload() inside an sh_vm_call(). */
+int sh_vm_create(struct sh_vm **out, const struct sh_vm_config *config);
+/* Any thread that owns the state; NULL is fine. Coroutines that wait are freed without running. */
+void sh_vm_destroy(struct sh_vm *vm);
+
+/* The VM of any thread of its state; no look-up. */
+static inline struct sh_vm *sh_vm_of(lua_State *L)
+{
+	return (struct sh_vm *)(*(uintptr_t *)lua_getextraspace(L) & ~(uintptr_t)SH_VM_TAGS);
+}
+
+/* --- entering Lua: never raises, never waits. 0, or -EINVAL: the script raised; -ETIME: the budget; -ENOMEM: the
+ * memory. After an error vm->error says what.
+ * ----------------------------------------------------------------------------- */
+
+/* Runs fn on the main thread with arg as a light userdata at index 1; what fn returns is dropped. It may push, raise
+ * and call Lua functions, but nothing in it may wait. budget in instructions, 0: slice_max. */
+int sh_vm_call(struct sh_vm *vm, lua_CFunction fn, void *arg, uint64_t budget);
+
+/* Reads, compiles (text only) and runs a file under load_max, and seals the state. The directory of path is where
+ * require looks. Once per VM. Also -errno of the reader. */
+int sh_vm_load(struct sh_vm *vm, const char *path);
+/* The same with text that somebody has; path names it and gives the directory. */
+int sh_vm_load_text(struct sh_vm *vm, const char *path, struct sh_slice text);
+
+/* Pushes values on L and returns how many; may raise (a cancel error is raised that way, at the place of the wait).
+ * Runs at most once, inside the start or resume call that was given it: arg and what it points to stay the caller's. */
+typedef int (*sh_vm_push_fn)(lua_State *L, void *arg);
+
+#define SH_VM_WAITS 1 /* returned by start and resume: the coroutine waits; resume it, or drop it */
+
+/* A new run: push gives the function and its arguments. *out and user are set before anything runs (sh_vm_current()
+ * sees them); when the result is not SH_VM_WAITS the coroutine is gone and *out is NULL. */
+int sh_vm_start(struct sh_vm *vm, struct sh_coroutine **out, void *user, sh_vm_push_fn push, void *arg);
+/* Goes on where the coroutine waits; push gives the values that the wait returns to its continuation. */
+int sh_vm_resume(struct sh_coroutine *co, sh_vm_push_fn push, void *arg);
+/* Forgets a waiting coroutine; nothing of it runs any more, <close> variables neither. To end one in order, resume it
+ * with a push that raises. */
+void sh_vm_drop(struct sh_coroutine *co);
+
+struct sh_slice sh_vm_error(const struct sh_vm *vm);     /* "dialplan.lua:12: ..." */
+struct sh_slice sh_vm_traceback(const struct sh_vm *vm); /* several lines, empty when there is none */
+
+/* --- for C functions that Lua calls (they may raise) ---------------------------------------------------------------
+ */
+
+/* Suspends the hook: `return sh_vm_wait(L, ctx, k);`. When it is resumed, k(L, LUA_YIELD, ctx) goes on with the values
+ * of the push callback above what the stack held. Raises when nothing can wait here (the top level, a callback of
+ * table.sort or string.gsub): call sh_vm_can_wait() before starting what would be waited for. */
+int sh_vm_wait(lua_State *L, lua_KContext ctx, lua_KFunction k);
+bool sh_vm_can_wait(lua_State *L);
+void sh_vm_check_wait(lua_State *L, const char *what); /* raises "<what> cannot wait here (...)" */
+
+/* The engine's coroutine that runs (also from inside coroutines of the script), or NULL in an sh_vm_call(). */
+static inline struct sh_coroutine *sh_vm_current(lua_State *L)
+{
+	return sh_vm_of(L)->current;
+}
+
+/* Counts work that no instruction shows; raises when the budget is spent. */
+void sh_vm_charge(lua_State *L, uint64_t steps);
+
+/* --- housekeeping --------------------------------------------------------------------------------------------------
+ */
+
+/* One step of the collector, for an idle loop; true when a cycle ended. */
+bool sh_vm_gc(struct sh_vm *vm);
+size_t sh_vm_memory(const struct sh_vm *vm);
+/* The files that were read so far, main script first; valid until the next load. */
+const struct sh_vm_file *sh_vm_files(const struct sh_vm *vm, size_t *count);
+
+#endif

@@ -1,0 +1,249 @@
+#include "tool.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void complain(const char *fmt, ...)
+{
+	va_list args;
+
+	fputs("siphook: ", stderr);
+	va_start(args, fmt);
+	vfprintf(stderr, fmt, args);
+	va_end(args);
+	fputc('\n', stderr);
+}
+
+static void *need(void *p)
+{
+	if (p)
+		return p;
+	complain("out of memory");
+	exit(1);
+}
+
+char *text_format(const char *fmt, ...)
+{
+	char *text = NULL;
+	va_list args;
+
+	va_start(args, fmt);
+	if (vasprintf(&text, fmt, args) < 0)
+		text = NULL;
+	va_end(args);
+	return need(text);
+}
+
+const char *settings_get(const struct settings *s, const char *key)
+{
+	for (size_t i = 0; i < s->count; i++) {
+		if (strcmp(s->options[i].key, key) == 0)
+			return s->options[i].value;
+	}
+	return NULL;
+}
+
+static void append(struct settings *s, const char *key, const char *value)
+{
+	s->options = need(realloc(s->options, (s->count + 1) * sizeof(*s->options)));
+	s->options[s->count++] = (struct siphook_option){need(strdup(key)), need(strdup(value))};
+}
+
+void settings_set(struct settings *s, const char *key, const char *value)
+{
+	for (size_t i = 0; i < s->count; i++) {
+		if (strcmp(s->options[i].key, key) == 0) {
+			free((char *)s->options[i].value);
+			s->options[i].value = need(strdup(value));
+			return;
+		}
+	}
+	append(s, key, value);
+}
+
+void settings_finish(struct settings *s)
+{
+	for (size_t i = 0; i < s->count; i++) {
+		free((char *)s->options[i].key);
+		free((char *)s->options[i].value);
+	}
+	free(s->options);
+	*s = (struct settings){0};
+}
+
+static char *trim(char *text)
+{
+	size_t n;
+
+	while (isspace((unsigned char)*text))
+		text++;
+	n = strlen(text);
+	while (n > 0 && isspace((unsigned char)text[n - 1]))
+		text[--n] = '\0';
+	return text;
+}
+
+/* A # begins a comment where a word could begin; inside a word it is part of it. */
+static void cut_comment(char *line)
+{
+	for (char *p = line; *p; p++) {
+		if (*p == '#' && (p == line || isspace((unsigned char)p[-1]))) {
+			*p = '\0';
+			return;
+		}
+	}
+}
+
+static int read_line(struct settings *s, char *line, const char *file, unsigned number)
+{
+	char *key, *value, *equals;
+	const char *slash = strrchr(file, '/');
+
+	cut_comment(line);
+	key = trim(line);
+	if (!*key)
+		return 0;
+	equals = strchr(key, '=');
+	if (!equals) {
+		complain("%s:%u: \"%s\" is not KEY = VALUE", file, number, key);
+		return 1;
+	}
+	*equals = '\0';
+	value = trim(equals + 1);
+	key = trim(key);
+	if (!*key || !*value) {
+		complain("%s:%u: %s is missing", file, number, *key ? "the value" : "the key");
+		return 1;
+	}
+	/* A script beside its configuration is found wherever the command is called from. */
+	if (strcmp(key, "script") == 0 && value[0] != '/' && slash) {
+		char *path = text_format("%.*s/%s", (int)(slash - file), file, value);
+
+		append(s, key, path);
+		free(path);
+	} else {
+		append(s, key, value);
+	}
+	return 0;
+}
+
+static int read_file(struct settings *s, const char *file)
+{
+	FILE *f = fopen(file, "re");
+	char *line = NULL;
+	size_t size = 0;
+	unsigned number = 0;
+	int err = 0;
+
+	if (!f) {
+		complain("%s: %s", file, strerror(errno));
+		return 1;
+	}
+	while (!err && getline(&line, &size, f) >= 0)
+		err = read_line(s, line, file, ++number);
+	if (!err && ferror(f)) {
+		complain("%s: %s", file, strerror(errno));
+		err = 1;
+	}
+	free(line);
+	fclose(f);
+	return err;
+}
+
+/* What the command line says about a key replaces what the file says. */
+static void merge(struct settings *s, const struct settings *file)
+{
+	size_t own = s->count;
+
+	for (size_t i = 0; i < file->count; i++) {
+		bool replaced = false;
+
+		for (size_t j = 0; j < own && !replaced; j++)
+			replaced = strcmp(s->options[j].key, file->options[i].key) == 0;
+		if (!replaced)
+			append(s, file->options[i].key, file->options[i].value);
+	}
+}
+
+static int read_pair(struct settings *s, const char *text)
+{
+	const char *equals = strchr(text, '=');
+	char *key;
+
+	if (!equals || equals == text) {
+		complain("-o %s: KEY=VALUE is wanted", text);
+		return 1;
+	}
+	key = text_format("%.*s", (int)(equals - text), text);
+	append(s, key, equals + 1);
+	free(key);
+	return 0;
+}
+
+static void wrong_option(int c, char **argv, const char *command)
+{
+	if (c == ':')
+		complain("%s: option %s needs a value", command, argv[optind - 1]);
+	else if (optopt)
+		complain("%s: unknown option -%c", command, optopt);
+	else
+		complain("%s: unknown option %s", command, argv[optind - 1]);
+}
+
+/* One option with its value; `file` takes what a configuration file says. */
+static int take(struct settings *s, struct settings *file, int c, const char *value)
+{
+	switch (c) {
+	case 'c':
+		return read_file(file, value);
+	case 'o':
+		return read_pair(s, value);
+	case 'j':
+		s->json = true;
+		return 0;
+	default:
+		append(s, c == 's' ? "control" : c == 'l' ? "listen" : "workers", value);
+		return 0;
+	}
+}
+
+int settings_read(struct settings *s, int argc, char **argv, const char *letters, const char *command)
+{
+	static const struct option names[] = {
+		{"config", required_argument, NULL, 'c'}, {"socket", required_argument, NULL, 's'},
+		{"listen", required_argument, NULL, 'l'}, {"workers", required_argument, NULL, 'w'},
+		{"option", required_argument, NULL, 'o'}, {"json", no_argument, NULL, 'j'},
+		{"help", no_argument, NULL, 'h'},	  {0},
+	};
+	struct settings file = {0};
+	int c, err = 0;
+
+	while (!err && (c = getopt_long(argc, argv, ":c:s:l:w:o:jh", names, NULL)) != -1) {
+		if (c == 'h') {
+			err = 2;
+		} else if (c == '?' || c == ':') {
+			wrong_option(c, argv, command);
+			err = 1;
+		} else if (!strchr(letters, c)) {
+			complain("%s: unknown option -%c", command, c);
+			err = 1;
+		} else {
+			err = take(s, &file, c, optarg);
+		}
+	}
+	if (!err && argc - optind > 1) {
+		complain("%s: one argument too many: \"%s\"", command, argv[optind + 1]);
+		err = 1;
+	}
+	if (!err) {
+		s->argument = optind < argc ? argv[optind] : NULL;
+		merge(s, &file);
+	}
+	settings_finish(&file);
+	return err;
+}

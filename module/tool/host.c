@@ -1,0 +1,106 @@
+#include "tool.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* The folder of the running program, as malloc'ed text. */
+static char *own_folder(void)
+{
+	char path[4096];
+	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+	char *slash;
+
+	if (n <= 0)
+		return text_format(".");
+	path[n] = '\0';
+	slash = strrchr(path, '/');
+	return text_format("%.*s", slash ? (int)(slash - path) : 0, path);
+}
+
+static const struct siphook_api *load(const char *path)
+{
+	void *object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+	const struct siphook_api *api;
+	siphook_entry_fn entry;
+
+	if (!object) {
+		complain("%s", dlerror());
+		return NULL;
+	}
+	*(void **)&entry = dlsym(object, "siphook_entry");
+	if (!entry) {
+		complain("%s is not siphook: it has no siphook_entry", path);
+		return NULL;
+	}
+	api = entry(SIPHOOK_ABI);
+	if (!api || api->size < sizeof(*api)) {
+		complain("%s has another version of the host interface than this command", path);
+		return NULL;
+	}
+	return api;
+}
+
+const struct siphook_api *object_load(void)
+{
+	char *folder = own_folder();
+	char *beside = text_format("%s/siphook.so", folder);
+	char *installed = text_format("%s/../lib/siphook/siphook.so", folder);
+	const char *places[] = {beside, installed, getenv("SIPHOOK_SO")};
+	const struct siphook_api *api = NULL;
+	size_t i = 0, count = sizeof(places) / sizeof(places[0]);
+
+	while (i < count && (!places[i] || access(places[i], F_OK) != 0))
+		i++;
+	if (i < count)
+		api = load(places[i]);
+	else
+		complain("siphook.so was found neither at %s nor at %s; set SIPHOOK_SO to its path", beside, installed);
+	free(installed);
+	free(beside);
+	free(folder);
+	return api;
+}
+
+int command_check(struct settings *s)
+{
+	const struct siphook_api *api = object_load();
+	int err;
+
+	if (!api)
+		return 1;
+	err = api->check(s->options, s->count);
+	if (s->json) {
+		fputs(err ? "{\"ok\":false,\"error\":\"" : "{\"ok\":true}", stdout);
+		for (const char *p = err ? api->last_error(NULL) : ""; *p; p++) {
+			if (*p == '"' || *p == '\\')
+				printf("\\%c", *p);
+			else if ((unsigned char)*p < 0x20 || *p == 0x7f)
+				printf("\\u%04x", (unsigned)*p);
+			else
+				putchar(*p);
+		}
+		fputs(err ? "\"}\n" : "\n", stdout);
+	} else if (err) {
+		fprintf(stderr, "%s\n", api->last_error(NULL));
+	}
+	return err ? 1 : 0;
+}
+
+int command_version(struct settings *s)
+{
+	const struct siphook_api *api = object_load();
+
+	if (!api)
+		return 1;
+	if (s->json)
+		printf("{\"version\":\"%s\",\"object\":\"%s\",\"abi\":\"%u.%u\"}\n", SIPHOOK_VERSION, api->version, api->abi >> 16,
+		       api->abi & 0xffff);
+	else
+		printf("siphook %s (siphook.so %s, host interface %u.%u)\n", SIPHOOK_VERSION, api->version, api->abi >> 16,
+		       api->abi & 0xffff);
+	return 0;
+}

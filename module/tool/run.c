@@ -1,0 +1,161 @@
+#include "tool.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { STOP_MS = 5000, LINE = 1200 };
+
+struct server {
+	const struct siphook_api *api;
+	struct siphook *instance;
+	int signals; /* signalfd */
+	int wanted;  /* eventfd: the control socket asked for the end */
+	int done;    /* eventfd: the instance has stopped */
+};
+
+/* One write per line: several threads log. */
+static void log_line(void *ctx, enum siphook_level level, const char *line, size_t len)
+{
+	static const char *const names[] = {"error", "warn", "info", "debug"};
+	char text[LINE], stamp[32];
+	struct timespec now;
+	struct tm local;
+	int n;
+
+	(void)ctx;
+	clock_gettime(CLOCK_REALTIME, &now);
+	localtime_r(&now.tv_sec, &local);
+	strftime(stamp, sizeof(stamp), "%Y-%m-%d %H:%M:%S", &local);
+	n = snprintf(text, sizeof(text), "%s.%03d %-5s %.*s\n", stamp, (int)(now.tv_nsec / 1000000), names[level],
+		     len < LINE - 64 ? (int)len : LINE - 64, line);
+	(void)!write(STDERR_FILENO, text, (size_t)n);
+}
+
+static void on_stop_wanted(void *ctx)
+{
+	struct server *server = ctx;
+
+	eventfd_write(server->wanted, 1);
+}
+
+static void *stop(void *arg)
+{
+	struct server *server = arg;
+
+	server->api->stop(server->instance, STOP_MS);
+	eventfd_write(server->done, 1);
+	return NULL;
+}
+
+/* The next signal, or 0 when something else woke us. */
+static int next_signal(struct server *server, int other)
+{
+	struct pollfd fds[] = {{.fd = server->signals, .events = POLLIN}, {.fd = other, .events = POLLIN}};
+	struct signalfd_siginfo info;
+
+	while (poll(fds, 2, -1) < 0 && errno == EINTR)
+		;
+	if (fds[0].revents && read(server->signals, &info, sizeof(info)) == sizeof(info))
+		return (int)info.ssi_signo;
+	return 0;
+}
+
+static bool readable(int fd)
+{
+	return poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, 0) > 0;
+}
+
+static void serve(struct server *server)
+{
+	pthread_t stopper;
+
+	while (!readable(server->wanted)) {
+		int signo = next_signal(server, server->wanted);
+
+		if (signo == SIGHUP)
+			server->api->reload(server->instance, NULL, NULL); /* the log tells the outcome */
+		else if (signo)
+			break;
+	}
+	if (pthread_create(&stopper, NULL, stop, server) != 0) {
+		stop(server);
+		return;
+	}
+	while (!readable(server->done)) {
+		int signo = next_signal(server, server->done);
+
+		/* exit() parks the threads of the module. */
+		if (signo == SIGINT || signo == SIGTERM)
+			exit(1);
+	}
+	pthread_join(stopper, NULL);
+}
+
+static void tell_ready(const struct settings *s, const struct siphook_api *api)
+{
+	const char *comma = "";
+
+	printf("siphook %s: listening on ", api->version);
+	for (size_t i = 0; i < s->count; i++) {
+		if (strcmp(s->options[i].key, "listen") == 0) {
+			printf("%s%s", comma, s->options[i].value);
+			comma = ", ";
+		}
+	}
+	printf("%s, generation 1\n", *comma ? "" : "udp://0.0.0.0:5060, tcp://0.0.0.0:5060");
+	fflush(stdout);
+}
+
+int command_run(struct settings *s)
+{
+	struct server server = {0};
+	struct siphook_host host = {
+		.abi = SIPHOOK_ABI,
+		.size = sizeof(host),
+		.ctx = &server,
+		.log = log_line,
+		.stop_wanted = on_stop_wanted,
+	};
+	sigset_t signals;
+	int code = 1;
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGTERM);
+	sigaddset(&signals, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &signals, NULL);
+	server.signals = signalfd(-1, &signals, SFD_CLOEXEC);
+	server.wanted = eventfd(0, EFD_CLOEXEC);
+	server.done = eventfd(0, EFD_CLOEXEC);
+	if (server.signals < 0 || server.wanted < 0 || server.done < 0) {
+		complain("%s", strerror(errno));
+		return 1;
+	}
+	server.api = object_load();
+	if (!server.api)
+		return 1;
+	if (!control_path(s))
+		complain("no control socket: XDG_RUNTIME_DIR is not set and -s was not given");
+	if (server.api->create(&server.instance, &host, s->options, s->count) < 0) {
+		complain("%s", server.api->last_error(NULL));
+		return 1;
+	}
+	if (server.api->start(server.instance, SIPHOOK_THREADS) < 0) {
+		complain("%s", server.api->last_error(server.instance));
+	} else {
+		tell_ready(s, server.api);
+		serve(&server);
+		code = 0;
+	}
+	server.api->destroy(server.instance);
+	return code;
+}

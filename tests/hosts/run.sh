@@ -1,0 +1,56 @@
+#!/bin/sh
+# The object in processes that are not ours: run.sh BUILD_FOLDER. The last line is "N passed, N failed".
+# CC and FLAGS (sanitizers) are those that the object was built with.
+out=$1
+here=$(dirname "$0")
+root=$here/../..
+cc=${CC:-gcc}
+so=$(realpath "$out/siphook.so")
+bin=$out/hosts
+passed=0
+failed=0
+mkdir -p "$bin" || exit 1
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+try() {
+	name=$1
+	shift
+	if timeout 120 "$@" >"$log" 2>&1; then
+		passed=$((passed + 1))
+	else
+		echo "FAILED: $name"
+		tail -40 "$log"
+		failed=$((failed + 1))
+	fi
+}
+compile() {
+	$cc -std=gnu11 -D_GNU_SOURCE -g -O1 -pthread -Wall -Wextra -Werror $FLAGS -I"$root/module" "$@" >"$log" 2>&1 || {
+		cat "$log"
+		return 1
+	}
+}
+
+for host in host_abi host_driven host_fork host_stop host_exit; do
+	case $host in host_exit) libs=-lcrypto ;; *) libs= ;; esac
+	if compile -o "$bin/$host" "$here/$host.c" -ldl $libs; then
+		try "$host" "$bin/$host" "$so" "$here/host.lua"
+	else
+		failed=$((failed + 1))
+	fi
+done
+
+try "the command line" sh "$here/command.sh" "$out" "$here/host.lua"
+try "the examples of docs/host-abi.md" env CC="$cc" FLAGS="$FLAGS" sh "$here/doc_examples.sh" "$so"
+
+# A sanitizer's runtime must come first in the process, and redis-server has none.
+if [ -n "$FLAGS" ]; then
+	:
+elif ! command -v redis-server >/dev/null; then
+	echo "skipped: redis-server is not installed (apt-get install redis-server)"
+elif compile -shared -fPIC -fvisibility=hidden -o "$bin/redis_siphook.so" "$here/redis_siphook.c" -ldl; then
+	try "redis-server" python3 "$here/redis.py" "$bin/redis_siphook.so" "$so" "$here/host.lua"
+else
+	failed=$((failed + 1))
+fi
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

@@ -1,0 +1,475 @@
+/* Forks: parallel, one group after the other, time-outs, redirects, the tags that the caller sees. */
+#include "b2bua_helpers.h"
+
+#define FORK(targets, options)                                                                                         \
+	PLAN("local leg, res = call:fork(" targets ", {" options "})\n"                                                \
+	     "if leg then return call:bridge(leg) end\n"                                                               \
+	     "sip.log.info('fork %d %s', res.code, res.cause)\n"                                                       \
+	     "for _, b in ipairs(res.branches) do sip.log.info('branch %s %d', b.uri, b.code) end\n"                   \
+	     "call:reject(res)\n")
+#define BOTH "{'sip:bob@10.0.0.3', 'sip:carol@10.0.0.4'}"
+
+static struct phone_call *dial(void)
+{
+	return phone_invite(alice, "sip:bob@example.org", NULL, SDP_A);
+}
+
+static void refused(unsigned code)
+{
+	char what[16];
+
+	snprintf(what, sizeof(what), "%u INVITE", code);
+	phone_ack(soon(alice, what), NULL, NULL);
+}
+
+static void the_first_2xx_wins_and_the_others_are_cancelled(void **state)
+{
+	struct phone_msg *b, *c, *answer, *cancel;
+	struct phone_call *a;
+
+	(void)state;
+	begin(FORK(BOTH, ""));
+	a = dial();
+	b = soon(bob, "INVITE");
+	c = soon(carol, "INVITE");
+	assert_string_not_equal(value(b, "Call-ID"), value(c, "Call-ID"));
+	phone_reply(b, 180, NULL, NULL, NULL);
+	phone_reply(c, 180, NULL, NULL, NULL);
+	soon(alice, "180");
+	soon(alice, "180");
+	phone_reply(c, 200, NULL, NULL, SDP_C);
+	answer = soon(alice, "200");
+	phone_assert_body(answer, SDP_C);
+	phone_ack(answer, NULL, NULL);
+	soon(carol, "ACK");
+	cancel = soon(bob, "CANCEL");
+	phone_assert_header(cancel, "Reason", "SIP;cause=200;text=\"Call completed elsewhere\"");
+	ok(cancel);
+	phone_reply(b, 487, NULL, NULL, NULL);
+	soon(bob, "ACK");
+	hang_up(a, carol);
+	end();
+}
+
+static void two_answers_that_cross(void **state)
+{
+	struct phone_msg *b, *c, *answer;
+	struct phone_call *a;
+
+	(void)state;
+	begin(FORK(BOTH, ""));
+	a = dial();
+	b = soon(bob, "INVITE");
+	c = soon(carol, "INVITE");
+	phone_reply(b, 200, NULL, NULL, SDP_B);
+	phone_reply(c, 200, NULL, NULL, SDP_C);
+	answer = soon(alice, "200");
+	phone_assert_body(answer, SDP_B);
+	phone_ack(answer, NULL, NULL);
+	soon(bob, "ACK");
+	soon(carol, "ACK");
+	ok(soon(carol, "BYE"));
+	phone_expect_none(alice, "*", SH_SECOND);
+	hang_up(a, bob);
+	end();
+}
+
+static void each_branch_has_a_tag_of_its_own(void **state)
+{
+	struct phone_msg *b, *c, *first, *second, *again, *answer;
+	struct phone_call *a;
+
+	(void)state;
+	begin(FORK(BOTH, ""));
+	a = dial();
+	b = soon(bob, "INVITE");
+	c = soon(carol, "INVITE");
+	phone_reply(b, 180, NULL, NULL, NULL);
+	first = soon(alice, "180");
+	phone_reply(c, 183, NULL, NULL, SDP_C);
+	second = soon(alice, "183");
+	assert_string_not_equal(tag_of(first), tag_of(second));
+	phone_reply(b, 183, NULL, NULL, SDP_B);
+	again = soon(alice, "183");
+	assert_string_equal(tag_of(first), tag_of(again));
+	phone_reply(c, 200, NULL, NULL, SDP_C);
+	answer = soon(alice, "200");
+	assert_string_equal(tag_of(answer), tag_of(second));
+	phone_ack(answer, NULL, NULL);
+	soon(carol, "ACK");
+	ok(soon(bob, "CANCEL"));
+	phone_reply(b, 487, NULL, NULL, NULL);
+	soon(bob, "ACK");
+	phone_follow(answer);
+	hang_up(a, carol);
+	end();
+}
+
+static void a_silent_winner_does_not_take_the_tag_of_another_branch(void **state)
+{
+	struct phone_msg *b, *c, *ringing, *answer;
+	struct phone_call *a;
+
+	(void)state;
+	begin(FORK(BOTH, ""));
+	a = dial();
+	b = soon(bob, "INVITE");
+	c = soon(carol, "INVITE");
+	phone_reply(b, 180, NULL, NULL, NULL);
+	ringing = soon(alice, "180");
+	phone_reply(c, 200, NULL, NULL, SDP_C);
+	answer = soon(alice, "200");
+	assert_string_not_equal(tag_of(ringing), tag_of(answer));
+	phone_ack(answer, NULL, NULL);
+	soon(carol, "ACK");
+	ok(soon(bob, "CANCEL"));
+	phone_reply(b, 487, NULL, NULL, NULL);
+	soon(bob, "ACK");
+	hang_up(a, carol);
+	end();
+}
+
+static void one_tag_for_all_when_asked_for(void **state)
+{
+	struct phone_msg *b, *c, *first, *answer;
+	struct phone_call *a;
+
+	(void)state;
+	begin(FORK(BOTH, "tags = 'single'"));
+	a = dial();
+	b = soon(bob, "INVITE");
+	c = soon(carol, "INVITE");
+	phone_reply(b, 180, NULL, NULL, NULL);
+	first = soon(alice, "180");
+	phone_reply(c, 180, NULL, NULL, NULL);
+	assert_string_equal(tag_of(soon(alice, "180")), tag_of(first));
+	phone_reply(c, 200, NULL, NULL, SDP_C);
+	answer = soon(alice, "200");
+	assert_string_equal(tag_of(answer), tag_of(first));
+	phone_ack(answer, NULL, NULL);
+	soon(carol, "ACK");
+	ok(soon(bob, "CANCEL"));
+	phone_reply(b, 487, NULL, NULL, NULL);
+	soon(bob, "ACK");
+	hang_up(a, carol);
+	end();
+}
+
+static void groups_are_tried_one_after_the_other(void **state)
+{
+	struct phone_msg *b, *c, *answer;
+	struct phone_call *a;
+	uint64_t start;
+
+	(void)state;
+	begin(FORK("{{'sip:bob@10.0.0.3'}, {'sip:carol@10.0.0.4'}}", "timeout = 20"));
+	start = sh_sim_now(w->sim);
+	a = dial();
+	b = soon(bob, "INVITE");
+	phone_reply(b, 180, NULL, NULL, NULL);
+	soon(alice, "180");
+	phone_expect_none(carol, "*", 19 * SH_SECOND);
+	c = phone_expect(carol, "INVITE", 2 * SH_SECOND);
+	assert_in_range(c->at - start, 20 * SH_SECOND, 20 * SH_SECOND + 100 * SH_MS);
+	ok(soon(bob, "CANCEL"));
+	phone_reply(b, 487, NULL, NULL, NULL);
+	soon(bob, "ACK");
+	phone_reply(c, 200, NULL, NULL, SDP_C);
+	answer = soon(alice, "200");
+	phone_ack(answer, NULL, NULL);
+	soon(carol, "ACK");
+	phone_follow(answer);
+	hang_up(a, carol);
+	end();
+}
+
+static void nobody_answers_within_the_time(void **state)
+{
+	struct phone_msg *b;
+
+	(void)state;
+	begin(FORK("{'sip:bob@10.0.0.3'}", "timeout = 20"));
+	dial();
+	b = soon(bob, "INVITE");
+	phone_reply(b, 180, NULL, NULL, NULL);
+	soon(alice, "180");
+	world_advance(w, 20 * SH_SECOND);
+	refused(408);
+	ok(soon(bob, "CANCEL"));
+	phone_reply(b, 487, NULL, NULL, NULL);
+	soon(bob, "ACK");
+	world_expect_log(w, "fork 408 no_answer");
+	world_expect_log(w, "branch sip:bob@10.0.0.3 408");
+	end();
+}
+
+static void a_dead_trunk_fails_over_after_four_seconds(void **state)
+{
+	struct phone_msg *c, *answer;
+	struct phone_call *a;
+	uint64_t start;
+
+	(void)state;
+	begin(FORK("{{'sip:bob@10.0.0.3'}, {'sip:carol@10.0.0.4'}}", "timeout = 20"));
+	phone_auto(bob, PHONE_ABSORB);
+	start = sh_sim_now(w->sim);
+	a = dial();
+	soon(bob, "INVITE"); /* and not a word of his */
+	soon(alice, "100");
+	c = phone_expect(carol, "INVITE", 5 * SH_SECOND);
+	assert_in_range(c->at - start, 4 * SH_SECOND, 4 * SH_SECOND + 100 * SH_MS);
+	phone_reply(c, 200, NULL, NULL, SDP_C);
+	answer = soon(alice, "200");
+	phone_ack(answer, NULL, NULL);
+	soon(carol, "ACK");
+	hang_up(a, carol);
+	end();
+}
+
+static void a_port_that_nobody_listens_on_fails_at_once(void **state)
+{
+	struct phone_msg *c;
+
+	(void)state;
+	begin(FORK("{{'sip:bob@10.0.0.3:5099'}, {'sip:bob@10.0.0.3:5099;transport=tcp'}, {'sip:carol@10.0.0.4'}}", ""));
+	dial();
+	c = soon(carol, "INVITE");
+	phone_reply(c, 486, NULL, NULL, NULL);
+	soon(carol, "ACK");
+	refused(486);
+	world_expect_log(w, "fork 486 busy");
+	world_expect_log(w, "branch sip:bob@10.0.0.3:5099 503");
+	world_expect_log(w, "branch sip:bob@10.0.0.3:5099;transport=tcp 503");
+	end();
+}
+
+static void when_nobody_was_there_the_cause_says_so(void **state)
+{
+	(void)state;
+	begin(FORK("{'sip:bob@10.0.0.3:5099'}", ""));
+	dial();
+	refused(500);
+	world_expect_log(w, "unreachable");
+	end();
+}
+
+static void a_6xx_ends_all_groups(void **state)
+{
+	struct phone_msg *b, *c;
+
+	(void)state;
+	begin(FORK("{{'sip:bob@10.0.0.3', 'sip:carol@10.0.0.4'}, {'sip:bob2@10.0.0.3'}}", ""));
+	dial();
+	b = soon(bob, "INVITE");
+	c = soon(carol, "INVITE");
+	phone_reply(b, 180, NULL, NULL, NULL);
+	soon(alice, "180");
+	phone_reply(c, 603, NULL, NULL, NULL);
+	soon(carol, "ACK");
+	refused(603);
+	ok(soon(bob, "CANCEL"));
+	phone_reply(b, 487, NULL, NULL, NULL);
+	soon(bob, "ACK");
+	world_expect_log(w, "fork 603 declined");
+	end();
+}
+
+static void a_6xx_can_be_ignored(void **state)
+{
+	struct phone_msg *b;
+
+	(void)state;
+	begin(FORK("{{'sip:bob@10.0.0.3'}, {'sip:bob2@10.0.0.3'}}", "ignore_6xx = true"));
+	dial();
+	phone_reply(soon(bob, "INVITE"), 603, NULL, NULL, NULL);
+	soon(bob, "ACK");
+	b = soon(bob, "INVITE");
+	assert_string_equal(uri_of(b), "sip:bob2@10.0.0.3");
+	phone_reply(b, 603, NULL, NULL, NULL);
+	soon(bob, "ACK");
+	refused(603);
+	end();
+}
+
+static void the_best_failure_is_reported(void **state)
+{
+	struct phone_msg *b, *c;
+
+	(void)state;
+	begin(FORK(BOTH, ""));
+	dial();
+	b = soon(bob, "INVITE");
+	c = soon(carol, "INVITE");
+	phone_reply(b, 500, NULL, NULL, NULL);
+	phone_reply(c, 486, "Busy here", NULL, NULL);
+	soon(bob, "ACK");
+	soon(carol, "ACK");
+	refused(486);
+	world_expect_log(w, "fork 486 busy");
+	world_expect_log(w, "branch sip:bob@10.0.0.3 500");
+	end();
+}
+
+static void redirects_are_followed_when_asked_for(void **state)
+{
+	struct phone_msg *c, *answer;
+	struct phone_call *a;
+
+	(void)state;
+	begin(FORK("{'sip:bob@10.0.0.3', 'sip:nobody@10.0.0.3:5098'}", "follow_redirects = 2"));
+	a = dial();
+	phone_reply(soon(bob, "INVITE"), 302, NULL, "Contact: <sip:carol@10.0.0.4>, <sip:bob@10.0.0.3>", NULL);
+	soon(bob, "ACK");
+	c = soon(carol, "INVITE");
+	assert_string_equal(uri_of(c), "sip:carol@10.0.0.4");
+	phone_expect_none(bob, "INVITE", 100 * SH_MS); /* he was asked already */
+	phone_reply(c, 200, NULL, NULL, SDP_C);
+	answer = soon(alice, "200");
+	phone_ack(answer, NULL, NULL);
+	soon(carol, "ACK");
+	hang_up(a, carol);
+	end();
+}
+
+static void redirects_are_passed_back_otherwise(void **state)
+{
+	struct phone_msg *m;
+
+	(void)state;
+	begin(FORK("{'sip:bob@10.0.0.3'}", ""));
+	dial();
+	phone_reply(soon(bob, "INVITE"), 302, NULL, "Contact: <sip:carol@10.0.0.4>", NULL);
+	soon(bob, "ACK");
+	m = soon(alice, "302");
+	phone_assert_header(m, "Contact", "<sip:carol@10.0.0.4>");
+	phone_ack(m, NULL, NULL);
+	world_expect_log(w, "fork 302 redirected");
+	end();
+}
+
+static void redirects_come_to_an_end(void **state)
+{
+	(void)state;
+	begin(FORK("{'sip:bob@10.0.0.3'}", "follow_redirects = 2"));
+	dial();
+	phone_reply(soon(bob, "INVITE"), 302, NULL, "Contact: <sip:b1@10.0.0.3>", NULL);
+	soon(bob, "ACK");
+	phone_reply(soon(bob, "INVITE"), 302, NULL, "Contact: <sip:b2@10.0.0.3>", NULL);
+	soon(bob, "ACK");
+	phone_reply(soon(bob, "INVITE"), 302, NULL, "Contact: <sip:b3@10.0.0.3>", NULL);
+	soon(bob, "ACK");
+	refused(302);
+	end();
+}
+
+static void a_branch_may_start_later(void **state)
+{
+	struct phone_msg *b, *c;
+	uint64_t start;
+
+	(void)state;
+	begin(FORK("{'sip:bob@10.0.0.3', {uri = 'sip:carol@10.0.0.4', delay = 5}}", ""));
+	start = sh_sim_now(w->sim);
+	dial();
+	b = soon(bob, "INVITE");
+	phone_reply(b, 180, NULL, NULL, NULL);
+	soon(alice, "180");
+	c = phone_expect(carol, "INVITE", 10 * SH_SECOND);
+	assert_in_range(c->at - start, 5 * SH_SECOND, 5 * SH_SECOND + 100 * SH_MS);
+	phone_reply(c, 486, NULL, NULL, NULL);
+	soon(carol, "ACK");
+	phone_reply(b, 480, NULL, NULL, NULL);
+	soon(bob, "ACK");
+	refused(486);
+	end();
+}
+
+static void timer_c_ends_endless_ringing(void **state)
+{
+	struct phone_msg *b;
+
+	(void)state;
+	begin(FORK("{'sip:bob@10.0.0.3'}", ""));
+	dial();
+	b = soon(bob, "INVITE");
+	phone_reply(b, 180, NULL, NULL, NULL);
+	soon(alice, "180");
+	phone_expect_none(bob, "*", 179 * SH_SECOND);
+	ok(phone_expect(bob, "CANCEL", 2 * SH_SECOND));
+	phone_reply(b, 487, NULL, NULL, NULL);
+	soon(bob, "ACK");
+	refused(408);
+	end();
+}
+
+static void registered_contacts_are_tried_by_q(void **state)
+{
+	struct phone_msg *b, *c;
+
+	(void)state;
+	begin("local sip = require 'siphook'\nsip.domains{'example.org'}\n"
+	      "sip.on.register(function(req) req:register{} end)\n"
+	      "sip.on.invite(function(call)\n"
+	      "  local ok, res = call:dial(sip.lookup(call.uri))\n"
+	      "  if not ok then call:reject(res) end\nend)\n");
+	phone_identity(carol, "bob", "example.org"); /* two phones of bob */
+	phone_request(bob, "REGISTER", "sip:example.org", "Contact: <sip:bob@10.0.0.3:5060>;q=0.5", NULL);
+	soon(bob, "200");
+	phone_request(carol, "REGISTER", "sip:example.org", "Contact: <sip:bob@10.0.0.4:5060>;q=0.9", NULL);
+	soon(carol, "200");
+	dial();
+	c = soon(carol, "INVITE");
+	phone_reply(c, 480, NULL, NULL, NULL);
+	soon(carol, "ACK");
+	b = soon(bob, "INVITE");
+	phone_reply(b, 486, NULL, NULL, NULL);
+	soon(bob, "ACK");
+	refused(486);
+	phone_invite(alice, "sip:nobody@example.org", NULL, SDP_A);
+	refused(480);
+	end();
+}
+
+static void a_leg_that_is_not_bridged_is_hung_up(void **state)
+{
+	struct phone_msg *b;
+
+	(void)state;
+	begin(PLAN("local leg = call:fork{'sip:bob@10.0.0.3'}\nsip.log.info('leg %s', leg.state)\ncall:reject(480)\n"));
+	dial();
+	b = soon(bob, "INVITE");
+	phone_reply(b, 200, NULL, NULL, SDP_B);
+	soon(bob, "ACK");
+	ok(soon(bob, "BYE"));
+	refused(480);
+	world_expect_log(w, "leg up");
+	end();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(the_first_2xx_wins_and_the_others_are_cancelled),
+	    cmocka_unit_test(two_answers_that_cross),
+	    cmocka_unit_test(each_branch_has_a_tag_of_its_own),
+	    cmocka_unit_test(a_silent_winner_does_not_take_the_tag_of_another_branch),
+	    cmocka_unit_test(one_tag_for_all_when_asked_for),
+	    cmocka_unit_test(groups_are_tried_one_after_the_other),
+	    cmocka_unit_test(nobody_answers_within_the_time),
+	    cmocka_unit_test(a_dead_trunk_fails_over_after_four_seconds),
+	    cmocka_unit_test(a_port_that_nobody_listens_on_fails_at_once),
+	    cmocka_unit_test(when_nobody_was_there_the_cause_says_so),
+	    cmocka_unit_test(a_6xx_ends_all_groups),
+	    cmocka_unit_test(a_6xx_can_be_ignored),
+	    cmocka_unit_test(the_best_failure_is_reported),
+	    cmocka_unit_test(redirects_are_followed_when_asked_for),
+	    cmocka_unit_test(redirects_are_passed_back_otherwise),
+	    cmocka_unit_test(redirects_come_to_an_end),
+	    cmocka_unit_test(a_branch_may_start_later),
+	    cmocka_unit_test(timer_c_ends_endless_ringing),
+	    cmocka_unit_test(registered_contacts_are_tried_by_q),
+	    cmocka_unit_test(a_leg_that_is_not_bridged_is_hung_up),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,102 @@
+/* siphook on the virtual network, whole but for the host: endpoints UDP and TCP on 10.0.0.1:5060, a user agent per
+ * worker, the script runtime, a location store, digest authentication. Its dial plan is text that the test gives; the
+ * phones around it (phone.h) are the witnesses.
+ *
+ *     struct world *w = world_create(NULL, "local sip = require 'siphook' ...");
+ *     struct phone *alice = world_phone(w, "alice", "10.0.0.2");
+ *     ...
+ *     world_destroy(w);
+ *
+ * world_destroy is a check too: every call, leg, request, hook and transaction must have ended by then or end by itself
+ * within twenty virtual minutes; and no error may have been logged that world_expect_log did not ask for. */
+#ifndef TESTS_SIM_WORLD_H
+#define TESTS_SIM_WORLD_H
+
+#include "phone.h"
+#include "registrar/auth.h"
+#include "registrar/location.h"
+#include "script/script.h"
+#include "script/shared.h"
+
+enum { WORLD_WORKERS = 4, WORLD_PHONES = 16, WORLD_FILES = 8, WORLD_LINES = 512, WORLD_GENERATIONS = 64 };
+
+struct world_options {
+	struct sh_sim_options sim; /* seed, loss ... ; delay_max 0: 1 ms each way */
+	unsigned workers;          /* 0: 1 */
+	bool no_tcp;               /* no TCP endpoint */
+	const struct sh_ua_config *ua; /* NULL: the default, with the product "siphook/test" */
+	struct sh_transport_config transport;
+	const struct sh_script_pair *pairs; /* sip.config */
+	unsigned npairs;
+	bool verbose; /* log lines go to stderr as they come */
+};
+
+struct world_line {
+	enum sh_log_level level;
+	bool expected;
+	char *text;
+};
+
+struct world {
+	struct sh_sim *sim;
+	unsigned workers;
+	struct sh_env *env[WORLD_WORKERS];
+	struct sh_ua *ua[WORLD_WORKERS];
+	struct sh_runtime *runtime[WORLD_WORKERS];
+	struct sh_script *script;
+	struct sh_location *location;
+	struct sh_auth *auth;
+	struct sh_shared *shared;
+	struct sh_log log;
+	bool verbose, forgiving; /* forgiving: errors in the log are not looked at */
+	struct phone *phones[WORLD_PHONES];
+	unsigned nphones;
+	struct {
+		const char *path;
+		char *text;
+	} files[WORLD_FILES];
+	struct world_line lines[WORLD_LINES];
+	unsigned nlines;
+	struct sh_generation *retired[WORLD_GENERATIONS];
+	unsigned nretired;
+	struct sh_timer second; /* what the engine does every second */
+};
+
+/* options NULL: one worker, no loss, 1 ms each way, seed 1. script is the file "dialplan.lua". */
+struct world *world_create(const struct world_options *options, const char *script);
+void world_destroy(struct world *w);
+
+/* A phone at ip:5060 that is user@example.org and sends what has no route of its own to 10.0.0.1:5060 by UDP. */
+struct phone *world_phone(struct world *w, const char *user, const char *ip);
+
+/* Another file of the script, "lib.lua" for require "lib". text is copied; NULL takes the file away. */
+void world_file(struct world *w, const char *path, const char *text);
+
+/* Loads text as the next generation and publishes it. It must load. */
+void world_reload(struct world *w, const char *text);
+/* The same; what sh_generation_load says, and its error. Nothing is published then. */
+int world_try_reload(struct world *w, const char *text, char *error, size_t size);
+
+void world_advance(struct world *w, uint64_t us);
+/* Nothing is left of any call or request: no call, leg, request, hook, transaction. */
+bool world_idle(const struct world *w);
+/* Lets time pass until it is idle; fails the test after `limit` microseconds. */
+void world_settle_at(struct world *w, uint64_t limit, const char *file, int line);
+#define world_settle(w, limit) world_settle_at((w), (limit), __FILE__, __LINE__)
+
+/* A line of the log contains part and was not expected before. */
+void world_expect_log_at(struct world *w, const char *part, const char *file, int line);
+#define world_expect_log(w, part) world_expect_log_at((w), (part), __FILE__, __LINE__)
+bool world_has_log(const struct world *w, const char *part);
+/* What is there so far is of no interest. */
+void world_forget_log(struct world *w);
+
+/* Registers a phone: REGISTER, answered by the script with 200. */
+void world_register(struct phone *p);
+
+/* The allocation sweep: act is run in a fresh world each time with the 1st, 2nd, 3rd ... allocation failing and all behind it
+ * (step by step, at most `limit` times); then memory is back, and the world must become idle. act must not assert what a
+ * lack of memory can change. */
+void world_sweep(const struct world_options *options, const char *script, void (*act)(struct world *w), long limit);
+
+#endif

@@ -1,0 +1,537 @@
+/* Shared stores: what is written is read, by all threads; time to live; the memory limit; the journal of a loader. */
+#include "script_helpers.h"
+
+#include <pthread.h>
+
+#include "core/random.h"
+#include "script/shared.h"
+
+static const struct sh_hash_key hash_key = {{1, 2}};
+
+static struct sh_slice text(const char *s)
+{
+	return sh_slice_cstr(s);
+}
+
+static struct sh_shared_value integer(int64_t i)
+{
+	return (struct sh_shared_value){.kind = SH_SHARED_INTEGER, .u.integer = i};
+}
+
+static struct sh_shared_value string(const char *s)
+{
+	return (struct sh_shared_value){.kind = SH_SHARED_STRING, .u.text = text(s)};
+}
+
+static struct sh_shared *shared_with(struct sh_shared_at *at, size_t max)
+{
+	struct sh_shared *sh = NULL;
+
+	assert_int_equal(sh_shared_create(&sh, &hash_key, max), 0);
+	*at = (struct sh_shared_at){NULL, NULL, 1000};
+	assert_int_equal(sh_shared_open(sh, SH_LIT("users"), &at->store), 0);
+	return sh;
+}
+
+static void set(const struct sh_shared_at *at, const char *key, int64_t value, uint64_t ttl)
+{
+	struct sh_shared_value v = integer(value);
+
+	assert_int_equal(sh_shared_set(at, text(key), &v, ttl), 0);
+}
+
+/* -1: absent */
+static int64_t get(const struct sh_shared_at *at, const char *key)
+{
+	struct sh_shared_value v;
+	size_t need;
+
+	if (sh_shared_get(at, text(key), &v, NULL, 0, &need))
+		return -1;
+	return v.kind == SH_SHARED_INTEGER ? v.u.integer : -2;
+}
+
+static void stores_have_names_and_limits(void **state)
+{
+	struct sh_shared_at at;
+	struct sh_shared *sh = shared_with(&at, 0);
+	struct sh_shared_store *other, *same;
+	char name[80];
+	(void)state;
+
+	assert_int_equal(sh_shared_open(sh, SH_LIT("other"), &other), 0);
+	assert_int_equal(sh_shared_open(sh, SH_LIT("users"), &same), 0);
+	assert_ptr_equal(same, at.store);
+	assert_ptr_not_equal(other, at.store);
+	assert_int_equal(sh_shared_open(sh, SH_LIT(""), &other), -EINVAL);
+	memset(name, 'x', sizeof(name));
+	assert_int_equal(sh_shared_open(sh, sh_slice_make(name, 65), &other), -EINVAL);
+	for (int i = 2; i < SH_SHARED_STORES_MAX; i++) {
+		int n = snprintf(name, sizeof(name), "%d", i);
+
+		assert_int_equal(sh_shared_open(sh, sh_slice_make(name, (size_t)n), &other), 0);
+	}
+	assert_int_equal(sh_shared_open(sh, SH_LIT("more"), &other), -ENOSPC);
+	sh_shared_destroy(sh);
+	sh_shared_destroy(NULL);
+}
+
+static void time_to_live_ends(void **state)
+{
+	struct sh_shared_at at;
+	struct sh_shared *sh = shared_with(&at, 0);
+	struct sh_shared_value one = integer(1), v;
+	(void)state;
+
+	set(&at, "a", 1, 100);
+	set(&at, "b", 2, 0);
+	at.now += 99;
+	assert_int_equal(get(&at, "a"), 1);
+	at.now += 1;
+	assert_int_equal(get(&at, "a"), -1);
+	assert_int_equal(sh_shared_delete(&at, text("a")), -ENOENT);
+	assert_int_equal(get(&at, "b"), 2);
+	assert_int_equal(sh_shared_add(&at, text("a"), &one, 50), 0);
+	assert_int_equal(sh_shared_add(&at, text("a"), &one, 50), -EEXIST);
+	/* the time to live of incr counts when it creates */
+	assert_int_equal(sh_shared_incr(&at, text("n"), &one, 100, &v), 0);
+	at.now += 60;
+	assert_int_equal(sh_shared_incr(&at, text("n"), &one, 100, &v), 0);
+	assert_int_equal(v.u.integer, 2);
+	at.now += 60;
+	assert_int_equal(sh_shared_incr(&at, text("n"), &one, 100, &v), 0);
+	assert_int_equal(v.u.integer, 1);
+	/* set without one takes it away */
+	set(&at, "n", 5, 0);
+	at.now += 1000000;
+	assert_int_equal(get(&at, "n"), 5);
+	sh_shared_destroy(sh);
+}
+
+static void what_expired_gives_its_memory_back_without_being_asked_for(void **state)
+{
+	struct sh_shared_at at;
+	struct sh_shared *sh = shared_with(&at, 0);
+	char key[32];
+	(void)state;
+
+	for (int round = 0; round < 20; round++) {
+		for (int i = 0; i < 2000; i++) {
+			snprintf(key, sizeof(key), "%d-%d", round, i);
+			set(&at, key, i, 1000);
+			at.now++;
+		}
+		at.now += 2000;
+	}
+	assert_true(sh_shared_memory(at.store) < 1 << 20);
+	sh_shared_destroy(sh);
+}
+
+static void a_full_store_says_so_and_changes_nothing(void **state)
+{
+	struct sh_shared_at at;
+	struct sh_shared *sh = shared_with(&at, 100000);
+	char big[1000];
+	struct sh_shared_value v = {.kind = SH_SHARED_STRING, .u.text = {big, sizeof(big)}}, out;
+	size_t length, need, before;
+	int n = 0, err = 0;
+	(void)state;
+
+	memset(big, 'x', sizeof(big));
+	set(&at, "first", 1, 0);
+	while (!err) {
+		char key[16];
+
+		snprintf(key, sizeof(key), "%d", n++);
+		err = sh_shared_set(&at, text(key), &v, 0);
+	}
+	assert_int_equal(err, -ENOSPC);
+	assert_in_range(n, 80, 100);
+	assert_int_equal(sh_shared_set(&at, text("first"), &v, 0), -ENOSPC);
+	assert_int_equal(get(&at, "first"), 1);
+	assert_int_equal(sh_shared_push(&at, text("list"), &v, 0, &length), -ENOSPC);
+	before = sh_shared_memory(at.store);
+	assert_true(before <= 100000);
+	assert_int_equal(sh_shared_set(&at, text("0"), &v, 0), 0); /* in the place of the old one */
+	assert_int_equal(sh_shared_memory(at.store), before);
+	assert_int_equal(sh_shared_delete(&at, text("0")), 0);
+	assert_int_equal(sh_shared_push(&at, text("list"), &v, 0, &length), 0);
+	assert_int_equal(sh_shared_pop(&at, text("list"), &out, NULL, 0, &need), -ENOBUFS);
+	assert_int_equal(need, 1000);
+	assert_int_equal(sh_shared_pop(&at, text("list"), &out, big, sizeof(big), &need), 0);
+	for (int i = 1; i < n - 1; i++) {
+		char key[16];
+
+		snprintf(key, sizeof(key), "%d", i);
+		assert_int_equal(sh_shared_delete(&at, text(key)), 0);
+	}
+	assert_int_equal(sh_shared_delete(&at, text("first")), 0);
+	assert_int_equal(sh_shared_memory(at.store), 0);
+	memset(big, 'k', sizeof(big));
+	assert_int_equal(sh_shared_set(&at, sh_slice_make((char[2000]){0}, 2000), &v, 0), -E2BIG);
+	sh_shared_destroy(sh);
+}
+
+/* Random operations against a plain array. */
+static void random_operations_are_those_of_a_model(void **state)
+{
+	enum { KEYS = 40 };
+	struct model {
+		int64_t value;
+		uint64_t expires; /* 0: never */
+		bool there;
+	} model[KEYS] = {0};
+	struct sh_shared_at at;
+	struct sh_shared *sh = shared_with(&at, 0);
+	struct sh_random r;
+	(void)state;
+
+	sh_random_init_seed(&r, 7);
+	for (int i = 0; i < 50000; i++) {
+		size_t k = (size_t)sh_random_below(&r, KEYS);
+		struct model *m = &model[k];
+		struct sh_shared_value v = integer((int64_t)sh_random_below(&r, 1000)), out;
+		uint64_t ttl = sh_random_below(&r, 3) ? 0 : 1 + sh_random_below(&r, 300);
+		char key[16];
+		int err;
+
+		snprintf(key, sizeof(key), "key%zu", k);
+		at.now += sh_random_below(&r, 4);
+		if (m->there && m->expires && m->expires <= at.now)
+			m->there = false;
+		assert_int_equal(get(&at, key), m->there ? m->value : -1);
+		switch (sh_random_below(&r, 4)) {
+		case 0:
+			set(&at, key, v.u.integer, ttl);
+			*m = (struct model){v.u.integer, ttl ? at.now + ttl : 0, true};
+			break;
+		case 1:
+			err = sh_shared_add(&at, text(key), &v, ttl);
+			assert_int_equal(err, m->there ? -EEXIST : 0);
+			if (!m->there)
+				*m = (struct model){v.u.integer, ttl ? at.now + ttl : 0, true};
+			break;
+		case 2:
+			assert_int_equal(sh_shared_incr(&at, text(key), &v, ttl, &out), 0);
+			if (m->there)
+				m->value += v.u.integer;
+			else
+				*m = (struct model){v.u.integer, ttl ? at.now + ttl : 0, true};
+			assert_int_equal(out.u.integer, m->value);
+			break;
+		default:
+			assert_int_equal(sh_shared_delete(&at, text(key)), m->there ? 0 : -ENOENT);
+			m->there = false;
+		}
+	}
+	sh_shared_destroy(sh);
+}
+
+/* --- threads ----------------------------------------------------------------------------------------------------- */
+
+enum { THREADS = 4, ROUNDS = 3000 };
+
+struct job {
+	struct sh_shared_at at;
+	int id;
+	int64_t popped;
+};
+
+static void *work(void *arg)
+{
+	struct job *job = arg;
+	struct sh_shared_value one = integer(1), v;
+	size_t length, need;
+	char key[32], buf[8];
+
+	for (int i = 0; i < ROUNDS; i++) {
+		job->at.now++;
+		sh_shared_incr(&job->at, text("counter"), &one, 0, &v);
+		sh_shared_push(&job->at, text("queue"), &one, 0, &length);
+		snprintf(key, sizeof(key), "t%d-%d", job->id, i % 100);
+		sh_shared_set(&job->at, text(key), &one, 50);
+		if (sh_shared_pop(&job->at, text("queue"), &v, buf, sizeof(buf), &need) == 0)
+			job->popped += v.u.integer;
+	}
+	return NULL;
+}
+
+static void threads_lose_nothing(void **state)
+{
+	struct sh_shared_at at;
+	struct sh_shared *sh = shared_with(&at, 0);
+	struct job jobs[THREADS];
+	struct sh_shared_value v;
+	pthread_t threads[THREADS];
+	int64_t popped = 0;
+	size_t need;
+	(void)state;
+
+	for (int i = 0; i < THREADS; i++) {
+		jobs[i] = (struct job){at, i, 0};
+		assert_int_equal(pthread_create(&threads[i], NULL, work, &jobs[i]), 0);
+	}
+	for (int i = 0; i < THREADS; i++) {
+		pthread_join(threads[i], NULL);
+		popped += jobs[i].popped;
+	}
+	assert_int_equal(get(&at, "counter"), THREADS * ROUNDS);
+	if (sh_shared_get(&at, text("queue"), &v, NULL, 0, &need) == 0)
+		popped += (int64_t)v.u.length;
+	assert_int_equal(popped, THREADS * ROUNDS);
+	sh_shared_destroy(sh);
+}
+
+/* --- journal ----------------------------------------------------------------------------------------------------- */
+
+static size_t count_keys(const struct sh_shared_at *at)
+{
+	char *block;
+	size_t size, count;
+
+	assert_int_equal(sh_shared_keys(at, &block, &size, &count), 0);
+	sh_free(block);
+	return count;
+}
+
+static void a_journal_is_seen_by_its_loader_only_until_the_commit(void **state)
+{
+	struct sh_shared_at at, loader;
+	struct sh_shared *sh = shared_with(&at, 0);
+	struct sh_shared_journal *j;
+	struct sh_shared_value v = string("text"), one = integer(1), out;
+	size_t length, need;
+	char buf[16];
+	(void)state;
+
+	set(&at, "kept", 1, 0);
+	set(&at, "gone", 2, 0);
+	set(&at, "count", 10, 0);
+	set(&at, "dies", 10, 500);
+	assert_int_equal(sh_shared_push(&at, text("list"), &one, 0, &length), 0);
+	assert_int_equal(sh_shared_journal_create(&j, sh), 0);
+	loader = at;
+	loader.journal = j;
+
+	assert_int_equal(get(&loader, "kept"), 1);
+	assert_int_equal(sh_shared_delete(&loader, text("gone")), 0);
+	assert_int_equal(sh_shared_delete(&loader, text("gone")), -ENOENT);
+	assert_int_equal(sh_shared_incr(&loader, text("count"), &one, 0, &out), 0);
+	assert_int_equal(out.u.integer, 11);
+	assert_int_equal(sh_shared_push(&loader, text("list"), &v, 0, &length), 0);
+	assert_int_equal(length, 2);
+	assert_int_equal(sh_shared_pop(&loader, text("list"), &out, buf, sizeof(buf), &need), 0);
+	assert_int_equal(out.u.integer, 1);
+	set(&loader, "new", 7, 0);
+	set(&loader, "kept", 3, 0);
+	assert_int_equal(sh_shared_add(&loader, text("new"), &one, 0), -EEXIST);
+	assert_int_equal(sh_shared_add(&loader, text("gone"), &one, 0), 0);
+	assert_int_equal(sh_shared_delete(&loader, text("gone")), 0);
+	assert_int_equal(get(&loader, "kept"), 3);
+	assert_int_equal(get(&loader, "gone"), -1);
+	assert_int_equal(count_keys(&loader), 5);
+
+	/* nobody else sees it */
+	assert_int_equal(get(&at, "kept"), 1);
+	assert_int_equal(get(&at, "gone"), 2);
+	assert_int_equal(get(&at, "new"), -1);
+	assert_int_equal(count_keys(&at), 5);
+
+	/* meanwhile a call counts too: nothing is lost */
+	assert_int_equal(sh_shared_incr(&at, text("count"), &one, 0, &out), 0);
+	assert_int_equal(sh_shared_journal_commit(j, at.now), 0);
+	assert_int_equal(get(&at, "count"), 12);
+	assert_int_equal(get(&at, "kept"), 3);
+	assert_int_equal(get(&at, "gone"), -1);
+	assert_int_equal(get(&at, "new"), 7);
+	assert_int_equal(sh_shared_pop(&at, text("list"), &out, buf, sizeof(buf), &need), 0);
+	assert_int_equal(out.u.text.len, 4);
+	assert_memory_equal(buf, "text", 4);
+
+	/* dropped: as if it had not been */
+	set(&loader, "kept", 99, 0);
+	sh_shared_journal_destroy(j);
+	assert_int_equal(get(&at, "kept"), 3);
+	sh_shared_journal_destroy(NULL);
+	sh_shared_destroy(sh);
+}
+
+static void a_journal_sees_time_pass(void **state)
+{
+	struct sh_shared_at at, loader;
+	struct sh_shared *sh = shared_with(&at, 0);
+	struct sh_shared_journal *j;
+	struct sh_shared_value one = integer(1), out;
+	(void)state;
+
+	set(&at, "n", 5, 100);
+	assert_int_equal(sh_shared_journal_create(&j, sh), 0);
+	loader = at;
+	loader.journal = j;
+	assert_int_equal(sh_shared_incr(&loader, text("n"), &one, 0, &out), 0);
+	loader.now += 200;
+	assert_int_equal(get(&loader, "n"), -1);
+	for (int i = 0; i < 20; i++)
+		set(&loader, "m", i, 10);
+	assert_int_equal(get(&loader, "n"), -1);
+	sh_shared_journal_destroy(j);
+	sh_shared_destroy(sh);
+}
+
+static void every_allocation_may_fail(void **state)
+{
+	bool done = false;
+	(void)state;
+
+	for (long n = 0; !done; n++) {
+		struct sh_shared *sh = NULL;
+		struct sh_shared_journal *j = NULL;
+		struct sh_shared_at at = {NULL, NULL, 1};
+		struct sh_shared_value v = string("text"), one = integer(1), out;
+		char *block = NULL;
+		size_t length, size, count;
+		int err;
+
+		sh_alloc_fail_after(n);
+		err = sh_shared_create(&sh, &hash_key, 0);
+		if (!err)
+			err = sh_shared_open(sh, SH_LIT("users"), &at.store);
+		if (!err)
+			err = sh_shared_push(&at, text("l"), &v, 0, &length);
+		if (!err)
+			err = sh_shared_journal_create(&j, sh);
+		at.journal = j;
+		if (!err)
+			err = sh_shared_push(&at, text("l"), &v, 0, &length);
+		if (!err)
+			err = sh_shared_set(&at, text("a"), &v, 0);
+		if (!err)
+			err = sh_shared_incr(&at, text("b"), &one, 0, &out);
+		if (!err)
+			err = sh_shared_keys(&at, &block, &size, &count);
+		if (!err && sh_shared_journal_commit(j, 1) > 0)
+			err = -ENOMEM;
+		sh_alloc_fail_after(-1);
+		assert_true(err == 0 || err == -ENOMEM);
+		done = err == 0;
+		sh_free(block);
+		sh_shared_journal_destroy(j);
+		sh_shared_destroy(sh);
+	}
+}
+
+/* --- from Lua ---------------------------------------------------------------------------------------------------- */
+
+static int open_sip(lua_State *L)
+{
+	lua_newtable(L);
+	sh_shared_lua_open(L);
+	sh_sandbox_preload(L, "siphook");
+	return 0;
+}
+
+static const char lua_script[] =
+    "local sip = require 'siphook'\n"
+    "local s = sip.shared('users')\n"
+    "assert(tostring(s) == 'sip.shared: users' and getmetatable(s) == false)\n"
+    "assert(s:get('a') == nil and s:set('a', 'x\\0y') == true and s:get('a') == 'x\\0y')\n"
+    "for _, v in ipairs{1, 2.5, true, false, '', math.mininteger, ('x'):rep(5000)} do\n"
+    "  assert(s:set('v', v)) local w = s:get('v') assert(w == v and math.type(w) == math.type(v)) end\n"
+    "local ok, code = s:add('a', 1) assert(ok == nil and code == 'exists')\n"
+    "assert(s:add('b', 1, {ttl = 10}) and s:incr('b') == 2 and s:incr('b', 5) == 7 and s:incr('b', -0.5) == 6.5)\n"
+    "local n, code = s:incr('a') assert(n == nil and code == 'type')\n"
+    "assert(s:push('q', 'one') == 1 and s:push('q', 2) == 2 and s:push('q', ('z'):rep(3000)) == 3 and s:len('q') == "
+    "3)\n"
+    "local v, code = s:get('q') assert(v == nil and code == 'type')\n"
+    "local v, code = s:push('a', 1) assert(v == nil and code == 'type')\n"
+    "local v, code = s:len('a') assert(v == nil and code == 'type')\n"
+    "assert(s:pop('q') == 'one' and s:pop('q') == 2 and #s:pop('q') == 3000 and s:pop('q') == nil and s:len('q') == "
+    "0)\n"
+    "assert(table.concat(s:keys(), ',') == 'a,b,v')\n"
+    "assert(s:delete('a') == true and s:delete('a') == false and s:set('v', nil) == true and s:get('v') == nil)\n"
+    "local r, code = s:set(('k'):rep(2000), 1) assert(r == nil and code == 'key too long' and s:get(('k'):rep(2000)) "
+    "== nil)\n"
+    "for _, f in ipairs{function() s:set('a', {}) end, function() s:set('a', 1, {tll = 1}) end, function() s:set('a', "
+    "1, {ttl = 0}) end,\n"
+    "  function() s:set('a', 1, {ttl = 'x'}) end, function() s:incr('a', '1') end, function() s.get('a') end,\n"
+    "  function() s:get() end, function() sip.shared('') end, function() s.x = 1 end, function() s:set('a', 1, 5) end} "
+    "do assert(not pcall(f)) end\n"
+    "local big = ('x'):rep(1 << 20) local r, code for i = 1, 80 do r, code = s:set('big' .. i, big) if not r then "
+    "break end end\n"
+    "assert(r == nil and code == 'full')";
+
+static void scripts_have_the_methods(void **state)
+{
+	struct world w;
+	struct sh_vm_config config = world_config(&w);
+	struct sh_vm *vm;
+	(void)state;
+
+	assert_int_equal(sh_shared_create(&config.shared, &hash_key, 0), 0);
+	config.load_max = 10000000;
+	vm = vm_with(&config);
+	assert_int_equal(sh_vm_call(vm, open_sip, NULL, 0), 0);
+	vm_must_load(vm, lua_script);
+	sh_vm_destroy(vm);
+	sh_shared_destroy(config.shared);
+
+	config.shared = NULL;
+	vm = vm_with(&config);
+	assert_int_equal(sh_vm_call(vm, open_sip, NULL, 0), 0);
+	assert_int_equal(vm_load(vm, "require('siphook').shared('x')"), -EINVAL);
+	assert_error(vm, "no shared stores here");
+	sh_vm_destroy(vm);
+}
+
+static void two_states_share_and_a_loading_one_does_not_yet(void **state)
+{
+	struct world w;
+	struct sh_vm_config config = world_config(&w);
+	struct sh_vm *a, *b;
+	struct sh_shared_journal *j;
+	(void)state;
+
+	assert_int_equal(sh_shared_create(&config.shared, &hash_key, 0), 0);
+	a = vm_with(&config);
+	assert_int_equal(sh_shared_journal_create(&j, config.shared), 0);
+	config.journal = j;
+	b = vm_with(&config);
+	assert_int_equal(sh_vm_call(a, open_sip, NULL, 0), 0);
+	assert_int_equal(sh_vm_call(b, open_sip, NULL, 0), 0);
+	vm_must_load(a, "local s = require 'siphook'.shared 's' s:set('k', 1, {ttl = 60})\n"
+			"function before() assert(s:get('k') == 1 and #s:keys() == 1) end\n"
+			"function after() assert(s:get('k') == 2 and s:get('new') == 'n') end\n"
+			"function late() assert(s:get('k') == nil and s:get('new') == 'n') end");
+	vm_must_load(b, "local s = require 'siphook'.shared 's' assert(s:incr('k') == 2) s:set('new', 'n')\n"
+			"function late() assert(#s:keys() == 1) end");
+	assert_int_equal(vm_run(a, "before"), 0);
+	b->journal = NULL;
+	assert_int_equal(sh_shared_journal_commit(j, w.now), 0);
+	sh_shared_journal_destroy(j);
+	assert_int_equal(vm_run(a, "after"), 0);
+	w.now += 61 * UINT64_C(1000000);
+	assert_int_equal(vm_run(a, "late"), 0);
+	assert_int_equal(vm_run(b, "late"), 0);
+	sh_vm_destroy(a);
+	sh_vm_destroy(b);
+	sh_shared_destroy(config.shared);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(stores_have_names_and_limits),
+	    cmocka_unit_test(time_to_live_ends),
+	    cmocka_unit_test(what_expired_gives_its_memory_back_without_being_asked_for),
+	    cmocka_unit_test(a_full_store_says_so_and_changes_nothing),
+	    cmocka_unit_test(random_operations_are_those_of_a_model),
+	    cmocka_unit_test(threads_lose_nothing),
+	    cmocka_unit_test(a_journal_is_seen_by_its_loader_only_until_the_commit),
+	    cmocka_unit_test(a_journal_sees_time_pass),
+	    cmocka_unit_test(every_allocation_may_fail),
+	    cmocka_unit_test(scripts_have_the_methods),
+	    cmocka_unit_test(two_states_share_and_a_loading_one_does_not_yet),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
