@@ -7,6 +7,9 @@ VARIANT  ?= release
 BUILD    := build
 OUT      := $(BUILD)/$(VARIANT)-$(notdir $(firstword $(CC)))
 
+# V=1 shows the commands.
+Q        := $(if $(V),,@)
+
 WARN     := -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wstrict-prototypes -Wmissing-prototypes -Werror
 HARDEN   := -fstack-protector-strong -D_FORTIFY_SOURCE=2
 LUA_CF   := $(shell pkg-config --cflags lua5.4 2>/dev/null)
@@ -68,7 +71,7 @@ lib: $(OBJS)
 
 $(OUT)/module/%.o: module/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -c -o $@ $<
+	$(Q)$(CC) $(CFLAGS) -c -o $@ $<
 
 # ---------------------------------------------------------------- the object and the command
 
@@ -76,10 +79,10 @@ $(OUT)/module/%.o: module/%.c
 object: $(OUT)/siphook.so $(OUT)/siphook $(if $(filter release,$(VARIANT)),$(BUILD)/siphook.so $(BUILD)/siphook)
 
 $(OUT)/siphook.so: $(OBJS) $(ENTRY)
-	$(CC) $(CFLAGS) $(SO_FLAGS) -o $@ $^ $(SO_LIBS)
+	$(Q)$(CC) $(CFLAGS) $(SO_FLAGS) -o $@ $^ $(SO_LIBS)
 
 $(OUT)/siphook: $(TOOL)
-	$(CC) $(CFLAGS) -o $@ $^ -ljansson -ldl -pthread
+	$(Q)$(CC) $(CFLAGS) -o $@ $^ -ljansson -ldl -pthread
 
 # By rename: a process that has the old file loaded keeps it. Compared, because another compiler's may be the newer file.
 $(BUILD)/siphook.so $(BUILD)/siphook: $(BUILD)/%: $(OUT)/% FORCE
@@ -123,19 +126,19 @@ $(ARCHIVE): $(OBJS)
 
 $(OUT)/tests/sim/%.o: tests/sim/%.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -Itests/sim -Itests/unit -c -o $@ $<
+	$(Q)$(CC) $(CFLAGS) -Itests/sim -Itests/unit -c -o $@ $<
 
 $(OUT)/tests/%: tests/unit/%.c $(ARCHIVE)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -Itests/unit -o $@ $< $(ARCHIVE) $(LDLIBS) -lcmocka
+	$(Q)$(CC) $(CFLAGS) -Itests/unit -o $@ $< $(ARCHIVE) $(LDLIBS) -lcmocka
 
 $(OUT)/tests/%: tests/sim/%.c $(SIM_OBJS) $(ARCHIVE)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -Itests/sim -Itests/unit -o $@ $< $(SIM_OBJS) $(ARCHIVE) $(LDLIBS) -lcmocka
+	$(Q)$(CC) $(CFLAGS) -Itests/sim -Itests/unit -o $@ $< $(SIM_OBJS) $(ARCHIVE) $(LDLIBS) -lcmocka
 
 $(OUT)/replay/%: tests/fuzz/%.c tests/fuzz/replay.c $(ARCHIVE)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -o $@ $< tests/fuzz/replay.c $(ARCHIVE) $(LDLIBS)
+	$(Q)$(CC) $(CFLAGS) -o $@ $< tests/fuzz/replay.c $(ARCHIVE) $(LDLIBS)
 
 unit: $(TEST_BIN) $(REPLAY)
 	@sh tests/run.sh $(OUT)

@@ -19,19 +19,22 @@ struct symbol {
 	void (*address)(void);
 };
 
-#define SYMBOL(name) {#name, (void (*)(void))name}
+#define SYMBOL(name)                                                                                                   \
+	{                                                                                                              \
+#name, (void (*)(void))name                                                                            \
+	}
 
 static const struct symbol own[] = {
-	SYMBOL(lua_newstate),	SYMBOL(lua_callk),     SYMBOL(luaL_loadbufferx),
-	SYMBOL(lua_resume),	SYMBOL(osip_uri_parse), SYMBOL(sdp_message_parse),
+    SYMBOL(lua_newstate), SYMBOL(lua_callk),      SYMBOL(luaL_loadbufferx),
+    SYMBOL(lua_resume),   SYMBOL(osip_uri_parse), SYMBOL(sdp_message_parse),
 };
 
 /* All that the object takes from OpenSSL; `make abi` compares the list with the object. */
 static const struct symbol crypto[] = {
-	SYMBOL(EVP_DigestFinal_ex), SYMBOL(EVP_DigestInit_ex2), SYMBOL(EVP_DigestUpdate), SYMBOL(EVP_MD_CTX_free),
-	SYMBOL(EVP_MD_CTX_new),	    SYMBOL(EVP_MD_fetch),	SYMBOL(EVP_MD_free),	  SYMBOL(OPENSSL_cleanse),
-	SYMBOL(OPENSSL_init_crypto), SYMBOL(OSSL_LIB_CTX_free), SYMBOL(OSSL_LIB_CTX_new), SYMBOL(OpenSSL_version),
-	SYMBOL(OpenSSL_version_num),
+    SYMBOL(EVP_DigestFinal_ex),  SYMBOL(EVP_DigestInit_ex2), SYMBOL(EVP_DigestUpdate), SYMBOL(EVP_MD_CTX_free),
+    SYMBOL(EVP_MD_CTX_new),      SYMBOL(EVP_MD_fetch),       SYMBOL(EVP_MD_free),      SYMBOL(OPENSSL_cleanse),
+    SYMBOL(OPENSSL_init_crypto), SYMBOL(OSSL_LIB_CTX_free),  SYMBOL(OSSL_LIB_CTX_new), SYMBOL(OpenSSL_version),
+    SYMBOL(OpenSSL_version_num),
 };
 
 enum { COUNT_OWN = sizeof(own) / sizeof(own[0]), COUNT_CRYPTO = sizeof(crypto) / sizeof(crypto[0]) };
@@ -59,7 +62,8 @@ int sh_guard_check(char *error, size_t size)
 	for (int i = 0; home && i < COUNT_OWN; i++) {
 		base = home_of(&own[i], &info);
 		if (base && base != home) {
-			snprintf(error, size, "%s comes from %s instead of %s: this build of siphook cannot live in this process",
+			snprintf(error, size,
+				 "%s comes from %s instead of %s: this build of siphook cannot live in this process",
 				 own[i].name, info.dli_fname, first.dli_fname);
 			return -ENOTSUP;
 		}
@@ -74,13 +78,14 @@ int sh_guard_check(char *error, size_t size)
 			first = info;
 			known = &crypto[i];
 		} else if (base != home) {
-			snprintf(error, size, "%s comes from %s but %s from %s: two OpenSSLs cannot be mixed", known->name,
-				 first.dli_fname, crypto[i].name, info.dli_fname);
+			snprintf(error, size, "%s comes from %s but %s from %s: two OpenSSLs cannot be mixed",
+				 known->name, first.dli_fname, crypto[i].name, info.dli_fname);
 			return -ENOTSUP;
 		}
 	}
 	if (OpenSSL_version_num() < 0x30000000UL) {
-		snprintf(error, size, "OpenSSL 3 or later is needed, this process has %s", OpenSSL_version(OPENSSL_VERSION));
+		snprintf(error, size, "OpenSSL 3 or later is needed, this process has %s",
+			 OpenSSL_version(OPENSSL_VERSION));
 		return -ENOTSUP;
 	}
 	return 0;

@@ -75,8 +75,8 @@ static void prepare(void)
 	prepare_result = sh_guard_check(prepare_error, sizeof(prepare_error));
 	if (prepare_result < 0)
 		return;
-	/* Some harmless option, since with none at all the function returns without having done anything: OpenSSL registers its exit
-	 * handler here, and the host's choice of a configuration stays open. */
+	/* Some harmless option, since with none at all the function returns without having done anything: OpenSSL
+	 * registers its exit handler here, and the host's choice of a configuration stays open. */
 	if (!OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CRYPTO_STRINGS, NULL)) {
 		snprintf(prepare_error, sizeof(prepare_error), "OpenSSL cannot be initialised");
 		prepare_result = -ENOTSUP;
@@ -128,7 +128,8 @@ static int check_host(const struct siphook_host *host)
 	}
 	if (host->abi >> 16 != SIPHOOK_ABI_MAJOR) {
 		snprintf(create_error, sizeof(create_error), "the host speaks ABI %u.%u, this is %d.%d",
-			 (unsigned)(host->abi >> 16), (unsigned)(host->abi & 0xffff), SIPHOOK_ABI_MAJOR, SIPHOOK_ABI_MINOR);
+			 (unsigned)(host->abi >> 16), (unsigned)(host->abi & 0xffff), SIPHOOK_ABI_MAJOR,
+			 SIPHOOK_ABI_MINOR);
 		return -EINVAL;
 	}
 	return 0;
@@ -240,7 +241,8 @@ static int in_state(const struct siphook *s, enum state wanted)
 	return state == CREATED ? -EINVAL : -ESHUTDOWN;
 }
 
-/* The same with words for last_error(). In a fork child the instance is not written to: its memory is shared by copy. */
+/* The same with words for last_error(). In a fork child the instance is not written to: its memory is shared by copy.
+ */
 static int in_state_or_words(struct siphook *s, enum state wanted)
 {
 	int err = in_state(s, wanted);
@@ -272,13 +274,13 @@ static void drop_control(struct siphook *s)
 static int open_control(struct siphook *s)
 {
 	struct sh_control_config config = {
-		.path = s->control_path,
-		.engine = s->engine,
-		.log = &s->log,
-		.thread = s->mode == SIPHOOK_THREADS,
-		.stop_wanted = s->host.stop_wanted ? tell_stop_wanted : NULL,
-		.reloaded = tell_generation,
-		.ctx = s,
+	    .path = s->control_path,
+	    .engine = s->engine,
+	    .log = &s->log,
+	    .thread = s->mode == SIPHOOK_THREADS,
+	    .stop_wanted = s->host.stop_wanted ? tell_stop_wanted : NULL,
+	    .reloaded = tell_generation,
+	    .ctx = s,
 	};
 	struct sh_control *control;
 	int err = sh_control_create(&control, &config, s->error, sizeof(s->error));
@@ -485,20 +487,20 @@ static const char *api_last_error(struct siphook *s)
 }
 
 static const struct siphook_api api = {
-	.abi = SIPHOOK_ABI,
-	.size = sizeof(api),
-	.version = SIPHOOK_VERSION,
-	.create = api_create,
-	.start = api_start,
-	.fd = api_fd,
-	.process = api_process,
-	.reload = api_reload,
-	.query = api_query,
-	.hangup = api_hangup,
-	.stop = api_stop,
-	.destroy = api_destroy,
-	.check = api_check,
-	.last_error = api_last_error,
+    .abi = SIPHOOK_ABI,
+    .size = sizeof(api),
+    .version = SIPHOOK_VERSION,
+    .create = api_create,
+    .start = api_start,
+    .fd = api_fd,
+    .process = api_process,
+    .reload = api_reload,
+    .query = api_query,
+    .hangup = api_hangup,
+    .stop = api_stop,
+    .destroy = api_destroy,
+    .check = api_check,
+    .last_error = api_last_error,
 };
 
 __attribute__((visibility("default"))) const struct siphook_api *siphook_entry(uint32_t host_abi);

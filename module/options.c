@@ -70,17 +70,18 @@ static const struct rule {
 	bool repeated;
 	const char *wanted;
 } rules[] = {
-	{"script", set_script, false, "the path of a script"},
-	{"listen", set_listen, true, "a URI such as udp://127.0.0.1:5060"},
-	{"workers", set_workers, false, "a number from 1 to 64"},
-	{"watch", set_watch, false, "yes or no"},
-	{"log_level", set_log_level, false, "error, warn, info or debug"},
-	{"control", set_control, false, "the path of a socket"},
+    {"script", set_script, false, "the path of a script"},
+    {"listen", set_listen, true, "a URI such as udp://127.0.0.1:5060"},
+    {"workers", set_workers, false, "a number from 1 to 64"},
+    {"watch", set_watch, false, "yes or no"},
+    {"log_level", set_log_level, false, "error, warn, info or debug"},
+    {"control", set_control, false, "the path of a socket"},
 };
 
 enum { COUNT_RULES = sizeof(rules) / sizeof(rules[0]) };
 
-/* Edit distance (insert, remove, replace, one each); keys of up to KEY_MAX bytes, longer ones are far from everything. */
+/* Edit distance (insert, remove, replace, one each); keys of up to KEY_MAX bytes, longer ones are far from everything.
+ */
 static size_t distance(const char *a, const char *b)
 {
 	size_t row[KEY_MAX + 1], na = strlen(a), nb = strlen(b);
@@ -152,7 +153,8 @@ static int add_config(struct sh_options *o, const struct siphook_option *option,
 	return 0;
 }
 
-static int add_option(struct sh_options *o, const struct siphook_option *option, unsigned *seen, char *error, size_t size)
+static int add_option(struct sh_options *o, const struct siphook_option *option, unsigned *seen, char *error,
+		      size_t size)
 {
 	if (strncmp(option->key, config_prefix, sizeof(config_prefix) - 1) == 0)
 		return add_config(o, option, error, size);

@@ -6,9 +6,9 @@
 #include "engine/engine.h"
 
 struct sh_options {
-	const char *control;	    /* NULL: no control socket */
+	const char *control;            /* NULL: no control socket */
 	struct sh_engine_config engine; /* log and log_ctx are left empty */
-	const char **listen;	    /* the arrays that `engine` points to */
+	const char **listen;            /* the arrays that `engine` points to */
 	struct sh_engine_pair *config;
 };
 

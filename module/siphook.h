@@ -2,16 +2,18 @@
  * "siphook_entry" and gets a table of functions. Nothing else is exported.
  *
  * Rules of this ABI
- *  - abi is (major << 16) | minor. A major that the module does not know gives NULL. Structures only grow at their end; each side
- *    reads no more than `size` bytes of the other's, and a member that lies beyond, or is NULL, is absent.
+ *  - abi is (major << 16) | minor. A major that the module does not know gives NULL. Structures only grow at their end;
+ * each side reads no more than `size` bytes of the other's, and a member that lies beyond, or is NULL, is absent.
  *  - Functions return 0 or a negative errno. What went wrong in words: last_error().
  *  - Strings are UTF-8, end with NUL, and are copied by whoever wants to keep them.
  *  - Thread tags: [any] any thread; [host] one thread of the host at a time, the same for one instance; [worker] called
  *    by the module on one of its own threads (or, in SIPHOOK_DRIVEN mode, inside process()).
  *  - A table of `size` bytes: a host compiled with a later header looks at api->size before it uses a later member.
- *  - An instance belongs to the process that created it. In a fork child destroy() does nothing and everything else answers -EPERM.
- *  - The life of an instance: create, start, stop, destroy. start() after a failed start() may be tried again; start() of a running
- *    instance is -EALREADY, of a stopped one -ESHUTDOWN; what needs a running instance is -EINVAL before start and -ESHUTDOWN after stop.
+ *  - An instance belongs to the process that created it. In a fork child destroy() does nothing and everything else
+ * answers -EPERM.
+ *  - The life of an instance: create, start, stop, destroy. start() after a failed start() may be tried again; start()
+ * of a running instance is -EALREADY, of a stopped one -ESHUTDOWN; what needs a running instance is -EINVAL before
+ * start and -ESHUTDOWN after stop.
  *  - At most SIPHOOK_INSTANCES instances live at once in a process.
  *  - The object is never unloaded (it is linked with -z nodelete); dlclose has no effect. */
 #ifndef SIPHOOK_H
@@ -26,8 +28,8 @@ extern "C" {
 
 #define SIPHOOK_ABI_MAJOR 1
 #define SIPHOOK_ABI_MINOR 0
-#define SIPHOOK_ABI (((uint32_t)SIPHOOK_ABI_MAJOR << 16) | SIPHOOK_ABI_MINOR)
-#define SIPHOOK_VERSION "0.1.0" /* of this header; api->version is the module's */
+#define SIPHOOK_ABI       (((uint32_t)SIPHOOK_ABI_MAJOR << 16) | SIPHOOK_ABI_MINOR)
+#define SIPHOOK_VERSION   "0.1.0" /* of this header; api->version is the module's */
 #define SIPHOOK_INSTANCES 64
 
 struct siphook; /* an instance */
@@ -44,13 +46,14 @@ struct siphook_host {
 	uint32_t abi;  /* SIPHOOK_ABI of the header that the host was compiled with */
 	uint32_t size; /* sizeof(struct siphook_host) */
 	void *ctx;
-	/* [worker] One line without a line end, at most 1,000 bytes, and a NUL. Several threads may call at once. Must not call back
-	 * into the module. */
+	/* [worker] One line without a line end, at most 1,000 bytes, and a NUL. Several threads may call at once. Must
+	 * not call back into the module. */
 	void (*log)(void *ctx, enum siphook_level level, const char *line, size_t len);
-	/* [worker] A counter or gauge changed: "script.generation" after start and after every reload that was asked for. */
+	/* [worker] A counter or gauge changed: "script.generation" after start and after every reload that was asked
+	 * for. */
 	void (*metric)(void *ctx, const char *name, int64_t value);
-	/* [worker] Somebody asked over the control socket that the server stop: the host decides. Must return at once. Absent: such
-	 * a request is refused. */
+	/* [worker] Somebody asked over the control socket that the server stop: the host decides. Must return at once.
+	 * Absent: such a request is refused. */
 	void (*stop_wanted)(void *ctx);
 };
 
@@ -72,41 +75,43 @@ struct siphook_api {
 	const char *version; /* "0.1.0" */
 	uint64_t features;   /* bits for optional behaviour; none yet */
 
-	/* [host] Makes an instance: no thread, no socket, no file yet. -EINVAL for an option that is unknown or wrong, -ENOMEM,
-	 * -EAGAIN for too many instances, -ENOTSUP when the host's other libraries make it impossible. Options:
-	 *   script       path of the main script; obligatory
-	 *   listen       a URI such as udp://127.0.0.1:5060 or tcp://[::1]:5060; may be repeated; udp and tcp 0.0.0.0:5060 without it
-	 *   workers      1 to 64 threads, default 1
-	 *   watch        yes or no (default): reload when a file of the script changes
-	 *   log_level    error, warn, info (default) or debug
-	 *   control      path of the control socket; none without it
-	 *   config.NAME  what scripts read as sip.config.NAME; any number */
+	/* [host] Makes an instance: no thread, no socket, no file yet. -EINVAL for an option that is unknown or wrong,
+	 * -ENOMEM, -EAGAIN for too many instances, -ENOTSUP when the host's other libraries make it impossible.
+	 * Options: script       path of the main script; obligatory listen       a URI such as udp://127.0.0.1:5060 or
+	 * tcp://[::1]:5060; may be repeated; udp and tcp 0.0.0.0:5060 without it workers      1 to 64 threads, default
+	 * 1 watch        yes or no (default): reload when a file of the script changes log_level    error, warn, info
+	 * (default) or debug control      path of the control socket; none without it config.NAME  what scripts read as
+	 * sip.config.NAME; any number */
 	int (*create)(struct siphook **out, const struct siphook_host *host, const struct siphook_option *options,
 		      size_t count);
-	/* [host] Loads the script, opens the sockets, starts the threads. A failed start leaves nothing behind but the instance. */
+	/* [host] Loads the script, opens the sockets, starts the threads. A failed start leaves nothing behind but the
+	 * instance. */
 	int (*start)(struct siphook *s, enum siphook_mode mode);
-	/* [host] SIPHOOK_DRIVEN: the descriptor to poll for reading, the same until stop(); its readiness covers timers too. Else
-	 * -ENOTSUP. */
+	/* [host] SIPHOOK_DRIVEN: the descriptor to poll for reading, the same until stop(); its readiness covers timers
+	 * too. Else -ENOTSUP. */
 	int (*fd)(struct siphook *s);
-	/* [host] SIPHOOK_DRIVEN: does what is ready and returns. *next_ms (may be NULL): milliseconds to the next timer or -1; a hint. */
+	/* [host] SIPHOOK_DRIVEN: does what is ready and returns. *next_ms (may be NULL): milliseconds to the next timer
+	 * or -1; a hint. */
 	int (*process)(struct siphook *s, int64_t *next_ms);
-	/* [any; SIPHOOK_DRIVEN: host] Starts a verified reload and returns at once; fn (may be NULL) gets the outcome. */
+	/* [any; SIPHOOK_DRIVEN: host] Starts a verified reload and returns at once; fn (may be NULL) gets the outcome.
+	 */
 	int (*reload)(struct siphook *s, siphook_reload_fn fn, void *ctx);
-	/* [any; SIPHOOK_DRIVEN: host] "status", "calls" or "registrations" as JSON. Not from a callback of the module. -EINVAL: no
-	 * such thing; -ETIMEDOUT: a worker did not answer within a second. */
+	/* [any; SIPHOOK_DRIVEN: host] "status", "calls" or "registrations" as JSON. Not from a callback of the module.
+	 * -EINVAL: no such thing; -ETIMEDOUT: a worker did not answer within a second. */
 	int (*query)(struct siphook *s, const char *what, siphook_text_fn fn, void *ctx);
-	/* [any; SIPHOOK_DRIVEN: host] Ends one call by its id. -ENOENT: no such call; -ETIMEDOUT. Not from a callback. */
+	/* [any; SIPHOOK_DRIVEN: host] Ends one call by its id. -ENOENT: no such call; -ETIMEDOUT. Not from a callback.
+	 */
 	int (*hangup)(struct siphook *s, const char *id);
-	/* [host] Takes no new calls, ends the live ones with BYE or CANCEL, waits for their answers up to deadline_ms, then closes
-	 * everything. Idempotent; 0 also for an instance that was never started. */
+	/* [host] Takes no new calls, ends the live ones with BYE or CANCEL, waits for their answers up to deadline_ms,
+	 * then closes everything. Idempotent; 0 also for an instance that was never started. */
 	int (*stop)(struct siphook *s, int64_t deadline_ms);
 	/* [host] Frees the instance, stopped or not (then stop with no deadline). NULL is fine. */
 	void (*destroy)(struct siphook *s);
-	/* [host] Loads and verifies a script as create() and start() would, with the same options, and opens nothing. 0, or -EINVAL
-	 * and "file:line: reason" in last_error(NULL). */
+	/* [host] Loads and verifies a script as create() and start() would, with the same options, and opens nothing.
+	 * 0, or -EINVAL and "file:line: reason" in last_error(NULL). */
 	int (*check)(const struct siphook_option *options, size_t count);
-	/* [host] Words for the last failed create, start, fd, process or stop of this instance; with NULL, of the last create() or
-	 * check(). Never NULL; valid until the next call. The other functions say all by their code. */
+	/* [host] Words for the last failed create, start, fd, process or stop of this instance; with NULL, of the last
+	 * create() or check(). Never NULL; valid until the next call. The other functions say all by their code. */
 	const char *(*last_error)(struct siphook *s);
 };
 

@@ -27,10 +27,13 @@ step() {
 jobs=-j$(nproc)
 step "release build, gcc" make $jobs CC=gcc
 step "release build, clang" make $jobs CC=clang
+step "the object: symbols and header" make $jobs CC=gcc abi
 step "tests, gcc" make $jobs CC=gcc test
 step "tests, clang" make $jobs CC=clang test
 step "address and undefined behaviour sanitizers" make $jobs CC=clang asan
 step "thread sanitizer" make $jobs CC=clang tsan
+step "hosts, gcc" make CC=gcc hosts
+step "hosts, address sanitizer" make CC=gcc VARIANT=asan hosts
 step "fuzzers" make fuzz TIME="${FUZZ_TIME:-20}"
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

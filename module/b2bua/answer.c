@@ -61,19 +61,19 @@ void sh_leg_answer_over(struct sh_leg *l)
 
 void sh_leg_on_ack(struct sh_leg *l, const struct sh_msg *m, const struct sh_path *from)
 {
+	bool first = l->state == SH_LEG_ANSWERED; /* of the INVITE that made the dialog */
+
 	if (!l->answer || m->cseq != l->answer_cseq)
 		return; /* a repetition, or the ACK to something older */
 	sh_leg_answer_over(l);
 	sh_ua_observe(l->ua, m, from, l);
-	if (l->state == SH_LEG_ANSWERED)
+	if (first)
 		l->state = SH_LEG_UP;
-	if (l->hangup_wanted) {
+	if (l->hangup_wanted)
 		sh_leg_bye(l);
-		return;
-	}
-	if (sh_reinvite_acked(l, m))
-		return;
-	if (l->call && l->call->a == l)
+	else if (!first)
+		sh_reinvite_acked(l, m);
+	else if (l->call)
 		sh_call_acked(l->call, m);
 }
 

@@ -544,7 +544,7 @@ bool sh_call_settle(struct sh_call *c)
 	char *buf = sh_malloc(m->size + 64u * m->nheaders);
 	if (buf) {
 		sh_writer_init(&w, buf, m->size + 64u * m->nheaders);
-		sh_put_answer_fields(&w, m, SH_COPY_RESPONSE);
+		sh_put_failure(&w, m);
 		headers = sh_writer_text(&w);
 	}
 	sh_call_reject(c, code, sh_msg_text(m, m->reason), headers, sh_msg_header(m, SH_H_CONTENT_TYPE), sh_msg_text(m, m->body));

@@ -123,6 +123,9 @@ int sh_call_ring(struct sh_call *c, unsigned code, struct sh_slice reason, struc
 int sh_call_reject(struct sh_call *c, unsigned code, struct sh_slice reason, struct sh_slice headers,
 		   struct sh_slice content_type, struct sh_slice body);
 
+/* The fields of somebody else's failure that the caller wants to see: Warning, Contact of a 3xx, Allow of a 405 ... */
+void sh_put_failure(struct sh_writer *w, const struct sh_msg *m);
+
 /* leg: the winner, answered, to be bridged or hung up; NULL: r says why. Called once, from a later event. */
 typedef void (*sh_fork_fn)(void *ctx, struct sh_leg *leg, const struct sh_result *r);
 /* Takes the plan over (its arena is moved, also when this fails). -EBUSY: a fork is in progress; -ENOENT: no targets. */

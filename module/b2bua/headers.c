@@ -16,7 +16,7 @@ static const uint8_t classes_of[SH_H_COUNT] = {
 	[SH_H_GEOLOCATION] = SH_COPY_INVITE | SH_COPY_DIALOG | SH_COPY_REQUEST,
 	[SH_H_IDENTITY] = SH_COPY_INVITE,
 	[SH_H_PRIORITY] = SH_COPY_INVITE | SH_COPY_REQUEST,
-	[SH_H_PRIVACY] = SH_COPY_INVITE | SH_COPY_RESPONSE,
+	[SH_H_PRIVACY] = SH_COPY_PRIVACY | SH_COPY_RESPONSE,
 	[SH_H_SUBJECT] = SH_COPY_INVITE | SH_COPY_DIALOG | SH_COPY_REQUEST,
 	[SH_H_USER_TO_USER] = SH_COPY_INVITE | SH_COPY_RESPONSE | SH_COPY_DIALOG,
 	[SH_H_REASON] = SH_COPY_INVITE | SH_COPY_RESPONSE | SH_COPY_DIALOG,
@@ -152,6 +152,11 @@ void sh_put_answer_fields(struct sh_writer *w, const struct sh_msg *m, unsigned 
 	for (unsigned i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
 		if (m->status == wanted[i].code)
 			sh_put_copy(w, m, wanted[i].id);
+}
+
+void sh_put_failure(struct sh_writer *w, const struct sh_msg *m)
+{
+	sh_put_answer_fields(w, m, SH_COPY_RESPONSE);
 }
 
 void sh_put_body_of(struct sh_writer *w, const struct sh_msg *m)

@@ -24,7 +24,7 @@ struct sh_ua {
 	struct sh_link dead_calls, dead_legs, dead_requests; /* to be freed at the end of the turn */
 	struct sh_prefix *trust;
 	unsigned ntrust;
-	bool draining;
+	bool draining, closing; /* closing: it is being destroyed, the application is told nothing */
 	struct sh_ua_stats stats;
 	struct sh_log_limit log_limit;
 	void (*flow_closed)(void *ctx, uint64_t flow);
@@ -60,6 +60,8 @@ struct sh_leg {
 	struct sh_call *call;     /* NULL: it winds up by itself */
 	struct sh_branch *branch; /* while a fork tries it */
 	struct sh_link reinvites;     /* those sent on this leg, until their transactions end */
+	struct sh_link requests;      /* from this leg, with the application */
+	struct sh_link relays;        /* to this leg */
 	struct sh_reinvite *reinvite; /* one that came from or goes to this leg */
 	enum sh_leg_state state;
 	bool inbound;
@@ -123,6 +125,7 @@ struct sh_relay; /* a request that is being passed on: relay.c */
 struct sh_request {
 	bool is_request; /* true */
 	struct sh_link link;
+	struct sh_link of_leg; /* in leg->requests */
 	uint64_t handle;
 	struct sh_ua *ua;
 	struct sh_server_txn *st; /* NULL: observed, or the transaction ended */
@@ -151,7 +154,7 @@ void sh_ua_reply(struct sh_ua *ua, struct sh_server_txn *st, unsigned code, stru
 		 struct sh_slice headers);
 
 /* ---- headers.c: which fields go where */
-enum sh_copy { SH_COPY_INVITE = 1, SH_COPY_RESPONSE = 2, SH_COPY_DIALOG = 4, SH_COPY_REQUEST = 8, SH_COPY_IDENTITY = 16, SH_COPY_BODY = 32 };
+enum sh_copy { SH_COPY_INVITE = 1, SH_COPY_RESPONSE = 2, SH_COPY_DIALOG = 4, SH_COPY_REQUEST = 8, SH_COPY_IDENTITY = 16, SH_COPY_BODY = 32, SH_COPY_PRIVACY = 64 };
 /* Copies the fields of m in one of these classes, but for those named in `except` lines or in the comma separated list
  * `removed`; and those that match `patterns`. */
 void sh_put_copied(struct sh_writer *w, const struct sh_msg *m, unsigned classes, struct sh_slice except,
@@ -170,6 +173,7 @@ void sh_leg_ended(struct sh_leg *l);   /* nothing is left to be done: freed at t
 void sh_leg_find_path(struct sh_leg *l, const struct sh_path *from); /* where requests in the dialog go from now on */
 int sh_leg_send_invite(struct sh_leg *l, const struct sh_target *t, const struct sh_fork_plan *plan);
 void sh_leg_bye(struct sh_leg *l);
+void sh_leg_wind_up(struct sh_leg *l); /* the dialog is over */
 void sh_leg_on_request(struct sh_leg *l, struct sh_server_txn *st, const struct sh_msg *m, const struct sh_path *from);
 void sh_leg_learn_sdp(struct sh_body **at, const struct sh_msg *m);
 void sh_leg_forget_answer(struct sh_leg *l);
@@ -213,13 +217,15 @@ void sh_reinvite_start(struct sh_leg *l, struct sh_server_txn *st, const struct 
 void sh_reinvite_pass(struct sh_leg *l, struct sh_server_txn *st, const struct sh_msg *m, struct sh_slice headers,
 		      sh_request_fn done, void *ctx);
 void sh_reinvite_cancel(struct sh_leg *l, struct sh_server_txn *st);
-bool sh_reinvite_acked(struct sh_leg *l, const struct sh_msg *ack); /* true: the ACK was for a re-INVITE */
+void sh_reinvite_acked(struct sh_leg *l, const struct sh_msg *ack); /* it came for a 2xx to a re-INVITE */
 void sh_reinvite_drop(struct sh_leg *l); /* the leg ends: 487 to whoever waits */
+bool sh_reinvite_pending(const struct sh_leg *l); /* one of ours has no final answer yet */
 
 /* ---- request.c and relay.c */
 struct sh_request *sh_request_create(struct sh_ua *ua, struct sh_server_txn *st, const struct sh_msg *m,
 				     const struct sh_path *from, struct sh_leg *leg);
 void sh_request_free(struct sh_request *r);
+void sh_request_leg_gone(struct sh_leg *l); /* 487 to those that nobody has answered (RFC 3261 15.1.2) */
 void sh_ua_observe(struct sh_ua *ua, const struct sh_msg *m, const struct sh_path *from, struct sh_leg *leg);
 /* Passes a request in a dialog to the other leg without an application in between. */
 void sh_relay_in_dialog(struct sh_leg *from_leg, struct sh_server_txn *st, const struct sh_msg *m);

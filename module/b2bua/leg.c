@@ -80,6 +80,8 @@ struct sh_leg *sh_leg_create(struct sh_ua *ua, struct sh_call *call, bool inboun
 	l->inbound = inbound;
 	sh_list_init(&l->in_call);
 	sh_list_init(&l->reinvites);
+	sh_list_init(&l->requests);
+	sh_list_init(&l->relays);
 	sh_timer_init(&l->answer_timer, on_answer_timer);
 	sh_list_append(&ua->live_legs, &l->link);
 	ua->stats.legs_live++;
@@ -120,6 +122,7 @@ void sh_leg_ended(struct sh_leg *l)
 		return;
 	l->state = SH_LEG_ENDED;
 	sh_leg_leave(l);
+	sh_request_leg_gone(l);
 	sh_relay_leg_gone(l);
 	sh_reinvite_drop(l);
 	sh_list_remove(&l->link);
@@ -216,7 +219,7 @@ int sh_leg_send_invite(struct sh_leg *l, const struct sh_target *t, const struct
 	struct sh_call *c = l->call;
 	const struct sh_msg *in = c->invite;
 	struct sh_writer line, rest;
-	struct sh_slice none = {0}, removed = t->removed;
+	struct sh_slice none = {0};
 	unsigned hops = in->max_forwards > 0 ? (unsigned)in->max_forwards - 1 : 70;
 	bool anonymous = sh_msg_has_token(in, SH_H_PRIVACY, SH_LIT("id"));
 	unsigned classes = SH_COPY_INVITE;
@@ -232,11 +235,11 @@ int sh_leg_send_invite(struct sh_leg *l, const struct sh_target *t, const struct
 		classes |= SH_COPY_IDENTITY;
 	if (in->body.len && !plan->has_sdp)
 		classes |= SH_COPY_BODY;
-	if (t->privacy.len) {
+	if (t->privacy.len)
 		sh_put_header(&rest, SH_H_PRIVACY, t->privacy);
-		removed = removed.len ? removed : SH_LIT("Privacy");
-	}
-	sh_put_copied(&rest, in, classes, t->headers, removed, t->copy);
+	else
+		classes |= SH_COPY_PRIVACY;
+	sh_put_copied(&rest, in, classes, t->headers, t->removed, t->copy);
 	if (t->pai.len)
 		sh_put_header(&rest, SH_H_P_ASSERTED_IDENTITY, t->pai);
 	if (t->diversion.len)
@@ -348,6 +351,19 @@ static void on_invite_event(struct sh_client_txn *ct, enum sh_client_event ev, c
 
 /* ------------------------------------------------------------------ the end */
 
+/* The dialog is over. It is remembered while our BYE, or a re-INVITE of ours, has no final answer: a 2xx that crossed
+ * the BYE wants its ACK all the same. */
+void sh_leg_wind_up(struct sh_leg *l)
+{
+	if (l->state == SH_LEG_ENDED || l->bye)
+		return;
+	l->state = SH_LEG_ENDING;
+	sh_request_leg_gone(l);
+	sh_relay_leg_gone(l);
+	if (!sh_reinvite_pending(l))
+		sh_leg_ended(l);
+}
+
 static void on_bye_event(struct sh_client_txn *ct, enum sh_client_event ev, const struct sh_msg *m, void *user)
 {
 	struct sh_leg *l = user;
@@ -358,7 +374,7 @@ static void on_bye_event(struct sh_client_txn *ct, enum sh_client_event ev, cons
 	if (ev != SH_CLIENT_ENDED)
 		sh_client_txn_detach(l->bye);
 	l->bye = NULL;
-	sh_leg_ended(l); /* whatever the answer was: 15.1.1 */
+	sh_leg_wind_up(l); /* whatever the answer was: 15.1.1 */
 }
 
 void sh_leg_bye(struct sh_leg *l)
@@ -435,8 +451,7 @@ static void on_bye(struct sh_leg *l, struct sh_server_txn *st, const struct sh_m
 		sh_call_leg_gone(c, l, m);
 	if (l->st && l->inbound && !sh_server_txn_answered(l->st))
 		sh_server_txn_reply(l->st, 487, (struct sh_slice){0});
-	if (!l->bye) /* crossing BYEs: ours gets its own answer first, or times out */
-		sh_leg_ended(l);
+	sh_leg_wind_up(l); /* crossing BYEs: ours gets its own answer first, or times out */
 }
 
 void sh_leg_on_request(struct sh_leg *l, struct sh_server_txn *st, const struct sh_msg *m, const struct sh_path *from)

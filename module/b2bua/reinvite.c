@@ -14,7 +14,7 @@ struct sh_reinvite {
 	struct sh_client_txn *ct;
 	struct sh_msg *invite;    /* for Record-Route and the like: what the answer needs */
 	struct sh_body *offer;
-	bool late_offer, to_acked, passed_2xx;
+	bool late_offer, to_acked, passed_2xx, answered; /* answered: finally, by `to` */
 	sh_request_fn done;
 	void *ctx;
 };
@@ -135,6 +135,8 @@ static void on_client_event(struct sh_client_txn *ct, enum sh_client_event ev, c
 		r->ct = NULL;
 		if (!r->from)
 			destroy(r);
+		if (to->state == SH_LEG_ENDING)
+			sh_leg_wind_up(to);
 		return;
 	}
 	if (ev != SH_CLIENT_RESPONSE) {
@@ -147,6 +149,7 @@ static void on_client_event(struct sh_client_txn *ct, enum sh_client_event ev, c
 			answer(r, m->status, m);
 		return;
 	}
+	r->answered = true;
 	if (m->status < 300) {
 		if (r->passed_2xx || r->to_acked) { /* again */
 			if (r->to_acked)
@@ -275,12 +278,12 @@ void sh_reinvite_cancel(struct sh_leg *l, struct sh_server_txn *st)
 		sh_client_txn_cancel(r->ct, (struct sh_slice){0});
 }
 
-bool sh_reinvite_acked(struct sh_leg *l, const struct sh_msg *ack)
+void sh_reinvite_acked(struct sh_leg *l, const struct sh_msg *ack)
 {
 	struct sh_reinvite *r = l->reinvite;
 
 	if (!r || r->from != l || !r->passed_2xx)
-		return false;
+		return; /* the application answered it */
 	if (!r->to_acked) {
 		r->to_acked = true;
 		sh_leg_send_ack(r->to, ack);
@@ -288,24 +291,39 @@ bool sh_reinvite_acked(struct sh_leg *l, const struct sh_msg *ack)
 			sh_leg_learn_sdp(&l->remote_sdp, ack);
 	}
 	over(r);
-	return true;
+}
+
+bool sh_reinvite_pending(const struct sh_leg *l)
+{
+	SH_LIST_EACH (k, &l->reinvites) {
+		const struct sh_reinvite *r = SH_CONTAINER(k, struct sh_reinvite, of_target);
+
+		if (r->ct && !r->answered)
+			return true;
+	}
+	return false;
 }
 
 void sh_reinvite_drop(struct sh_leg *l)
 {
+	struct sh_result res = {487, sh_status_reason(487), SH_NO_ANSWER, NULL, NULL, 0};
 	struct sh_reinvite *r = l->reinvite;
+	sh_request_fn done = NULL;
 	struct sh_link *k;
+	void *ctx = NULL;
 
 	if (r) {
 		if (r->from)
 			answer(r, 487, NULL);
-		if (r->ct && !r->passed_2xx && r->to != l)
+		if (r->ct && !r->answered)
 			sh_client_txn_cancel(r->ct, (struct sh_slice){0});
+		done = r->done;
+		ctx = r->ctx;
 		r->done = NULL;
 		unanswered(r);
 	}
-	if (l->state != SH_LEG_ENDED)
-		return;
-	while ((k = l->reinvites.next) != &l->reinvites)
+	while (l->state == SH_LEG_ENDED && (k = l->reinvites.next) != &l->reinvites)
 		destroy(SH_CONTAINER(k, struct sh_reinvite, of_target));
+	if (done && !l->ua->closing) /* last: it may end other things */
+		done(ctx, &res);
 }

@@ -13,6 +13,7 @@ struct sh_relay_branch {
 
 struct sh_relay {
 	struct sh_link link; /* in ua->live_relays */
+	struct sh_link of_leg; /* in a dialog: in the other leg's relays */
 	struct sh_ua *ua;
 	struct sh_server_txn *st; /* without an application: whom to answer; NULL when it ended */
 	struct sh_request *rq;    /* with one */
@@ -44,6 +45,7 @@ static void destroy(struct sh_relay *r)
 		sh_server_txn_watch(r->st, NULL, NULL);
 	if (r->rq)
 		r->rq->relay = NULL;
+	sh_list_remove(&r->of_leg);
 	sh_list_remove(&r->link);
 	sh_free(r->best);
 	sh_arena_finish(&arena);
@@ -72,6 +74,7 @@ static struct sh_relay *create(struct sh_ua *ua)
 	if (r) {
 		r->ua = ua;
 		sh_timer_init(&r->timer, on_timer);
+		sh_list_init(&r->of_leg);
 		sh_list_append(&ua->live_relays, &r->link);
 		sh_arena_init(&r->plan.arena, 256);
 	}
@@ -231,6 +234,7 @@ int sh_relay_to_other_leg(struct sh_leg *l, struct sh_server_txn *st, struct sh_
 		destroy(r);
 		return err;
 	}
+	sh_list_append(&to->relays, &r->of_leg);
 	r->done = done;
 	r->ctx = ctx;
 	if (rq) {
@@ -254,16 +258,10 @@ void sh_relay_in_dialog(struct sh_leg *l, struct sh_server_txn *st, const struct
 
 void sh_relay_leg_gone(struct sh_leg *l)
 {
-	SH_LIST_EACH_SAFE (k, &l->ua->live_relays) {
-		struct sh_relay *r = SH_CONTAINER(k, struct sh_relay, link);
+	struct sh_link *k;
 
-		if (r->to_leg == l->handle && r->single.ct) {
-			sh_client_txn_detach(r->single.ct);
-			r->single.ct = NULL;
-			finish_in_dialog(r, 487, SH_FAILED, NULL);
-			return sh_relay_leg_gone(l); /* the list has changed */
-		}
-	}
+	while ((k = sh_list_pop(&l->relays)) != NULL)
+		finish_in_dialog(SH_CONTAINER(k, struct sh_relay, of_leg), 487, SH_FAILED, NULL);
 }
 
 /* ------------------------------------------------------------------ outside of dialogs */

@@ -33,6 +33,9 @@ struct sh_request *sh_request_create(struct sh_ua *ua, struct sh_server_txn *st,
 		r->leg = leg->handle;
 		r->call = leg->call ? leg->call->handle : 0;
 	}
+	sh_list_init(&r->of_leg);
+	if (leg && st)
+		sh_list_append(&leg->requests, &r->of_leg);
 	if (st)
 		sh_server_txn_watch(st, on_server_event, r);
 	sh_list_append(&ua->live_requests, &r->link);
@@ -46,9 +49,24 @@ void sh_request_free(struct sh_request *r)
 	if (r->relay)
 		sh_relay_drop(r->relay);
 	sh_slots_remove(&r->ua->requests, r->handle);
+	sh_list_remove(&r->of_leg);
 	sh_list_remove(&r->link);
 	sh_free(r->msg);
 	sh_free(r);
+}
+
+void sh_request_leg_gone(struct sh_leg *l)
+{
+	struct sh_link *k;
+
+	while ((k = sh_list_pop(&l->requests)) != NULL) {
+		struct sh_request *r = SH_CONTAINER(k, struct sh_request, of_leg);
+
+		if (!r->st || r->answered || r->relay)
+			continue;
+		r->answered = true;
+		sh_server_txn_reply(r->st, 487, (struct sh_slice){0});
+	}
 }
 
 void sh_request_release(struct sh_request *r)
@@ -173,6 +191,7 @@ int sh_request_reply(struct sh_request *r, unsigned code, struct sh_slice reason
 		struct sh_leg *l = sh_request_leg(r);
 
 		sh_ua_put_contact(r->ua, w, &r->from, l && l->dialog.secure);
+		sh_put_header(w, SH_H_ALLOW, r->ua->allow_in_dialog);
 	}
 	sh_put(w, headers);
 	sh_put_body(w, content_type, body);

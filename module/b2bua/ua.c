@@ -213,6 +213,7 @@ void sh_ua_destroy(struct sh_ua *ua)
 
 	if (!ua)
 		return;
+	ua->closing = true;
 	sh_relay_drop_all(ua);
 	while (!sh_list_empty(&ua->live_requests))
 		sh_request_free(SH_CONTAINER(ua->live_requests.next, struct sh_request, link));

@@ -23,16 +23,29 @@ int sh_engine_create(struct sh_engine **out, const struct sh_engine_config *conf
 {
 	static const char *const default_listen[] = {"udp://0.0.0.0:5060", "tcp://0.0.0.0:5060"};
 	const char *const *listen = config->nlisten ? config->listen : default_listen;
+	pthread_rwlockattr_t attr;
 	struct sh_engine *e;
 
 	if (!config->script || !*config->script)
 		return fail(error, size, -EINVAL, "no script is given");
 	if (config->workers > SH_ENGINE_MAX_WORKERS)
 		return fail(error, size, -EINVAL, "workers: at most 64");
+	for (unsigned i = 0; i < config->nlisten; i++) {
+		enum sh_proto proto;
+		struct sh_addr addr;
+
+		if (sh_engine_parse_listen(config->listen[i], &proto, &addr, error, size) < 0)
+			return -EINVAL;
+	}
 	e = sh_calloc(1, sizeof(*e));
 	if (!e)
 		return fail(error, size, -ENOMEM, "out of memory");
 	pthread_mutex_init(&e->lock, NULL);
+	pthread_rwlockattr_init(&attr);
+	/* whoever asks in a loop must not keep the end waiting */
+	pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(&e->life, &attr);
+	pthread_rwlockattr_destroy(&attr);
 	sh_log_init(&e->log, config->log_level, config->log, config->log_ctx);
 	sh_timer_init(&e->retry, sh_engine_retry);
 	e->nworkers = config->workers ? config->workers : 1;
@@ -76,6 +89,7 @@ void sh_engine_destroy(struct sh_engine *e)
 	sh_free(e->listen);
 	sh_free(e->pairs);
 	sh_free(e->script_path);
+	pthread_rwlock_destroy(&e->life);
 	pthread_mutex_destroy(&e->lock);
 	sh_free(e);
 }
@@ -133,6 +147,15 @@ static void join_threads(struct sh_engine *e)
 		}
 }
 
+/* The workers have ended; now nobody may be looking either. */
+static void shut(struct sh_engine *e)
+{
+	pthread_rwlock_wrlock(&e->life);
+	sh_engine_close(e);
+	atomic_store(&e->state, SH_ENGINE_STOPPED);
+	pthread_rwlock_unlock(&e->life);
+}
+
 int sh_engine_start(struct sh_engine *e, bool threads, char *error, size_t size)
 {
 	char scratch[512];
@@ -155,9 +178,8 @@ int sh_engine_start(struct sh_engine *e, bool threads, char *error, size_t size)
 			err = start_threads(e, error, size);
 	}
 	if (err) {
-		atomic_store(&e->state, SH_ENGINE_STOPPED);
 		join_threads(e);
-		sh_engine_close(e);
+		shut(e);
 	}
 	return err;
 }
@@ -247,8 +269,7 @@ int sh_engine_stop(struct sh_engine *e, int64_t deadline_ms)
 		} while (!all_idle(e) && now_ms() < end);
 	}
 	join_threads(e);
-	sh_engine_close(e);
-	atomic_store(&e->state, SH_ENGINE_STOPPED);
+	shut(e);
 	return 0;
 }
 

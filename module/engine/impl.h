@@ -65,6 +65,8 @@ struct sh_engine {
 	_Atomic bool quit, parked;
 	_Atomic unsigned parked_count;
 
+	pthread_rwlock_t life; /* read by questions from outside, written by the end of what they look at */
+
 	/* reload: lock guards the two lists and `loading` */
 	pthread_mutex_t lock;
 	struct sh_reload_waiter *waiting, *served; /* for the next load; for the one that runs */
@@ -97,6 +99,8 @@ void sh_watch_destroy(struct sh_watch *w);
 int sh_engine_ask(struct sh_engine *e, void (*fn)(struct sh_worker *w, void *arg), void *arg);
 
 /* start.c */
+/* "udp://127.0.0.1:5060", "tcp://[::1]:5060"; without a port the default one. 0, or -EINVAL with words. */
+int sh_engine_parse_listen(const char *text, enum sh_proto *proto, struct sh_addr *addr, char *error, size_t size);
 int sh_engine_open(struct sh_engine *e, char *error, size_t size);
 void sh_engine_close(struct sh_engine *e);
 

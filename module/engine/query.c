@@ -54,6 +54,7 @@ int sh_engine_ask(struct sh_engine *e, void (*fn)(struct sh_worker *w, void *arg
 
 	if (atomic_load(&e->state) == SH_ENGINE_STOPPED)
 		return -EPERM;
+	/* the caller holds e->life */
 	if (!e->threads) {
 		fn(&e->workers[0], arg);
 		sh_net_wake(e->net, 0);
@@ -297,15 +298,17 @@ int sh_engine_query(struct sh_engine *e, const char *what, sh_engine_text_fn fn,
 	struct sh_json j;
 	int err = -EINVAL;
 
-	if (atomic_load(&e->state) == SH_ENGINE_STOPPED)
-		return -EPERM;
 	sh_json_init(&j);
-	if (strcmp(what, "status") == 0)
+	pthread_rwlock_rdlock(&e->life);
+	if (atomic_load(&e->state) == SH_ENGINE_STOPPED)
+		err = -EPERM;
+	else if (strcmp(what, "status") == 0)
 		err = status(e, &j);
 	else if (strcmp(what, "calls") == 0)
 		err = calls(e, &j);
 	else if (strcmp(what, "registrations") == 0)
 		err = registrations(e, &j);
+	pthread_rwlock_unlock(&e->life);
 	if (!err && j.failed)
 		err = -ENOMEM;
 	if (!err)
@@ -333,7 +336,10 @@ static void hang_up(struct sh_worker *w, void *arg)
 int sh_engine_hangup(struct sh_engine *e, const char *id)
 {
 	struct hangup h = {sh_slice_cstr(id), false};
-	int err = sh_engine_ask(e, hang_up, &h);
+	int err;
 
+	pthread_rwlock_rdlock(&e->life);
+	err = sh_engine_ask(e, hang_up, &h);
+	pthread_rwlock_unlock(&e->life);
 	return err ? err : h.found ? 0 : -ENOENT;
 }

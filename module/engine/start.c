@@ -6,8 +6,7 @@
 
 /* ------------------------------------------------------------------ listeners */
 
-/* "udp://127.0.0.1:5060", "tcp://[::1]:5060"; without a port the default one. */
-static int parse_listen(const char *text, enum sh_proto *proto, struct sh_addr *addr, char *error, size_t size)
+int sh_engine_parse_listen(const char *text, enum sh_proto *proto, struct sh_addr *addr, char *error, size_t size)
 {
 	struct sh_slice s = sh_slice_cstr(text), scheme, host, port = {0};
 	const char *sep = strstr(text, "://");
@@ -51,7 +50,7 @@ static int open_listeners(struct sh_engine *e, char *error, size_t size)
 	for (unsigned k = 0; k < e->nlisten; k++) {
 		struct sh_addr addr;
 		enum sh_proto proto;
-		int err = parse_listen(e->listen[k], &proto, &addr, error, size);
+		int err = sh_engine_parse_listen(e->listen[k], &proto, &addr, error, size);
 
 		for (unsigned i = 0; i < e->nworkers && !err; i++) {
 			struct sh_transport *t = sh_ua_transport(e->workers[i].ua);

@@ -56,7 +56,7 @@ int sh_digest_init(void)
 	if (crypto.lib)
 		return 0;
 	/* Clean-up at exit is the host's to choose: threads of ours may still run then. */
-	if (!OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT | OPENSSL_INIT_NO_LOAD_CONFIG, NULL))
+	if (!OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL))
 		return -EIO;
 	crypto.lib = OSSL_LIB_CTX_new();
 	if (!crypto.lib)

@@ -18,7 +18,7 @@
 
 enum {
 	EVENTS = 8,
-	TALK_MS = 5000,	   /* a client sends its request, or takes its answer, within this time */
+	TALK_MS = 5000,    /* a client sends its request, or takes its answer, within this time */
 	RELOAD_MS = 60000, /* a reload has a budget of its own; this is for one that waits behind others */
 	PARK_MS = 100,
 	ERROR_MAX = 512,
@@ -36,8 +36,8 @@ struct ticket {
 enum client_state {
 	CLIENT_FREE,
 	CLIENT_ASKS,
-	CLIENT_WAITS,	/* for its reload */
-	CLIENT_TAKES,	/* the answer */
+	CLIENT_WAITS,   /* for its reload */
+	CLIENT_TAKES,   /* the answer */
 	CLIENT_LINGERS, /* has its answer to "stop"; the close tells it that we have stopped */
 };
 
@@ -260,7 +260,8 @@ static void on_query_text(void *ctx, const char *text, size_t len)
 {
 	struct query_text *q = ctx;
 
-	q->ok = put_text(q->client, "{\"ok\":true,\"result\":") && put(q->client, text, len) && put_text(q->client, "}");
+	q->ok =
+	    put_text(q->client, "{\"ok\":true,\"result\":") && put(q->client, text, len) && put_text(q->client, "}");
 }
 
 static void do_query(struct sh_control *c, struct client *cl, const char *what)
@@ -313,7 +314,8 @@ static void finish_reload(struct sh_control *c, struct client *cl)
 	if (t->generation > 0) {
 		if (c->reloaded)
 			c->reloaded(c->ctx, t->generation);
-		snprintf(number, sizeof(number), "{\"ok\":true,\"generation\":%llu}", (unsigned long long)t->generation);
+		snprintf(number, sizeof(number), "{\"ok\":true,\"generation\":%llu}",
+			 (unsigned long long)t->generation);
 		client_answer(c, cl, put_text(cl, number));
 	} else {
 		client_refuse(c, cl, t->error[0] ? t->error : "the reload failed");
@@ -376,9 +378,9 @@ static const struct command {
 	void (*run)(struct sh_control *c, struct client *cl, const char *argument);
 	bool takes_argument;
 } commands[] = {
-	{"reload", do_reload, false},	     {"status", do_query_status, false},
-	{"calls", do_query_calls, false},    {"registrations", do_query_registrations, false},
-	{"hangup", do_hangup, true},	     {"stop", do_stop, false},
+    {"reload", do_reload, false},     {"status", do_query_status, false},
+    {"calls", do_query_calls, false}, {"registrations", do_query_registrations, false},
+    {"hangup", do_hangup, true},      {"stop", do_stop, false},
 };
 
 static void run_request(struct sh_control *c, struct client *cl, char *line)

@@ -161,7 +161,8 @@ void sh_control_socket_unlink(struct sh_control_socket *s)
 void sh_control_socket_close(struct sh_control_socket *s)
 {
 	sh_control_socket_unlink(s);
-	/* A forked child of the host may hold the descriptor too: without the shutdown clients would go on connecting. */
+	/* A forked child of the host may hold the descriptor too: without the shutdown clients would go on connecting.
+	 */
 	shutdown(s->fd, SHUT_RDWR);
 	close(s->fd);
 	sh_free(s->path);

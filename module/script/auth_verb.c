@@ -27,7 +27,7 @@ static void read_options(lua_State *L, const struct sh_view *v, struct auth_opti
 	if (qop.base && qop.len && !sh_slice_eq(qop, SH_LIT("auth")))
 		luaL_error(L, "auth: option 'qop': \"auth\" or \"\" expected");
 	o->no_qop = qop.base && !qop.len;
-	if (lua_getfield(L, 2, "algorithms") == LUA_TTABLE) {
+	if (sh_opt_get(L, 2, "algorithms") == LUA_TTABLE) {
 		lua_Integer n = luaL_len(L, -1);
 
 		for (lua_Integer i = 1; i <= n; i++) {
@@ -38,7 +38,8 @@ static void read_options(lua_State *L, const struct sh_view *v, struct auth_opti
 				name.base = lua_tolstring(L, -1, &name.len);
 			alg = sh_digest_alg_lookup(name);
 			if (alg == SH_DIGEST_UNKNOWN || o->nalgs == MAX_ALGORITHMS)
-				luaL_error(L, "auth: option 'algorithms': \"MD5\", \"SHA-256\" or \"SHA-512-256\" expected");
+				luaL_error(
+				    L, "auth: option 'algorithms': \"MD5\", \"SHA-256\" or \"SHA-512-256\" expected");
 			o->algs[o->nalgs++] = alg;
 			lua_pop(L, 1);
 		}
@@ -53,8 +54,8 @@ static void read_options(lua_State *L, const struct sh_view *v, struct auth_opti
 	}
 	if (!needs_secret)
 		return;
-	lua_getfield(L, 2, "password");
-	lua_getfield(L, 2, "ha1");
+	sh_opt_get(L, 2, "password");
+	sh_opt_get(L, 2, "ha1");
 	if (lua_isnil(L, -1) == lua_isnil(L, -2))
 		luaL_error(L, "auth: one of the options 'password' and 'ha1' is needed");
 	for (int i = -2; i < 0; i++)
@@ -64,7 +65,8 @@ static void read_options(lua_State *L, const struct sh_view *v, struct auth_opti
 	lua_pop(L, 2);
 }
 
-static int challenge(lua_State *L, struct sh_runtime *rt, const struct sh_view *v, const struct auth_options *o, bool stale)
+static int challenge(lua_State *L, struct sh_runtime *rt, const struct sh_view *v, const struct auth_options *o,
+		     bool stale)
 {
 	struct sh_auth_challenge c = {o->realm, o->algs, o->nalgs, o->proxy, stale, o->no_qop};
 	struct sh_slice none = {0};
@@ -100,7 +102,9 @@ static void remember_user(lua_State *L, const struct sh_view *v, struct sh_slice
 {
 	struct sh_run *run = sh_run_check(L, "auth");
 	struct sh_call_data *d = v->call ? sh_call_app(v->call) : NULL;
-	char **at = v->request ? (run->request == sh_request_handle(v->request) ? &run->auth_user : NULL) : d ? &d->auth_user : NULL;
+	char **at = v->request ? (run->request == sh_request_handle(v->request) ? &run->auth_user : NULL)
+		    : d        ? &d->auth_user
+			       : NULL;
 
 	if (!at)
 		return;
@@ -191,10 +195,10 @@ int sh_auth_verb(lua_State *L)
 	read_options(L, &v, &o, true);
 	if (!find(L, rt, &v, &o, &c, &results))
 		return results;
-	is_ha1 = lua_getfield(L, 2, "ha1") != LUA_TNIL;
+	is_ha1 = sh_opt_get(L, 2, "ha1") != LUA_TNIL;
 	if (!is_ha1) {
 		lua_pop(L, 1);
-		if (lua_getfield(L, 2, "password") == LUA_TSTRING)
+		if (sh_opt_get(L, 2, "password") == LUA_TSTRING)
 			return check(L, rt, &v, &o, &c, false);
 	}
 	sh_push_slice(L, c.username);
@@ -238,7 +242,8 @@ int sh_register_verb(lua_State *L)
 	if (!q)
 		return sh_gone(L);
 	if (sh_request_msg(q)->method != SH_REGISTER)
-		return luaL_error(L, "register: this is a %s", sh_method_name((enum sh_method)sh_request_msg(q)->method).base);
+		return luaL_error(L, "register: this is a %s",
+				  sh_method_name((enum sh_method)sh_request_msg(q)->method).base);
 	if (!lua_isnil(L, 2)) {
 		struct sh_slice limit;
 
@@ -258,8 +263,8 @@ int sh_register_verb(lua_State *L)
 		return sh_push_errno(L, -EALREADY);
 	slot = sh_bindings_guard(L);
 	sh_arena_reset(&rt->scratch);
-	sh_register_process(rt->script->config.location, &rt->scratch, sh_request_msg(q), sh_request_source(q), &rt->domains, &o,
-			    now, &r);
+	sh_register_process(rt->script->config.location, &rt->scratch, sh_request_msg(q), sh_request_source(q),
+			    &rt->domains, &o, now, &r);
 	*slot = r.bindings;
 	w = sh_request_begin(q, r.code, r.reason);
 	if (!w)

@@ -5,8 +5,8 @@
 enum { F_ID = SH_FIELD_OWN, F_STATE, F_A, F_B, F_DURATION, F_TIMES, F_DATA };
 
 static const struct sh_field fields[] = {
-	{"id", F_ID}, {"state", F_STATE}, {"a", F_A}, {"b", F_B}, {"duration", F_DURATION}, {"times", F_TIMES}, {"data", F_DATA},
-	{NULL, 0},
+    {"id", F_ID},       {"state", F_STATE}, {"a", F_A}, {"b", F_B}, {"duration", F_DURATION},
+    {"times", F_TIMES}, {"data", F_DATA},   {NULL, 0},
 };
 
 static void set_time(lua_State *L, const char *key, uint64_t t)
@@ -45,8 +45,10 @@ static int own_field(lua_State *L, int id)
 			lua_pushnil(L);
 		break;
 	case F_DURATION:
-		lua_pushnumber(L, t->answer ? (double)((t->stop ? t->stop : sh_env_wall(sh_state_of(L)->runtime->env)) - t->answer) / 1e6
-					    : 0);
+		lua_pushnumber(
+		    L, t->answer
+			   ? (double)((t->stop ? t->stop : sh_env_wall(sh_state_of(L)->runtime->env)) - t->answer) / 1e6
+			   : 0);
 		break;
 	case F_TIMES:
 		lua_createtable(L, 0, 4);
@@ -69,7 +71,7 @@ static struct sh_slice option_headers(lua_State *L, int table, struct sh_runtime
 {
 	sh_writer_init(w, rt->text, SH_RUNTIME_TEXT);
 	if (table) {
-		lua_getfield(L, table, "headers");
+		sh_opt_get(L, table, "headers");
 		sh_opt_headers(L, -1, w, NULL);
 		lua_pop(L, 1);
 	}
@@ -106,7 +108,7 @@ static int ring(lua_State *L)
 	} else {
 		luaL_checktype(L, table, LUA_TTABLE);
 		sh_opt_known(L, table, "call:ring", known);
-		if (lua_getfield(L, table, "sdp") == LUA_TSTRING)
+		if (sh_opt_get(L, table, "sdp") == LUA_TSTRING)
 			sdp.base = lua_tolstring(L, -1, &sdp.len);
 		else if (!lua_isnil(L, -1))
 			luaL_error(L, "option 'sdp': string expected, got %s", luaL_typename(L, -1));
@@ -135,18 +137,6 @@ static void put_warning(struct sh_runtime *rt, struct sh_writer *w, struct sh_ca
 		sh_put_char(w, text.base[i]);
 	}
 	sh_put_lit(w, "\"\r\n");
-}
-
-/* What of a failure is passed on. */
-static void put_passed_on(struct sh_writer *w, const struct sh_msg *m)
-{
-	static const enum sh_header_id ids[] = {SH_H_WARNING, SH_H_RETRY_AFTER, SH_H_REASON,          SH_H_ERROR_INFO, SH_H_CALL_INFO,
-						SH_H_ACCEPT,  SH_H_ACCEPT_ENCODING, SH_H_ACCEPT_LANGUAGE, SH_H_USER_TO_USER};
-
-	for (unsigned i = 0; i < sizeof(ids) / sizeof(ids[0]); i++)
-		sh_put_copy(w, m, ids[i]);
-	if (m->status >= 300 && m->status < 400)
-		sh_put_copy(w, m, SH_H_CONTACT);
 }
 
 /* call:reject(code | res [, reason] [, {headers=, warning=}]) */
@@ -193,7 +183,7 @@ static int reject(lua_State *L)
 			if (!reason.len)
 				reason = res.reason;
 			if (res.raw.len && sh_msg_scan(&m, res.raw.base, res.raw.len, false, NULL) >= 0) {
-				put_passed_on(&w, &m);
+				sh_put_failure(&w, &m);
 				type = sh_msg_header(&m, SH_H_CONTENT_TYPE);
 				body = sh_msg_text(&m, m.body);
 			}
@@ -217,17 +207,17 @@ static void put_contact(lua_State *L, int idx, struct sh_writer *w)
 		static const char *const known[] = {"uri", "q", "expires", "group", "path", "flow", "user_agent", NULL};
 
 		sh_opt_known(L, idx, "call:redirect", known);
-		if (lua_getfield(L, idx, "uri") == LUA_TNIL)
+		if (sh_opt_get(L, idx, "uri") == LUA_TNIL)
 			luaL_error(L, "call:redirect: a target without 'uri'");
 		uri = sh_opt_uri(L, lua_gettop(L), "call:redirect", NULL);
 		lua_pop(L, 1); /* the string stays in the table */
-		if (lua_getfield(L, idx, "q") != LUA_TNIL) {
+		if (sh_opt_get(L, idx, "q") != LUA_TNIL) {
 			q = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : -1;
 			if (!(q >= 0 && q <= 1))
 				luaL_error(L, "call:redirect: option 'q': 0 to 1 expected");
 		}
 		lua_pop(L, 1);
-		if (lua_getfield(L, idx, "expires") != LUA_TNIL) {
+		if (sh_opt_get(L, idx, "expires") != LUA_TNIL) {
 			lua_Number seconds = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : -1;
 
 			if (!(seconds >= 0 && seconds <= INT32_MAX))
@@ -248,10 +238,10 @@ static void put_contact(lua_State *L, int idx, struct sh_writer *w)
 		sh_put_char(w, thousandths == 1000 ? '1' : '0');
 		sh_put_char(w, '.');
 		sh_put_char(w, (char)('0' + thousandths / 100 % 10));
-		if (thousandths % 100) {
+		if (thousandths % 100)
 			sh_put_char(w, (char)('0' + thousandths / 10 % 10));
+		if (thousandths % 10)
 			sh_put_char(w, (char)('0' + thousandths % 10));
-		}
 	}
 	if (expires >= 0) {
 		sh_put_lit(w, ";expires=");
@@ -286,7 +276,7 @@ static int redirect(lua_State *L)
 		sh_opt_known(L, table, "call:redirect", known);
 	}
 	option_headers(L, table, rt, &w);
-	list = lua_type(L, 2) == LUA_TTABLE && lua_getfield(L, 2, "uri") == LUA_TNIL;
+	list = lua_type(L, 2) == LUA_TTABLE && sh_opt_get(L, 2, "uri") == LUA_TNIL;
 	if (list) {
 		lua_Integer n = luaL_len(L, 2);
 
@@ -343,7 +333,8 @@ static int push_empty(lua_State *L)
 	return 2;
 }
 
-/* Starts a fork of the targets at 2 with the options at 3. True: the hook has to wait; else *results values are there. */
+/* Starts a fork of the targets at 2 with the options at 3. True: the hook has to wait; else *results values are there.
+ */
 static bool start_fork(lua_State *L, struct sh_run *run, const char *what, int *results)
 {
 	struct sh_call *c = sh_call_check(L, 1);
@@ -380,7 +371,7 @@ static int call_fork(lua_State *L)
 	lua_settop(L, 3);
 	if (!start_fork(L, run, "call:fork", &results))
 		return results;
-	return sh_run_wait(L, run, SH_WAIT_FORK);
+	return sh_run_wait_call(L, run, sh_call_check(L, 1), SH_WAIT_FORK, NULL);
 }
 
 static int push_bridge(lua_State *L, void *arg)
@@ -426,7 +417,7 @@ static int start_bridge(lua_State *L, struct sh_run *run, struct sh_call *c, str
 	err = sh_call_bridge(c, leg, &o, on_bridged, run);
 	if (err)
 		return sh_push_errno(L, err);
-	return sh_run_wait(L, run, SH_WAIT_BRIDGE);
+	return sh_run_wait_call(L, run, c, SH_WAIT_BRIDGE, NULL);
 }
 
 /* call:bridge(leg [, {headers=, on_peer_hangup=, max_duration=}]) */
@@ -457,8 +448,7 @@ static int dial(lua_State *L)
 	lua_settop(L, 3);
 	if (!start_fork(L, run, "call:dial", &results))
 		return results;
-	run->wait = SH_WAIT_FORK;
-	return sh_vm_wait(L, lua_gettop(L), dial_forked);
+	return sh_run_wait_call(L, run, sh_call_check(L, 1), SH_WAIT_FORK, dial_forked);
 }
 
 /* ------------------------------------------------------------------ the end */
@@ -497,6 +487,8 @@ static int hangup(lua_State *L)
 			sh_put_lit(&w, "\"");
 		}
 	}
+	if (w.full)
+		return luaL_error(L, "call:hangup: option 'reason': too long");
 	if (!c)
 		return sh_gone(L);
 	return done(L, sh_call_hangup(c, SH_BY_SCRIPT, code, sh_writer_text(&w)));
@@ -521,10 +513,18 @@ static int set_field(lua_State *L)
 void sh_call_object_open(lua_State *L)
 {
 	static const luaL_Reg methods[] = {
-		{"auth", sh_auth_verb}, {"challenge", sh_challenge_verb}, {"headers", sh_view_headers},
-		{"ring", ring},         {"reject", reject},               {"redirect", redirect},
-		{"fork", call_fork},    {"bridge", bridge},               {"dial", dial},
-		{"hangup", hangup},     {"after", sh_call_after},         {NULL, NULL},
+	    {"auth", sh_auth_verb},
+	    {"challenge", sh_challenge_verb},
+	    {"headers", sh_view_headers},
+	    {"ring", ring},
+	    {"reject", reject},
+	    {"redirect", redirect},
+	    {"fork", call_fork},
+	    {"bridge", bridge},
+	    {"dial", dial},
+	    {"hangup", hangup},
+	    {"after", sh_call_after},
+	    {NULL, NULL},
 	};
 
 	sh_object_class(L, SH_OBJECT_CALL, methods, fields, own_field, sh_view_header);

@@ -1,5 +1,5 @@
-/* sip.after, sip.every and call:after: functions that run later. A closure belongs to its generation and is dropped with
- * it; a name is looked up in sip.timer of the newest generation when its time has come. */
+/* sip.after, sip.every and call:after: functions that run later. A closure belongs to its generation and is dropped
+ * with it; a name is looked up in sip.timer of the newest generation when its time has come. */
 #include "script/impl.h"
 
 struct sh_deferred {
@@ -11,8 +11,8 @@ struct sh_deferred {
 	int ref;
 	char *name;
 	struct sh_value *data;
-	uint64_t call;   /* handle: call:after */
-	uint64_t delay;  /* microseconds */
+	uint64_t call;  /* handle: call:after */
+	uint64_t delay; /* microseconds */
 	bool periodic, each_worker;
 };
 
@@ -131,7 +131,8 @@ static struct sh_deferred *create_closure(lua_State *L, int idx, uint64_t delay)
 }
 
 /* A name: kept by the runtime. idx: the name. data is taken over. */
-static struct sh_deferred *create_named(lua_State *L, int idx, uint64_t delay, struct sh_value *data, struct sh_runtime *rt)
+static struct sh_deferred *create_named(lua_State *L, int idx, uint64_t delay, struct sh_value *data,
+					struct sh_runtime *rt)
 {
 	struct sh_deferred *d = create(delay);
 	size_t len;
@@ -219,7 +220,8 @@ void sh_deferred_open(lua_State *L)
 
 void sh_deferred_take_up(struct sh_state *s)
 {
-	SH_LIST_EACH (l, &s->every) {
+	SH_LIST_EACH(l, &s->every)
+	{
 		struct sh_deferred *d = SH_CONTAINER(l, struct sh_deferred, link);
 
 		if (!d->runtime && (s->worker == 0 || d->each_worker))

@@ -4,7 +4,7 @@
 
 const char *const sh_hook_names[SH_HOOK_COUNT] = {
 #define X(id, name) name,
-	SH_HOOKS(X)
+    SH_HOOKS(X)
 #undef X
 };
 
@@ -111,12 +111,12 @@ static int state_init(struct sh_state *st, struct sh_generation *g, unsigned wor
 {
 	const struct sh_script_config *c = &g->script->config;
 	struct sh_vm_config config = {
-		.world = {world_now, world_wall, world_random, world_read, st},
-		.log = c->log,
-		.shared = c->shared,
-		.journal = journal,
-		.deterministic = c->deterministic,
-		.user = st,
+	    .world = {world_now, world_wall, world_random, world_read, st},
+	    .log = c->log,
+	    .shared = c->shared,
+	    .journal = journal,
+	    .deterministic = c->deterministic,
+	    .user = st,
 	};
 	int err;
 
@@ -158,8 +158,12 @@ static void tell_error(const struct sh_state *st, char *error, size_t size)
 {
 	struct sh_slice message = st->vm ? sh_vm_error(st->vm) : (struct sh_slice){0};
 
-	if (size && message.len)
+	if (!size || !message.len)
+		return;
+	if (sh_slice_find(message, ':') >= 0)
 		snprintf(error, size, "%.*s", SH_FMT(message));
+	else /* out of memory: it does not say where */
+		snprintf(error, size, "%s: %.*s", st->generation->script->path, SH_FMT(message));
 }
 
 /* The same top level runs for each worker, and sees its own writes; those of the first one count. */
@@ -242,7 +246,8 @@ unsigned sh_script_publish(struct sh_script *s, struct sh_generation *g)
 	size_t lost = sh_shared_journal_commit(g->journal, s->config.world.now(s->config.world.ctx));
 
 	if (lost)
-		sh_warn(s->config.log, "generation %llu: %zu writes to shared stores did not fit", (unsigned long long)g->number, lost);
+		sh_warn(s->config.log, "generation %llu: %zu writes to shared stores did not fit",
+			(unsigned long long)g->number, lost);
 	if (old) /* its workers give it back one by one */
 		old->next = g;
 	atomic_fetch_add(&s->alive, 1);

@@ -12,31 +12,31 @@
 #include "script/value.h"
 
 /* X(identifier, name). Order and names of sip.on. */
-#define SH_HOOKS(X)              \
-	X(INVITE, "invite")      \
-	X(REGISTER, "register")  \
-	X(SUBSCRIBE, "subscribe") \
-	X(PUBLISH, "publish")    \
-	X(REINVITE, "reinvite")  \
-	X(UPDATE, "update")      \
-	X(INFO, "info")          \
-	X(MESSAGE, "message")    \
-	X(OPTIONS, "options")    \
-	X(NOTIFY, "notify")      \
-	X(REFER, "refer")        \
-	X(ACK, "ack")            \
-	X(BYE, "bye")            \
-	X(CANCEL, "cancel")      \
-	X(PRACK, "prack")        \
-	X(ANSWER, "answer")      \
-	X(HANGUP, "hangup")      \
+#define SH_HOOKS(X)                                                                                                    \
+	X(INVITE, "invite")                                                                                            \
+	X(REGISTER, "register")                                                                                        \
+	X(SUBSCRIBE, "subscribe")                                                                                      \
+	X(PUBLISH, "publish")                                                                                          \
+	X(REINVITE, "reinvite")                                                                                        \
+	X(UPDATE, "update")                                                                                            \
+	X(INFO, "info")                                                                                                \
+	X(MESSAGE, "message")                                                                                          \
+	X(OPTIONS, "options")                                                                                          \
+	X(NOTIFY, "notify")                                                                                            \
+	X(REFER, "refer")                                                                                              \
+	X(ACK, "ack")                                                                                                  \
+	X(BYE, "bye")                                                                                                  \
+	X(CANCEL, "cancel")                                                                                            \
+	X(PRACK, "prack")                                                                                              \
+	X(ANSWER, "answer")                                                                                            \
+	X(HANGUP, "hangup")                                                                                            \
 	X(LOAD, "load")
 
 enum sh_hook {
 #define X(id, name) SH_HOOK_##id,
 	SH_HOOKS(X)
 #undef X
-	SH_HOOK_COUNT,
+	    SH_HOOK_COUNT,
 	SH_HOOK_NONE = SH_HOOK_COUNT
 };
 extern const char *const sh_hook_names[SH_HOOK_COUNT];
@@ -67,8 +67,9 @@ struct sh_generation {
 	struct sh_prefix *trust;
 	unsigned ntrust;
 	struct sh_shared_journal *journal; /* of worker 0's top level */
-	struct sh_generation *next; /* published after this one: a worker that is late gives back what it never took up */
-	_Atomic unsigned users;     /* workers that have not given it back */
+	struct sh_generation
+	    *next;              /* published after this one: a worker that is late gives back what it never took up */
+	_Atomic unsigned users; /* workers that have not given it back */
 	unsigned nstates;
 	struct sh_state states[];
 };
@@ -88,17 +89,17 @@ struct sh_runtime {
 	struct sh_script *script;
 	struct sh_env *env;
 	struct sh_ua *ua;
-	struct sh_state *state;      /* of the generation taken up */
+	struct sh_state *state; /* of the generation taken up */
 	struct sh_domains domains;
-	struct sh_arena scratch;     /* for one verb; reset by it */
-	char *text;                  /* buffer of SH_RUNTIME_TEXT: header lines being built by one verb */
-	struct sh_link states;       /* the one taken up, and older ones with runs in progress */
-	struct sh_link deferred;     /* named timers: they outlive generations */
-	struct sh_deferred *firing;  /* the one that runs now; NULL when it was dropped meanwhile */
+	struct sh_arena scratch;    /* for one verb; reset by it */
+	char *text;                 /* buffer of SH_RUNTIME_TEXT: header lines being built by one verb */
+	struct sh_link states;      /* the one taken up, and older ones with runs in progress */
+	struct sh_link deferred;    /* named timers: they outlive generations */
+	struct sh_deferred *firing; /* the one that runs now; NULL when it was dropped meanwhile */
 	uint64_t runs;
-	unsigned depth;              /* > 0: Lua runs */
+	unsigned depth; /* > 0: Lua runs */
 	bool flushing;
-	struct sh_link over;         /* sh_call_data: calls that ended while Lua ran; their hangup hooks come behind it */
+	struct sh_link over; /* sh_call_data: calls that ended while Lua ran; their hangup hooks come behind it */
 	struct sh_log_limit log_limit;
 };
 
@@ -112,17 +113,18 @@ struct sh_run {
 	struct sh_link link; /* in state->runs */
 	struct sh_state *state;
 	struct sh_coroutine *co;
-	enum sh_hook hook;    /* SH_HOOK_NONE: a timer or a spawned function */
-	uint64_t call;        /* handle; held while the run lasts */
-	uint64_t request;     /* handle; released when it ends */
+	enum sh_hook hook; /* SH_HOOK_NONE: a timer or a spawned function */
+	uint64_t call;     /* handle; held while the run lasts */
+	uint64_t request;  /* handle; released when it ends */
 	enum sh_wait wait;
 	struct sh_timer timer;
-	int data_ref;         /* call.data as a table, once it was asked for; else LUA_NOREF */
+	int data_ref;          /* call.data as a table, once it was asked for; else LUA_NOREF */
 	struct sh_value *seen; /* what that table held when it was last compared */
-	char *auth_user;      /* of the request: whom auth() has found */
-	bool empty;           /* the last fork had no targets */
-	bool passed;          /* the outcome of req:pass came before its wait: in result */
-	bool has_result;      /* what req:relay brought, to be passed back at the end */
+	char *auth_user;       /* of the request: whom auth() has found */
+	uint64_t forks;        /* handle of the call whose fork or bridge it waits for; 0: none */
+	bool empty;            /* the last fork had no targets */
+	bool passed;           /* the outcome of req:pass came before its wait: in result */
+	bool has_result;       /* what req:relay brought, to be passed back at the end */
 	struct sh_result result;
 	struct sh_msg *result_msg;
 };
@@ -133,12 +135,13 @@ struct sh_call_data {
 	char *auth_user;       /* whom auth() has found */
 	bool challenged;       /* the only answer was a challenge: no hangup hook */
 	struct sh_run *run;    /* of the invite hook, while it lasts */
+	struct sh_run *waiter; /* waits for its fork or bridge: mostly the same */
 	struct sh_link timers; /* sh_deferred of call:after */
 	/* It ended while Lua ran: in runtime->over. */
 	struct sh_link link;
 	struct sh_call *call; /* held */
 	struct sh_why why;
-	bool interrupt;
+	bool interrupt; /* the invite hook waited then */
 	char *why_text; /* of the texts in why */
 };
 
@@ -164,8 +167,12 @@ struct sh_run_start {
 int sh_run_begin(struct sh_state *s, const struct sh_run_start *start); /* 0, or -ENOMEM: nothing was run */
 bool sh_run_waits(const struct sh_run *r);
 void sh_run_resume(struct sh_run *r, sh_vm_push_fn push, void *arg);
-/* Suspends the running hook: return sh_run_wait(L, run, SH_WAIT_...); the results of the wait become those of the function. */
+/* Suspends the running hook: return sh_run_wait(L, run, SH_WAIT_...); the results of the wait become those of the
+ * function. */
 int sh_run_wait(lua_State *L, struct sh_run *r, enum sh_wait wait);
+/* The same for a fork or bridge of c. then: what goes on with the results, which stand above the index `base`; may be
+ * NULL. */
+int sh_run_wait_call(lua_State *L, struct sh_run *r, struct sh_call *c, enum sh_wait wait, lua_KFunction then);
 void sh_run_interrupt(struct sh_run *r);
 void sh_run_drop(struct sh_run *r); /* nothing of it runs any more */
 void sh_state_drop(struct sh_state *s);
@@ -179,7 +186,8 @@ struct sh_object {
 	uint64_t handle;
 };
 void sh_object_push(lua_State *L, enum sh_object_kind kind, uint64_t handle);
-/* Makes a class. field(L, id) answers the fields, with the object at 1; other(object, name) what is neither field nor method. */
+/* Makes a class. field(L, id) answers the fields, with the object at 1; other(object, name) what is neither field nor
+ * method. */
 struct sh_field {
 	const char *name;
 	int id;
@@ -194,8 +202,8 @@ struct sh_object *sh_object_check(lua_State *L, int idx, enum sh_object_kind kin
 struct sh_call *sh_call_check(lua_State *L, int idx);
 struct sh_leg *sh_leg_check(lua_State *L, int idx);
 struct sh_request *sh_request_check(lua_State *L, int idx);
-int sh_gone(lua_State *L);                /* nil, "gone" */
-int sh_push_errno(lua_State *L, int err); /* nil, "code", "detail" */
+int sh_gone(lua_State *L);                           /* nil, "gone" */
+int sh_push_errno(lua_State *L, int err);            /* nil, "code", "detail" */
 void sh_push_slice(lua_State *L, struct sh_slice s); /* nil without a base */
 void sh_push_field(lua_State *L, struct sh_slice s); /* a URI object of a From, To, Contact ...; nil when it is none */
 
@@ -208,40 +216,48 @@ struct sh_view {
 	struct sh_request *request; /* NULL: the call's INVITE */
 };
 bool sh_view_get(lua_State *L, int idx, struct sh_view *out); /* of a call or request; false: gone */
-extern const struct sh_field sh_view_fields[]; /* ids below SH_FIELD_OWN */
+extern const struct sh_field sh_view_fields[];                /* ids below SH_FIELD_OWN */
 enum { SH_FIELD_OWN = 100 };
-int sh_view_field(lua_State *L, int id);  /* object at 1 */
-int sh_view_header(lua_State *L);         /* object at 1, name at 2: the first value */
-int sh_view_headers(lua_State *L);        /* method :headers(name) */
+int sh_view_field(lua_State *L, int id); /* object at 1 */
+int sh_view_header(lua_State *L);        /* object at 1, name at 2: the first value */
+int sh_view_headers(lua_State *L);       /* method :headers(name) */
 
 /* An answer to what the view stands for. 0 or -errno. */
 int sh_view_reply(const struct sh_view *v, unsigned code, struct sh_slice reason, struct sh_slice headers,
 		  struct sh_slice content_type, struct sh_slice body);
 
-/* ---- options.c: tables that scripts give */
+/* ---- options.c: tables that scripts give. Read raw: a text stays where it is while the table lives. */
+int sh_opt_get(lua_State *L, int table, const char *key); /* pushes the value; its type */
 unsigned sh_opt_code(lua_State *L, int idx, unsigned min, unsigned max);
 uint64_t sh_opt_seconds(lua_State *L, int table, const char *key, uint64_t fallback); /* microseconds */
-struct sh_slice sh_opt_text(lua_State *L, int table, const char *key); /* empty when absent; the string stays in the table */
+struct sh_slice sh_opt_text(lua_State *L, int table,
+			    const char *key); /* empty when absent; the string stays in the table */
 bool sh_opt_bool(lua_State *L, int table, const char *key, bool fallback);
-lua_Integer sh_opt_integer(lua_State *L, int table, const char *key, lua_Integer fallback, lua_Integer min, lua_Integer max);
+lua_Integer sh_opt_integer(lua_State *L, int table, const char *key, lua_Integer fallback, lua_Integer min,
+			   lua_Integer max);
 void sh_opt_known(lua_State *L, int table, const char *what, const char *const *names); /* raises for unknown keys */
 /* A target as text or URI object, bare or with <> and a display name. Raises when it is no URI. display may be NULL. */
 struct sh_slice sh_opt_uri(lua_State *L, int idx, const char *what, struct sh_slice *display);
-/* headers = {Name = "value" | {"v1", "v2"} | false}: complete lines into w; names set to false into removed (may be NULL). */
+/* headers = {Name = "value" | {"v1", "v2"} | false}: complete lines into w; names set to false into removed (may be
+ * NULL). */
 void sh_opt_headers(lua_State *L, int idx, struct sh_writer *w, struct sh_writer *removed);
 void sh_check_clean(lua_State *L, struct sh_slice text, const char *what); /* no CR, LF, NUL */
 
 /* ---- targets.c */
-/* Leaves on the stack a userdata that holds the plan, and gives its arena back if nobody takes it over. what: "call:fork", for
- * complaints. caller: the From that a display name alone is put before. request: the options of a request, not of a call. */
-struct sh_fork_plan *sh_plan_read(lua_State *L, int targets, int options, const char *what, struct sh_slice caller, bool request);
+/* Leaves on the stack a userdata that holds the plan, and gives its arena back if nobody takes it over. what:
+ * "call:fork", for complaints. caller: the From that a display name alone is put before. request: the options of a
+ * request, not of a call. */
+struct sh_fork_plan *sh_plan_read(lua_State *L, int targets, int options, const char *what, struct sh_slice caller,
+				  bool request);
 void sh_plan_open(lua_State *L);
 int sh_lookup(lua_State *L); /* sip.lookup */
 int sh_bindings(lua_State *L);
 int sh_unbind(lua_State *L);
-/* Pushes a userdata that gives *slot back, at the latest when it is collected: to be made before the reference is taken. */
+/* Pushes a userdata that gives *slot back, at the latest when it is collected: to be made before the reference is
+ * taken. */
 struct sh_bindings **sh_bindings_guard(lua_State *L);
-int sh_push_bindings(lua_State *L, struct sh_bindings **slot, uint64_t now); /* pushes a list of them, and empties *slot. Returns 1 */
+int sh_push_bindings(lua_State *L, struct sh_bindings **slot,
+		     uint64_t now); /* pushes a list of them, and empties *slot. Returns 1 */
 void sh_targets_open(lua_State *L);
 
 /* ---- result.c */
@@ -259,7 +275,8 @@ int sh_auth_verb(lua_State *L);
 int sh_challenge_verb(lua_State *L);
 int sh_register_verb(lua_State *L);
 int sh_sip_open(lua_State *L); /* builds the table siphook and preloads it; arg: struct sh_state */
-int sh_aor_read(lua_State *L, int idx, struct sh_runtime *rt, struct sh_slice *out); /* 0 or -EINVAL; text in rt->scratch */
+int sh_aor_read(lua_State *L, int idx, struct sh_runtime *rt,
+		struct sh_slice *out); /* 0 or -EINVAL; text in rt->scratch */
 
 /* ---- call_data.c: call.data */
 int sh_call_data_push(lua_State *L, struct sh_call *c);
@@ -269,7 +286,7 @@ void sh_call_data_save(struct sh_run *r); /* what the run did to it goes to the 
 /* ---- deferred.c: sip.after, sip.every, call:after */
 void sh_deferred_open(lua_State *L); /* after, every into the table on top */
 int sh_call_after(lua_State *L);
-void sh_deferred_take_up(struct sh_state *s);  /* arms what its top level declared */
+void sh_deferred_take_up(struct sh_state *s); /* arms what its top level declared */
 void sh_deferred_drop_state(struct sh_state *s);
 void sh_deferred_drop_call(struct sh_call_data *d);
 void sh_deferred_drop_all(struct sh_runtime *rt);

@@ -5,8 +5,14 @@
 enum { F_URI = SH_FIELD_OWN, F_STATE, F_CODE, F_CALL_ID, F_LOCAL_SDP, F_REMOTE_SDP, F_USER_AGENT };
 
 static const struct sh_field fields[] = {
-	{"uri", F_URI},           {"state", F_STATE},           {"code", F_CODE},       {"call_id", F_CALL_ID},
-	{"local_sdp", F_LOCAL_SDP}, {"remote_sdp", F_REMOTE_SDP}, {"user_agent", F_USER_AGENT}, {NULL, 0},
+    {"uri", F_URI},
+    {"state", F_STATE},
+    {"code", F_CODE},
+    {"call_id", F_CALL_ID},
+    {"local_sdp", F_LOCAL_SDP},
+    {"remote_sdp", F_REMOTE_SDP},
+    {"user_agent", F_USER_AGENT},
+    {NULL, 0},
 };
 
 static void push_text(lua_State *L, struct sh_slice s)

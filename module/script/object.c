@@ -42,8 +42,8 @@ static int equal_objects(lua_State *L)
 {
 	const struct sh_object *a = lua_touserdata(L, 1), *b = lua_touserdata(L, 2);
 
-	lua_pushboolean(L, a && b && lua_rawlen(L, 1) == sizeof(*a) && lua_rawlen(L, 2) == sizeof(*b) && a->kind == b->kind &&
-				   a->handle == b->handle);
+	lua_pushboolean(L, a && b && lua_rawlen(L, 1) == sizeof(*a) && lua_rawlen(L, 2) == sizeof(*b) &&
+			       a->kind == b->kind && a->handle == b->handle);
 	return 1;
 }
 
@@ -120,15 +120,15 @@ int sh_push_errno(lua_State *L, int err)
 		int err;
 		const char *code, *detail;
 	} words[] = {
-		{-EPIPE, "gone", "the call has ended"},
-		{-EALREADY, "answered", "a final answer was sent already"},
-		{-EPERM, "forbidden", "RFC 4320 does not allow this answer now"},
-		{-EBUSY, "busy", "another one is in progress"},
-		{-ENOMEM, "memory", "out of memory"},
-		{-EMSGSIZE, "size", "the message is too long"},
-		{-ENOENT, "empty", "no targets"},
-		{-ENOTCONN, "no_leg", "there is no other leg"},
-		{-EHOSTUNREACH, "unreachable", "no way to get there"},
+	    {-EPIPE, "gone", "the call has ended"},
+	    {-EALREADY, "answered", "a final answer was sent already"},
+	    {-EPERM, "forbidden", "RFC 4320 does not allow this answer now"},
+	    {-EBUSY, "busy", "another one is in progress"},
+	    {-ENOMEM, "memory", "out of memory"},
+	    {-EMSGSIZE, "size", "the message is too long"},
+	    {-ENOENT, "empty", "no targets"},
+	    {-ENOTCONN, "no_leg", "there is no other leg"},
+	    {-EHOSTUNREACH, "unreachable", "no way to get there"},
 	};
 
 	lua_pushnil(L);

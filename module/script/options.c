@@ -2,6 +2,13 @@
 #include "script/impl.h"
 #include "script/uri_object.h"
 
+int sh_opt_get(lua_State *L, int table, const char *key)
+{
+	table = lua_absindex(L, table);
+	lua_pushstring(L, key);
+	return lua_rawget(L, table);
+}
+
 unsigned sh_opt_code(lua_State *L, int idx, unsigned min, unsigned max)
 {
 	lua_Integer code = luaL_checkinteger(L, idx);
@@ -14,7 +21,7 @@ unsigned sh_opt_code(lua_State *L, int idx, unsigned min, unsigned max)
 uint64_t sh_opt_seconds(lua_State *L, int table, const char *key, uint64_t fallback)
 {
 	lua_Number n;
-	int type = lua_getfield(L, table, key);
+	int type = sh_opt_get(L, table, key);
 
 	if (type == LUA_TNIL) {
 		lua_pop(L, 1);
@@ -32,7 +39,7 @@ uint64_t sh_opt_seconds(lua_State *L, int table, const char *key, uint64_t fallb
 struct sh_slice sh_opt_text(lua_State *L, int table, const char *key)
 {
 	struct sh_slice s = {0};
-	int type = lua_getfield(L, table, key);
+	int type = sh_opt_get(L, table, key);
 
 	if (type == LUA_TSTRING) {
 		s.base = lua_tolstring(L, -1, &s.len);
@@ -50,7 +57,7 @@ struct sh_slice sh_opt_text(lua_State *L, int table, const char *key)
 
 bool sh_opt_bool(lua_State *L, int table, const char *key, bool fallback)
 {
-	int type = lua_getfield(L, table, key);
+	int type = sh_opt_get(L, table, key);
 	bool b = type == LUA_TNIL ? fallback : lua_toboolean(L, -1);
 
 	if (type != LUA_TNIL && type != LUA_TBOOLEAN)
@@ -59,15 +66,17 @@ bool sh_opt_bool(lua_State *L, int table, const char *key, bool fallback)
 	return b;
 }
 
-lua_Integer sh_opt_integer(lua_State *L, int table, const char *key, lua_Integer fallback, lua_Integer min, lua_Integer max)
+lua_Integer sh_opt_integer(lua_State *L, int table, const char *key, lua_Integer fallback, lua_Integer min,
+			   lua_Integer max)
 {
-	int type = lua_getfield(L, table, key), ok;
+	int type = sh_opt_get(L, table, key), ok;
 	lua_Integer n = fallback;
 
 	if (type != LUA_TNIL) {
 		n = lua_tointegerx(L, -1, &ok);
 		if (!ok || type != LUA_TNUMBER || n < min || n > max)
-			luaL_error(L, "option '%s': whole number from %I to %I expected", key, (LUAI_UACINT)min, (LUAI_UACINT)max);
+			luaL_error(L, "option '%s': whole number from %I to %I expected", key, (LUAI_UACINT)min,
+				   (LUAI_UACINT)max);
 	}
 	lua_pop(L, 1);
 	return n;
@@ -106,7 +115,8 @@ struct sh_slice sh_opt_uri(lua_State *L, int idx, const char *what, struct sh_sl
 	if (sh_slice_find(text, '<') < 0) {
 		if (sh_uri_parse(&uri, text) == 0)
 			return text;
-	} else if (sh_name_addr_next(&rest, &a) == 0 && !a.star && !sh_slice_trim(rest).len && sh_uri_parse(&uri, a.uri) == 0) {
+	} else if (sh_name_addr_next(&rest, &a) == 0 && !a.star && !sh_slice_trim(rest).len &&
+		   sh_uri_parse(&uri, a.uri) == 0) {
 		if (display)
 			*display = a.display;
 		return a.uri;
@@ -128,7 +138,8 @@ static bool token(struct sh_slice name)
 	for (size_t i = 0; i < name.len; i++) {
 		char c = name.base[i];
 
-		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || (c && strchr("-.!%*_+`'~", c))))
+		if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+		      (c && strchr("-.!%*_+`'~", c))))
 			return false;
 	}
 	return name.len > 0;

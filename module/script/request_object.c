@@ -20,13 +20,13 @@ static void read_message(lua_State *L, int idx, const char *what, struct sh_runt
 	luaL_checktype(L, idx, LUA_TTABLE);
 	sh_opt_known(L, idx, what, known);
 	*type = sh_opt_text(L, idx, "content_type");
-	if (lua_getfield(L, idx, "body") == LUA_TSTRING)
+	if (sh_opt_get(L, idx, "body") == LUA_TSTRING)
 		body->base = lua_tolstring(L, -1, &body->len);
 	else if (!lua_isnil(L, -1))
 		luaL_error(L, "option 'body': string expected, got %s", luaL_typename(L, -1));
 	lua_pop(L, 1);
 	sh_writer_init(&w, rt->text, SH_RUNTIME_TEXT);
-	lua_getfield(L, idx, "headers");
+	sh_opt_get(L, idx, "headers");
 	sh_opt_headers(L, -1, &w, NULL);
 	lua_pop(L, 1);
 	*headers = sh_writer_text(&w);
@@ -125,7 +125,8 @@ static void on_relayed(void *ctx, const struct sh_result *res)
 	r->result.msg = r->result_msg;
 	r->result.branches = NULL;
 	r->result.nbranches = 0;
-	r->result.reason = r->result_msg ? sh_msg_text(r->result_msg, r->result_msg->reason) : sh_status_reason(res->code);
+	r->result.reason =
+	    r->result_msg ? sh_msg_text(r->result_msg, r->result_msg->reason) : sh_status_reason(res->code);
 	r->has_result = true;
 	sh_run_resume(r, push_result, (void *)res);
 }
@@ -139,7 +140,8 @@ static int relay(lua_State *L)
 	int err;
 
 	lua_settop(L, 3);
-	plan = sh_plan_read(L, 2, 3, "req:relay", q ? sh_msg_header(sh_request_msg(q), SH_H_FROM) : (struct sh_slice){0}, true);
+	plan = sh_plan_read(L, 2, 3, "req:relay",
+			    q ? sh_msg_header(sh_request_msg(q), SH_H_FROM) : (struct sh_slice){0}, true);
 	if (!q)
 		return sh_gone(L);
 	if (sh_request_observed(q) || sh_request_answered(q))
@@ -212,9 +214,15 @@ static int dtmf(lua_State *L)
 void sh_request_object_open(lua_State *L)
 {
 	static const luaL_Reg methods[] = {
-		{"reply", reply},       {"pass", pass},   {"auth", sh_auth_verb}, {"challenge", sh_challenge_verb},
-		{"register", sh_register_verb}, {"relay", relay}, {"dtmf", dtmf}, {"headers", sh_view_headers},
-		{NULL, NULL},
+	    {"reply", reply},
+	    {"pass", pass},
+	    {"auth", sh_auth_verb},
+	    {"challenge", sh_challenge_verb},
+	    {"register", sh_register_verb},
+	    {"relay", relay},
+	    {"dtmf", dtmf},
+	    {"headers", sh_view_headers},
+	    {NULL, NULL},
 	};
 	static const struct sh_field none[] = {{NULL, 0}};
 

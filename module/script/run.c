@@ -3,7 +3,8 @@
 
 static void finish(struct sh_run *r, int err);
 
-/* A step of a run is over: it waits, or has ended. Whatever ended calls on the way is told when no Lua is on the stack. */
+/* A step of a run is over: it waits, or has ended. Whatever ended calls on the way is told when no Lua is on the stack.
+ */
 static void stepped(struct sh_run *r, struct sh_runtime *rt, int err)
 {
 	if (err != SH_VM_WAITS)
@@ -45,12 +46,24 @@ bool sh_run_waits(const struct sh_run *r)
 	return r->co && r->co->waiting;
 }
 
+/* It waits no longer for a fork or bridge. */
+static void forget_call(struct sh_run *r)
+{
+	struct sh_call *c = r->forks ? sh_ua_call(r->state->runtime->ua, r->forks) : NULL;
+	struct sh_call_data *d = c ? sh_call_app(c) : NULL;
+
+	r->forks = 0;
+	if (d && d->waiter == r)
+		d->waiter = NULL;
+}
+
 void sh_run_resume(struct sh_run *r, sh_vm_push_fn push, void *arg)
 {
 	struct sh_runtime *rt = r->state->runtime;
 
 	sh_wheel_cancel(&rt->env->wheel, &r->timer);
 	r->wait = SH_WAIT_NONE;
+	forget_call(r);
 	rt->depth++;
 	stepped(r, rt, sh_vm_resume(r->co, push, arg));
 }
@@ -67,6 +80,17 @@ int sh_run_wait(lua_State *L, struct sh_run *r, enum sh_wait wait)
 {
 	r->wait = wait;
 	return sh_vm_wait(L, (lua_KContext)lua_gettop(L), results);
+}
+
+int sh_run_wait_call(lua_State *L, struct sh_run *r, struct sh_call *c, enum sh_wait wait, lua_KFunction then)
+{
+	struct sh_call_data *d = sh_call_app(c);
+
+	r->forks = sh_call_handle(c);
+	if (d)
+		d->waiter = r;
+	r->wait = wait;
+	return sh_vm_wait(L, (lua_KContext)lua_gettop(L), then ? then : results);
 }
 
 static int raise_cancel(lua_State *L, void *arg)
@@ -99,8 +123,8 @@ static void log_error(struct sh_run *r, struct sh_call *c)
 	struct sh_slice message = sh_vm_error(vm), trace = sh_vm_traceback(vm), line;
 	struct sh_slice id = c ? sh_call_id(c) : (struct sh_slice){"-", 1};
 
-	sh_log_write_limited(log, SH_LOG_ERROR, &rt->log_limit, rt->env->now, "hook %s, call %.*s: %.*s", hook_name(r), SH_FMT(id),
-			     SH_FMT(message));
+	sh_log_write_limited(log, SH_LOG_ERROR, &rt->log_limit, rt->env->now, "hook %s, call %.*s: %.*s", hook_name(r),
+			     SH_FMT(id), SH_FMT(message));
 	if (atomic_load(&rt->log_limit.used) > SH_LOG_LIMIT_PER_SECOND)
 		return;
 	while (trace.len) {
@@ -223,6 +247,7 @@ void sh_run_drop(struct sh_run *r)
 	struct sh_call *c = sh_ua_call(rt->ua, r->call);
 
 	sh_wheel_cancel(&rt->env->wheel, &r->timer);
+	forget_call(r);
 	sh_vm_drop(r->co);
 	if (c && r->hook == SH_HOOK_INVITE)
 		((struct sh_call_data *)sh_call_app(c))->run = NULL;

@@ -4,11 +4,11 @@
 enum sh_hook sh_hook_of_method(enum sh_method m, bool in_dialog)
 {
 	static const uint8_t hooks[SH_METHOD_COUNT] = {
-		[SH_METHOD_OTHER] = SH_HOOK_NONE, [SH_INVITE] = SH_HOOK_INVITE,       [SH_ACK] = SH_HOOK_ACK,
-		[SH_BYE] = SH_HOOK_BYE,           [SH_CANCEL] = SH_HOOK_CANCEL,       [SH_REGISTER] = SH_HOOK_REGISTER,
-		[SH_OPTIONS] = SH_HOOK_OPTIONS,   [SH_INFO] = SH_HOOK_INFO,           [SH_MESSAGE] = SH_HOOK_MESSAGE,
-		[SH_NOTIFY] = SH_HOOK_NOTIFY,     [SH_PRACK] = SH_HOOK_PRACK,         [SH_PUBLISH] = SH_HOOK_PUBLISH,
-		[SH_REFER] = SH_HOOK_REFER,       [SH_SUBSCRIBE] = SH_HOOK_SUBSCRIBE, [SH_UPDATE] = SH_HOOK_UPDATE,
+	    [SH_METHOD_OTHER] = SH_HOOK_NONE, [SH_INVITE] = SH_HOOK_INVITE,       [SH_ACK] = SH_HOOK_ACK,
+	    [SH_BYE] = SH_HOOK_BYE,           [SH_CANCEL] = SH_HOOK_CANCEL,       [SH_REGISTER] = SH_HOOK_REGISTER,
+	    [SH_OPTIONS] = SH_HOOK_OPTIONS,   [SH_INFO] = SH_HOOK_INFO,           [SH_MESSAGE] = SH_HOOK_MESSAGE,
+	    [SH_NOTIFY] = SH_HOOK_NOTIFY,     [SH_PRACK] = SH_HOOK_PRACK,         [SH_PUBLISH] = SH_HOOK_PUBLISH,
+	    [SH_REFER] = SH_HOOK_REFER,       [SH_SUBSCRIBE] = SH_HOOK_SUBSCRIBE, [SH_UPDATE] = SH_HOOK_UPDATE,
 	};
 
 	return m == SH_INVITE && in_dialog ? SH_HOOK_REINVITE : (enum sh_hook)hooks[m];
@@ -213,7 +213,8 @@ static int push_hook(lua_State *L, void *arg)
 	return 3;
 }
 
-static int run_hook(struct sh_state *s, enum sh_hook h, struct sh_call *c, struct sh_request *q, const struct sh_why *why)
+static int run_hook(struct sh_state *s, enum sh_hook h, struct sh_call *c, struct sh_request *q,
+		    const struct sh_why *why)
 {
 	struct hook_args args = {s, h, c, q, why};
 	struct sh_run_start start = {h, q ? sh_request_call(q) : c, q, why, push_hook, &args};
@@ -269,12 +270,16 @@ static void on_answered(void *ctx, struct sh_call *c)
 		run_hook(s, SH_HOOK_ANSWER, c, NULL, NULL);
 }
 
-/* A call is over: the invite hook's wait raises a cancel error, then comes the hangup hook. */
+/* A call is over: the invite hook's wait, and that for its fork, raise a cancel error; then comes the hangup hook. */
 static void call_over(struct sh_runtime *rt, struct sh_call *c, const struct sh_why *why, bool interrupt)
 {
 	struct sh_call_data *d = sh_call_app(c);
 	struct sh_state *s;
 
+	if (d && d->waiter) {                                 /* no callback comes to it */
+		interrupt = interrupt && d->run != d->waiter; /* once */
+		sh_run_interrupt(d->waiter);
+	}
 	if (interrupt && d && d->run)
 		sh_run_interrupt(d->run);
 	s = newest(rt);

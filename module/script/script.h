@@ -29,12 +29,12 @@ struct sh_script_config {
 	struct sh_location *location;
 	struct sh_auth *auth;
 	struct sh_shared *shared;
-	struct sh_vm_world world; /* times and randomness while a script loads; the reader of files */
+	struct sh_vm_world world;           /* times and randomness while a script loads; the reader of files */
 	const struct sh_script_pair *pairs; /* sip.config; copied */
 	unsigned npairs;
 	bool deterministic;
-	/* A generation has no runs left; called on the worker that gave it back last. It is then the callee's, to be
-	 * destroyed off the worker. */
+	/* A generation has no runs left; called on the worker that gave it back last, or by sh_runtime_destroy() for older
+	 * ones whose runs it drops. It is then the callee's, to be destroyed off the worker and before the script. */
 	void (*retired)(void *ctx, struct sh_generation *g);
 	void *ctx;
 };
@@ -42,8 +42,8 @@ struct sh_script_config {
 int sh_script_create(struct sh_script **out, const struct sh_script_config *config); /* copied but for the objects */
 void sh_script_destroy(struct sh_script *s); /* after all runtimes; frees the current generation; NULL is fine */
 
-/* Builds the next generation: reads, compiles and runs the top level for each worker, and checks the result. One thread at a
- * time. 0, or -EINVAL with "file:line: reason" in error, or -ENOMEM. */
+/* Builds the next generation: reads, compiles and runs the top level for each worker, then the load hook on the first
+ * one. One thread at a time. 0, or -EINVAL with "file:line: reason" in error, or -ENOMEM. */
 int sh_generation_load(struct sh_generation **out, struct sh_script *s, char *error, size_t size);
 /* Never published, or retired. */
 void sh_generation_destroy(struct sh_generation *g);
@@ -51,8 +51,8 @@ uint64_t sh_generation_number(const struct sh_generation *g);
 /* The files that it was made of, for a watcher. */
 const struct sh_vm_file *sh_generation_files(const struct sh_generation *g, size_t *count);
 
-/* Makes it current, and does once what its top level wrote to shared stores. Then every worker is to be told. Returns how many
- * generations are alive. */
+/* Makes it current, and does once what its top level wrote to shared stores. Then every worker is to be told. Returns
+ * how many generations are alive. */
 unsigned sh_script_publish(struct sh_script *s, struct sh_generation *g);
 struct sh_generation *sh_script_current(const struct sh_script *s);
 unsigned sh_script_alive(const struct sh_script *s);
@@ -61,8 +61,8 @@ unsigned sh_script_alive(const struct sh_script *s);
 int sh_runtime_create(struct sh_runtime **out, struct sh_script *s, struct sh_env *env);
 extern const struct sh_app sh_runtime_app; /* its context is the runtime */
 void sh_runtime_attach(struct sh_runtime *rt, struct sh_ua *ua);
-void sh_runtime_update(struct sh_runtime *rt);  /* takes up the current generation */
-void sh_runtime_destroy(struct sh_runtime *rt); /* drops all runs; before the user agent; NULL is fine */
+void sh_runtime_update(struct sh_runtime *rt);         /* takes up the current generation */
+void sh_runtime_destroy(struct sh_runtime *rt);        /* drops all runs; before the user agent; NULL is fine */
 uint64_t sh_runtime_runs(const struct sh_runtime *rt); /* hooks in progress */
 
 #endif

@@ -113,7 +113,8 @@ static int domains(lua_State *L)
 		const char *p;
 
 		if (lua_geti(L, 1, i) != LUA_TSTRING)
-			return luaL_error(L, "sip.domains: entry %I: string expected, got %s", (LUAI_UACINT)i, luaL_typename(L, -1));
+			return luaL_error(L, "sip.domains: entry %I: string expected, got %s", (LUAI_UACINT)i,
+					  luaL_typename(L, -1));
 		name.base = lua_tolstring(L, -1, &name.len);
 		for (p = name.base; p < name.base + name.len; p++)
 			if (strchr(" \t\r\n;,@<>\"/?", *p))
@@ -162,7 +163,8 @@ static int acl(lua_State *L)
 		if (lua_geti(L, -1, i) == LUA_TSTRING)
 			text.base = lua_tolstring(L, -1, &text.len);
 		if (!text.base || sh_prefix_parse(&p, text) < 0)
-			return luaL_error(L, "sip.acl: option 'trust': entry %I is no address or address/bits", (LUAI_UACINT)i);
+			return luaL_error(L, "sip.acl: option 'trust': entry %I is no address or address/bits",
+					  (LUAI_UACINT)i);
 		if (s->worker == 0)
 			g->trust[g->ntrust++] = p;
 		lua_pop(L, 1);
@@ -250,9 +252,13 @@ static void open_config(lua_State *L, const struct sh_script *s)
 static int set_timer(lua_State *L)
 {
 	if (sh_vm_of(L)->sealed)
-		return luaL_error(L, "sip.timer.%s: timers are named while the script loads", luaL_tolstring(L, 2, NULL));
-	luaL_checktype(L, 2, LUA_TSTRING);
-	luaL_checktype(L, 3, LUA_TFUNCTION);
+		return luaL_error(L, "sip.timer.%s: timers are named while the script loads",
+				  luaL_tolstring(L, 2, NULL));
+	if (lua_type(L, 2) != LUA_TSTRING)
+		return luaL_error(L, "sip.timer: names must be strings");
+	if (lua_type(L, 3) != LUA_TFUNCTION)
+		return luaL_error(L, "sip.timer.%s: function expected, got %s", lua_tostring(L, 2),
+				  luaL_typename(L, 3));
 	lua_rawset(L, 1);
 	return 0;
 }
@@ -260,8 +266,11 @@ static int set_timer(lua_State *L)
 int sh_sip_open(lua_State *L)
 {
 	static const luaL_Reg functions[] = {
-		{"lookup", sh_lookup}, {"bindings", sh_bindings}, {"unbind", sh_unbind}, {"domains", domains}, {"acl", acl},
-		{"now", now},          {"sleep", sleep_},         {"is_cancel", is_cancel}, {NULL, NULL},
+	    {"lookup", sh_lookup}, {"bindings", sh_bindings},
+	    {"unbind", sh_unbind}, {"domains", domains},
+	    {"acl", acl},          {"now", now},
+	    {"sleep", sleep_},     {"is_cancel", is_cancel},
+	    {NULL, NULL},
 	};
 	struct sh_state *s = sh_state_of(L);
 

@@ -222,11 +222,14 @@ static struct sh_slice read_name(struct reader *r, int table, const char *key, s
 	lua_State *L = r->L;
 	struct sh_slice own, uri, out = {0};
 
-	if (lua_getfield(L, table, key) != LUA_TNIL) {
-		uri = sh_opt_uri(L, lua_gettop(L), lua_pushfstring(L, "%s: option '%s'", r->what, key), &own);
+	if (sh_opt_get(L, table, key) != LUA_TNIL) {
+		int idx = lua_gettop(L);
+
+		uri = sh_opt_uri(L, idx, lua_pushfstring(L, "%s: option '%s'", r->what, key), &own);
 		lua_pop(L, 1);
 		display = display.len ? quote(r, display) : own;
-		if (sh_arena_printf(&r->plan->arena, &out, "%.*s%s<%.*s>", SH_FMT(display), display.len ? " " : "", SH_FMT(uri)) < 0)
+		if (sh_arena_printf(&r->plan->arena, &out, "%.*s%s<%.*s>", SH_FMT(display), display.len ? " " : "",
+				    SH_FMT(uri)) < 0)
 			luaL_error(L, "not enough memory");
 	}
 	lua_pop(L, 1);
@@ -247,12 +250,13 @@ static struct sh_slice rename_caller(struct reader *r, struct sh_slice display)
 	return out;
 }
 
-static const char *const entry_keys[] = {"uri",  "to",       "from",      "display", "pai",  "privacy", "diversion", "headers",
-					 "copy", "transport", "route",    "timeout", "delay", "q",      "group",     "path",
-					 "flow", "expires",   "user_agent", NULL};
+static const char *const entry_keys[] = {
+    "uri",   "to",      "from",  "display", "pai",   "privacy", "diversion", "headers", "copy",       "transport",
+    "route", "timeout", "delay", "q",       "group", "path",    "flow",      "expires", "user_agent", NULL};
 static const char *const option_keys[] = {
-	"to",       "from",  "display",       "pai",   "privacy", "diversion",        "headers",    "copy", "transport", "route",
-	"timeout",  "delay", "first_timeout", "early", "tags",    "follow_redirects", "ignore_6xx", "sdp",  NULL};
+    "to",         "from",  "display", "pai",   "privacy",       "diversion", "headers", "copy",
+    "transport",  "route", "timeout", "delay", "first_timeout", "early",     "tags",    "follow_redirects",
+    "ignore_6xx", "sdp",   NULL};
 static const char *const request_keys[] = {"to",      "from", "display",   "pai",   "privacy", "diversion",
 					   "headers", "copy", "transport", "route", "timeout", NULL};
 
@@ -261,7 +265,7 @@ static void read_headers(struct reader *r, int table, struct sh_target *t)
 	struct sh_writer lines, removed;
 	char names[1024];
 
-	if (lua_getfield(r->L, table, "headers") != LUA_TNIL) {
+	if (sh_opt_get(r->L, table, "headers") != LUA_TNIL) {
 		sh_writer_init(&lines, r->rt->text, SH_RUNTIME_TEXT);
 		sh_writer_init(&removed, names, sizeof(names));
 		sh_opt_headers(r->L, lua_gettop(r->L), &lines, &removed);
@@ -279,7 +283,7 @@ static void read_copy(struct reader *r, int table, struct sh_target *t)
 	struct sh_writer w;
 	char names[1024];
 
-	if (lua_getfield(L, table, "copy") == LUA_TTABLE) {
+	if (sh_opt_get(L, table, "copy") == LUA_TTABLE) {
 		lua_Integer n = luaL_len(L, -1);
 
 		sh_writer_init(&w, names, sizeof(names));
@@ -359,8 +363,8 @@ static void apply_transport(struct reader *r, struct sh_target *t)
 
 	if (t->proto < 0 || sh_uri_parse(&uri, t->uri) < 0 || sh_param_find(uri.params, SH_LIT("transport"), NULL))
 		return;
-	if (uri.headers.len == 0 &&
-	    sh_arena_printf(&r->plan->arena, &t->uri, "%.*s;transport=%.*s", SH_FMT(t->uri), SH_FMT(sh_proto_param((enum sh_proto)t->proto))) < 0)
+	if (uri.headers.len == 0 && sh_arena_printf(&r->plan->arena, &t->uri, "%.*s;transport=%.*s", SH_FMT(t->uri),
+						    SH_FMT(sh_proto_param((enum sh_proto)t->proto))) < 0)
 		luaL_error(r->L, "not enough memory");
 }
 
@@ -383,18 +387,19 @@ static void read_entry(struct reader *r, int idx, lua_Integer group)
 		read_common(r, idx, &t);
 		t.timeout = sh_opt_seconds(L, idx, "timeout", 0);
 		t.group += (unsigned)sh_opt_integer(L, idx, "group", 0, 0, 999);
-		if (lua_getfield(L, idx, "uri") == LUA_TNIL)
+		if (sh_opt_get(L, idx, "uri") == LUA_TNIL)
 			luaL_error(L, "%s: a target without 'uri'", r->what);
 		read_uri(r, lua_gettop(L), &t);
 		lua_pop(L, 1);
 		s = sh_opt_text(L, idx, "path");
 		if (s.len && !t.route.len)
 			t.route = keep(r, s);
-		lua_getfield(L, idx, "flow");
+		sh_opt_get(L, idx, "flow");
 		flow = luaL_testudata(L, -1, flow_name);
 		if (flow) {
 			t.path = *flow;
-			/* a connection is used as it is; a datagram contact is reached at its URI, from the socket that it knows */
+			/* a connection is used as it is; a datagram contact is reached at its URI, from the socket that
+			 * it knows */
 			t.has_path = sh_proto_reliable((enum sh_proto)flow->proto) && flow->flow;
 			t.endpoint = flow->endpoint;
 		} else if (!lua_isnil(L, -1)) {
@@ -415,7 +420,7 @@ static bool is_entry(lua_State *L, int idx)
 
 	if (lua_type(L, idx) != LUA_TTABLE)
 		return true;
-	entry = lua_getfield(L, idx, "uri") != LUA_TNIL;
+	entry = sh_opt_get(L, idx, "uri") != LUA_TNIL;
 	lua_pop(L, 1);
 	return entry;
 }
@@ -460,7 +465,7 @@ static void read_options(struct reader *r, int idx, bool request)
 		luaL_error(L, "%s: option 'tags': \"branch\" or \"single\" expected", r->what);
 	p->ignore_6xx = sh_opt_bool(L, idx, "ignore_6xx", false);
 	p->follow_redirects = (unsigned)sh_opt_integer(L, idx, "follow_redirects", 0, 0, 10);
-	if (lua_getfield(L, idx, "sdp") == LUA_TSTRING) {
+	if (sh_opt_get(L, idx, "sdp") == LUA_TSTRING) {
 		struct sh_slice sdp;
 
 		sdp.base = lua_tolstring(L, -1, &sdp.len);
@@ -489,7 +494,8 @@ void sh_plan_open(lua_State *L)
 	sh_sandbox_class(L, plan_guard, meta, NULL);
 }
 
-struct sh_fork_plan *sh_plan_read(lua_State *L, int targets, int options, const char *what, struct sh_slice caller, bool request)
+struct sh_fork_plan *sh_plan_read(lua_State *L, int targets, int options, const char *what, struct sh_slice caller,
+				  bool request)
 {
 	struct sh_fork_plan *plan = lua_newuserdatauv(L, sizeof(*plan), 0);
 	struct reader r = {L, what, sh_state_of(L)->runtime, plan, caller, {.proto = -1, .endpoint = -1}};

@@ -45,6 +45,22 @@ static void stamp_object(struct sh_vm *vm, void *block)
 	vm->last_object = block;
 }
 
+/* Lua tells "not enough memory" without a place, and no message handler runs for it: the place is noted when the allocation is
+ * refused. Looking at the stack allocates nothing. */
+static void note_place(struct sh_vm *vm)
+{
+	lua_State *L = vm->current ? vm->current->L : vm->L;
+	lua_Debug ar;
+
+	vm->place[0] = '\0';
+	for (int level = 0; L && level < 4 && lua_getstack(L, level, &ar); level++) {
+		if (!lua_getinfo(L, "Sl", &ar) || ar.currentline <= 0)
+			continue;
+		snprintf(vm->place, sizeof(vm->place), "%s:%d: ", ar.short_src, ar.currentline);
+		return;
+	}
+}
+
 /* osize is a type when ptr is NULL (reference manual, lua_Alloc). */
 static void *allocate(void *ud, void *ptr, size_t osize, size_t nsize)
 {
@@ -61,6 +77,7 @@ static void *allocate(void *ud, void *ptr, size_t osize, size_t nsize)
 		vm->used += nsize / BYTES_PER_STEP;
 	if (nsize > old && (nsize > vm->memory_max + vm->reserve || others > vm->memory_max + vm->reserve - nsize)) {
 		vm->used += SH_VM_HOOK_STEP + vm->memory / COLLECTED_PER_STEP;
+		note_place(vm);
 		return NULL;
 	}
 	block = resize(vm, ptr, nsize);
@@ -289,6 +306,7 @@ void sh_vm_run_begin(struct sh_vm *vm, struct sh_vm_run *saved, struct sh_corout
 	vm->error.set = false;
 	vm->error.object = NULL;
 	vm->error.message_len = vm->error.traceback_len = 0;
+	vm->place[0] = '\0';
 }
 
 int sh_vm_run_end(struct sh_vm *vm, const struct sh_vm_run *saved, int status)
@@ -305,7 +323,11 @@ int sh_vm_run_end(struct sh_vm *vm, const struct sh_vm_run *saved, int status)
 	} else if (status != LUA_OK && vm->error.set) {
 		result = -EINVAL;
 	} else if (status != LUA_OK) {
-		sh_vm_set_error(vm, status == LUA_ERRMEM ? "not enough memory" : "error in error handling");
+		char text[sizeof(vm->place) + 32];
+
+		snprintf(text, sizeof(text), "%s%s", status == LUA_ERRMEM ? vm->place : "",
+			 status == LUA_ERRMEM ? "not enough memory" : "error in error handling");
+		sh_vm_set_error(vm, text);
 		result = status == LUA_ERRMEM ? -ENOMEM : -EINVAL;
 	}
 	vm->current = saved->current;

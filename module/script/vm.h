@@ -112,6 +112,7 @@ struct sh_vm {
 	int (*wake)(lua_State *L, void *arg);
 	void *wake_arg;
 	size_t memory, memory_max, memory_peak, reserve;
+	char place[LUA_IDSIZE + 16]; /* "dialplan.lua:12: " where memory was refused last in this run; or "" */
 	uint64_t serial; /* deterministic mode: number of the last object */
 	void *last_object;
 	size_t thread_offset, udata_offset[3];

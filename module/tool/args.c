@@ -215,10 +215,10 @@ static int take(struct settings *s, struct settings *file, int c, const char *va
 int settings_read(struct settings *s, int argc, char **argv, const char *letters, const char *command)
 {
 	static const struct option names[] = {
-		{"config", required_argument, NULL, 'c'}, {"socket", required_argument, NULL, 's'},
-		{"listen", required_argument, NULL, 'l'}, {"workers", required_argument, NULL, 'w'},
-		{"option", required_argument, NULL, 'o'}, {"json", no_argument, NULL, 'j'},
-		{"help", no_argument, NULL, 'h'},	  {0},
+	    {"config", required_argument, NULL, 'c'}, {"socket", required_argument, NULL, 's'},
+	    {"listen", required_argument, NULL, 'l'}, {"workers", required_argument, NULL, 'w'},
+	    {"option", required_argument, NULL, 'o'}, {"json", no_argument, NULL, 'j'},
+	    {"help", no_argument, NULL, 'h'},         {0},
 	};
 	struct settings file = {0};
 	int c, err = 0;

@@ -82,7 +82,8 @@ static char *receive(int fd, int timeout_ms, bool *closed)
 	return text;
 }
 
-/* The answer as JSON, or NULL (told on stderr). *closed: the server ended the connection, as it does when it is done. */
+/* The answer as JSON, or NULL (told on stderr). *closed: the server ended the connection, as it does when it is done.
+ */
 static json_t *ask(struct settings *s, const char *request, int timeout_ms, bool *closed)
 {
 	const char *path = control_path(s);
@@ -110,7 +111,8 @@ static json_t *ask(struct settings *s, const char *request, int timeout_ms, bool
 		return NULL;
 	answer = json_loads(text, 0, NULL);
 	if (!answer)
-		complain("%s", *closed ? "the server closed the connection without an answer" : "the server does not answer");
+		complain("%s",
+			 *closed ? "the server closed the connection without an answer" : "the server does not answer");
 	free(text);
 	return answer;
 }
@@ -177,7 +179,8 @@ int command_reload(struct settings *s)
 		if (s->json)
 			print_json(answer);
 		else
-			printf("generation %lld\n", (long long)json_integer_value(json_object_get(answer, "generation")));
+			printf("generation %lld\n",
+			       (long long)json_integer_value(json_object_get(answer, "generation")));
 		code = 0;
 	}
 	json_decref(answer);

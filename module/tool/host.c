@@ -97,10 +97,10 @@ int command_version(struct settings *s)
 	if (!api)
 		return 1;
 	if (s->json)
-		printf("{\"version\":\"%s\",\"object\":\"%s\",\"abi\":\"%u.%u\"}\n", SIPHOOK_VERSION, api->version, api->abi >> 16,
-		       api->abi & 0xffff);
+		printf("{\"version\":\"%s\",\"object\":\"%s\",\"abi\":\"%u.%u\"}\n", SIPHOOK_VERSION, api->version,
+		       api->abi >> 16, api->abi & 0xffff);
 	else
-		printf("siphook %s (siphook.so %s, host interface %u.%u)\n", SIPHOOK_VERSION, api->version, api->abi >> 16,
-		       api->abi & 0xffff);
+		printf("siphook %s (siphook.so %s, host interface %u.%u)\n", SIPHOOK_VERSION, api->version,
+		       api->abi >> 16, api->abi & 0xffff);
 	return 0;
 }

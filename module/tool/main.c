@@ -13,17 +13,17 @@ static const struct command {
 	enum argument argument;
 	const char *usage, *summary;
 } commands[] = {
-	{"run", command_run, "cslwo", SCRIPT, "[-c FILE] [-s PATH] [-l URI]... [-w WORKERS] [-o KEY=VALUE]... SCRIPT",
-	 "serve with a dial plan"},
-	{"check", command_check, "coj", SCRIPT, "[-c FILE] [-o KEY=VALUE]... [--json] SCRIPT",
-	 "load and verify a dial plan, open nothing"},
-	{"reload", command_reload, "csj", NONE, "[-s PATH] [--json]", "read the dial plan again; wait for the outcome"},
-	{"status", command_status, "csj", NONE, "[-s PATH] [--json]", "what the server is and does"},
-	{"calls", command_calls, "csj", NONE, "[-s PATH] [--json]", "the live calls"},
-	{"registrations", command_registrations, "csj", NONE, "[-s PATH] [--json]", "who is registered where"},
-	{"hangup", command_hangup, "csj", ID, "[-s PATH] [--json] ID", "end one call"},
-	{"stop", command_stop, "csj", NONE, "[-s PATH] [--json]", "end all calls, then the server; wait for it"},
-	{"version", command_version, "j", NONE, "[--json]", "of the command and of siphook.so"},
+    {"run", command_run, "cslwo", SCRIPT, "[-c FILE] [-s PATH] [-l URI]... [-w WORKERS] [-o KEY=VALUE]... SCRIPT",
+     "serve with a dial plan"},
+    {"check", command_check, "coj", SCRIPT, "[-c FILE] [-o KEY=VALUE]... [--json] SCRIPT",
+     "load and verify a dial plan, open nothing"},
+    {"reload", command_reload, "csj", NONE, "[-s PATH] [--json]", "read the dial plan again; wait for the outcome"},
+    {"status", command_status, "csj", NONE, "[-s PATH] [--json]", "what the server is and does"},
+    {"calls", command_calls, "csj", NONE, "[-s PATH] [--json]", "the live calls"},
+    {"registrations", command_registrations, "csj", NONE, "[-s PATH] [--json]", "who is registered where"},
+    {"hangup", command_hangup, "csj", ID, "[-s PATH] [--json] ID", "end one call"},
+    {"stop", command_stop, "csj", NONE, "[-s PATH] [--json]", "end all calls, then the server; wait for it"},
+    {"version", command_version, "j", NONE, "[--json]", "of the command and of siphook.so"},
 };
 
 enum { COUNT = sizeof(commands) / sizeof(commands[0]) };
@@ -32,19 +32,21 @@ static const struct {
 	char letter;
 	const char *text;
 } option_texts[] = {
-	{'c', "  -c, --config FILE       options from a file: lines of KEY = VALUE, # begins a comment\n"},
-	{'s', "  -s, --socket PATH       the control socket (default: siphook/control.sock under $XDG_RUNTIME_DIR,\n"
-	      "                          or /run/siphook/control.sock)\n"},
-	{'l', "  -l, --listen URI        udp://127.0.0.1:5060, tcp://[::1]:5060; may be repeated\n"},
-	{'w', "  -w, --workers N         worker threads (default 1)\n"},
-	{'o', "  -o, --option KEY=VALUE  any option: listen, workers, watch, log_level, control, or config.NAME, which\n"
-	      "                          the script reads as sip.config.NAME; may be repeated\n"},
-	{'j', "  -j, --json              JSON instead of text\n"},
+    {'c', "  -c, --config FILE       options from a file: lines of KEY = VALUE, # begins a comment\n"},
+    {'s', "  -s, --socket PATH       the control socket (default: siphook/control.sock under $XDG_RUNTIME_DIR,\n"
+	  "                          or /run/siphook/control.sock)\n"},
+    {'l', "  -l, --listen URI        udp://127.0.0.1:5060, tcp://[::1]:5060; may be repeated\n"},
+    {'w', "  -w, --workers N         worker threads (default 1)\n"},
+    {'o', "  -o, --option KEY=VALUE  any option: listen, workers, watch, log_level, control, or config.NAME, which\n"
+	  "                          the script reads as sip.config.NAME; may be repeated\n"},
+    {'j', "  -j, --json              JSON instead of text\n"},
 };
 
 static void usage(FILE *to)
 {
-	fputs("siphook, a SIP registrar and back-to-back user agent\n\nusage: siphook COMMAND [OPTION]... [ARGUMENT]\n\n", to);
+	fputs(
+	    "siphook, a SIP registrar and back-to-back user agent\n\nusage: siphook COMMAND [OPTION]... [ARGUMENT]\n\n",
+	    to);
 	for (int i = 0; i < COUNT; i++)
 		fprintf(to, "  %-14s %s\n", commands[i].name, commands[i].summary);
 	fputs("\n`siphook COMMAND --help` says more. Exit code: 0, or 1 when something went wrong.\n", to);
@@ -58,7 +60,8 @@ static void command_help(const struct command *c)
 			fputs(option_texts[i].text, stdout);
 	}
 	if (c->run == command_run)
-		fputs("\nSIGHUP reads the dial plan again. SIGINT and SIGTERM end the calls, for at most 5 seconds; a second\n"
+		fputs("\nSIGHUP reads the dial plan again. SIGINT and SIGTERM end the calls, for at most 5 seconds; a "
+		      "second\n"
 		      "one ends the program at once.\n",
 		      stdout);
 }
@@ -115,6 +118,7 @@ int main(int argc, char **argv)
 		if (strcmp(argv[1], commands[i].name) == 0)
 			return run(&commands[i], argc - 1, argv + 1);
 	}
-	complain("unknown %s \"%s\"; `siphook --help` lists the commands", argv[1][0] == '-' ? "option" : "command", argv[1]);
+	complain("unknown %s \"%s\"; `siphook --help` lists the commands", argv[1][0] == '-' ? "option" : "command",
+		 argv[1]);
 	return 1;
 }

@@ -119,11 +119,11 @@ int command_run(struct settings *s)
 {
 	struct server server = {0};
 	struct siphook_host host = {
-		.abi = SIPHOOK_ABI,
-		.size = sizeof(host),
-		.ctx = &server,
-		.log = log_line,
-		.stop_wanted = on_stop_wanted,
+	    .abi = SIPHOOK_ABI,
+	    .size = sizeof(host),
+	    .ctx = &server,
+	    .log = log_line,
+	    .stop_wanted = on_stop_wanted,
 	};
 	sigset_t signals;
 	int code = 1;

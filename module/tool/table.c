@@ -73,8 +73,10 @@ static size_t collect_columns(const json_t *rows, const char **names)
 	json_t *row, *value;
 	const char *key;
 
-	json_array_foreach ((json_t *)rows, i, row) {
-		json_object_foreach (row, key, value) {
+	json_array_foreach((json_t *)rows, i, row)
+	{
+		json_object_foreach(row, key, value)
+		{
 			size_t j = 0;
 
 			while (j < count && strcmp(names[j], key) != 0)
@@ -94,7 +96,8 @@ static void print_rows(const json_t *rows, size_t indent)
 
 	for (size_t j = 0; j < columns; j++) {
 		widths[j] = width(names[j]);
-		json_array_foreach (rows, i, row) {
+		json_array_foreach(rows, i, row)
+		{
 			char *text = cell_text(json_object_get(row, names[j]));
 
 			if (width(text) > widths[j])
@@ -123,11 +126,13 @@ static void print_members(const json_t *object, size_t indent)
 	const char *key;
 	json_t *value;
 
-	json_object_foreach ((json_t *)object, key, value) {
+	json_object_foreach((json_t *)object, key, value)
+	{
 		if (width(key) > widest)
 			widest = width(key);
 	}
-	json_object_foreach ((json_t *)object, key, value) {
+	json_object_foreach((json_t *)object, key, value)
+	{
 		char *name = printable(key, strlen(key));
 
 		pad(indent);
@@ -144,7 +149,8 @@ static void print_members(const json_t *object, size_t indent)
 				size_t i;
 				json_t *item;
 
-				json_array_foreach (value, i, item) {
+				json_array_foreach(value, i, item)
+				{
 					char *text = cell_text(item);
 
 					printf("%s%s", i ? ", " : "", text);

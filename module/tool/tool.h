@@ -15,10 +15,10 @@ struct settings {
 	bool json;
 };
 
-/* args.c: an option that `letters` does not name is an error. 0, 1 (wrong; told on stderr) or 2 (help was asked for); to be
- * finished in any case. */
+/* args.c: an option that `letters` does not name is an error. 0, 1 (wrong; told on stderr) or 2 (help was asked for);
+ * to be finished in any case. */
 int settings_read(struct settings *s, int argc, char **argv, const char *letters, const char *command);
-const char *settings_get(const struct settings *s, const char *key); /* the value or NULL */
+const char *settings_get(const struct settings *s, const char *key);       /* the value or NULL */
 void settings_set(struct settings *s, const char *key, const char *value); /* adds or replaces */
 void settings_finish(struct settings *s);
 
@@ -29,8 +29,8 @@ void complain(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* host.c: finds and loads siphook.so. NULL: told on stderr. */
 const struct siphook_api *object_load(void);
 
-/* client.c: where the control socket is: -s, the file's `control`, or the user's default, which becomes a setting. NULL: there is
- * none. */
+/* client.c: where the control socket is: -s, the file's `control`, or the user's default, which becomes a setting.
+ * NULL: there is none. */
 const char *control_path(struct settings *s);
 
 /* table.c: JSON for people. what: "calls" in "no calls". */

@@ -302,7 +302,9 @@ void sh_server_request(struct sh_txn_layer *l, const struct sh_msg *m, const str
 	}
 	st = l->stats.server_live < SH_TXN_MAX_SERVERS ? create_server(l, m, from, &key) : NULL;
 	if (!st) {
-		sh_txn_reply_stateless(l, m, from, 503, SH_LIT(""), SH_LIT(""));
+		/* Who is refused a BYE goes all the same, and nobody tells the other side: better that it comes again. */
+		if (m->method != SH_BYE || sh_proto_reliable((enum sh_proto)from->proto))
+			sh_txn_reply_stateless(l, m, from, 503, SH_LIT(""), SH_LIT(""));
 		return;
 	}
 	if (m->to_tag.len == 0) {

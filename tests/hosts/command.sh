@@ -24,10 +24,11 @@ says() { grep -qF -- "$2" "$dir/$1" || die "$1 says: $2"; }
 port() { python3 -c 'import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 # start NAME ARGUMENT...: in the background, until it is ready
 start() {
+	rm -f "$dir/ready"
 	"$siphook" run "$@" >"$dir/ready" 2>"$dir/log" &
 	pid=$!
 	for _ in $(seq 100); do
-		grep -q 'listening on' "$dir/ready" && return
+		grep -qs 'listening on' "$dir/ready" && return
 		kill -0 "$pid" 2>/dev/null || die "siphook run $* runs"
 		sleep 0.05
 	done

@@ -15,12 +15,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MUST(condition)                                                                            \
-	do {                                                                                       \
-		if (!(condition)) {                                                                \
-			fprintf(stderr, "%s:%d: must hold: %s\n", __FILE__, __LINE__, #condition); \
-			_exit(1);                                                                  \
-		}                                                                                  \
+#define MUST(condition)                                                                                                \
+	do {                                                                                                           \
+		if (!(condition)) {                                                                                    \
+			fprintf(stderr, "%s:%d: must hold: %s\n", __FILE__, __LINE__, #condition);                     \
+			_exit(1);                                                                                      \
+		}                                                                                                      \
 	} while (0)
 
 static inline void print_line(void *ctx, enum siphook_level level, const char *line, size_t len)
@@ -98,7 +98,8 @@ static inline char *receive_text(int fd, int timeout_ms, char *text, size_t size
 }
 
 /* A request outside a dialog from our port; serial makes its identifiers. */
-static inline void send_request(int fd, unsigned own, unsigned port, const char *method, unsigned serial, const char *more)
+static inline void send_request(int fd, unsigned own, unsigned port, const char *method, unsigned serial,
+				const char *more)
 {
 	char text[2048];
 
@@ -113,7 +114,8 @@ static inline void send_request(int fd, unsigned own, unsigned port, const char 
 		 "Contact: <sip:host@127.0.0.1:%u>\r\n"
 		 "%s"
 		 "Content-Length: 0\r\n\r\n",
-		 method, port, own, (unsigned)getpid(), serial, serial, (unsigned)getpid(), serial, serial, method, own, more);
+		 method, port, own, (unsigned)getpid(), serial, serial, (unsigned)getpid(), serial, serial, method, own,
+		 more);
 	send_text(fd, port, text);
 }
 

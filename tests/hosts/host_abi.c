@@ -32,7 +32,8 @@ static void another_major_version_is_refused(siphook_entry_fn entry)
 	MUST(entry(SIPHOOK_ABI + 0x10000) == NULL);
 	MUST(entry(0) == NULL);
 	MUST(entry(SIPHOOK_ABI + 1) == sip);
-	MUST(sip->abi >> 16 == SIPHOOK_ABI_MAJOR && sip->size >= sizeof(*sip) && strcmp(sip->version, SIPHOOK_VERSION) == 0);
+	MUST(sip->abi >> 16 == SIPHOOK_ABI_MAJOR && sip->size >= sizeof(*sip) &&
+	     strcmp(sip->version, SIPHOOK_VERSION) == 0);
 }
 
 static void a_smaller_host_structure_is_read_no_further_than_its_size(void)
@@ -81,16 +82,16 @@ static void wrong_options_are_named(void)
 	static const struct {
 		const char *key, *value, *words;
 	} cases[] = {
-		{"wrokers", "2", "\"wrokers\" (did you mean \"workers\"?)"},
-		{"colour", "2", "\"colour\""},
-		{"workers", "0", "\"workers\" is \"0\""},
-		{"workers", "two", "\"workers\" is \"two\""},
-		{"watch", "maybe", "\"watch\""},
-		{"log_level", "loud", "\"log_level\""},
-		{"script", "again.lua", "\"script\" is given twice"},
-		{"config.", "x", "\"config.\""},
-		{"listen", "carrier-pigeon://roof", "carrier-pigeon"},
-		{"workers", NULL, "option 3"},
+	    {"wrokers", "2", "\"wrokers\" (did you mean \"workers\"?)"},
+	    {"colour", "2", "\"colour\""},
+	    {"workers", "0", "\"workers\" is \"0\""},
+	    {"workers", "two", "\"workers\" is \"two\""},
+	    {"watch", "maybe", "\"watch\""},
+	    {"log_level", "loud", "\"log_level\""},
+	    {"script", "again.lua", "\"script\" is given twice"},
+	    {"config.", "x", "\"config.\""},
+	    {"listen", "carrier-pigeon://roof", "carrier-pigeon"},
+	    {"workers", NULL, "option 3"},
 	};
 	struct siphook *s = NULL;
 
@@ -102,7 +103,8 @@ static void wrong_options_are_named(void)
 		MUST(err == -EINVAL && !s && strstr(sip->last_error(NULL), cases[i].words));
 	}
 	MUST(sip->create(&s, &whole, NULL, 0) == -EINVAL && strstr(sip->last_error(NULL), "script"));
-	for (const char *const *level = (const char *const[]){"error", "warn", "info", "debug", NULL}; *level; level++) {
+	for (const char *const *level = (const char *const[]){"error", "warn", "info", "debug", NULL}; *level;
+	     level++) {
 		MUST(create(&s, "log_level", *level) == 0);
 		sip->destroy(s);
 	}

@@ -67,7 +67,7 @@ static void ask(const char *path, const char *request, const char *wanted)
 int main(int argc, char **argv)
 {
 	struct siphook_host host = {
-		.abi = SIPHOOK_ABI, .size = sizeof(host), .log = print_line, .stop_wanted = on_stop_wanted};
+	    .abi = SIPHOOK_ABI, .size = sizeof(host), .log = print_line, .stop_wanted = on_stop_wanted};
 	char uri[64], folder[] = "/tmp/siphook-host-XXXXXX", path[64], text[4096];
 	unsigned port = free_port(), own;
 	struct siphook_option options[] = {{"script", argv[2]}, {"listen", uri}, {"control", path}};

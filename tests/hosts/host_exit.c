@@ -35,9 +35,11 @@ static void answer(int fd, unsigned own, unsigned port, const char *invite)
 	field(invite, "To", to, sizeof(to));
 	MUST(strlen(to) > 2);
 	snprintf(text, sizeof(text),
-		 "SIP/2.0 200 OK\r\n%s%s%.*s;tag=phone\r\n%s%sContact: <sip:phone@127.0.0.1:%u>\r\nContent-Length: 0\r\n\r\n",
-		 field(invite, "Via", via, sizeof(via)), field(invite, "From", from, sizeof(from)), (int)strlen(to) - 2, to,
-		 field(invite, "Call-ID", call_id, sizeof(call_id)), field(invite, "CSeq", cseq, sizeof(cseq)), own);
+		 "SIP/2.0 200 OK\r\n%s%s%.*s;tag=phone\r\n%s%sContact: <sip:phone@127.0.0.1:%u>\r\nContent-Length: "
+		 "0\r\n\r\n",
+		 field(invite, "Via", via, sizeof(via)), field(invite, "From", from, sizeof(from)), (int)strlen(to) - 2,
+		 to, field(invite, "Call-ID", call_id, sizeof(call_id)), field(invite, "CSeq", cseq, sizeof(cseq)),
+		 own);
 	send_text(fd, port, text);
 }
 
@@ -79,7 +81,7 @@ static void child(char **argv, int openssl_first, int64_t *exits)
 	int caller = udp_socket(&own), phone = udp_socket(&phone_port);
 	char uri[64], peer[64];
 	struct siphook_option options[] = {
-		{"script", argv[2]}, {"listen", uri}, {"config.peer", peer}, {"workers", "2"}};
+	    {"script", argv[2]}, {"listen", uri}, {"config.peer", peer}, {"workers", "2"}};
 	const struct siphook_api *sip;
 	struct siphook *s = NULL;
 

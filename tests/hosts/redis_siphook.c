@@ -1,5 +1,5 @@
-/* Stock redis-server as a host: it exports a Lua of its own. Debian has no header for Redis modules, so the few functions are
- * declared here; their addresses come by name, as Redis hands them out.
+/* Stock redis-server as a host: it exports a Lua of its own. Debian has no header for Redis modules, so the few
+ * functions are declared here; their addresses come by name, as Redis hands them out.
  *
  *     redis-server --loadmodule redis_siphook.so SIPHOOK.SO SCRIPT URI
  *     redis-cli siphook.query status */
@@ -59,10 +59,13 @@ static int find_all(struct RedisModuleCtx *ctx)
 		const char *name;
 		void *out;
 	} wanted[] = {
-		{"RedisModule_CreateCommand", &create_command}, {"RedisModule_SetModuleAttribs", &set_attributes},
-		{"RedisModule_Log", &write_log},		{"RedisModule_StringPtrLen", &string_text},
-		{"RedisModule_ReplyWithStringBuffer", &reply_buffer}, {"RedisModule_ReplyWithError", &reply_error},
-		{"RedisModule_WrongArity", &wrong_arity},
+	    {"RedisModule_CreateCommand", &create_command},
+	    {"RedisModule_SetModuleAttribs", &set_attributes},
+	    {"RedisModule_Log", &write_log},
+	    {"RedisModule_StringPtrLen", &string_text},
+	    {"RedisModule_ReplyWithStringBuffer", &reply_buffer},
+	    {"RedisModule_ReplyWithError", &reply_error},
+	    {"RedisModule_WrongArity", &wrong_arity},
 	};
 
 	for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++) {

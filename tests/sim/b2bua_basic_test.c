@@ -31,12 +31,11 @@ static void the_called_phone_may_hang_up(void **state)
 static void a_call_over_tcp(void **state)
 {
 	struct phone_msg *invite, *answer;
-	struct phone_call *a;
 
 	(void)state;
 	begin(PLAN("call:dial{'sip:bob@10.0.0.3;transport=tcp'}\n"));
 	phone_proxy(alice, SH_PROTO_TCP, "10.0.0.1", 5060);
-	a = phone_invite(alice, "sip:bob@example.org", NULL, SDP_A);
+	phone_invite(alice, "sip:bob@example.org", NULL, SDP_A);
 	invite = soon(bob, "INVITE");
 	assert_int_equal(invite->proto, SH_PROTO_TCP);
 	phone_assert_contains(invite, "Contact", "<sip:10.0.0.1:5060;transport=tcp>");
@@ -47,7 +46,6 @@ static void a_call_over_tcp(void **state)
 	soon(bob, "ACK");
 	hang_up(invite->call, alice);
 	assert_int_equal(phone_connections(alice), 1);
-	(void)a;
 	end();
 }
 
@@ -195,6 +193,23 @@ static void trusted_peers_assert_identities(void **state)
 	end();
 }
 
+static void privacy_keeps_identities_from_strangers(void **state)
+{
+	struct phone_msg *invite;
+
+	(void)state;
+	begin("local sip = require 'siphook'\nsip.acl{trust = {'10.0.0.2'}}\n"
+	      "sip.on.invite(function(call) local ok, res = call:dial{'sip:bob@10.0.0.3'} call:reject(res) end)\n");
+	phone_invite(alice, "sip:bob@example.org", "Privacy: id\nP-Asserted-Identity: <sip:boss@example.org>", SDP_A);
+	invite = soon(bob, "INVITE");
+	phone_assert_header(invite, "Privacy", "id");
+	phone_assert_header(invite, "P-Asserted-Identity", NULL);
+	phone_reply(invite, 486, NULL, "P-Asserted-Identity: <sip:bob@example.org>", NULL);
+	soon(bob, "ACK");
+	phone_ack(soon(alice, "486"), NULL, NULL);
+	end();
+}
+
 static void early_media_are_passed_on_and_180_after_183(void **state)
 {
 	struct phone_msg *m;
@@ -225,18 +240,16 @@ static void early_media_are_passed_on_and_180_after_183(void **state)
 static void early_media_can_be_held_back(void **state)
 {
 	struct phone_msg *invite;
-	struct phone_call *a;
 
 	(void)state;
 	begin(PLAN("call:dial({'sip:bob@10.0.0.3'}, {early = 'drop'})\n"));
-	a = phone_invite(alice, "sip:bob@example.org", NULL, SDP_A);
+	phone_invite(alice, "sip:bob@example.org", NULL, SDP_A);
 	invite = soon(bob, "INVITE");
 	phone_reply(invite, 183, NULL, NULL, SDP_B);
 	phone_assert_body(soon(alice, "180"), "");
 	phone_reply(invite, 486, NULL, NULL, NULL);
 	phone_ack(soon(alice, "486"), NULL, NULL);
 	soon(bob, "ACK");
-	(void)a;
 	end();
 }
 
@@ -288,16 +301,27 @@ static void passed_back(unsigned code)
 	phone_assert_body(m, "the body of a failure");
 }
 
-static void every_failure_is_passed_back(void **state)
+static void every_failure_passes(const char *plan)
 {
-	(void)state;
 	for (unsigned code = 300; code < 700; code++) {
 		if (code % 100 == 0)
-			begin(code % 200 ? PLAN_BOB : PLAN("call:dial({'sip:bob@10.0.0.3'}, {timeout = 20})\n"));
+			begin(plan);
 		passed_back(code);
 		if (code % 100 == 99)
 			end();
 	}
+}
+
+static void every_failure_is_passed_back_by_the_script(void **state)
+{
+	(void)state;
+	every_failure_passes(PLAN_BOB);
+}
+
+static void every_failure_is_passed_back_by_itself(void **state)
+{
+	(void)state;
+	every_failure_passes(PLAN("call:dial({'sip:bob@10.0.0.3'}, {timeout = 20})\n"));
 }
 
 static void the_script_rejects_and_redirects(void **state)
@@ -351,10 +375,12 @@ int main(void)
 	    cmocka_unit_test(the_legs_are_separate_dialogs),
 	    cmocka_unit_test(every_message_has_its_fields),
 	    cmocka_unit_test(trusted_peers_assert_identities),
+	    cmocka_unit_test(privacy_keeps_identities_from_strangers),
 	    cmocka_unit_test(early_media_are_passed_on_and_180_after_183),
 	    cmocka_unit_test(early_media_can_be_held_back),
 	    cmocka_unit_test(a_quiet_callee_is_covered_by_a_100),
-	    cmocka_unit_test(every_failure_is_passed_back),
+	    cmocka_unit_test(every_failure_is_passed_back_by_the_script),
+	    cmocka_unit_test(every_failure_is_passed_back_by_itself),
 	    cmocka_unit_test(the_script_rejects_and_redirects),
 	    cmocka_unit_test(a_script_error_is_a_500_and_ends_its_branches),
 	};

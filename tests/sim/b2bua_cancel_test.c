@@ -275,7 +275,6 @@ static void a_bye_of_the_callee_in_the_early_dialog_is_refused(void **state)
 
 static void crossing_byes_both_get_their_answers(void **state)
 {
-	struct phone_msg *a, *b;
 	struct talk t;
 
 	(void)state;
@@ -287,8 +286,6 @@ static void crossing_byes_both_get_their_answers(void **state)
 	soon(bob, "200 BYE");
 	world_expect_log(w, "over by");
 	assert_false(world_has_log(w, "over by")); /* once per call */
-	(void)a, (void)b;
-	a = NULL;
 	world_advance(w, 40 * SH_SECOND);
 	assert_true(world_idle(w));
 	world_destroy(w);

@@ -4,6 +4,7 @@
 
 #include "world.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -89,6 +90,7 @@ static inline struct talk talk_at(const char *file, int line)
 	t.answer = phone_expect_at(alice, NULL, "200", SH_SECOND, file, line);
 	phone_ack(t.answer, NULL, NULL);
 	t.ack = phone_expect_at(bob, NULL, "ACK", SH_SECOND, file, line);
+	world_advance(w, 10 * SH_MS); /* alice's ACK arrives, too */
 	return t;
 }
 #define talk() talk_at(__FILE__, __LINE__)

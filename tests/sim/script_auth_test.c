@@ -1,18 +1,18 @@
 /* req:auth, req:challenge and what they let through. */
 #include "script_world.h"
 
-static const char plan[] = PLAN
-    "local secrets = {alice = 'wonder', ['bob b.'] = 'builder'}\n"
-    "sip.on.message(function(req)\n"
-    "  assert(req.auth_user == nil)\n"
-    "  local user, none = req:auth{realm = 'example.org', password = function(user, realm)\n"
-    "    assert(realm == 'example.org')\n"
-    "    return secrets[user]\n"
-    "  end, algorithms = {'MD5'}}\n"
-    "  if not user then assert(none == nil and req.auth_user == nil) return end\n"
-    "  assert(req.auth_user == user)\n"
-    "  req:reply(200, {body = user})\n"
-    "end)\n";
+static const char plan[] =
+    PLAN "local secrets = {alice = 'wonder', ['bob b.'] = 'builder'}\n"
+	 "sip.on.message(function(req)\n"
+	 "  assert(req.auth_user == nil)\n"
+	 "  local user, none = req:auth{realm = 'example.org', password = function(user, realm)\n"
+	 "    assert(realm == 'example.org')\n"
+	 "    return secrets[user]\n"
+	 "  end, algorithms = {'MD5'}}\n"
+	 "  if not user then assert(none == nil and req.auth_user == nil) return end\n"
+	 "  assert(req.auth_user == user)\n"
+	 "  req:reply(200, {body = user})\n"
+	 "end)\n";
 
 static struct phone_call *message(void)
 {
@@ -148,7 +148,8 @@ static void calls_are_challenged_with_407_and_no_hangup_hook_runs_for_it(void **
 static void a_challenge_can_be_sent_without_a_look(void **state)
 {
 	(void)state;
-	begin(PLAN "sip.on.message(function(req) req:challenge{realm = 'r', proxy = true, qop = '', algorithms = {'MD5'}} end)\n"
+	begin(PLAN "sip.on.message(function(req) req:challenge{realm = 'r', proxy = true, qop = '', algorithms = "
+		   "{'MD5'}} end)\n"
 		   "sip.on.invite(function(call) call:challenge{realm = 'r', proxy = false} end)\n");
 	message();
 	struct phone_msg *m = soon(alice, "407");
@@ -172,13 +173,15 @@ static void mistakes_are_named(void **state)
 	static const char *const checks[][2] = {
 	    {"req:auth()", "error: t:1: bad argument #1 to 'auth' (table expected, got nil)"},
 	    {"req:auth{}", "error: t:1: auth: option 'realm': text without quotes expected"},
-	    {"req:auth{realm = 'a\"b', password = 'x'}", "error: t:1: auth: option 'realm': text without quotes expected"},
+	    {"req:auth{realm = 'a\"b', password = 'x'}",
+	     "error: t:1: auth: option 'realm': text without quotes expected"},
 	    {"req:auth{realm = 'a\\r\\nX: y', password = 'x'}",
 	     "error: t:1: 'realm': CR, LF and NUL are not allowed in a header field"},
 	    {"req:auth{realm = 'a'}", "error: t:1: auth: one of the options 'password' and 'ha1' is needed"},
 	    {"req:auth{realm = 'a', password = 'a', ha1 = print}",
 	     "error: t:1: auth: one of the options 'password' and 'ha1' is needed"},
-	    {"req:auth{realm = 'a', password = 5}", "error: t:1: auth: option 'password': function expected, got number"},
+	    {"req:auth{realm = 'a', password = 5}",
+	     "error: t:1: auth: option 'password': function expected, got number"},
 	    {"req:auth{realm = 'a', ha1 = 'x'}", "error: t:1: auth: option 'ha1': function expected, got string"},
 	    {"req:auth{realm = 'a', password = print, algorithms = 'MD5'}",
 	     "error: t:1: auth: option 'algorithms': list expected, got string"},
@@ -187,7 +190,8 @@ static void mistakes_are_named(void **state)
 	    {"req:auth{realm = 'a', password = print, qop = 'auth-int'}",
 	     "error: t:1: auth: option 'qop': \"auth\" or \"\" expected"},
 	    {"req:auth{realm = 'a', password = print, pasword = 1}", "error: t:1: auth: unknown option 'pasword'"},
-	    {"req:auth{realm = 'a', password = print, proxy = 1}", "error: t:1: option 'proxy': boolean expected, got number"},
+	    {"req:auth{realm = 'a', password = print, proxy = 1}",
+	     "error: t:1: option 'proxy': boolean expected, got number"},
 	    {"req:challenge{realm = 5}", "error: t:1: option 'realm': string expected, got number"},
 	};
 

@@ -8,13 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SDP                                                                                                            \
-	"v=0\r\no=a 1 1 IN IP4 10.0.0.2\r\ns=-\r\nc=IN IP4 10.0.0.2\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"
+#define SDP "v=0\r\no=a 1 1 IN IP4 10.0.0.2\r\ns=-\r\nc=IN IP4 10.0.0.2\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n"
 
 #define PLAN "local sip = require 'siphook'\nsip.domains{'example.org'}\n"
 
-/* Runs the body of a MESSAGE with sip and req, and answers with what it returns or raises. The same for an INVITE that has the
- * Subject "lua": the results come in X-Result. */
+/* Runs the body of a MESSAGE with sip and req, and answers with what it returns or raises. The same for an INVITE that
+ * has the Subject "lua": the results come in X-Result. */
 #define EVAL                                                                                                           \
 	PLAN "local function eval(code, x)\n"                                                                          \
 	     "  local fn, err = load('local sip, req, call = ... ' .. code, '=t')\n"                                   \
@@ -39,12 +38,28 @@ static inline void begin(const char *script)
 	alice = world_phone(w, "alice", "10.0.0.2");
 	bob = world_phone(w, "bob", "10.0.0.3");
 	carol = world_phone(w, "carol", "10.0.0.4");
+	phone_auto(alice, PHONE_ABSORB);
+	phone_auto(bob, PHONE_ABSORB);
+	phone_auto(carol, PHONE_ABSORB);
+}
+
+/* A 100 comes when a script thinks for longer than 200 ms. */
+static inline void ignore_trying(struct phone *p)
+{
+	SH_LIST_EACH(l, &p->log)
+	{
+		struct phone_msg *m = SH_CONTAINER(l, struct phone_msg, link);
+
+		if (!m->sent && m->code == 0 && !m->m.is_request && m->m.status == 100)
+			m->consumed = true;
+	}
 }
 
 /* Whatever came and was not expected is a failure. */
 static inline void end(void)
 {
 	world_settle(w, 300 * SH_SECOND);
+	ignore_trying(alice);
 	phone_expect_none(alice, "*", SH_SECOND);
 	phone_expect_none(bob, "*", SH_SECOND);
 	phone_expect_none(carol, "*", SH_SECOND);

@@ -176,6 +176,8 @@ static void worker_create(struct world *w, unsigned i, const struct world_option
 
 	if (!o->ua)
 		config.product = SH_LIT("siphook/test");
+	if (w->workers > 1)
+		config.peers = w->ua;
 	assert_int_equal(sh_addr_parse(&addr, SH_LIT("10.0.0.1"), 5060), 0);
 	assert_int_equal(sh_runtime_create(&w->runtime[i], w->script, w->env[i]), 0);
 	assert_int_equal(
@@ -206,6 +208,7 @@ struct world *world_create(const struct world_options *options, const char *scri
 
 	assert_non_null(w);
 	w->workers = o->workers ? o->workers : 1;
+	w->fault = -1;
 	w->verbose = o->verbose;
 	assert_true(w->workers <= WORLD_WORKERS);
 	sh_log_init(&w->log, SH_LOG_INFO, on_line, w);
@@ -240,6 +243,11 @@ struct world *world_create(const struct world_options *options, const char *scri
 void world_destroy(struct world *w)
 {
 	world_settle(w, LONGEST * SH_SECOND);
+	world_abandon(w);
+}
+
+void world_abandon(struct world *w)
+{
 	check_log(w);
 	for (unsigned i = 0; i < w->nphones; i++)
 		phone_destroy(w->phones[i]);
@@ -284,7 +292,15 @@ void world_register(struct phone *p)
 
 void world_advance(struct world *w, uint64_t us)
 {
-	sh_sim_advance(w->sim, us);
+	uint64_t end = sh_sim_now(w->sim) + us;
+
+	while (w->fault >= 0 && sh_sim_step_until(w->sim, end)) {
+		if (sh_alloc_count() <= w->fault)
+			continue;
+		sh_alloc_fail_after(-1);
+		w->fault = -1;
+	}
+	sh_sim_run_until(w->sim, end);
 }
 
 bool world_idle(const struct world *w)
@@ -338,20 +354,28 @@ void world_settle_at(struct world *w, uint64_t limit, const char *file, int line
 
 /* ---- the allocation sweep ---- */
 
-void world_sweep(const struct world_options *options, const char *script, void (*act)(struct world *w), long limit)
+void world_sweep(const struct world_options *options, const char *script, void (*stage)(struct world *w),
+		 void (*act)(struct world *w), void (*leave)(struct world *w), long limit)
 {
-	for (long n = 0; n < limit; n++) {
-		struct world *w = world_create(options, script);
-		long asked;
+	for (int passing = 0; passing < 2; passing++) {
+		bool failed = true;
 
-		w->forgiving = true;
-		sh_alloc_fail_after(n);
-		act(w);
-		asked = sh_alloc_count();
-		sh_alloc_fail_after(-1);
-		world_destroy(w);
-		if (asked <= n)
-			return;
+		for (long n = 0; failed; n++) {
+			struct world *w = world_create(options, script);
+
+			if (n == limit)
+				fail_msg("the sweep did not come to its end in %ld steps", limit);
+			w->forgiving = true;
+			stage(w);
+			w->fault = passing ? n : -1;
+			sh_alloc_fail_after(n);
+			act(w);
+			failed = passing ? w->fault < 0 : sh_alloc_count() > n;
+			w->fault = -1;
+			sh_alloc_fail_after(-1);
+			if (leave)
+				leave(w);
+			world_destroy(w);
+		}
 	}
-	fail_msg("the sweep did not come to its end in %ld steps", limit);
 }

@@ -60,11 +60,14 @@ struct world {
 	struct sh_generation *retired[WORLD_GENERATIONS];
 	unsigned nretired;
 	struct sh_timer second; /* what the engine does every second */
+	long fault;             /* sweep: memory is back after the event in which this allocation failed; -1: not so */
 };
 
 /* options NULL: one worker, no loss, 1 ms each way, seed 1. script is the file "dialplan.lua". */
 struct world *world_create(const struct world_options *options, const char *script);
 void world_destroy(struct world *w);
+/* The same in the middle of whatever goes on: how an engine stops whose deadline is over. */
+void world_abandon(struct world *w);
 
 /* A phone at ip:5060 that is user@example.org and sends what has no route of its own to 10.0.0.1:5060 by UDP. */
 struct phone *world_phone(struct world *w, const char *user, const char *ip);
@@ -94,9 +97,11 @@ void world_forget_log(struct world *w);
 /* Registers a phone: REGISTER, answered by the script with 200. */
 void world_register(struct phone *p);
 
-/* The allocation sweep: act is run in a fresh world each time with the 1st, 2nd, 3rd ... allocation failing and all behind it
- * (step by step, at most `limit` times); then memory is back, and the world must become idle. act must not assert what a
- * lack of memory can change. */
-void world_sweep(const struct world_options *options, const char *script, void (*act)(struct world *w), long limit);
+/* The allocation sweep: a fresh world each time, in which `stage` makes the phones. Then `act` runs with the 1st, 2nd, 3rd
+ * ... allocation failing, once with all behind it, once with those behind it in the same event of the network only; at
+ * most `limit` times. It must not assert what a lack of memory can change. Then memory is back, `leave` (may be NULL)
+ * ends what is still there, and the world must become idle. */
+void world_sweep(const struct world_options *options, const char *script, void (*stage)(struct world *w),
+		 void (*act)(struct world *w), void (*leave)(struct world *w), long limit);
 
 #endif

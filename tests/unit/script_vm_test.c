@@ -113,7 +113,7 @@ static void memory_has_a_limit_and_the_state_stays_usable(void **state)
 			 "function deep() local function f(n) return f(n + 1) + 1 end f(1) end\n"
 			 "function fine() local t = {} for i = 1, 1000 do t[i] = {i} end end");
 	assert_int_equal(vm_run(vm, "gigabyte"), -ENOMEM);
-	assert_string_equal(vm->error.message, "not enough memory");
+	assert_string_equal(vm->error.message, "plan.lua:1: not enough memory");
 	assert_int_equal(vm_run(vm, "fine"), 0);
 	assert_int_equal(vm_run(vm, "fill"), -ENOMEM);
 	assert_int_equal(vm_run(vm, "fine"), 0);

@@ -1,0 +1,397 @@
+---@meta siphook
+-- Types of the table that require "siphook" gives, for editors with the Lua language server. Add this folder to
+-- `Lua.workspace.library`. docs/lua.md says what everything means.
+
+---@class siphook
+---@field on siphook.hooks
+---@field timer table<string, fun(what: any)> what sip.after and call:after name
+---@field config table<string, string> what the host gives, read-only
+---@field log siphook.log
+---@field base64 siphook.base64
+local sip = {}
+
+---@class siphook.hooks
+---@field invite fun(hook: fun(call: siphook.call))
+---@field register fun(hook: fun(req: siphook.request))
+---@field subscribe fun(hook: fun(req: siphook.request))
+---@field publish fun(hook: fun(req: siphook.request))
+---@field reinvite fun(hook: fun(req: siphook.request))
+---@field update fun(hook: fun(req: siphook.request))
+---@field info fun(hook: fun(req: siphook.request))
+---@field message fun(hook: fun(req: siphook.request))
+---@field options fun(hook: fun(req: siphook.request))
+---@field notify fun(hook: fun(req: siphook.request))
+---@field refer fun(hook: fun(req: siphook.request))
+---@field ack fun(hook: fun(req: siphook.request))
+---@field bye fun(hook: fun(req: siphook.request))
+---@field cancel fun(hook: fun(req: siphook.request))
+---@field prack fun(hook: fun(req: siphook.request))
+---@field answer fun(hook: fun(call: siphook.call))
+---@field hangup fun(hook: fun(call: siphook.call, why: siphook.why))
+---@field load fun(hook: fun(event: { generation: integer, reason: "start" | "reload" }))
+
+---@class siphook.why
+---@field by "caller" | "callee" | "script" | "engine"
+---@field code integer
+---@field reason string
+---@field q850? integer
+---@field q850_name? string
+
+---@class siphook.uri
+---@field scheme string
+---@field user? string
+---@field password? string
+---@field host? string
+---@field port? integer
+---@field params table<string, string | true>
+---@field headers table<string, string | true>
+---@field display? string
+---@field tag? string
+---@field field table<string, string | true> parameters of the header field
+---@field uri string
+local uri = {}
+
+---@class siphook.uri_parts
+---@field scheme? string | false
+---@field user? string | false
+---@field password? string | false
+---@field host? string
+---@field port? integer | false
+---@field params? table<string, string | boolean> | false
+---@field headers? table<string, string | boolean> | false
+---@field display? string | false
+---@field tag? string | false
+
+---@param parts siphook.uri_parts
+---@return siphook.uri
+function uri:with(parts) end
+
+---@alias siphook.header_values table<string, string | number | (string | number)[] | false>
+---@alias siphook.address string | siphook.uri
+
+---@class siphook.message
+---@field method string
+---@field uri siphook.uri
+---@field from siphook.uri
+---@field to siphook.uri
+---@field contact? siphook.uri
+---@field call_id string
+---@field cseq integer
+---@field max_forwards? integer
+---@field expires? integer
+---@field event? string
+---@field body? string
+---@field content_type? string
+---@field source { ip: string, port: integer, transport: string }
+---@field auth_user? string whom auth() has proven
+---@field trusted boolean
+---@field call? siphook.call
+---@field leg? siphook.leg
+---@field generation integer
+---@field [string] string | nil first value of a header field
+local message = {}
+
+---@param name string
+---@return string[]
+function message:headers(name) end
+
+---@class siphook.auth_options
+---@field realm string
+---@field password? string | fun(name: string, realm: string): string?
+---@field ha1? fun(name: string, realm: string, algorithm: string): string?
+---@field algorithms? ("SHA-256" | "MD5" | "SHA-512-256")[]
+---@field qop? "auth" | ""
+---@field proxy? boolean
+
+---Waits if the function waits. Nil: the answer was sent.
+---@param options siphook.auth_options
+---@return string? name
+function message:auth(options) end
+
+---@param options siphook.auth_options
+function message:challenge(options) end
+
+---@class siphook.request : siphook.message
+local request = {}
+
+---@class siphook.reply_options
+---@field headers? siphook.header_values
+---@field body? string
+---@field content_type? string
+
+---@param code integer
+---@param reason? string
+---@param options? siphook.reply_options
+---@return true? ok, string? code, string? detail
+---@overload fun(self, code: integer, options: siphook.reply_options): true?, string?, string?
+function request:reply(code, reason, options) end
+
+---Waits in a call.
+---@param options? siphook.reply_options
+---@return siphook.result?, string? code, string? detail
+function request:pass(options) end
+
+---Waits.
+---@param targets siphook.targets
+---@param options? siphook.target_options
+---@return siphook.result?, "empty" | string | nil
+function request:relay(targets, options) end
+
+---@return { signal: string, duration: number? }?
+function request:dtmf() end
+
+---@class siphook.register_options
+---@field aor? siphook.address
+---@field min_expires? integer
+---@field max_expires? integer
+---@field default_expires? integer
+---@field max_contacts? integer
+---@field on_limit? "reject" | "replace"
+
+---@param options? siphook.register_options
+---@return siphook.binding[]? bindings, integer? code
+function request:register(options) end
+
+---@class siphook.result
+---@field code integer
+---@field reason string
+---@field cause? "busy" | "declined" | "no_answer" | "unreachable" | "not_found" | "redirected" | "rejected" | "failed" | "empty"
+---@field headers table<string, string>
+---@field body? string
+---@field contacts siphook.uri[]
+---@field branches { uri: string, code: integer, reason: string }[]
+---@field [string] string | nil
+
+---@class siphook.target_options
+---@field from? siphook.address
+---@field to? siphook.address
+---@field display? string
+---@field pai? siphook.address
+---@field privacy? string
+---@field diversion? siphook.address
+---@field headers? siphook.header_values
+---@field copy? string[]
+---@field transport? "udp" | "tcp" | "tls" | "ws" | "wss"
+---@field route? siphook.address
+---@field timeout? number
+---@field delay? number
+
+---@class siphook.target : siphook.target_options
+---@field uri siphook.address
+---@field q? number
+---@field group? integer
+---@field path? string
+---@field flow? userdata
+
+---@alias siphook.targets siphook.address | siphook.target | (siphook.address | siphook.target)[] | (siphook.address | siphook.target)[][]
+
+---@class siphook.fork_options : siphook.target_options
+---@field first_timeout? number
+---@field early? "relay" | "drop" | "first"
+---@field tags? "branch" | "single"
+---@field follow_redirects? integer
+---@field ignore_6xx? boolean
+---@field sdp? string
+
+---@class siphook.call : siphook.message
+---@field id string
+---@field state "setup" | "early" | "up" | "ended"
+---@field a? siphook.leg
+---@field b? siphook.leg
+---@field duration number
+---@field times { start: number, ring: number?, answer: number?, stop: number? }
+---@field data table
+local call = {}
+
+---@param code? integer
+---@param options? { headers: siphook.header_values?, sdp: string? }
+---@return true? ok, string? code, string? detail
+---@overload fun(self, options: { headers: siphook.header_values?, sdp: string? }): true?, string?, string?
+function call:ring(code, options) end
+
+---@param code integer | siphook.result
+---@param reason? string
+---@param options? { headers: siphook.header_values?, warning: string? }
+---@return true? ok, string? code, string? detail
+---@overload fun(self, code: integer | siphook.result, options: { headers: siphook.header_values?, warning: string? }): true?, string?, string?
+function call:reject(code, reason, options) end
+
+---@param target siphook.targets
+---@param code? integer
+---@param options? { headers: siphook.header_values? }
+---@return true? ok, string? code, string? detail
+---@overload fun(self, target: siphook.targets, options: { headers: siphook.header_values? }): true?, string?, string?
+function call:redirect(target, code, options) end
+
+---Waits.
+---@param targets siphook.targets
+---@param options? siphook.fork_options
+---@return siphook.leg? leg, siphook.result result
+function call:fork(targets, options) end
+
+---Waits.
+---@param leg siphook.leg
+---@param options? { headers: siphook.header_values?, on_peer_hangup: ("end" | "continue")?, max_duration: number? }
+---@return true? ok, siphook.result | string | nil
+function call:bridge(leg, options) end
+
+---Waits.
+---@param targets siphook.targets
+---@param options? siphook.fork_options
+---@return true? ok, siphook.result result
+function call:dial(targets, options) end
+
+---@param how? integer | { q850: integer?, reason: string? }
+---@return true? ok, string? code
+function call:hangup(how) end
+
+---@param seconds number
+---@param name string of sip.timer
+---@return true? ok, string? code
+function call:after(seconds, name) end
+
+---@class siphook.leg
+---@field uri siphook.uri
+---@field state "trying" | "early" | "answered" | "up" | "ending" | "ended"
+---@field code integer
+---@field call_id string
+---@field local_sdp? string
+---@field remote_sdp? string
+---@field user_agent? string
+local leg = {}
+
+---@return true? ok, string? code
+function leg:hangup() end
+
+---@class siphook.binding
+---@field uri string
+---@field q number
+---@field expires number
+---@field user_agent? string
+
+---@param aor siphook.address
+---@param options? { expired: boolean? }
+---@return siphook.target[]
+function sip.lookup(aor, options) end
+
+---@param aor siphook.address
+---@return siphook.binding[]
+function sip.bindings(aor) end
+
+---@param aor siphook.address
+---@param contact? siphook.address
+---@return integer? count, string? code, string? detail
+function sip.unbind(aor, contact) end
+
+---@param names string[]
+function sip.domains(names) end
+
+---@param rules { trust: string[]? }
+function sip.acl(rules) end
+
+---@return number seconds
+function sip.now() end
+
+---Waits.
+---@param seconds number
+function sip.sleep(seconds) end
+
+---@param seconds number
+---@param what fun() | string
+---@param data? any
+function sip.after(seconds, what, data) end
+
+---@param seconds number
+---@param what fun()
+---@param options? { each_worker: boolean? }
+function sip.every(seconds, what, options) end
+
+---@param e any
+---@return boolean
+function sip.is_cancel(e) end
+
+---@param what string | siphook.uri | siphook.uri_parts
+---@return siphook.uri?, string? code, string? detail
+function sip.uri(what) end
+
+---@alias siphook.algorithm "md5" | "sha256" | "sha512-256"
+
+---@param algorithm siphook.algorithm
+---@param text string
+---@param form? "hex" | "raw"
+---@return string
+function sip.hash(algorithm, text, form) end
+
+---@param algorithm siphook.algorithm
+---@param key string
+---@param text string
+---@param form? "hex" | "raw"
+---@return string
+function sip.hmac(algorithm, key, text, form) end
+
+---@return string
+function sip.uuid() end
+
+---@class siphook.base64
+---@field encode fun(text: string): string
+---@field decode fun(text: string): string?, string?
+
+---@class siphook.log
+---@field debug fun(format: any, ...: any)
+---@field info fun(format: any, ...: any)
+---@field warn fun(format: any, ...: any)
+---@field error fun(format: any, ...: any)
+
+---@class siphook.store
+local store = {}
+
+---@param name string
+---@return siphook.store
+function sip.shared(name) end
+
+---@alias siphook.value string | number | boolean
+
+---@param key string
+---@return siphook.value?, string? code
+function store:get(key) end
+
+---@param key string
+---@param value siphook.value | nil
+---@param options? { ttl: number? }
+---@return true?, string? code
+function store:set(key, value, options) end
+
+---@param key string
+---@param value siphook.value
+---@param options? { ttl: number? }
+---@return true?, string? code
+function store:add(key, value, options) end
+
+---@param key string
+---@param n? number
+---@param options? { ttl: number? }
+---@return number?, string? code
+function store:incr(key, n, options) end
+
+---@param key string
+---@return boolean
+function store:delete(key) end
+
+---@param key string
+---@param value siphook.value
+---@param options? { ttl: number? }
+---@return integer? length, string? code
+function store:push(key, value, options) end
+
+---@param key string
+---@return siphook.value?, string? code
+function store:pop(key) end
+
+---@param key string
+---@return integer? length, string? code
+function store:len(key) end
+
+---@return string[]
+function store:keys() end
+
+return sip

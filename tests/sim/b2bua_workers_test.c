@@ -1,0 +1,136 @@
+/* Several workers behind one address: whichever socket a message comes to, it ends up with its call. */
+#include "b2bua_habits.h"
+
+static struct habits ha, hb, hc;
+
+static void stage(unsigned workers, const char *plan)
+{
+	struct world_options o = {.workers = workers, .sim = {.delay_min = 500, .delay_max = 3000}};
+
+	begin_with(&o, plan);
+	ha = (struct habits){.sdp = SDP_A};
+	hb = (struct habits){.ring = true, .answer = true, .sdp = SDP_B};
+	hc = (struct habits){.ring = true, .sdp = SDP_C};
+	take_up(alice, &ha);
+	take_up(bob, &hb);
+	take_up(carol, &hc);
+}
+
+static unsigned workers_with_calls(void)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < w->workers; i++)
+		n += sh_ua_stats(w->ua[i])->calls > 0;
+	return n;
+}
+
+static void calls_live_on_all_workers(const char *plan, enum sh_proto proto)
+{
+	enum { CALLS = 24 };
+	struct phone_call *calls[CALLS];
+
+	stage(4, plan);
+	phone_proxy(alice, proto, "10.0.0.1", 5060);
+	for (unsigned i = 0; i < CALLS; i++)
+		calls[i] = phone_invite(alice, "sip:bob@example.org", NULL, SDP_A);
+	world_advance(w, SH_SECOND);
+	assert_int_equal(workers_with_calls(), 4);
+	for (unsigned i = 0; i < CALLS; i++) {
+		assert_true(calls[i]->confirmed);
+		phone_in_call(calls[i], "INFO", NULL, NULL);
+		phone_reinvite(calls[i], NULL, i % 2 ? SDP_HOLD : NULL);
+	}
+	world_advance(w, SH_SECOND);
+	SH_LIST_EACH (l, &bob->calls) {
+		struct phone_call *b = SH_CONTAINER(l, struct phone_call, link);
+
+		phone_bye(b);
+	}
+	world_advance(w, SH_SECOND);
+	for (unsigned i = 0; i < CALLS; i++)
+		assert_true(has_bye(calls[i]));
+	finale(true);
+}
+
+static void calls_by_udp(void **state)
+{
+	(void)state;
+	calls_live_on_all_workers(PLAN_BOB, SH_PROTO_UDP);
+}
+
+static void calls_by_tcp(void **state)
+{
+	(void)state;
+	calls_live_on_all_workers(PLAN("call:dial({'sip:bob@10.0.0.3;transport=tcp'})\n"), SH_PROTO_TCP);
+}
+
+static void cancels_find_their_call(void **state)
+{
+	enum { CALLS = 24 };
+	struct phone_call *calls[CALLS];
+
+	(void)state;
+	stage(3, PLAN_BOB);
+	hb.answer = false;
+	for (unsigned i = 0; i < CALLS; i++)
+		calls[i] = phone_invite(alice, "sip:bob@example.org", NULL, SDP_A);
+	world_advance(w, SH_SECOND);
+	for (unsigned i = 0; i < CALLS; i++)
+		phone_cancel(calls[i], NULL);
+	world_advance(w, SH_SECOND);
+	for (unsigned i = 0; i < CALLS; i++) {
+		assert_non_null(final_answer(calls[i]->invite));
+		assert_int_equal(final_answer(calls[i]->invite)->m.status, 487);
+	}
+	assert_int_equal(workers_with_calls(), 3);
+	finale(true);
+}
+
+static void a_connection_of_one_worker_serves_all(void **state)
+{
+	enum { CALLS = 12 };
+
+	(void)state;
+	stage(4, "local sip = require 'siphook'\nsip.domains{'example.org'}\n"
+		 "sip.on.register(function(req) req:register{} end)\n"
+		 "sip.on.invite(function(call)\n  local ok, res = call:dial(sip.lookup(call.uri))\n"
+		 "  if not ok then call:reject(res) end\nend)\n");
+	phone_proxy(bob, SH_PROTO_TCP, "10.0.0.1", 5060);
+	phone_request(bob, "REGISTER", "sip:example.org", "Contact: <sip:bob@192.168.1.1;transport=tcp>", NULL);
+	world_advance(w, SH_SECOND);
+	for (unsigned i = 0; i < CALLS; i++)
+		phone_invite(alice, "sip:bob@example.org", NULL, SDP_A);
+	world_advance(w, SH_SECOND);
+	assert_true(workers_with_calls() > 1);
+	SH_LIST_EACH (l, &alice->calls)
+		assert_true(SH_CONTAINER(l, struct phone_call, link)->confirmed);
+	finale(true);
+}
+
+static void a_reload_reaches_every_worker(void **state)
+{
+	(void)state;
+	stage(4, PLAN_BOB);
+	world_reload(w, PLAN("call:reject(603)\n"));
+	assert_int_equal(sh_script_alive(w->script), 1);
+	for (unsigned i = 0; i < 16; i++)
+		phone_invite(alice, "sip:bob@example.org", NULL, SDP_A);
+	world_advance(w, SH_SECOND);
+	SH_LIST_EACH (l, &alice->calls)
+		assert_int_equal(final_answer(SH_CONTAINER(l, struct phone_call, link)->invite)->m.status, 603);
+	finale(true);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(calls_by_udp),
+	    cmocka_unit_test(calls_by_tcp),
+	    cmocka_unit_test(cancels_find_their_call),
+	    cmocka_unit_test(a_connection_of_one_worker_serves_all),
+	    cmocka_unit_test(a_reload_reaches_every_worker),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,166 @@
+/* The examples of docs/lua.md: each one loads, and those that say so (-- call, -- message, -- register) are run. */
+#include "script_world.h"
+
+static char *page;
+
+static int read_page(void **state)
+{
+	FILE *f = fopen("docs/lua.md", "rb");
+	long size;
+
+	(void)state;
+	if (!f)
+		fail_msg("docs/lua.md: run from the root of the tree");
+	fseek(f, 0, SEEK_END);
+	size = ftell(f);
+	rewind(f);
+	page = calloc(1, (size_t)size + 1);
+	assert_int_equal(fread(page, 1, (size_t)size, f), size);
+	fclose(f);
+	return 0;
+}
+
+static int free_page(void **state)
+{
+	(void)state;
+	free(page);
+	return 0;
+}
+
+/* The phones of the examples take every call and message. */
+static void be_polite(struct phone_msg *m, void *ctx)
+{
+	(void)ctx;
+	if (m->code == 0 && m->m.is_request && m->m.method != SH_ACK)
+		phone_reply(m, 200, NULL, NULL, m->m.method == SH_INVITE ? SDP : NULL);
+	m->consumed = m->m.is_request;
+}
+
+static void call_once(void)
+{
+	struct phone_call *c = phone_invite(alice, "sip:bob@example.org", "X-Customer: 7", SDP);
+	struct phone_msg *m;
+
+	do {
+		m = phone_expect_in(c, "*", 60 * SH_SECOND);
+	} while (m->m.status < 200);
+	phone_ack(m, NULL, NULL);
+	phone_assert(alice, m->m.status != 500);
+	if (m->m.status >= 300)
+		return;
+	world_advance(w, SH_SECOND);
+	phone_bye(c);
+	soon(alice, "200 BYE");
+}
+
+static void cancel_once(void)
+{
+	struct phone_call *c = phone_invite(alice, "sip:bob@example.org", NULL, SDP);
+	struct phone_msg *m;
+
+	world_advance(w, SH_SECOND / 1000);
+	phone_cancel(c, NULL);
+	do {
+		m = phone_expect_in(c, "*", 60 * SH_SECOND);
+	} while (m->m.status < 200 || m->m.method != SH_INVITE);
+	phone_ack(m, NULL, NULL);
+	phone_assert(alice, m->m.status != 500);
+	if (m->m.status >= 300)
+		return;
+	phone_bye(c);
+	phone_expect(alice, "200 BYE", SH_SECOND);
+}
+
+static void request_once(const char *method)
+{
+	struct phone_call *c = phone_request(bob, method, "sip:bob@example.org", NULL, NULL);
+	struct phone_msg *m = phone_expect_in(c, "*", 60 * SH_SECOND);
+
+	phone_assert(bob, m->m.status != 500);
+	if (m->m.status != 401)
+		return;
+	phone_login(bob, "bob", "builder");
+	phone_authorize(m);
+	soon(bob, "200");
+}
+
+static void try_example(const char *text, size_t len)
+{
+	static const char prelude[] = "local sip = require 'siphook' ";
+	char *script = calloc(1, sizeof(prelude) + len);
+
+	memcpy(script, prelude, sizeof(prelude) - 1);
+	memcpy(script + sizeof(prelude) - 1, text, len);
+	w = world_create(NULL, script);
+	alice = world_phone(w, "alice", "10.0.0.2");
+	bob = world_phone(w, "bob", "10.0.0.3");
+	phone_auto(alice, PHONE_ROBUST);
+	phone_auto(bob, PHONE_ROBUST);
+	bob->on_message = be_polite;
+	if (strncmp(text, "-- call", 7) == 0) {
+		call_once();
+		cancel_once();
+	} else if (strncmp(text, "-- message", 10) == 0) {
+		request_once("MESSAGE");
+	} else if (strncmp(text, "-- register", 11) == 0) {
+		request_once("REGISTER");
+	}
+	world_advance(w, 100 * SH_SECOND);
+	world_destroy(w);
+	free(script);
+}
+
+static void every_example_loads_and_does_its_work(void **state)
+{
+	unsigned n = 0;
+
+	(void)state;
+	for (char *at = page; (at = strstr(at, "```lua\n"));) {
+		char *end_of = strstr(at += 7, "```");
+
+		assert_non_null(end_of);
+		try_example(at, (size_t)(end_of - at));
+		at = end_of + 3;
+		n++;
+	}
+	assert_true(n >= 15);
+}
+
+/* Whatever a script can name stands on the page. */
+static void every_name_is_documented(void **state)
+{
+	static const char *const verbs[] = {"reply",    "pass",    "relay",  "dtmf",   "auth",     "challenge",
+					    "register", "headers", "ring",   "reject", "redirect", "fork",
+					    "bridge",   "dial",    "hangup", "after"};
+	char plan[] = "local sip = require 'siphook'\n"
+		      "local names = {}\n"
+		      "for k, v in pairs(sip) do names[#names + 1] = k end\n"
+		      "table.sort(names)\n"
+		      "sip.log.info(table.concat(names, ' '))\n";
+	char text[200], *name, *rest;
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
+		snprintf(text, sizeof(text), "### %s\n", verbs[i]);
+		if (!strstr(page, text))
+			fail_msg("'%s' is not documented", verbs[i]);
+	}
+	w = world_create(NULL, plan);
+	rest = strchr(w->lines[0].text, ' ');
+	while ((name = strtok_r(rest, " ", &rest))) {
+		snprintf(text, sizeof(text), "sip.%s", name);
+		if (!strstr(page, text))
+			fail_msg("'%s' is not documented", text);
+	}
+	world_destroy(w);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(every_example_loads_and_does_its_work),
+	    cmocka_unit_test(every_name_is_documented),
+	};
+
+	return cmocka_run_group_tests(tests, read_page, free_page);
+}

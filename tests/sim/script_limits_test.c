@@ -1,0 +1,166 @@
+/* A script that runs away costs its own call, and nobody else's. */
+#include "script_world.h"
+
+static const char endless[] =
+    PLAN "sip.on.invite(function(call)\n"
+	 "  if call.uri.user == 'loop' then while true do end end\n"
+	 "  if call.uri.user == 'stubborn' then\n"
+	 "    while true do pcall(function() while true do end end) end\n"
+	 "  end\n"
+	 "  if call.uri.user == 'recursion' then local function f() return 1 + f() end f() end\n"
+	 "  if call.uri.user == 'bomb' then local t = {} while true do t[#t + 1] = ('x'):rep(1 << 21) .. #t end end\n"
+	 "  if call.uri.user == 'forker' then\n"
+	 "    call:fork('sip:carol@10.0.0.4')\n"
+	 "    while true do end\n"
+	 "  end\n"
+	 "  if call.uri.user == 'match' then (('a'):rep(5000)):find(('a*'):rep(20) .. 'b') end\n"
+	 "  local ok, res = call:dial('sip:bob@10.0.0.3')\n"
+	 "  if not ok then call:reject(res) end\n"
+	 "end)\n";
+
+static void an_endless_loop_costs_that_call_alone(void **state)
+{
+	struct phone_call *good;
+	struct phone_msg *invite;
+
+	(void)state;
+	begin(endless);
+	good = dial("sip:bob@example.org");
+	invite = answer(bob, 180);
+	soon(alice, "180");
+	refused(dial("sip:loop@example.org"), "500");
+	world_expect_log(w, "dialplan.lua:4: the hook ran too long (10000000 instructions without waiting)");
+	refused(dial("sip:stubborn@example.org"), "500");
+	world_expect_log(w, "the hook ran too long");
+	refused(dial("sip:match@example.org"), "500");
+	world_expect_log(w, "dialplan.lua:14: ");
+	refused(dial("sip:recursion@example.org"), "500");
+	world_expect_log(w, "stack overflow");
+	phone_reply(invite, 200, NULL, NULL, SDP);
+	soon(bob, "ACK");
+	talk(good, bob);
+	w->forgiving = true;
+	end();
+}
+
+static void a_memory_bomb_costs_that_call_alone(void **state)
+{
+	struct phone_call *good;
+	struct phone_msg *invite;
+
+	(void)state;
+	begin(endless);
+	good = dial("sip:bob@example.org");
+	invite = answer(bob, 180);
+	soon(alice, "180");
+	refused(dial("sip:bomb@example.org"), "500");
+	world_expect_log(w, "dialplan.lua:9: "); /* each refusal costs budget, so it may be that which ends it */
+	phone_reply(invite, 200, NULL, NULL, SDP);
+	soon(bob, "ACK");
+	talk(good, bob);
+	refused(dial("sip:bomb@example.org"), "500");
+	w->forgiving = true;
+	end();
+}
+
+static void a_loop_after_a_wait_ends_the_legs_that_were_won(void **state)
+{
+	struct phone_call *c;
+
+	(void)state;
+	begin(endless);
+	c = dial("sip:forker@example.org");
+	answer(carol, 200);
+	phone_reply(soon(carol, "BYE"), 200, NULL, NULL, NULL);
+	refused(c, "500");
+	w->forgiving = true;
+	end();
+}
+
+static void waits_begin_a_new_budget(void **state)
+{
+	(void)state;
+	begin(PLAN "sip.on.message(function(req)\n"
+		   "  for i = 1, 20 do\n"
+		   "    for k = 1, 1000000 do end\n"
+		   "    sip.sleep(0.01)\n"
+		   "  end\n"
+		   "  req:reply(200)\n"
+		   "end)\n");
+	phone_request(alice, "MESSAGE", "sip:x@example.org", NULL, NULL);
+	soon(alice, "200");
+	end();
+}
+
+static void what_a_load_must_not_do_is_refused_and_the_old_script_goes_on(void **state)
+{
+	static const struct {
+		const char *text, *error;
+	} bad[] = {
+	    {"local sip = require 'siphook'\nsip.on.invite(function(call)\n  call:ring(\nend)\n", "dialplan.lua:4: "},
+	    {NULL, "cannot read dialplan.lua: No such file or directory"},
+	    {"local x = 1\nwhile true do x = x + 1 end\n",
+	     "dialplan.lua:2: the script ran too long while it was loaded"},
+	    {"local s = 'x'\nlocal t = s:rep(1 << 30)\n", "dialplan.lua:2: not enough memory"},
+	    {"local t = {}\nfor i = 1, 1 << 30 do\n  t[i] = ('%d'):format(i):rep(1000)\nend\n", "dialplan.lua:"},
+	    {"require 'nowhere'\n", "dialplan.lua:1: module 'nowhere' not found"},
+	    {"\n\nerror 'refused'\n", "dialplan.lua:3: refused"},
+	    {"error {}\n", "table"},
+	    {"local sip = require 'siphook'\nsip.on.invte(print)\n", "dialplan.lua:2: sip.on.invte: no such hook"},
+	    {"local sip = require 'siphook'\nsip.on.bye(print)\nsip.on.bye(print)\n",
+	     "dialplan.lua:3: sip.on.bye: there is one already"},
+	    {"local sip = require 'siphook'\nsip.on.bye('x')\n",
+	     "dialplan.lua:2: bad argument #1 to 'bye' (function expected, got string)"},
+	    {"local sip = require 'siphook'\nsip.domains{5}\n",
+	     "dialplan.lua:2: sip.domains: entry 1: string expected, got number"},
+	    {"local sip = require 'siphook'\nsip.domains{'a b'}\n",
+	     "dialplan.lua:2: sip.domains: 'a b' is no host name"},
+	    {"local sip = require 'siphook'\nsip.acl{trust = {'10.0.0.0/40'}}\n",
+	     "dialplan.lua:2: sip.acl: option 'trust': entry 1 is no address or address/bits"},
+	    {"local sip = require 'siphook'\nsip.acl{deny = {}}\n", "dialplan.lua:2: sip.acl: unknown option 'deny'"},
+	    {"local sip = require 'siphook'\nsip.sleep(1)\n",
+	     "dialplan.lua:2: sip.sleep does not work while the script loads"},
+	    {"local sip = require 'siphook'\nsip.lookup('a')\n",
+	     "dialplan.lua:2: sip.lookup does not work while the script loads"},
+	    {"local sip = require 'siphook'\nsip.after(1, print)\n",
+	     "dialplan.lua:2: sip.after does not work while the script loads"},
+	    {"local sip = require 'siphook'\nsip.timer.x = 5\n",
+	     "dialplan.lua:2: sip.timer.x: function expected, got number"},
+	    {"\x1bLua", "dialplan.lua"},
+	};
+	struct phone_call *c;
+	struct phone_msg *invite;
+
+	(void)state;
+	begin(endless);
+	c = dial("sip:bob@example.org");
+	invite = answer(bob, 180);
+	soon(alice, "180");
+	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		char error[1024];
+
+		assert_int_not_equal(world_try_reload(w, bad[i].text, error, sizeof(error)), 0);
+		if (!strstr(error, bad[i].error))
+			phone_fail(w->sim, __FILE__, __LINE__, "%s\n  gives  %s\n  not    %s",
+				   bad[i].text ? bad[i].text : "no file", error, bad[i].error);
+		assert_int_equal(sh_script_alive(w->script), 1);
+		assert_int_equal(sh_generation_number(sh_script_current(w->script)), 1);
+	}
+	phone_reply(invite, 200, NULL, NULL, SDP);
+	soon(bob, "ACK");
+	talk(c, bob);
+	end();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(an_endless_loop_costs_that_call_alone),
+	    cmocka_unit_test(a_memory_bomb_costs_that_call_alone),
+	    cmocka_unit_test(a_loop_after_a_wait_ends_the_legs_that_were_won),
+	    cmocka_unit_test(waits_begin_a_new_budget),
+	    cmocka_unit_test(what_a_load_must_not_do_is_refused_and_the_old_script_goes_on),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
