@@ -34,6 +34,7 @@ step "address and undefined behaviour sanitizers" make $jobs CC=clang asan
 step "thread sanitizer" make $jobs CC=clang tsan
 step "hosts, gcc" make CC=gcc hosts
 step "hosts, address sanitizer" make CC=gcc VARIANT=asan hosts
+step "SIPp, phones and the command" make CC=gcc interop
 step "fuzzers" make fuzz TIME="${FUZZ_TIME:-20}"
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -4,7 +4,6 @@
 #include <errno.h>
 
 #include "core/alloc.h"
-#include "msg/uri.h"
 #include "registrar/nonce.h"
 
 enum { DEFAULT_MAX_NONCES = 262144 };
@@ -104,16 +103,6 @@ static unsigned rank_of(const struct sh_credentials *c, const enum sh_digest_alg
 	return i;
 }
 
-static bool names_request(const struct sh_msg *m, struct sh_slice text)
-{
-	struct sh_slice request = sh_msg_text(m, m->uri);
-	struct sh_uri a, b;
-
-	if (sh_slice_eq(request, text))
-		return true;
-	return !sh_uri_parse(&a, request) && !sh_uri_parse(&b, text) && sh_uri_equal(&a, &b);
-}
-
 enum sh_auth_verdict sh_auth_find(struct sh_auth *a, struct sh_arena *arena, const struct sh_msg *m, bool proxy,
 				  struct sh_slice realm, const enum sh_digest_alg *algs, unsigned nalgs,
 				  uint64_t now_wall, struct sh_credentials *c)
@@ -146,8 +135,6 @@ enum sh_auth_verdict sh_auth_find(struct sh_auth *a, struct sh_arena *arena, con
 	}
 	if (rank == nalgs)
 		return broken ? SH_AUTH_BAD : SH_AUTH_NONE;
-	if (!names_request(m, best.uri))
-		return SH_AUTH_BAD;
 	switch (sh_nonce_read(a->secret, realm, best.nonce, &nonce)) {
 	case 0:
 		break;

@@ -107,6 +107,9 @@ static void compare_tag(struct sh_slice ours, osip_from_t *theirs)
 {
 	osip_generic_param_t *tag = NULL;
 
+	/* "sip:a<sip:b@c;tag=1>": a display name to us, to libosip2 a URI whose user part has a bracket in it */
+	if (theirs->url && theirs->url->username && strchr(theirs->url->username, '<'))
+		return;
 	osip_from_get_tag(theirs, &tag);
 	assert(same(ours, tag ? tag->gvalue : NULL));
 }

@@ -489,7 +489,7 @@ static void one_name_in_several_spellings_is_one_user(void **state)
 	}
 }
 
-static void the_uri_must_be_that_of_the_request(void **state)
+static void the_uri_need_not_be_that_of_the_request(void **state)
 {
 	struct client c = alice();
 
@@ -498,12 +498,9 @@ static void the_uri_must_be_that_of_the_request(void **state)
 	c.request_uri = "sip:EXAMPLE.org";
 	assert_int_equal(judge(&c), SH_AUTH_OK);
 	c.nc = 2;
-	c.request_uri = "sip:example.net";
-	assert_int_equal(judge(&c), SH_AUTH_BAD);
-	c.request_uri = "sips:example.org";
-	assert_int_equal(judge(&c), SH_AUTH_BAD);
-	c.request_uri = "sip:bob@example.org";
-	assert_int_equal(judge(&c), SH_AUTH_BAD);
+	c.request_uri = "sip:192.0.2.7:5060"; /* a proxy on the way has changed it: RFC 3261 22.4 */
+	assert_int_equal(judge(&c), SH_AUTH_OK);
+	assert_int_equal(judge(&c), SH_AUTH_STALE); /* but never twice */
 }
 
 static void a_challenge_that_does_not_fit_is_not_sent(void **state)
@@ -569,7 +566,7 @@ int main(void)
 	    T(among_several_fields_ours_is_found_the_best_first),
 	    T(an_algorithm_that_was_not_offered_is_no_answer),
 	    T(one_name_in_several_spellings_is_one_user),
-	    T(the_uri_must_be_that_of_the_request),
+	    T(the_uri_need_not_be_that_of_the_request),
 	    T(a_challenge_that_does_not_fit_is_not_sent),
 	    T(creation_fails_cleanly),
 	};

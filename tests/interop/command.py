@@ -1,0 +1,137 @@
+"""The command as its user types it: what is refused, with which words, and what goes on meanwhile."""
+import os
+import signal
+import socket
+import subprocess
+import time
+
+import house
+from house import HOST, must, text_of, until
+
+PLAN = """local sip = require "siphook"
+sip.on.invite(function(call)
+  if call.uri.user == "loop" then while true do end end
+  call:reject(486, "Busy by plan %d")
+end)
+"""
+
+# what the file says, and what the refusal must say
+BROKEN = (
+    ("a syntax error", "local sip = require 'siphook'\nsip.on.invite(function(call\nend)\n", "broken.lua:3:"),
+    ("an endless loop", "local n = 0\nwhile true do n = n + 1 end\n", "broken.lua:2:"),
+    ("an allocation of 1 GB", "local s = string.rep('x', 1 << 30)\n", "broken.lua:1:"),
+    ("an error of its own", "\n\nerror('no database')\n", "broken.lua:3: no database"),
+    ("an unknown hook", "local sip = require 'siphook'\nsip.on.invit(function() end)\n", "broken.lua:2:"),
+)
+
+
+class Caller:
+    """INVITEs over UDP, one at a time, each with its ACK."""
+
+    def __init__(self, server):
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.connect((HOST, server.port))
+        self.socket.settimeout(5)
+        self.port = self.socket.getsockname()[1]
+        self.count = 0
+
+    def request(self, method, user, branch, to="", cseq="1"):
+        return (f"{method} sip:{user}@{HOST} SIP/2.0\r\nVia: SIP/2.0/UDP {HOST}:{self.port};branch=z9hG4bK{branch}\r\nMax-Forwards: 70\r\n"
+                f"From: <sip:c@{HOST}>;tag=t{branch}\r\nTo: <sip:{user}@{HOST}>{to}\r\nCall-ID: {branch}-{self.port}\r\nCSeq: {cseq} {method}\r\n"
+                f"Contact: <sip:c@{HOST}:{self.port}>\r\nContent-Length: 0\r\n\r\n").encode()
+
+    def call(self, user):
+        """The status line of the final answer."""
+        self.count += 1
+        branch = f"n{self.count}"
+        self.socket.send(self.request("INVITE", user, branch))
+        while True:
+            answer = self.socket.recv(65536).decode()
+            if f"Call-ID: {branch}-{self.port}\r\n" not in answer:
+                continue
+            line = answer.split("\r\n")[0]
+            if " 1" in line[:9]:
+                continue
+            to = next(x for x in answer.split("\r\n") if x.lower().startswith("to:"))
+            self.socket.send(self.request("ACK", user, branch, ";tag=" + to.split(";tag=")[1]))
+            return line
+
+
+def refused_start(part, name, words, *args):
+    with part.test(f"command: {name} gives one clear line and exit code 1"):
+        program = house.Program(part, "refused", [part.siphook, "run", "-s", part.file("refused.control"), *args])
+        code = program.wait()
+        said = text_of(program.log).strip()
+        must(code == 1 and len(said.splitlines()) == 1 and words in said, f"code {code}: {said}")
+
+
+def tests(part):
+    script = part.file("plan.lua", PLAN % 1)
+    with part.test("command: siphook starts", keep=True):
+        server = house.Server(part, script)
+    caller = Caller(server)
+    for name, text, words in BROKEN:
+        with part.test(f"command: {name} is refused on reload while calls go on"):
+            before = server.generation
+            part.file("broken.lua", text)
+            code, said = check(part, "broken.lua")
+            must(code == 1 and words in said, f"check says {words}: {code} {said}")
+            part.file("plan.lua", text)
+            code, said = server.command("reload")
+            must(code == 1 and words.replace("broken", "plan") in said, f"reload says {words}: {code} {said}")
+            must(server.generation == before, "the old generation goes on")
+            must(caller.call("x") == "SIP/2.0 486 Busy by plan 1", "a call is routed by it")
+    with part.test("command: a missing file is refused on reload"):
+        os.unlink(script)
+        code, said = server.command("reload")
+        must(code == 1 and "plan.lua" in said and "No such file" in said, f"{code} {said}")
+        must(caller.call("x") == "SIP/2.0 486 Busy by plan 1", "a call is routed by the old one")
+    with part.test("command: an endless loop in a hook costs that call alone"):
+        must(caller.call("loop").startswith("SIP/2.0 500"), "that call gets 500")
+        must(caller.call("x") == "SIP/2.0 486 Busy by plan 1", "the next one is routed")
+        must(server.says("plan.lua:3:"), "the log names the line")
+    with part.test("command: SIGHUP reloads"):
+        part.file("plan.lua", PLAN % 2)
+        before = server.generation
+        server.send(signal.SIGHUP)
+        until("the new generation is in use", lambda: server.generation > before)
+        must(caller.call("x") == "SIP/2.0 486 Busy by plan 2", "a call is routed by it")
+    with part.test("command: an unknown call to hang up is an error"):
+        code, said = server.command("hangup", "nobody")
+        must(code == 1 and "nobody" in said, f"{code} {said}")
+    refused_start(part, "an occupied port", "in use", "-l", f"udp://{HOST}:{server.port}", script)
+    refused_start(part, "a missing script", "No such file", "-l", f"udp://{HOST}:{house.port()}", part.file("nowhere.lua"))
+    refused_start(part, "a bad URI", "udp:/nowhere", "-l", "udp:/nowhere", script)
+    refused_start(part, "an unknown option", "colour", "-o", "colour=red", script)
+    with part.test("command: stop ends the server"):
+        code, said = server.command("stop")
+        must(code == 0, said)
+        must(server.wait() == 0, "siphook ends with 0")
+        part.end()
+    with part.test("command: watch reloads when the script is saved"):
+        part.file("plan.lua", PLAN % 1)
+        server = house.Server(part, script, "watch=yes")
+        part.file("plan.lua", PLAN % 3)
+        until("the new generation is in use", lambda: server.generation == 2)
+        must(Caller(server).call("x") == "SIP/2.0 486 Busy by plan 3", "a call is routed by it")
+    for signo in (signal.SIGINT, signal.SIGTERM):
+        with part.test(f"command: {signo.name} ends a live call"):
+            part.file("ring.lua", 'local sip = require "siphook"\nsip.on.invite(function(call) call:ring() sip.sleep(60) end)\n')
+            server = house.Server(part, part.file("ring.lua"))
+            caller = Caller(server)
+            caller.socket.send(caller.request("INVITE", "x", "live"))
+            until("the call is there", lambda: len(server.ask("calls")) == 1)
+            server.send(signo)
+            began = time.monotonic()
+            while not (line := caller.socket.recv(65536).decode().split("\r\n")[0]).startswith("SIP/2.0 503"):
+                must(line.startswith("SIP/2.0 1"), line)
+            must(server.wait() == 0 and time.monotonic() - began < 7, "siphook ends with 0, within its deadline")
+
+
+def check(part, name):
+    done = subprocess.run([part.siphook, "check", part.file(name)], capture_output=True, text=True, timeout=30)
+    return done.returncode, done.stdout + done.stderr
+
+
+if __name__ == "__main__":
+    house.run(tests)
