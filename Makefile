@@ -47,7 +47,7 @@ SO_FLAGS := -shared -Wl,--wrap=stdin,--wrap=stdout,--wrap=stderr -Wl,--exclude-l
 	    -Wl,-z,relro,-z,now
 
 PACKAGES := build-essential clang libclang-rt-14-dev pkg-config liblua5.4-dev libosip2-dev libssl-dev libjansson-dev libcmocka-dev
-TEST_PACKAGES := redis-server python3 sip-tester baresip-core iproute2 util-linux
+TEST_PACKAGES := redis-server python3 sip-tester baresip-core linphone-cli iproute2 util-linux
 
 .PHONY: all deps test-deps lib object test unit replay check asan tsan clang fuzz format lint abi hosts interop bench soak demo install clean FORCE
 .DEFAULT_GOAL := all

@@ -36,6 +36,7 @@ if sip.config.domain then sip.domains{ sip.config.domain } end
 local function who(request)
   return request:auth{
     realm = realm,
+    algorithms = { "MD5" },  -- what every phone can do; some (baresip 1.0) give up when SHA-256 is offered beside it
     password = function(name) return passwords[name] end,
   }
 end

@@ -79,11 +79,11 @@ def text_of(path, last=None):
 class Program:
     """A process that is ended with the part, by its pid; its output is a file."""
 
-    def __init__(self, part, name, command, env=None, cwd=None):
+    def __init__(self, part, name, command, env=None, cwd=None, stdin=subprocess.DEVNULL):
         self.name = name
         self.log = part.file(name + ".log")
         with open(self.log, "wb") as out:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+            self.process = subprocess.Popen(command, stdin=stdin, stdout=out, stderr=subprocess.STDOUT,
                                             env=env, cwd=cwd)
         part.programs.append(self)
 

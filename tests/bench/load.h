@@ -1,0 +1,105 @@
+/* A load generator for SIP servers on the loopback interface: caller and callee in one thread, UDP, exact rate,
+ * latencies in microseconds. load.c has the command, the calls and their clock; load_net.c the two sockets; load_sip.c
+ * what is said on them; load_stats.c the latencies. */
+#ifndef LOAD_H
+#define LOAD_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/queue.h>
+
+enum { MESSAGE_MAX = 2048 };
+enum side { CALLER, CALLEE, SIDES };
+enum scenario { INVITE, REGISTER, OPTIONS };
+
+/* ---------------------------------------------------------------- load_net.c */
+
+struct batch;
+
+/* A socket, with the messages that wait for one sendmmsg. */
+struct port {
+	int fd;
+	uint16_t number;
+	struct batch *out;
+	long sent, received;
+};
+
+typedef void (*message_fn)(char *text, size_t len, const struct sockaddr_in *from, double at, void *ctx);
+
+double now(void); /* seconds, monotonic */
+int port_open(struct port *p, uint16_t number);
+void port_close(struct port *p);
+
+/* MESSAGE_MAX bytes for the next message; port_push() appends it to the batch. */
+char *port_buffer(struct port *p);
+void port_push(struct port *p, size_t len, const struct sockaddr_in *to);
+void port_flush(struct port *p);
+
+/* Hands over every message that waits, ended by a NUL. `at` is when the kernel took it from the server, not when we
+ * came to read it: a generator that is kept from running does not make the server look slow. */
+void port_read(struct port *p, message_fn fn, void *ctx);
+
+/* ---------------------------------------------------------------- load_stats.c */
+
+/* Latencies: exact below 1,024 us, within 1/512 above; ten seconds at most. */
+struct latency {
+	uint32_t counts[1024 * 10];
+	uint64_t total;
+	uint64_t max; /* us */
+};
+
+void latency_add(struct latency *l, double seconds);
+uint64_t latency_percentile(const struct latency *l, double p); /* us */
+
+/* ---------------------------------------------------------------- load.c: calls */
+
+/* INVITE: inviting, up, ending. REGISTER: asking, proving. OPTIONS: asking. */
+enum state { NEW, INVITING, UP, ENDING, ASKING, PROVING, DONE, FAILED };
+
+struct call {
+	TAILQ_ENTRY(call) link; /* of the queue for what the state waits for: an answer, or the end of the talk */
+	double due;             /* when that is over */
+	double sent;            /* the request whose answer is awaited, for the first time */
+	enum state state;
+	unsigned tries;
+	bool ringing; /* a provisional answer came: INVITE is not sent again */
+	char *keep;   /* INVITE: target, Route lines, To, each ended by NUL; PROVING: the credentials' line */
+};
+TAILQ_HEAD(call_queue, call);
+
+struct load {
+	enum scenario scenario;
+	struct sockaddr_in server;
+	char host[64]; /* ADDRESS:PORT of the server, as it is written in URIs */
+	const char *user;
+	double rate, hold;
+	long count;
+	unsigned users, expires;
+	bool stay; /* INVITE: calls that are up stay up */
+
+	struct port ports[SIDES];
+	uint32_t run; /* tells the messages of this run from those of others */
+	struct call *calls;
+	long started, ok, failed, live, peak, again, strange;
+	double start, last_done, gap; /* gap: the longest time between two completions */
+	struct call_queue waiting, talking;
+	struct latency first, second; /* INVITE and BYE; REGISTER without and with credentials */
+};
+
+/* What load_sip.c tells the calls. */
+void call_answered(struct load *load, struct call *call, double at); /* the INVITE; keep is set */
+void call_challenged(struct load *load, struct call *call, double at);
+void call_finished(struct load *load, struct call *call, double at, bool ok);
+
+/* ---------------------------------------------------------------- load_sip.c */
+
+/* The request that the call's state wants. */
+void sip_request(struct load *load, const struct call *call);
+void sip_ack(struct load *load, const struct call *call);
+void sip_caller(char *text, size_t len, const struct sockaddr_in *from, double at, void *load);
+void sip_callee(char *text, size_t len, const struct sockaddr_in *from, double at, void *load);
+
+#endif
