@@ -64,6 +64,7 @@ static bool unsupported(struct sh_ua *ua, struct sh_server_txn *st, const struct
 {
 	char buf[512];
 	struct sh_writer list;
+	bool found = false;
 
 	if (!m->first[SH_H_REQUIRE] || m->method == SH_ACK || m->method == SH_CANCEL)
 		return false;
@@ -72,14 +73,17 @@ static bool unsupported(struct sh_ua *ua, struct sh_server_txn *st, const struct
 		struct sh_slice values = sh_msg_value(m, i), tag;
 
 		while (sh_list_next(&values, &tag)) {
-			if (knows_extension(tag, (enum sh_method)m->method) || tag.len > 64)
+			if (knows_extension(tag, (enum sh_method)m->method))
 				continue;
+			found = true;
+			if (tag.len + 2 > list.cap - list.len)
+				continue; /* the list says what fits: the answer is 420 in any case */
 			if (list.len)
 				sh_put_lit(&list, ", ");
 			sh_put(&list, tag);
 		}
 	}
-	if (!list.len)
+	if (!found)
 		return false;
 	reply_with(ua, st, 420, SH_H_UNSUPPORTED, sh_writer_text(&list));
 	return true;

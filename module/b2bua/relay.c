@@ -151,9 +151,13 @@ static void finish_in_dialog(struct sh_relay *r, unsigned code, enum sh_cause ca
 		sh_server_txn_watch(st, NULL, NULL);
 		answer_with(ua, st, sh_slots_get(&ua->legs, r->from_leg), code, res.reason, m);
 	}
-	if (r->done)
-		r->done(r->ctx, &res);
+	/* last: what it wakes may end the legs, and with them every relay that it finds */
+	sh_request_fn fn = r->done;
+	void *ctx = r->ctx;
+
 	destroy(r);
+	if (fn)
+		fn(ctx, &res);
 	if (code == 481 && c) /* RFC 5057 5.1: the dialog is gone */
 		sh_call_hangup(c, SH_BY_ENGINE, 0, SH_LIT("SIP;cause=481"));
 }

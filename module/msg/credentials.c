@@ -234,6 +234,8 @@ int sh_credentials_parse(struct sh_arena *a, struct sh_slice value, struct sh_cr
 		err = count_of(c.nc_text, &c.nc);
 	if (err)
 		return err;
+	if (!c.qop.len)
+		c.nc = 0; /* nothing signs a count without qop: who raised it could replay the answer */
 	/* RFC 7616 3.4: with qop these two must be there. */
 	if (c.qop.len && (c.cnonce.len == 0 || c.nc_text.len == 0))
 		return -EINVAL;

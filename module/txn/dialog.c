@@ -150,6 +150,8 @@ static struct sh_slice name_of(char *out, struct sh_slice value, struct sh_slice
 	return sh_writer_text(&w);
 }
 
+enum { MAX_TARGET = 2048 }; /* a longer one could not be answered: no request to it would fit */
+
 /* The URI of the first Contact. 0, -ENOENT: there is none, -EBADMSG: it is none that one can send to. */
 static int contact_of(const struct sh_msg *m, struct sh_slice *out, struct sh_uri *uri)
 {
@@ -158,7 +160,7 @@ static int contact_of(const struct sh_msg *m, struct sh_slice *out, struct sh_ur
 
 	if (!value.base)
 		return -ENOENT;
-	if (sh_name_addr_next(&value, &contact) || contact.star || sh_uri_parse(uri, contact.uri) ||
+	if (sh_name_addr_next(&value, &contact) || contact.star || contact.uri.len > MAX_TARGET || sh_uri_parse(uri, contact.uri) ||
 	    (uri->kind != SH_URI_SIP && uri->kind != SH_URI_SIPS))
 		return -EBADMSG;
 	*out = contact.uri;

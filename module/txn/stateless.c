@@ -1,24 +1,8 @@
 /* Where answers go, and answers without a transaction. */
 #include "txn/txn_impl.h"
 
-/* maddr of the topmost Via, when it is an address: names are not looked up for an answer. */
-static bool via_maddr(struct sh_addr *out, const struct sh_msg *m)
-{
-	struct sh_slice via = sh_msg_text(m, m->via), params, value;
-	size_t behind = (size_t)(m->via_host.off + m->via_host.len - m->via.off);
-	ptrdiff_t semicolon;
-
-	if (behind > via.len)
-		return false;
-	params = sh_slice_make(via.base + behind, via.len - behind);
-	semicolon = sh_slice_find(params, ';');
-	if (semicolon < 0)
-		return false;
-	params = sh_slice_make(params.base + semicolon + 1, params.len - (size_t)semicolon - 1);
-	return sh_param_find(params, SH_LIT("maddr"), &value) && !sh_addr_parse(out, value, 0);
-}
-
-/* RFC 3261 18.2.2, RFC 3581 4. What stands in received would be the source address, so that is taken. */
+/* RFC 3261 18.2.2, RFC 3581 4. What stands in received would be the source address, so that is taken. maddr is passed
+ * over: it is for multicast, which nobody listens to here, and would make every answer a packet for whom the sender names. */
 void sh_txn_reply_address(struct sh_addr *out, const struct sh_msg *m, const struct sh_path *from)
 {
 	uint16_t sent_by = m->via_port ? m->via_port : sh_proto_port((enum sh_proto)from->proto);
@@ -31,8 +15,6 @@ void sh_txn_reply_address(struct sh_addr *out, const struct sh_msg *m, const str
 	if (m->via_has_rport)
 		return;
 	out->port = sent_by;
-	if (via_maddr(out, m))
-		out->port = sent_by;
 }
 
 int sh_txn_send_stateless(struct sh_txn_layer *l, const struct sh_msg *m, const struct sh_path *from, unsigned code,

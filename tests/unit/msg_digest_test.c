@@ -394,9 +394,23 @@ static void out_of_memory_is_an_answer(void **state)
 	}
 }
 
+static void a_nonce_count_without_qop_counts_for_nothing(void **state)
+{
+	struct sh_credentials c;
+	struct sh_arena a;
+
+	(void)state;
+	sh_arena_init(&a, 1024);
+	assert_int_equal(sh_credentials_parse(&a, SH_LIT("Digest username=\"a\", realm=\"r\", nonce=\"n\", uri=\"sip:r\", "
+							 "response=\"00000000000000000000000000000000\", nc=00000005"), &c), 0);
+	assert_int_equal(c.nc, 0);
+	sh_arena_finish(&a);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(a_nonce_count_without_qop_counts_for_nothing),
 	    cmocka_unit_test(the_examples_of_the_rfcs_come_out),
 	    cmocka_unit_test(session_body_and_old_forms_come_out),
 	    cmocka_unit_test(hmac_is_that_of_rfc_4231),
