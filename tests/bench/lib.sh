@@ -1,3 +1,4 @@
+# shellcheck shell=sh disable=SC2034,SC2086,SC2015
 # What run.sh and soak.sh share: servers, load, processor time and memory. Everything stays on 127.0.0.1 and in $tmp; every
 # process is ended by the id under which it was started. BASE moves the ports, BUILD is where siphook and siphook.so are.
 here=$(cd "$(dirname "$0")" && pwd)

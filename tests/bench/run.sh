@@ -1,6 +1,7 @@
 #!/bin/sh
 # What a call costs, beside Kamailio where it is installed: run.sh, or QUICK=1 run.sh for a shorter look. docs/performance.md
 # has the method. Four minutes, quick one and a half.
+# shellcheck source=lib.sh disable=SC2086
 . "$(dirname "$0")/lib.sh"
 pairs=5 seconds=5 steady=34 slope=16
 [ -n "$QUICK" ] && pairs=3 seconds=2 slope=6

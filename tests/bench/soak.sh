@@ -2,6 +2,7 @@
 # 10,000 reloads under light traffic: resident memory must stay flat, and no call may be lost. Every tenth script is broken and
 # must be refused. Flat: from the first fifth to the end it grows by no more than 256 bytes for each reload (one script of this
 # size takes 100 times as much). Ends after 14 minutes at the latest.
+# shellcheck source=lib.sh disable=SC2086
 . "$(dirname "$0")/lib.sh"
 reloads=${RELOADS:-10000}
 limit=840 allowed=256
