@@ -1,5 +1,5 @@
 # siphook: `make` builds, `make test` checks, `make demo` runs. Everything that is made goes to build/.
-# VARIANT selects flags and a folder of its own: release (default), test, asan, tsan.
+# VARIANT selects flags and a folder of its own: release (default), test, asan, tsan, coverage.
 
 CC       ?= gcc
 PREFIX   ?= /usr/local
@@ -19,6 +19,7 @@ FLAGS_release := -O2 $(HARDEN)
 FLAGS_test    := -O1 -DSH_ALLOC_FAULTS
 FLAGS_asan    := -O1 -DSH_ALLOC_FAULTS -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 FLAGS_tsan    := -O1 -DSH_ALLOC_FAULTS -fsanitize=thread
+FLAGS_coverage := -O0 -DSH_ALLOC_FAULTS --coverage
 CFLAGS   += $(BASE) $(FLAGS_$(VARIANT))
 LDLIBS   := -llua5.4 -losipparser2 -lcrypto -lm -pthread
 
@@ -48,8 +49,9 @@ SO_FLAGS := -shared -Wl,--wrap=stdin,--wrap=stdout,--wrap=stderr -Wl,--exclude-l
 
 PACKAGES := build-essential clang libclang-rt-14-dev pkg-config liblua5.4-dev libosip2-dev libssl-dev libjansson-dev libcmocka-dev
 TEST_PACKAGES := redis-server python3 sip-tester baresip-core linphone-cli iproute2 util-linux
+LINT_PACKAGES := cppcheck clang-tidy shellcheck lua-check
 
-.PHONY: all deps test-deps lib object test unit replay check asan tsan clang fuzz format lint abi hosts interop bench soak demo install clean FORCE
+.PHONY: all deps test-deps lib object test unit replay check asan tsan clang fuzz format lint coverage abi hosts interop bench soak demo install clean FORCE
 .DEFAULT_GOAL := all
 .SECONDARY:
 
@@ -184,7 +186,19 @@ format:
 	clang-format -i $(SRCS) $(wildcard module/*/*.h module/*.h)
 
 lint:
+	@$(MAKE) --no-print-directory deps PACKAGES="$(PACKAGES) $(LINT_PACKAGES)"
 	cppcheck --quiet --enable=warning,performance,portability --inline-suppr --error-exitcode=1 -Imodule --suppress=normalCheckLevelMaxBranches module
+	shellcheck -S warning $(shell git ls-files '*.sh' .ci/run)
+	luacheck --quiet $(shell git ls-files '*.lua')
+	clang-tidy --quiet $(wildcard module/*.c) $(SRCS) $(wildcard module/tool/*.c) -- -std=gnu11 -D_GNU_SOURCE -Imodule $(LUA_CF)
+
+# Which lines of module/ the unit and simulation tests reach: a table, and build/coverage/index.html line by line. That every
+# state of the transaction machines meets every event is what tests/sim/txn_server_test.c and txn_client_test.c have tables for.
+coverage:
+	@$(MAKE) --no-print-directory deps PACKAGES="$(PACKAGES) gcovr"
+	@find $(BUILD) -path '*coverage-gcc*' -name '*.gcda' -delete 2>/dev/null; mkdir -p $(BUILD)/coverage
+	@$(MAKE) --no-print-directory CC=gcc VARIANT=coverage unit
+	@gcovr --root . --filter module/ --object-directory $(BUILD)/coverage-gcc --html-details $(BUILD)/coverage/index.html $(BUILD)/coverage-gcc
 
 clean:
 	rm -rf $(BUILD)

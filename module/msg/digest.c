@@ -207,9 +207,11 @@ int sh_digest_response(const struct sh_credentials *c, struct sh_slice ha1, stru
 		const struct sh_slice parts[] = {ha1, colon, c->nonce, colon, c->cnonce};
 
 		err = sh_digest_hash(c->alg, parts, 5, &a1);
+		if (err)
+			return err;
 		ha1 = hex_text(&a1);
 	}
-	if (!err && with_body)
+	if (with_body)
 		err = sh_digest_hash(c->alg, &body, 1, &hash);
 	if (!err) {
 		const struct sh_slice parts[] = {method, colon, c->uri, colon, with_body ? hex_text(&hash) : colon};
