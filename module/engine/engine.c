@@ -52,6 +52,7 @@ int sh_engine_create(struct sh_engine **out, const struct sh_engine_config *conf
 	e->nlisten = config->nlisten ? config->nlisten : 2;
 	e->npairs = config->nconfig;
 	e->watch_files = config->watch;
+	e->simulation = config->simulation;
 	e->script_path = copy(config->script);
 	e->listen = sh_calloc(e->nlisten, sizeof(*e->listen));
 	e->pairs = sh_calloc(e->npairs + 1, sizeof(*e->pairs));
@@ -95,6 +96,13 @@ void sh_engine_destroy(struct sh_engine *e)
 }
 
 /* ------------------------------------------------------------------ workers */
+
+int sh_engine_call(struct sh_engine *e, unsigned worker, void (*fn)(struct sh_env *env, void *arg), void *arg)
+{
+	struct sh_env *first = e->workers[0].env;
+
+	return e->net ? sh_net_call(e->net, worker, fn, arg) : first->driver->post(first, worker, fn, arg);
+}
 
 static void *worker_main(void *arg)
 {
@@ -167,7 +175,9 @@ int sh_engine_start(struct sh_engine *e, bool threads, char *error, size_t size)
 	}
 	if (atomic_load(&e->state) != SH_ENGINE_STOPPED)
 		return fail(error, size, -EALREADY, "started already");
-	if (!threads && e->nworkers != 1)
+	if (threads && e->simulation.envs)
+		return fail(error, size, -EINVAL, "a simulation has no threads");
+	if (!threads && e->nworkers != 1 && !e->simulation.envs)
 		return fail(error, size, -EINVAL, "workers: exactly one when the host drives");
 	e->threads = threads;
 	atomic_store(&e->quit, false);
@@ -194,7 +204,7 @@ int sh_engine_process(struct sh_engine *e, int64_t *next_ms)
 	uint64_t next;
 	int err;
 
-	if (atomic_load(&e->state) == SH_ENGINE_STOPPED || e->threads)
+	if (atomic_load(&e->state) == SH_ENGINE_STOPPED || e->threads || !e->net)
 		return -EPERM;
 	err = sh_net_turn(e->net, 0, 0);
 	if (next_ms) {
@@ -253,9 +263,9 @@ int sh_engine_stop(struct sh_engine *e, int64_t deadline_ms)
 	pthread_mutex_unlock(&e->lock);
 	if (!was)
 		return 0;
-	if (deadline_ms > 0) {
+	if (deadline_ms > 0 && e->net) {
 		for (unsigned i = 0; i < e->nworkers; i++)
-			sh_net_call(e->net, i, drain, e);
+			sh_engine_call(e, i, drain, e);
 		do {
 			if (e->threads) {
 				struct timespec wait = {0, 5000000};

@@ -11,6 +11,9 @@
 #include <stdbool.h>
 
 struct sh_engine;
+struct sh_env;
+struct sh_shared;
+struct sh_trace;
 
 struct sh_engine_pair {
 	const char *key, *value;
@@ -28,6 +31,14 @@ struct sh_engine_config {
 	enum sh_log_level log_level;
 	sh_log_fn log;
 	void *log_ctx;
+	/* A simulation gives the workers' environments and drives them; start(threads = false) then, with any number of workers. Scripts
+	 * read the clock of the first one, and ordered tables. All of `simulation` is absent otherwise. */
+	struct sh_engine_simulation {
+		struct sh_env *const *envs; /* one per worker, until the engine is destroyed */
+		int (*prepare)(void *ctx, struct sh_shared *shared); /* before the first load; 0 or -errno. May be NULL */
+		void (*trace)(void *ctx, const struct sh_trace *t);  /* what scripts do; may be NULL */
+		void *ctx;
+	} simulation;
 };
 
 /* [host] 0, -ENOMEM or -EINVAL; `error` (at least 512 bytes, may be NULL) says what was wrong. */
@@ -47,6 +58,12 @@ int sh_engine_process(struct sh_engine *e, int64_t *next_ms);
  * generation > 0, or 0 and "file:line: reason". 0, -ENOMEM, -EPERM (not started, stopping). */
 typedef void (*sh_engine_reload_fn)(void *ctx, uint64_t generation, const char *error);
 int sh_engine_reload(struct sh_engine *e, sh_engine_reload_fn done, void *ctx);
+
+/* What is not over yet, in words: calls, legs, requests, transactions; false: nothing. Without threads only. */
+bool sh_engine_busy(struct sh_engine *e, char *text, size_t size);
+
+/* The first local domain that the script declared; empty: none. Valid until the next reload. Without threads only. */
+struct sh_slice sh_engine_domain(const struct sh_engine *e);
 
 /* [any] "status", "calls", "registrations": JSON text. Threads: waits (at most a second) for the workers to answer. -EINVAL:
  * no such thing; -ETIMEDOUT. Not from a worker's callback. Without threads: on the host's thread only. */

@@ -78,7 +78,26 @@ static uint64_t world_random(void *ctx)
 	return n;
 }
 
-void sh_engine_world(struct sh_vm_world *w)
+static uint64_t simulated_now(void *ctx)
 {
-	*w = (struct sh_vm_world){world_now, world_wall, world_random, sh_engine_read_file, NULL};
+	return ((struct sh_env *)ctx)->now;
+}
+
+static uint64_t simulated_wall(void *ctx)
+{
+	return sh_env_wall(ctx);
+}
+
+static uint64_t simulated_random(void *ctx)
+{
+	return sh_random_u64(&((struct sh_env *)ctx)->random);
+}
+
+void sh_engine_world(struct sh_engine *e, struct sh_vm_world *w)
+{
+	if (e->simulation.envs)
+		*w = (struct sh_vm_world){simulated_now, simulated_wall, simulated_random, sh_engine_read_file,
+					  e->simulation.envs[0]};
+	else
+		*w = (struct sh_vm_world){world_now, world_wall, world_random, sh_engine_read_file, NULL};
 }

@@ -50,11 +50,12 @@ struct sh_engine {
 	struct sh_engine_pair *pairs;
 	unsigned npairs;
 	struct sh_log log;
+	struct sh_engine_simulation simulation;
 
 	_Atomic int state;
 	bool threads;
 	uint64_t started_at; /* wall clock, microseconds */
-	struct sh_net *net;
+	struct sh_net *net; /* NULL in a simulation */
 	struct sh_location *location;
 	struct sh_auth *auth;
 	struct sh_shared *shared;
@@ -78,11 +79,13 @@ struct sh_engine {
 };
 
 /* engine.c */
+/* fn(env of the worker, arg) on that worker, at its next turn. [any] 0 or -EAGAIN, -ENOMEM. */
+int sh_engine_call(struct sh_engine *e, unsigned worker, void (*fn)(struct sh_env *env, void *arg), void *arg);
 void sh_worker_turn_end(void *ctx);
 
 /* files.c */
 int sh_engine_read_file(void *ctx, const char *path, char **text, size_t *len, struct sh_vm_stamp *stamp);
-void sh_engine_world(struct sh_vm_world *w); /* the real clock, getrandom and files */
+void sh_engine_world(struct sh_engine *e, struct sh_vm_world *w); /* the real clock (or the simulation's), getrandom and files */
 
 /* reload.c */
 void sh_engine_retired(void *ctx, struct sh_generation *g);

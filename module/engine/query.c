@@ -56,8 +56,10 @@ int sh_engine_ask(struct sh_engine *e, void (*fn)(struct sh_worker *w, void *arg
 		return -EPERM;
 	/* the caller holds e->life */
 	if (!e->threads) {
-		fn(&e->workers[0], arg);
-		sh_net_wake(e->net, 0);
+		for (unsigned i = 0; i < e->nworkers; i++)
+			fn(&e->workers[i], arg);
+		if (e->net)
+			sh_net_wake(e->net, 0);
 		return 0;
 	}
 	a = sh_calloc(1, sizeof(*a));
@@ -79,7 +81,7 @@ int sh_engine_ask(struct sh_engine *e, void (*fn)(struct sh_worker *w, void *arg
 		a->refs++;
 		a->missing++;
 		pthread_mutex_unlock(&a->lock);
-		if (sh_net_call(e->net, i, answer, a) < 0) {
+		if (sh_engine_call(e, i, answer, a) < 0) {
 			unref(a, true);
 			err = -EAGAIN;
 		}
@@ -281,12 +283,12 @@ static void put_bindings(void *ctx, const struct sh_bindings *b)
 
 static int registrations(struct sh_engine *e, struct sh_json *j)
 {
-	struct timespec now;
 	struct registrations r = {j, 0};
+	struct sh_vm_world world;
 	int err;
 
-	clock_gettime(CLOCK_REALTIME, &now);
-	r.now = (uint64_t)now.tv_sec * SH_SECOND + (uint64_t)now.tv_nsec / 1000;
+	sh_engine_world(e, &world);
+	r.now = world.wall(world.ctx);
 	sh_json_open(j, '[');
 	err = sh_location_each(e->location, put_bindings, &r);
 	sh_json_close(j, ']');

@@ -45,7 +45,7 @@ static void done(void *arg)
 		atomic_store(&e->generation, number);
 		atomic_fetch_add(&e->reloads, 1);
 		for (unsigned i = 1; i < e->nworkers; i++)
-			sh_net_call(e->net, i, update, e); /* a full ring: it notices at its next event */
+			sh_engine_call(e, i, update, e); /* a full ring: it notices at its next event */
 		sh_runtime_update(e->workers[0].runtime);
 		sh_info(&e->log, "generation %llu of %s is in use", (unsigned long long)number, e->script_path);
 	} else {
@@ -106,7 +106,7 @@ int sh_engine_reload(struct sh_engine *e, sh_engine_reload_fn fn, void *ctx)
 	if (atomic_load(&e->state) != SH_ENGINE_RUNNING) {
 		err = -EPERM;
 	} else if (!e->loading) {
-		err = sh_net_call(e->net, 0, begin, e);
+		err = sh_engine_call(e, 0, begin, e);
 		e->loading = !err;
 	}
 	if (!err) {

@@ -4,6 +4,8 @@
 #include "msg/osip.h"
 #include "siphook.h"
 
+#include <stdarg.h>
+
 /* ------------------------------------------------------------------ listeners */
 
 int sh_engine_parse_listen(const char *text, enum sh_proto *proto, struct sh_addr *addr, char *error, size_t size)
@@ -84,6 +86,11 @@ static void on_expire(struct sh_timer *t)
 	sh_env_timer(w->env, t, more ? SH_MS : SH_SECOND);
 }
 
+static struct sh_env *env_of(struct sh_engine *e, unsigned i)
+{
+	return e->net ? sh_net_env(e->net, i) : e->simulation.envs[i];
+}
+
 static int open_worker(struct sh_engine *e, unsigned i)
 {
 	struct sh_worker *w = &e->workers[i];
@@ -92,7 +99,7 @@ static int open_worker(struct sh_engine *e, unsigned i)
 
 	w->engine = e;
 	w->index = i;
-	w->env = sh_net_env(e->net, i);
+	w->env = env_of(e, i);
 	config.peers = e->peers;
 	config.product = SH_LIT("siphook/" SIPHOOK_VERSION);
 	err = sh_runtime_create(&w->runtime, e->script, w->env);
@@ -120,8 +127,11 @@ static int open_shared(struct sh_engine *e)
 		.pairs = (const struct sh_script_pair *)e->pairs,
 		.retired = sh_engine_retired,
 		.ctx = e,
+		.deterministic = e->simulation.envs != NULL,
+		.trace = e->simulation.trace,
+		.trace_ctx = e->simulation.ctx,
 	};
-	struct sh_env *env = sh_net_env(e->net, 0);
+	struct sh_env *env = env_of(e, 0);
 	int err = sh_osip_init();
 
 	if (!err)
@@ -132,22 +142,25 @@ static int open_shared(struct sh_engine *e)
 		err = sh_auth_create(&e->auth, &env->random, &(struct sh_auth_config){0});
 	if (!err)
 		err = sh_shared_create(&e->shared, &env->key, 0);
+	if (!err && e->simulation.prepare)
+		err = e->simulation.prepare(e->simulation.ctx, e->shared);
 	if (err)
 		return err;
 	config.location = e->location;
 	config.auth = e->auth;
 	config.shared = e->shared;
-	sh_engine_world(&config.world);
+	sh_engine_world(e, &config.world);
 	return sh_script_create(&e->script, &config);
 }
 
 int sh_engine_open(struct sh_engine *e, char *error, size_t size)
 {
 	struct sh_generation *g;
-	int err;
+	int err = 0;
 
 	error[0] = 0;
-	err = sh_net_create(&e->net, e->nworkers, &e->log);
+	if (!e->simulation.envs)
+		err = sh_net_create(&e->net, e->nworkers, &e->log);
 	if (err)
 		goto out;
 	e->workers = sh_calloc(e->nworkers, sizeof(*e->workers));
@@ -208,6 +221,68 @@ void sh_engine_close(struct sh_engine *e)
 	e->net = NULL;
 	e->workers = NULL;
 	e->peers = NULL;
+}
+
+/* ------------------------------------------------------------------ questions of a simulation */
+
+struct left {
+	char *text;
+	size_t size, len;
+};
+
+static void put_left(struct left *l, const char *fmt, ...)
+{
+	va_list args;
+	int n;
+
+	va_start(args, fmt);
+	n = vsnprintf(l->text + l->len, l->size - l->len, fmt, args);
+	va_end(args);
+	l->len = n < 0 || l->len + (size_t)n >= l->size ? l->size - 1 : l->len + (size_t)n;
+}
+
+static void put_call(void *ctx, struct sh_call *c)
+{
+	struct sh_slice state = sh_call_state_name(sh_call_state(c));
+
+	put_left(ctx, "call %.*s (%.*s); ", SH_FMT(sh_call_id(c)), SH_FMT(state));
+}
+
+bool sh_engine_busy(struct sh_engine *e, char *text, size_t size)
+{
+	bool busy = false;
+
+	for (unsigned i = 0; i < e->nworkers; i++) {
+		struct sh_ua *ua = e->workers[i].ua;
+		const struct sh_txn_stats *txn = sh_txn_layer_stats(sh_ua_txn(ua));
+
+		busy = busy || !sh_ua_idle(ua) || txn->server_live || txn->client_live;
+	}
+	if (!busy || !size)
+		return busy;
+	struct left l = {text, size, 0};
+
+	text[0] = '\0';
+	for (unsigned i = 0; i < e->nworkers; i++) {
+		struct sh_ua *ua = e->workers[i].ua;
+		const struct sh_txn_stats *txn = sh_txn_layer_stats(sh_ua_txn(ua));
+
+		sh_ua_each_call(ua, put_call, &l);
+		put_left(&l, "%llu legs, %llu hooks, %llu server and %llu client transactions",
+			 (unsigned long long)sh_ua_stats(ua)->legs_live,
+			 (unsigned long long)sh_runtime_runs(e->workers[i].runtime), (unsigned long long)txn->server_live,
+			 (unsigned long long)txn->client_live);
+	}
+	return true;
+}
+
+struct sh_slice sh_engine_domain(const struct sh_engine *e)
+{
+	const struct sh_generation *g = e->script ? sh_script_current(e->script) : NULL;
+	unsigned count = 0;
+	const struct sh_slice *names = g ? sh_generation_domains(g, &count) : NULL;
+
+	return count ? names[0] : SH_LIT("");
 }
 
 int sh_engine_check(const char *path, const struct sh_engine_pair *pairs, unsigned npairs, char *error, size_t size)

@@ -61,6 +61,12 @@ uint64_t sh_generation_number(const struct sh_generation *g)
 	return g->number;
 }
 
+const struct sh_slice *sh_generation_domains(const struct sh_generation *g, unsigned *count)
+{
+	*count = g->ndomains;
+	return g->domains;
+}
+
 const struct sh_vm_file *sh_generation_files(const struct sh_generation *g, size_t *count)
 {
 	return sh_vm_files(g->states[0].vm, count);

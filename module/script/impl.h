@@ -278,6 +278,9 @@ int sh_sip_open(lua_State *L); /* builds the table siphook and preloads it; arg:
 int sh_aor_read(lua_State *L, int idx, struct sh_runtime *rt,
 		struct sh_slice *out); /* 0 or -EINVAL; text in rt->scratch */
 
+/* ---- trace.c: from now on the verbs in the table on top and in the classes are told to config.trace */
+void sh_trace_open(lua_State *L);
+
 /* ---- call_data.c: call.data */
 int sh_call_data_push(lua_State *L, struct sh_call *c);
 void sh_call_data_set(lua_State *L, struct sh_call *c, int idx);

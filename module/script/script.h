@@ -18,6 +18,17 @@ struct sh_script;
 struct sh_generation;
 struct sh_runtime;
 
+/* A verb that a script called, for whoever writes down what it decided. Texts are valid during the call. */
+struct sh_trace {
+	uint64_t at;          /* the worker's clock, microseconds */
+	struct sh_slice verb; /* "call:fork", "sip.lookup" */
+	struct sh_slice args; /* as the script would write them, cut where they are long */
+	struct sh_slice file; /* of the script, and the line of the call; line 0: not known */
+	int line;
+	struct sh_slice call; /* id of the call whose hook it is; empty: none */
+};
+typedef void (*sh_trace_fn)(void *ctx, const struct sh_trace *t);
+
 struct sh_script_pair {
 	const char *key, *value;
 };
@@ -37,6 +48,8 @@ struct sh_script_config {
 	 * ones whose runs it drops. It is then the callee's, to be destroyed off the worker and before the script. */
 	void (*retired)(void *ctx, struct sh_generation *g);
 	void *ctx;
+	sh_trace_fn trace; /* may be NULL: then it costs nothing */
+	void *trace_ctx;
 };
 
 int sh_script_create(struct sh_script **out, const struct sh_script_config *config); /* copied but for the objects */
@@ -48,6 +61,8 @@ int sh_generation_load(struct sh_generation **out, struct sh_script *s, char *er
 /* Never published, or retired. */
 void sh_generation_destroy(struct sh_generation *g);
 uint64_t sh_generation_number(const struct sh_generation *g);
+/* The local domains that its script declared, in its order. */
+const struct sh_slice *sh_generation_domains(const struct sh_generation *g, unsigned *count);
 /* The files that it was made of, for a watcher. */
 const struct sh_vm_file *sh_generation_files(const struct sh_generation *g, size_t *count);
 

@@ -298,6 +298,8 @@ int sh_sip_open(lua_State *L)
 	sh_request_object_open(L);
 	sh_call_object_open(L);
 	sh_leg_object_open(L);
+	if (s->generation->script->config.trace)
+		sh_trace_open(L);
 	sh_sandbox_preload(L, "siphook");
 	return 0;
 }

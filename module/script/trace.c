@@ -1,0 +1,220 @@
+/* What a script does, verb by verb, for tests and records: each C function that decides something is put behind one that
+ * first tells its name, its arguments and the line that called it. Only states whose script has a trace are made so. */
+#include "script/impl.h"
+#include "script/uri_object.h"
+
+enum { ARGS_MAX = 200, TEXT_MAX = 48, ENTRIES_MAX = 6, DEPTH_MAX = 3, CALLER_MAX = 8 };
+
+/* ------------------------------------------------------------------ arguments as text */
+
+static void put_value(lua_State *L, int idx, struct sh_writer *w, int depth);
+
+static void put_text(struct sh_writer *w, struct sh_slice s)
+{
+	bool cut = s.len > TEXT_MAX;
+
+	sh_put_char(w, '"');
+	for (size_t i = 0; i < (cut ? TEXT_MAX : s.len); i++) {
+		unsigned char c = (unsigned char)s.base[i];
+
+		if (c == '\r')
+			continue;
+		if (c == '"' || c == '\\')
+			sh_put_char(w, '\\');
+		if (c == '\n')
+			sh_put_lit(w, "\\n");
+		else
+			sh_put_char(w, c < 0x20 ? '?' : (char)c);
+	}
+	if (cut)
+		sh_put_lit(w, "...");
+	sh_put_char(w, '"');
+}
+
+/* Reads raw: no metamethod of the script runs. */
+static void put_table(lua_State *L, int idx, struct sh_writer *w, int depth)
+{
+	lua_Integer items = (lua_Integer)lua_rawlen(L, idx);
+	unsigned shown = 0;
+
+	if (depth == DEPTH_MAX || !lua_checkstack(L, 4)) {
+		sh_put_lit(w, "{...}");
+		return;
+	}
+	sh_put_char(w, '{');
+	for (lua_Integer i = 1; i <= items && shown < ENTRIES_MAX; i++, shown++) {
+		sh_put(w, shown ? SH_LIT(", ") : SH_LIT(""));
+		lua_rawgeti(L, idx, i);
+		put_value(L, lua_gettop(L), w, depth + 1);
+		lua_pop(L, 1);
+	}
+	lua_pushnil(L);
+	while (lua_next(L, idx)) {
+		if (lua_type(L, -2) != LUA_TSTRING) {
+			lua_pop(L, 1);
+			continue;
+		}
+		if (shown++ == ENTRIES_MAX) {
+			sh_put_lit(w, ", ...");
+			lua_pop(L, 2);
+			break;
+		}
+		sh_put(w, shown > 1 ? SH_LIT(", ") : SH_LIT(""));
+		sh_put(w, sh_slice_make(lua_tostring(L, -2), lua_rawlen(L, -2)));
+		sh_put_lit(w, " = ");
+		put_value(L, lua_gettop(L), w, depth + 1);
+		lua_pop(L, 1);
+	}
+	sh_put_char(w, '}');
+}
+
+static void put_value(lua_State *L, int idx, struct sh_writer *w, int depth)
+{
+	char number[40];
+	struct sh_slice s;
+
+	switch (lua_type(L, idx)) {
+	case LUA_TSTRING:
+		s.base = lua_tolstring(L, idx, &s.len);
+		put_text(w, s);
+		break;
+	case LUA_TNUMBER:
+		if (lua_isinteger(L, idx))
+			snprintf(number, sizeof(number), "%lld", (long long)lua_tointeger(L, idx));
+		else
+			snprintf(number, sizeof(number), "%.6g", lua_tonumber(L, idx));
+		sh_put(w, sh_slice_cstr(number));
+		break;
+	case LUA_TBOOLEAN:
+		sh_put(w, lua_toboolean(L, idx) ? SH_LIT("true") : SH_LIT("false"));
+		break;
+	case LUA_TTABLE:
+		put_table(L, idx, w, depth);
+		break;
+	case LUA_TUSERDATA:
+		if (sh_uri_object_text(L, idx, &s))
+			sh_put(w, s);
+		else if (luaL_getmetafield(L, idx, "__name") == LUA_TSTRING) {
+			s.base = lua_tolstring(L, -1, &s.len);
+			sh_put(w, sh_slice_starts(s, SH_LIT("siphook.")) ? sh_slice_make(s.base + 8, s.len - 8) : s);
+			lua_pop(L, 1);
+		} else
+			sh_put_lit(w, "?");
+		break;
+	default:
+		sh_put(w, sh_slice_cstr(luaL_typename(L, idx)));
+	}
+}
+
+/* ------------------------------------------------------------------ telling */
+
+/* The nearest function in Lua: the wrapper itself and library functions have no line. */
+static void find_caller(lua_State *L, lua_Debug *ar)
+{
+	for (int level = 1; level < CALLER_MAX && lua_getstack(L, level, ar); level++)
+		if (lua_getinfo(L, "Sl", ar) && ar->currentline > 0)
+			return;
+	ar->currentline = 0;
+	ar->short_src[0] = '\0';
+}
+
+static void tell(lua_State *L, struct sh_slice verb, int first)
+{
+	struct sh_state *s = sh_state_of(L);
+	const struct sh_script_config *c = &s->generation->script->config;
+	const struct sh_coroutine *co = sh_vm_current(L);
+	const struct sh_run *run = co ? co->user : NULL;
+	struct sh_call *call = run && s->runtime ? sh_ua_call(s->runtime->ua, run->call) : NULL;
+	char buf[ARGS_MAX];
+	struct sh_writer w;
+	struct sh_trace t = {.verb = verb};
+	int top = lua_gettop(L);
+	lua_Debug ar;
+
+	sh_writer_init(&w, buf, sizeof(buf));
+	for (int i = first; i <= top && !w.full; i++) {
+		sh_put(&w, i > first ? SH_LIT(", ") : SH_LIT(""));
+		put_value(L, i, &w, 0);
+	}
+	if (w.full) {
+		w.len = sizeof(buf) - 3;
+		w.full = false;
+		sh_put_lit(&w, "...");
+	}
+	find_caller(L, &ar);
+	t.at = s->runtime ? s->runtime->env->now : c->world.now(c->world.ctx);
+	t.args = sh_writer_text(&w);
+	t.file = sh_slice_cstr(ar.short_src);
+	t.line = ar.currentline;
+	if (call)
+		t.call = sh_call_id(call);
+	c->trace(c->trace_ctx, &t);
+}
+
+/* Upvalues: the function, its name, the first argument that is told. The function runs in this frame: it may wait. */
+static int traced(lua_State *L)
+{
+	struct sh_slice verb;
+
+	verb.base = lua_tolstring(L, lua_upvalueindex(2), &verb.len);
+	tell(L, verb, (int)lua_tointeger(L, lua_upvalueindex(3)));
+	return lua_tocfunction(L, lua_upvalueindex(1))(L);
+}
+
+/* Replaces the C function on top; one with upvalues of its own, or something else, stays. */
+static void wrap(lua_State *L, const char *verb, int first)
+{
+	if (!lua_iscfunction(L, -1))
+		return;
+	if (lua_getupvalue(L, -1, 1)) {
+		lua_pop(L, 1);
+		return;
+	}
+	lua_pushstring(L, verb);
+	lua_pushinteger(L, first);
+	lua_pushcclosure(L, traced, 3);
+}
+
+static void wrap_class(lua_State *L, const char *class_name, const char *name)
+{
+	int top = lua_gettop(L);
+
+	if (luaL_getmetatable(L, class_name) != LUA_TTABLE || lua_getfield(L, -1, "__index") != LUA_TFUNCTION ||
+	    !lua_getupvalue(L, -1, 1)) {
+		lua_settop(L, top);
+		return;
+	}
+	lua_pushnil(L);
+	while (lua_next(L, top + 3)) { /* the name, the function or the number of a field */
+		char verb[64];
+
+		snprintf(verb, sizeof(verb), "%s:%s", name, lua_tostring(L, -2));
+		if (strcmp(verb + strlen(name), ":headers") != 0)
+			wrap(L, verb, 2);
+		lua_pushvalue(L, -2);
+		lua_insert(L, -2);
+		lua_rawset(L, top + 3);
+	}
+	lua_settop(L, top);
+}
+
+void sh_trace_open(lua_State *L)
+{
+	static const char *const classes[][2] = {
+	    {"siphook.call", "call"}, {"siphook.request", "req"}, {"siphook.leg", "leg"}};
+	static const char *const functions[] = {"lookup", "unbind", "request", "originate", "notify"};
+
+	for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++)
+		wrap_class(L, classes[i][0], classes[i][1]);
+	for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++) {
+		char verb[32];
+
+		snprintf(verb, sizeof(verb), "sip.%s", functions[i]);
+		if (lua_getfield(L, -1, functions[i]) == LUA_TFUNCTION) {
+			wrap(L, verb, 1);
+			lua_setfield(L, -2, functions[i]);
+		} else {
+			lua_pop(L, 1);
+		}
+	}
+}
