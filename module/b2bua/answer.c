@@ -77,26 +77,21 @@ void sh_leg_on_ack(struct sh_leg *l, const struct sh_msg *m, const struct sh_pat
 		sh_call_acked(l->call, m);
 }
 
-void sh_leg_send_ack(struct sh_leg *l, const struct sh_msg *with_body)
+static void begin_ack(struct sh_leg *l, struct sh_writer *line, struct sh_writer *rest)
 {
-	struct sh_ua *ua = l->ua;
-	struct sh_writer line, rest;
-	struct sh_slice text, none = {0};
-
-	sh_ua_writers(ua, &line, &rest);
-	sh_dialog_put_request(&l->dialog, SH_LIT("ACK"), l->dialog.invite_cseq, 70, &line, &rest);
-	sh_ua_put_product(ua, &rest, true);
-	if (with_body && with_body->body.len) {
-		sh_put_copied(&rest, with_body, SH_COPY_BODY, none, none, none);
-		sh_put_body_of(&rest, with_body);
-		sh_leg_learn_sdp(&l->local_sdp, with_body);
-	} else {
-		sh_put_body(&rest, none, none);
-	}
+	sh_ua_writers(l->ua, line, rest);
+	sh_dialog_put_request(&l->dialog, SH_LIT("ACK"), l->dialog.invite_cseq, 70, line, rest);
+	sh_ua_put_product(l->ua, rest, true);
 	l->acked = true;
-	if (line.full || rest.full)
+}
+
+static void send_ack(struct sh_leg *l, const struct sh_writer *line, const struct sh_writer *rest)
+{
+	struct sh_slice text;
+
+	if (line->full || rest->full)
 		return;
-	if (sh_txn_send_ack(ua->txn, &l->dialog.path, sh_writer_text(&line), sh_writer_text(&rest), &text) < 0)
+	if (sh_txn_send_ack(l->ua->txn, &l->dialog.path, sh_writer_text(line), sh_writer_text(rest), &text) < 0)
 		return;
 	sh_leg_forget_ack(l);
 	l->ack = sh_malloc(text.len);
@@ -105,6 +100,32 @@ void sh_leg_send_ack(struct sh_leg *l, const struct sh_msg *with_body)
 	memcpy(l->ack, text.base, text.len);
 	l->ack_len = text.len;
 	l->ack_path = l->dialog.path;
+	l->ack_cseq = l->dialog.invite_cseq;
+}
+
+void sh_leg_send_ack(struct sh_leg *l, const struct sh_msg *with_body)
+{
+	struct sh_writer line, rest;
+	struct sh_slice none = {0};
+
+	begin_ack(l, &line, &rest);
+	if (with_body && with_body->body.len) {
+		sh_put_copied(&rest, with_body, SH_COPY_BODY, none, none, none);
+		sh_put_body_of(&rest, with_body);
+		sh_leg_learn_sdp(&l->local_sdp, with_body);
+	} else {
+		sh_put_body(&rest, none, none);
+	}
+	send_ack(l, &line, &rest);
+}
+
+void sh_leg_send_ack_body(struct sh_leg *l, struct sh_slice content_type, struct sh_slice body)
+{
+	struct sh_writer line, rest;
+
+	begin_ack(l, &line, &rest);
+	sh_put_body(&rest, content_type, body);
+	send_ack(l, &line, &rest);
 }
 
 bool sh_leg_repeat_ack(struct sh_leg *l)
@@ -120,6 +141,7 @@ void sh_leg_forget_ack(struct sh_leg *l)
 	sh_free(l->ack);
 	l->ack = NULL;
 	l->ack_len = 0;
+	l->ack_cseq = 0;
 }
 
 /* Another dialog of the same INVITE that nobody wants: acknowledged and ended on the spot. */

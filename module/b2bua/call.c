@@ -149,6 +149,8 @@ void sh_call_free(struct sh_call *c)
 
 	if (c->fork)
 		sh_fork_abort(c->fork, (struct sh_slice){0});
+	if (c->rebridge)
+		sh_rebridge_abort(c->rebridge);
 	while ((l = c->loose.next) != &c->loose)
 		sh_leg_leave(SH_CONTAINER(l, struct sh_leg, in_call));
 	if (c->a)
@@ -456,6 +458,30 @@ void sh_call_ack_lost(struct sh_call *c)
 
 /* ------------------------------------------------------------------ the end */
 
+/* The call goes on without that leg: it is not connected, or need not be, or its place is about to be taken. */
+static bool survives(const struct sh_call *c, const struct sh_leg *l)
+{
+	if (l != c->a && l != c->b)
+		return true;
+	if (c->rebridge && !sh_rebridge_concerns(c->rebridge, l))
+		return true;
+	return l == c->b && c->keep_on_peer_hangup;
+}
+
+void sh_call_leg_lost(struct sh_call *c, struct sh_leg *l, unsigned code)
+{
+	struct sh_slice reason = code == 481 ? SH_LIT("SIP;cause=481") : SH_LIT("SIP;cause=408");
+
+	if (c->rebridge && sh_rebridge_concerns(c->rebridge, l))
+		sh_rebridge_leg_gone(c->rebridge);
+	if (c->state == SH_CALL_ENDED)
+		return;
+	if (survives(c, l))
+		sh_leg_hangup(l, reason);
+	else
+		sh_call_hangup(c, SH_BY_ENGINE, 0, reason);
+}
+
 void sh_call_leg_gone(struct sh_call *c, struct sh_leg *l, const struct sh_msg *bye)
 {
 	struct sh_why why = {l == c->a ? SH_BY_CALLER : SH_BY_CALLEE, 200, SH_LIT("BYE"), 0, {0}};
@@ -466,7 +492,11 @@ void sh_call_leg_gone(struct sh_call *c, struct sh_leg *l, const struct sh_msg *
 	}
 	if (bye)
 		read_reason(&why, bye);
-	if (l != c->a && (l != c->b || c->keep_on_peer_hangup)) { /* a leg that is not connected, or need not be */
+	if (c->rebridge && sh_rebridge_concerns(c->rebridge, l))
+		sh_rebridge_leg_gone(c->rebridge);
+	if (c->state == SH_CALL_ENDED)
+		return;
+	if (survives(c, l)) {
 		sh_leg_leave(l);
 		return;
 	}
@@ -488,6 +518,8 @@ void sh_call_end(struct sh_call *c, const struct sh_why *why, struct sh_slice re
 	sh_call_hold(c);
 	if (c->fork)
 		sh_fork_abort(c->fork, reason);
+	if (c->rebridge)
+		sh_rebridge_abort(c->rebridge);
 	while ((l = c->loose.next) != &c->loose)
 		sh_leg_hangup(SH_CONTAINER(l, struct sh_leg, in_call), reason);
 	if (c->b)
@@ -528,7 +560,7 @@ bool sh_call_settle(struct sh_call *c)
 	const struct sh_msg *m = c->failure;
 	unsigned code = c->failure_code;
 
-	while ((l = c->loose.next) != &c->loose)
+	while (!c->rebridge && (l = c->loose.next) != &c->loose)
 		sh_leg_hangup(SH_CONTAINER(l, struct sh_leg, in_call), (struct sh_slice){0});
 	if (c->state == SH_CALL_ENDED || c->answered)
 		return true;

@@ -128,7 +128,9 @@ void sh_put_failure(struct sh_writer *w, const struct sh_msg *m);
 
 /* leg: the winner, answered, to be bridged or hung up; NULL: r says why. Called once, from a later event. */
 typedef void (*sh_fork_fn)(void *ctx, struct sh_leg *leg, const struct sh_result *r);
-/* Takes the plan over (its arena is moved, also when this fails). -EBUSY: a fork is in progress; -ENOENT: no targets. */
+/* Takes the plan over (its arena is moved, also when this fails). -EBUSY: a fork is in progress; -ENOENT: no targets. On a
+ * call that is up nothing is taken from its INVITE, and without plan.sdp the targets make the offer (RFC 3725): see
+ * sh_call_rebridge. */
 int sh_call_fork(struct sh_call *c, struct sh_fork_plan *plan, sh_fork_fn done, void *ctx);
 
 struct sh_bridge_options {
@@ -138,6 +140,15 @@ struct sh_bridge_options {
 };
 typedef void (*sh_bridge_fn)(void *ctx, int error); /* 0, or -ETIMEDOUT: no ACK came */
 int sh_call_bridge(struct sh_call *c, struct sh_leg *leg, const struct sh_bridge_options *o, sh_bridge_fn done, void *ctx);
+
+/* A party of a call that is up, `keep`, gets another partner: `fresh`, an answered leg of the call that is not connected.
+ * keep is re-INVITEd onto what fresh offers now (RFC 3725); then fresh stands in the place of the other leg, which becomes a
+ * leg that is not connected: whoever called this ends it. done: code 200, or what refused it (487: one of the two ended, 491:
+ * neither came to its turn), m its answer or NULL; then all is as before and fresh is still loose. Called once, from a later
+ * event, but not when the call ends. While it lasts the call survives the other leg. 0; -EPIPE: not in a state for it;
+ * -EBUSY; -EBADMSG: fresh has answered without an offer; -ENOMEM. */
+typedef void (*sh_rebridge_fn)(void *ctx, unsigned code, const struct sh_msg *m);
+int sh_call_rebridge(struct sh_call *c, struct sh_leg *keep, struct sh_leg *fresh, sh_rebridge_fn done, void *ctx);
 
 /* Ends a call in any state: BYE, CANCEL, or `code` (0: 480) to the caller. reason: a value for Reason, or empty. */
 int sh_call_hangup(struct sh_call *c, enum sh_why_by by, unsigned code, struct sh_slice reason);

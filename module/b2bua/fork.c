@@ -65,7 +65,7 @@ void sh_fork_abort(struct sh_fork *f, struct sh_slice reason)
 int sh_call_fork(struct sh_call *c, struct sh_fork_plan *plan, sh_fork_fn done, void *ctx)
 {
 	struct sh_fork *f;
-	int err = c->state == SH_CALL_ENDED || !c->invite ? -EPIPE : c->fork ? -EBUSY : plan->count == 0 ? -ENOENT : 0;
+	int err = c->state == SH_CALL_ENDED ? -EPIPE : c->fork ? -EBUSY : plan->count == 0 ? -ENOENT : 0;
 
 	f = err ? NULL : sh_arena_calloc(&plan->arena, 1, sizeof(*f));
 	if (f)
@@ -123,9 +123,11 @@ static void finish(struct sh_fork *f, struct sh_leg *winner)
 		r.reason = f->best_reason;
 		r.cause = f->best_cause;
 		r.msg = f->best;
-		c->failure = f->best;
-		c->failure_code = f->best_code;
-		f->best = NULL;
+		if (!c->answered) { /* else nobody is left to pass it on to */
+			c->failure = f->best;
+			c->failure_code = f->best_code;
+			f->best = NULL;
+		}
 	} else {
 		r.code = winner->code;
 		r.msg = winner->answered_with;
@@ -370,7 +372,7 @@ static bool follow(struct sh_branch *b, const struct sh_msg *m)
 /* Each branch that the caller hears of is an early dialog of its own to him (12.1): the first has the tag of the leg. */
 static void choose_tag(struct sh_leg *l, struct sh_call *c)
 {
-	if (l->a_tag_set || c->fork->plan.single_tag)
+	if (l->a_tag_set || c->answered || c->fork->plan.single_tag)
 		return;
 	if (!c->a_tag_used)
 		memcpy(l->a_tag, c->a->dialog.local_tag, SH_TAG_LEN);
@@ -387,7 +389,7 @@ static void relay_provisional(struct sh_branch *b, struct sh_leg *l, const struc
 	unsigned code = m->status;
 	bool with_body = m->body.len > 0;
 
-	if (code == 100 || code == 199)
+	if (code == 100 || code == 199 || c->answered)
 		return;
 	if (f->plan.early == SH_EARLY_FIRST && with_body) {
 		if (!f->media_branch)
@@ -432,7 +434,7 @@ void sh_branch_on_response(struct sh_branch *b, struct sh_leg *l, const struct s
 		sh_list_append(&f->call->loose, &l->in_call);
 		cancel_all(f, b, SH_LIT("SIP;cause=200;text=\"Call completed elsewhere\""));
 		/* with an answer to our offer the ACK need not wait for anybody (13.2.2.4) */
-		if ((f->plan.has_sdp ? f->plan.sdp.len : f->call->invite->body.len) || !m->body.len)
+		if ((f->plan.has_sdp ? f->plan.sdp.len : !f->call->answered && f->call->invite->body.len) || !m->body.len)
 			sh_leg_send_ack(l, NULL);
 		finish(f, l);
 		return;

@@ -48,10 +48,14 @@ void sh_body_unref(struct sh_body *b);
 
 struct sh_branch;
 struct sh_reinvite;
+struct sh_reoffer;
+struct sh_rebridge;
 
-/* A leg and a request both watch server transactions; the first member says which one it is. */
+/* What watches a server transaction, or owns a dialog, begins with what it is. */
+enum sh_owner { SH_OWNER_LEG, SH_OWNER_REQUEST, SH_OWNER_SUBSCRIPTION };
+
 struct sh_leg {
-	bool is_request;         /* false */
+	enum sh_owner owner;     /* SH_OWNER_LEG */
 	struct sh_dialog dialog; /* finished with the leg */
 	struct sh_link link;     /* in live_legs or dead_legs */
 	struct sh_link in_call;  /* winners of a fork that are not bridged yet: call->loose */
@@ -63,6 +67,8 @@ struct sh_leg {
 	struct sh_link requests;      /* from this leg, with the application */
 	struct sh_link relays;        /* to this leg */
 	struct sh_reinvite *reinvite; /* one that came from or goes to this leg */
+	struct sh_link reoffers;      /* of our own, until their transactions end */
+	struct sh_reoffer *reoffer;   /* the one whose outcome somebody waits for */
 	enum sh_leg_state state;
 	bool inbound;
 	bool hangup_wanted; /* as soon as its ACK, or the final answer to our INVITE, has come */
@@ -82,6 +88,7 @@ struct sh_leg {
 	/* The ACK that we sent, for retransmissions of the 2xx (13.2.2.4). */
 	char *ack;
 	size_t ack_len;
+	uint32_t ack_cseq; /* 0: none is kept */
 	struct sh_path ack_path;
 	const struct sh_msg *answered_with; /* outbound: its 2xx, until the bridge passes it on */
 	bool answer_owned;            /* it is a copy; else the message of the event that is being handled */
@@ -102,6 +109,7 @@ struct sh_call {
 	struct sh_leg *a, *b;
 	struct sh_link loose; /* legs that answered and are not bridged */
 	struct sh_fork *fork;
+	struct sh_rebridge *rebridge;
 	struct sh_msg *invite; /* freed when set-up is over */
 	struct sh_path source;
 	bool a_tag_used; /* a provisional answer bore the tag of the dialog */
@@ -123,7 +131,7 @@ struct sh_call {
 struct sh_relay; /* a request that is being passed on: relay.c */
 
 struct sh_request {
-	bool is_request; /* true */
+	enum sh_owner owner; /* SH_OWNER_REQUEST */
 	struct sh_link link;
 	struct sh_link of_leg; /* in leg->requests */
 	uint64_t handle;
@@ -184,6 +192,7 @@ int sh_leg_respond(struct sh_leg *l, struct sh_server_txn *st, unsigned code, st
 void sh_leg_on_ack(struct sh_leg *l, const struct sh_msg *m, const struct sh_path *from);
 void sh_leg_answer_over(struct sh_leg *l);
 void sh_leg_send_ack(struct sh_leg *l, const struct sh_msg *with_body); /* NULL: without a body */
+void sh_leg_send_ack_body(struct sh_leg *l, struct sh_slice content_type, struct sh_slice body);
 bool sh_leg_repeat_ack(struct sh_leg *l);                              /* false: none was sent yet */
 void sh_leg_forget_ack(struct sh_leg *l);
 void sh_leg_drop_answer(struct sh_leg *l, const struct sh_msg *response, const struct sh_path *from); /* ACK and BYE */
@@ -192,6 +201,7 @@ void sh_leg_drop_answer(struct sh_leg *l, const struct sh_msg *response, const s
 void sh_call_on_invite(struct sh_ua *ua, struct sh_server_txn *st, const struct sh_msg *m, const struct sh_path *from);
 void sh_call_on_cancel(struct sh_call *c, const struct sh_msg *cancel);
 void sh_call_leg_gone(struct sh_call *c, struct sh_leg *l, const struct sh_msg *bye); /* it hung up or was lost */
+void sh_call_leg_lost(struct sh_call *c, struct sh_leg *l, unsigned code); /* it does not answer (408), or knows nothing (481) */
 void sh_call_acked(struct sh_call *c, const struct sh_msg *ack);
 void sh_call_ack_lost(struct sh_call *c);
 void sh_call_end(struct sh_call *c, const struct sh_why *why, struct sh_slice reason);
@@ -220,6 +230,21 @@ void sh_reinvite_cancel(struct sh_leg *l, struct sh_server_txn *st);
 void sh_reinvite_acked(struct sh_leg *l, const struct sh_msg *ack); /* it came for a 2xx to a re-INVITE */
 void sh_reinvite_drop(struct sh_leg *l); /* the leg ends: 487 to whoever waits */
 bool sh_reinvite_pending(const struct sh_leg *l); /* one of ours has no final answer yet */
+
+/* ---- reoffer.c: INVITEs of our own in a dialog that is up. One at a time for each leg. */
+/* code 2xx: m is the answer; else m may be NULL. 487: the leg has ended. Called once, from a later event. */
+typedef void (*sh_reoffer_fn)(void *ctx, unsigned code, const struct sh_msg *m);
+/* With an offer, which is acknowledged at once; or without (NULL): then the 2xx has the offer, and who asked sends the ACK
+ * with sh_leg_send_ack. 0, -EPIPE: not up; -EBUSY; -ENOMEM. */
+int sh_reoffer_start(struct sh_leg *l, struct sh_body *offer, sh_reoffer_fn done, void *ctx);
+void sh_reoffer_forget(struct sh_leg *l);  /* nobody waits for it any more: cancelled, no callback */
+void sh_reoffer_drop(struct sh_leg *l);    /* the leg ends: 487 to whoever waits */
+bool sh_reoffer_pending(const struct sh_leg *l); /* one has no final answer yet */
+
+/* ---- rebridge.c */
+bool sh_rebridge_concerns(const struct sh_rebridge *r, const struct sh_leg *l);
+void sh_rebridge_leg_gone(struct sh_rebridge *r); /* one that it concerns: 487 to whoever waits */
+void sh_rebridge_abort(struct sh_rebridge *r);    /* without a callback */
 
 /* ---- request.c and relay.c */
 struct sh_request *sh_request_create(struct sh_ua *ua, struct sh_server_txn *st, const struct sh_msg *m,

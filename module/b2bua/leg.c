@@ -80,6 +80,7 @@ struct sh_leg *sh_leg_create(struct sh_ua *ua, struct sh_call *call, bool inboun
 	l->inbound = inbound;
 	sh_list_init(&l->in_call);
 	sh_list_init(&l->reinvites);
+	sh_list_init(&l->reoffers);
 	sh_list_init(&l->requests);
 	sh_list_init(&l->relays);
 	sh_timer_init(&l->answer_timer, on_answer_timer);
@@ -94,6 +95,7 @@ void sh_leg_free(struct sh_leg *l)
 		return;
 	l->state = SH_LEG_ENDED;
 	sh_reinvite_drop(l);
+	sh_reoffer_drop(l);
 	sh_leg_answer_over(l);
 	sh_leg_forget_ack(l);
 	if (l->st)
@@ -125,6 +127,7 @@ void sh_leg_ended(struct sh_leg *l)
 	sh_request_leg_gone(l);
 	sh_relay_leg_gone(l);
 	sh_reinvite_drop(l);
+	sh_reoffer_drop(l);
 	sh_list_remove(&l->link);
 	sh_list_append(&l->ua->dead_legs, &l->link);
 }
@@ -217,11 +220,11 @@ int sh_leg_send_invite(struct sh_leg *l, const struct sh_target *t, const struct
 {
 	struct sh_ua *ua = l->ua;
 	struct sh_call *c = l->call;
-	const struct sh_msg *in = c->invite;
+	const struct sh_msg *in = c->answered ? NULL : c->invite; /* a call that is up has left it behind */
 	struct sh_writer line, rest;
 	struct sh_slice none = {0};
-	unsigned hops = in->max_forwards > 0 ? (unsigned)in->max_forwards - 1 : 70;
-	bool anonymous = sh_msg_has_token(in, SH_H_PRIVACY, SH_LIT("id"));
+	unsigned hops = in && in->max_forwards > 0 ? (unsigned)in->max_forwards - 1 : 70;
+	bool anonymous = in && sh_msg_has_token(in, SH_H_PRIVACY, SH_LIT("id"));
 	unsigned classes = SH_COPY_INVITE;
 	int err;
 
@@ -233,13 +236,14 @@ int sh_leg_send_invite(struct sh_leg *l, const struct sh_target *t, const struct
 	/* RFC 3325 7: what a trusted peer asserts goes on, but not to strangers when privacy is asked for */
 	if (!t->pai.len && c->trusted && (!anonymous || sh_ua_trusts(ua, &l->dialog.path.remote)))
 		classes |= SH_COPY_IDENTITY;
-	if (in->body.len && !plan->has_sdp)
+	if (in && in->body.len && !plan->has_sdp)
 		classes |= SH_COPY_BODY;
 	if (t->privacy.len)
 		sh_put_header(&rest, SH_H_PRIVACY, t->privacy);
 	else
 		classes |= SH_COPY_PRIVACY;
-	sh_put_copied(&rest, in, classes, t->headers, t->removed, t->copy);
+	if (in)
+		sh_put_copied(&rest, in, classes, t->headers, t->removed, t->copy);
 	if (t->pai.len)
 		sh_put_header(&rest, SH_H_P_ASSERTED_IDENTITY, t->pai);
 	if (t->diversion.len)
@@ -247,15 +251,17 @@ int sh_leg_send_invite(struct sh_leg *l, const struct sh_target *t, const struct
 	sh_put(&rest, t->headers);
 	if (plan->has_sdp)
 		sh_put_body(&rest, plan->sdp.len ? SH_LIT("application/sdp") : none, plan->sdp);
-	else
+	else if (in)
 		sh_put_body_of(&rest, in);
+	else
+		sh_put_body(&rest, none, none);
 	err = sh_ua_send(ua, &l->ct, SH_INVITE, &line, &rest, &l->dialog.path, on_invite_event, l);
 	if (err)
 		return err;
 	l->dialog.invite_cseq = l->dialog.local_cseq;
 	if (plan->has_sdp)
 		l->local_sdp = sh_body_make(plan->sdp);
-	else if (c->a)
+	else if (in && c->a)
 		l->local_sdp = sh_body_ref(c->a->remote_sdp);
 	return 0;
 }
@@ -360,7 +366,7 @@ void sh_leg_wind_up(struct sh_leg *l)
 	l->state = SH_LEG_ENDING;
 	sh_request_leg_gone(l);
 	sh_relay_leg_gone(l);
-	if (!sh_reinvite_pending(l))
+	if (!sh_reinvite_pending(l) && !sh_reoffer_pending(l))
 		sh_leg_ended(l);
 }
 
@@ -385,6 +391,7 @@ void sh_leg_bye(struct sh_leg *l)
 	if (l->state == SH_LEG_ENDING || l->state == SH_LEG_ENDED)
 		return;
 	sh_reinvite_drop(l);
+	sh_reoffer_drop(l);
 	l->state = SH_LEG_ENDING;
 	sh_ua_writers(ua, &line, &rest);
 	sh_dialog_put_request(&l->dialog, SH_LIT("BYE"), 0, 70, &line, &rest);
@@ -447,6 +454,7 @@ static void on_bye(struct sh_leg *l, struct sh_server_txn *st, const struct sh_m
 	sh_leg_answer_over(l);
 	sh_reinvite_drop(l);
 	l->state = SH_LEG_ENDING; /* no BYE of ours */
+	sh_reoffer_drop(l);
 	if (c && live)
 		sh_call_leg_gone(c, l, m);
 	if (l->st && l->inbound && !sh_server_txn_answered(l->st))

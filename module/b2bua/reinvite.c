@@ -220,7 +220,8 @@ void sh_reinvite_pass(struct sh_leg *l, struct sh_server_txn *st, const struct s
 		refuse(l, st, 500, SH_LIT("Another re-INVITE is in progress"), sh_writer_text(&w), done, ctx);
 		return;
 	}
-	if (l->reinvite || l->answer || (to && (to->reinvite || to->answer))) { /* glare */
+	if (l->reinvite || sh_reoffer_pending(l) || l->answer ||
+	    (to && (to->reinvite || sh_reoffer_pending(to) || to->answer))) { /* glare */
 		refuse(l, st, 491, none, none, done, ctx);
 		return;
 	}

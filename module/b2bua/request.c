@@ -16,7 +16,7 @@ struct sh_request *sh_request_create(struct sh_ua *ua, struct sh_server_txn *st,
 
 	if (!r)
 		return NULL;
-	r->is_request = true;
+	r->owner = SH_OWNER_REQUEST;
 	r->msg = sh_msg_clone(m);
 	r->handle = r->msg ? sh_slots_add(&ua->requests, r) : 0;
 	if (!r->handle) {

@@ -95,20 +95,20 @@ static void on_request(void *ctx, struct sh_server_txn *st, const struct sh_msg 
 
 static void on_cancel(void *ctx, struct sh_server_txn *invite, const struct sh_msg *cancel)
 {
-	bool *is_request = sh_server_txn_user(invite);
+	enum sh_owner *owner = sh_server_txn_user(invite);
 	struct sh_leg *l;
 
 	(void)ctx;
-	if (!is_request)
+	if (!owner)
 		return;
-	if (*is_request) { /* a re-INVITE that a hook looks at */
-		struct sh_request *r = (struct sh_request *)is_request;
+	if (*owner == SH_OWNER_REQUEST) { /* a re-INVITE that a hook looks at */
+		struct sh_request *r = (struct sh_request *)owner;
 
 		r->answered = true;
 		sh_server_txn_reply(invite, 487, (struct sh_slice){0});
 		return;
 	}
-	l = (struct sh_leg *)is_request;
+	l = (struct sh_leg *)owner;
 	if (l->st != invite)
 		sh_reinvite_cancel(l, invite);
 	else if (l->call)
