@@ -72,6 +72,8 @@ struct sh_target {
 	struct sh_slice pai;     /* P-Asserted-Identity; empty: the caller's when it is trusted */
 	struct sh_slice privacy; /* Privacy */
 	struct sh_slice diversion;
+	const struct sh_login *logins; /* what answers a 401 or 407 of this target */
+	unsigned nlogins;
 	bool has_path;           /* path is to be used: a registered contact's connection, source address or endpoint */
 	struct sh_path path;
 	int proto;               /* enum sh_proto wanted, -1: by the URI */

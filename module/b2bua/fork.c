@@ -234,6 +234,8 @@ static int make_leg(struct sh_branch *b, const struct sh_path *path)
 		return -ENOMEM;
 	err = sh_dialog_init_uac(&l->dialog, &f->ua->dialogs, l, (struct sh_slice){0}, from, to, b->target.uri, b->target.route,
 				 path);
+	if (!err && b->target.nlogins)
+		err = sh_client_auth_create(&l->auth, b->target.logins, b->target.nlogins);
 	if (!err)
 		err = sh_leg_send_invite(l, &b->target, &f->plan);
 	if (err) {
@@ -359,6 +361,7 @@ static bool follow(struct sh_branch *b, const struct sh_msg *m)
 				continue;
 			t.has_path = false;
 			t.route = (struct sh_slice){0};
+			t.nlogins = 0; /* credentials are not for those whom somebody else names */
 			t.delay = 0;
 			branch_add(f, &t);
 		}
@@ -405,19 +408,26 @@ static void relay_provisional(struct sh_branch *b, struct sh_leg *l, const struc
 				  with_body);
 }
 
+void sh_branch_heard(struct sh_branch *b)
+{
+	struct sh_env *env = b->fork->ua->env;
+
+	if (b->heard)
+		return;
+	b->heard = true;
+	b->state = SH_BRANCH_PROCEEDING;
+	sh_wheel_cancel(&env->wheel, &b->timer);
+	if (b->target.timeout)
+		sh_env_timer(env, &b->timer, b->target.timeout);
+}
+
 void sh_branch_on_response(struct sh_branch *b, struct sh_leg *l, const struct sh_msg *m)
 {
 	struct sh_fork *f = b->fork;
 	struct sh_env *env = f->ua->env;
 
 	if (m->status < 200) {
-		if (!b->heard) {
-			b->heard = true;
-			b->state = SH_BRANCH_PROCEEDING;
-			sh_wheel_cancel(&env->wheel, &b->timer);
-			if (b->target.timeout)
-				sh_env_timer(env, &b->timer, b->target.timeout);
-		}
+		sh_branch_heard(b);
 		if (m->status > 100 && !f->plan.timeout) /* timer C starts again (16.7 step 2) */
 			sh_env_timer(env, &f->timer, f->ua->config.timer_c);
 		relay_provisional(b, l, m);

@@ -20,7 +20,7 @@ struct sh_ua {
 	struct sh_ua_config config;
 	struct sh_slots calls, legs, requests; /* by handle */
 	struct sh_hash calls_by_id;
-	struct sh_link live_calls, live_legs, live_requests, live_relays;
+	struct sh_link live_calls, live_legs, live_requests, live_relays, live_sendings;
 	struct sh_link dead_calls, dead_legs, dead_requests; /* to be freed at the end of the turn */
 	struct sh_prefix *trust;
 	unsigned ntrust;
@@ -94,6 +94,8 @@ struct sh_leg {
 	bool answer_owned;            /* it is a copy; else the message of the event that is being handled */
 	char a_tag[SH_TAG_LEN];       /* the To tag of this branch towards the caller */
 	bool a_tag_set;
+	struct sh_client_auth *auth; /* NULL: no credentials */
+	char *invite_credentials;    /* lines, as our last INVITE had them: its ACK has the same (13.2.2.4) */
 	char *hangup_reason; /* for the BYE or CANCEL to come: value of Reason, NUL-terminated, or NULL */
 	char *user_agent;    /* NUL-terminated or NULL */
 	struct sh_body *local_sdp, *remote_sdp;
@@ -141,6 +143,7 @@ struct sh_request {
 	struct sh_path from;
 	uint64_t call, leg; /* handles; 0 = none */
 	struct sh_relay *relay;
+	struct sh_sending *sending;
 	bool observed, answered, in_dialog, released;
 	void *app;
 };
@@ -148,9 +151,25 @@ struct sh_request {
 /* ---- ua.c */
 void sh_ua_writers(struct sh_ua *ua, struct sh_writer *line, struct sh_writer *rest);
 void sh_ua_put_contact(struct sh_ua *ua, struct sh_writer *w, const struct sh_path *path, bool secure);
+/* The same with a user part (bare, may be empty). */
+void sh_ua_put_contact_of(struct sh_ua *ua, struct sh_writer *w, const struct sh_path *path, bool secure,
+			  struct sh_slice user);
 void sh_ua_put_product(struct sh_ua *ua, struct sh_writer *w, bool request);
 int sh_ua_send(struct sh_ua *ua, struct sh_client_txn **out, enum sh_method method, const struct sh_writer *line,
 	       const struct sh_writer *rest, const struct sh_path *path, sh_client_fn fn, void *user);
+
+/* ---- authorize.c: answers to 401 and 407 */
+/* A request that can be sent again with credentials; auth NULL: sh_ua_send. challenged answers with sh_ua_authorize. */
+int sh_ua_send_auth(struct sh_ua *ua, struct sh_client_txn **out, enum sh_method method, const struct sh_writer *line,
+		    struct sh_writer *rest, const struct sh_path *path, sh_client_fn fn, void *user, struct sh_client_auth *auth,
+		    sh_challenge_fn challenged, void *ctx);
+/* In a sh_challenge_fn: sends it again with that CSeq number. False: the answer stands. */
+bool sh_ua_authorize(struct sh_ua *ua, struct sh_client_auth *auth, struct sh_client_txn *ct, const struct sh_msg *m,
+		     uint32_t *seen, uint32_t cseq);
+/* A request in the leg's dialog (also the INVITE that makes it), along its path, with its credentials where it has any:
+ * what the leg sends goes this way. */
+int sh_leg_send(struct sh_leg *l, struct sh_client_txn **out, enum sh_method method, const struct sh_writer *line,
+		struct sh_writer *rest, sh_client_fn fn, void *user);
 
 /* ---- router.c: in front of the transaction layer when there are several workers; its context is the ua */
 extern const struct sh_transport_user sh_ua_router;
@@ -211,6 +230,7 @@ void sh_ua_each_dead(struct sh_ua *ua); /* frees what has ended */
 
 /* ---- fork.c */
 void sh_branch_on_response(struct sh_branch *b, struct sh_leg *l, const struct sh_msg *m);
+void sh_branch_heard(struct sh_branch *b); /* it lives: any answer came */
 void sh_branch_on_failure(struct sh_branch *b, struct sh_leg *l, unsigned code, enum sh_cause cause);
 
 /* ---- result.c */
@@ -246,7 +266,7 @@ bool sh_rebridge_concerns(const struct sh_rebridge *r, const struct sh_leg *l);
 void sh_rebridge_leg_gone(struct sh_rebridge *r); /* one that it concerns: 487 to whoever waits */
 void sh_rebridge_abort(struct sh_rebridge *r);    /* without a callback */
 
-/* ---- request.c and relay.c */
+/* ---- request.c, relay.c and send.c */
 struct sh_request *sh_request_create(struct sh_ua *ua, struct sh_server_txn *st, const struct sh_msg *m,
 				     const struct sh_path *from, struct sh_leg *leg);
 void sh_request_free(struct sh_request *r);
@@ -261,5 +281,6 @@ int sh_relay_to_other_leg(struct sh_leg *l, struct sh_server_txn *st, struct sh_
 void sh_relay_drop(struct sh_relay *r);
 void sh_relay_drop_all(struct sh_ua *ua);
 void sh_relay_leg_gone(struct sh_leg *l);
+void sh_sending_drop_all(struct sh_ua *ua);
 
 #endif

@@ -112,6 +112,8 @@ void sh_leg_free(struct sh_leg *l)
 	sh_body_unref(l->local_sdp);
 	sh_body_unref(l->remote_sdp);
 	sh_leg_forget_answer(l);
+	sh_client_auth_unref(l->auth);
+	sh_free(l->invite_credentials);
 	sh_free(l->hangup_reason);
 	sh_free(l->user_agent);
 	l->ua->stats.legs_live--;
@@ -255,7 +257,7 @@ int sh_leg_send_invite(struct sh_leg *l, const struct sh_target *t, const struct
 		sh_put_body_of(&rest, in);
 	else
 		sh_put_body(&rest, none, none);
-	err = sh_ua_send(ua, &l->ct, SH_INVITE, &line, &rest, &l->dialog.path, on_invite_event, l);
+	err = sh_leg_send(l, &l->ct, SH_INVITE, &line, &rest, on_invite_event, l);
 	if (err)
 		return err;
 	l->dialog.invite_cseq = l->dialog.local_cseq;
@@ -399,7 +401,7 @@ void sh_leg_bye(struct sh_leg *l)
 	if (l->hangup_reason)
 		sh_put_header(&rest, SH_H_REASON, sh_slice_cstr(l->hangup_reason));
 	sh_put_body(&rest, (struct sh_slice){0}, (struct sh_slice){0});
-	if (sh_ua_send(ua, &l->bye, SH_BYE, &line, &rest, &l->dialog.path, on_bye_event, l) < 0)
+	if (sh_leg_send(l, &l->bye, SH_BYE, &line, &rest, on_bye_event, l) < 0)
 		sh_leg_ended(l);
 }
 

@@ -250,7 +250,7 @@ void sh_reinvite_pass(struct sh_leg *l, struct sh_server_txn *st, const struct s
 	sh_put_copied(&rest, m, SH_COPY_DIALOG | (m->body.len ? SH_COPY_BODY : 0), headers, none, none);
 	sh_put(&rest, headers);
 	sh_put_body_of(&rest, m);
-	err = sh_ua_send(ua, &r->ct, SH_INVITE, &line, &rest, &to->dialog.path, on_client_event, r);
+	err = sh_leg_send(to, &r->ct, SH_INVITE, &line, &rest, on_client_event, r);
 	if (err) {
 		sh_free(r);
 		refuse(l, st, 500, none, none, done, ctx);

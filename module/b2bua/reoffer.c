@@ -168,7 +168,7 @@ static int send_invite(struct sh_reoffer *r)
 		sh_put_body(&rest, SH_LIT("application/sdp"), sh_slice_make(r->offer->text, r->offer->len));
 	else
 		sh_put_body(&rest, none, none);
-	return sh_ua_send(ua, &r->ct, SH_INVITE, &line, &rest, &l->dialog.path, on_event, r);
+	return sh_leg_send(l, &r->ct, SH_INVITE, &line, &rest, on_event, r);
 }
 
 static bool busy(const struct sh_leg *l)

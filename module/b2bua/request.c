@@ -48,6 +48,7 @@ void sh_request_free(struct sh_request *r)
 		sh_server_txn_watch(r->st, NULL, NULL);
 	if (r->relay)
 		sh_relay_drop(r->relay);
+	sh_sending_drop(r->sending);
 	sh_slots_remove(&r->ua->requests, r->handle);
 	sh_list_remove(&r->of_leg);
 	sh_list_remove(&r->link);
@@ -62,7 +63,7 @@ void sh_request_leg_gone(struct sh_leg *l)
 	while ((k = sh_list_pop(&l->requests)) != NULL) {
 		struct sh_request *r = SH_CONTAINER(k, struct sh_request, of_leg);
 
-		if (!r->st || r->answered || r->relay)
+		if (!r->st || r->answered || r->relay || r->sending)
 			continue;
 		r->answered = true;
 		sh_server_txn_reply(r->st, 487, (struct sh_slice){0});

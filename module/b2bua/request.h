@@ -38,6 +38,24 @@ int sh_request_pass(struct sh_request *r, struct sh_slice headers, struct sh_sli
  * done, once. Takes the plan over. */
 int sh_request_relay(struct sh_request *r, struct sh_fork_plan *plan, sh_request_fn done, void *ctx);
 
+/* A request of our own outside of dialogs, to the targets of a plan in the same way. Texts live in the plan's arena. */
+struct sh_own_request {
+	struct sh_slice method;
+	struct sh_slice from, to;       /* name-addr; an entry's own go before; empty: the target's URI */
+	struct sh_slice headers;        /* complete lines */
+	struct sh_slice content_type, body;
+	struct sh_slice call_id;        /* empty: a fresh one for each target */
+	uint32_t *cseq;                 /* the number used last, counted on (RFC 3261 10.2.4); NULL: from 1. Outlives it */
+	bool contact;                   /* with our Contact, */
+	struct sh_slice contact_user;   /* that has this user part */
+	struct sh_client_auth *auth;    /* instead of the entries' logins; referenced */
+};
+struct sh_sending;
+/* 0 and *out, good until done is called or it is dropped; -ENOENT: no targets; -errno. Takes the plan over. */
+int sh_ua_request_out(struct sh_ua *ua, struct sh_sending **out, const struct sh_own_request *own, struct sh_fork_plan *plan,
+		      sh_request_fn done, void *ctx);
+void sh_sending_drop(struct sh_sending *s); /* done is not called; NULL is fine */
+
 /* Passes a response back: code, reason, the fields that concern the requester, body. */
 int sh_request_answer_with(struct sh_request *r, const struct sh_result *res);
 

@@ -21,7 +21,8 @@ void sh_ua_writers(struct sh_ua *ua, struct sh_writer *line, struct sh_writer *r
 	sh_writer_init(rest, ua->rest, SH_UA_BUFFER);
 }
 
-void sh_ua_put_contact(struct sh_ua *ua, struct sh_writer *w, const struct sh_path *path, bool secure)
+void sh_ua_put_contact_of(struct sh_ua *ua, struct sh_writer *w, const struct sh_path *path, bool secure,
+			  struct sh_slice user)
 {
 	char buf[SH_ADDR_TEXT];
 	struct sh_slice host;
@@ -32,6 +33,10 @@ void sh_ua_put_contact(struct sh_ua *ua, struct sh_writer *w, const struct sh_pa
 		sh_put_lit(w, "Contact: <sips:");
 	else
 		sh_put_lit(w, "Contact: <sip:");
+	if (user.len) {
+		sh_put(w, user);
+		sh_put_char(w, '@');
+	}
 	sh_put(w, host);
 	sh_put_char(w, ':');
 	sh_put_uint(w, port);
@@ -42,6 +47,11 @@ void sh_ua_put_contact(struct sh_ua *ua, struct sh_writer *w, const struct sh_pa
 	sh_put_lit(w, ">\r\n");
 }
 
+void sh_ua_put_contact(struct sh_ua *ua, struct sh_writer *w, const struct sh_path *path, bool secure)
+{
+	sh_ua_put_contact_of(ua, w, path, secure, (struct sh_slice){0});
+}
+
 void sh_ua_put_product(struct sh_ua *ua, struct sh_writer *w, bool request)
 {
 	sh_put_header(w, request ? SH_H_USER_AGENT : SH_H_SERVER, ua->config.product);
@@ -50,7 +60,7 @@ void sh_ua_put_product(struct sh_ua *ua, struct sh_writer *w, bool request)
 int sh_ua_send(struct sh_ua *ua, struct sh_client_txn **out, enum sh_method method, const struct sh_writer *line,
 	       const struct sh_writer *rest, const struct sh_path *path, sh_client_fn fn, void *user)
 {
-	struct sh_client_request rq = {method, sh_writer_text(line), sh_writer_text(rest), *path};
+	struct sh_client_request rq = {.method = method, .line = sh_writer_text(line), .rest = sh_writer_text(rest), .path = *path};
 
 	if (line->full || rest->full)
 		return -EMSGSIZE;
@@ -178,6 +188,7 @@ int sh_ua_create(struct sh_ua **out, struct sh_env *env, const struct sh_ua_conf
 	sh_list_init(&ua->live_legs);
 	sh_list_init(&ua->live_requests);
 	sh_list_init(&ua->live_relays);
+	sh_list_init(&ua->live_sendings);
 	sh_list_init(&ua->dead_calls);
 	sh_list_init(&ua->dead_legs);
 	sh_list_init(&ua->dead_requests);
@@ -215,6 +226,7 @@ void sh_ua_destroy(struct sh_ua *ua)
 		return;
 	ua->closing = true;
 	sh_relay_drop_all(ua);
+	sh_sending_drop_all(ua);
 	while (!sh_list_empty(&ua->live_requests))
 		sh_request_free(SH_CONTAINER(ua->live_requests.next, struct sh_request, link));
 	while ((l = ua->live_calls.next) != &ua->live_calls)

@@ -9,6 +9,7 @@
 #define SH_B2BUA_UA_H
 
 #include "core/slots.h"
+#include "msg/client_auth.h"
 #include "registrar/auth.h"
 #include "registrar/location.h"
 #include "txn/dialog.h"

@@ -252,13 +252,13 @@ static struct sh_slice rename_caller(struct reader *r, struct sh_slice display)
 
 static const char *const entry_keys[] = {
     "uri",   "to",      "from",  "display", "pai",   "privacy", "diversion", "headers", "copy",       "transport",
-    "route", "timeout", "delay", "q",       "group", "path",    "flow",      "expires", "user_agent", NULL};
+    "route", "timeout", "delay", "q",       "group", "path",    "flow",      "expires", "user_agent", "auth", "listener", NULL};
 static const char *const option_keys[] = {
     "to",         "from",  "display", "pai",   "privacy",       "diversion", "headers", "copy",
     "transport",  "route", "timeout", "delay", "first_timeout", "early",     "tags",    "follow_redirects",
-    "ignore_6xx", "sdp",   NULL};
+    "ignore_6xx", "sdp",   "auth",    "listener", NULL};
 static const char *const request_keys[] = {"to",      "from", "display",   "pai",   "privacy", "diversion",
-					   "headers", "copy", "transport", "route", "timeout", NULL};
+					   "headers", "copy", "transport", "route", "timeout", "auth", "listener", NULL};
 
 static void read_headers(struct reader *r, int table, struct sh_target *t)
 {
@@ -308,6 +308,87 @@ static void read_copy(struct reader *r, int table, struct sh_target *t)
 	lua_pop(L, 1);
 }
 
+static void read_login(struct reader *r, int idx, struct sh_login *out)
+{
+	static const char *const known[] = {"user", "password", "realm", NULL};
+	struct sh_slice user, password;
+
+	sh_opt_known(r->L, idx, lua_pushfstring(r->L, "%s: option 'auth'", r->what), known);
+	lua_pop(r->L, 1);
+	user = sh_opt_text(r->L, idx, "user");
+	password = sh_opt_text(r->L, idx, "password");
+	if (!user.len || !password.base)
+		luaL_error(r->L, "%s: option 'auth': 'user' and 'password' are needed", r->what);
+	*out = (struct sh_login){keep(r, user), keep(r, password), keep(r, sh_opt_text(r->L, idx, "realm"))};
+}
+
+/* auth = {user=, password=, realm=}, or a list of them. */
+static void read_logins(struct reader *r, int table, struct sh_target *t)
+{
+	lua_State *L = r->L;
+	struct sh_login *logins;
+	lua_Integer n;
+	bool list;
+	int idx;
+
+	if (sh_opt_get(L, table, "auth") == LUA_TNIL) {
+		lua_pop(L, 1);
+		return;
+	}
+	idx = lua_gettop(L);
+	if (lua_type(L, idx) != LUA_TTABLE)
+		luaL_error(L, "%s: option 'auth': table expected, got %s", r->what, luaL_typename(L, idx));
+	list = lua_rawgeti(L, idx, 1) == LUA_TTABLE;
+	lua_pop(L, 1);
+	n = list ? luaL_len(L, idx) : 1;
+	if (n > SH_CLIENT_LOGINS)
+		luaL_error(L, "%s: option 'auth': more than %d", r->what, SH_CLIENT_LOGINS);
+	logins = sh_arena_alloc(&r->plan->arena, (size_t)n * sizeof(*logins));
+	if (!logins)
+		luaL_error(L, "not enough memory");
+	for (lua_Integer i = 1; i <= n; i++) {
+		if (!list) {
+			read_login(r, idx, logins);
+			break;
+		}
+		if (lua_rawgeti(L, idx, i) != LUA_TTABLE)
+			luaL_error(L, "%s: option 'auth': list of tables expected", r->what);
+		read_login(r, lua_gettop(L), &logins[i - 1]);
+		lua_pop(L, 1);
+	}
+	t->logins = logins;
+	t->nlogins = (unsigned)n;
+	lua_pop(L, 1);
+}
+
+/* listener = "udp:5060" | "tcp:10.0.0.1:5060": the endpoint that it leaves by. */
+static void read_listener(struct reader *r, int table, struct sh_target *t)
+{
+	struct sh_slice text = sh_opt_text(r->L, table, "listener"), proto, rest;
+	struct sh_transport *tr = r->rt ? sh_ua_transport(r->rt->ua) : NULL;
+	char buf[SH_ADDR_TEXT + 16], port[8];
+
+	if (!text.base)
+		return;
+	sh_slice_cut(text, ':', &proto, &rest);
+	if (sh_slice_istarts(rest, SH_LIT("//"))) /* udp://..., as in -l */
+		rest = sh_slice_make(rest.base + 2, rest.len - 2);
+	for (unsigned i = 0; tr && i < sh_transport_endpoints(tr); i++) {
+		const struct sh_endpoint *e = sh_transport_endpoint(tr, i);
+		size_t len = sh_addr_format(&e->local, buf);
+		int digits = snprintf(port, sizeof(port), "%u", e->local.port);
+
+		if (!sh_slice_ieq(proto, sh_proto_param(e->proto)))
+			continue;
+		if (sh_slice_eq(rest, sh_slice_make(buf, len)) || sh_slice_eq(rest, sh_slice_make(port, (size_t)digits))) {
+			t->endpoint = (int)i;
+			t->proto = t->proto < 0 ? (int)e->proto : t->proto;
+			return;
+		}
+	}
+	luaL_error(r->L, "%s: option 'listener': there is no '%s'", r->what, text.base);
+}
+
 /* The keys that stand in an entry and in the options alike. */
 static void read_common(struct reader *r, int table, struct sh_target *t)
 {
@@ -352,6 +433,8 @@ static void read_common(struct reader *r, int table, struct sh_target *t)
 		t->proto = (int)p;
 	}
 	t->delay = sh_opt_seconds(L, table, "delay", t->delay);
+	read_listener(r, table, t);
+	read_logins(r, table, t);
 	read_headers(r, table, t);
 	read_copy(r, table, t);
 }

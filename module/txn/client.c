@@ -1,8 +1,6 @@
 /* Client transactions: the two machines, and what happens to their ways. */
 #include "txn/txn_impl.h"
 
-#define TIMER_D_MIN (32 * SH_SECOND) /* 17.1.1.2: T1 of the other side is not known */
-
 static struct sh_client_txn *find_client(const struct sh_txn_layer *l, struct sh_slice branch, unsigned method)
 {
 	if (branch.len != SH_TXN_BRANCH_LEN)
@@ -124,15 +122,16 @@ static void enter_completed(struct sh_client_txn *ct, const struct sh_msg *m)
 {
 	struct sh_txn_layer *l = ct->layer;
 	struct sh_slice ack = sh_txn_write_ack(ct, m);
-	uint64_t d = sh_txn_64t1(l) > TIMER_D_MIN ? sh_txn_64t1(l) : TIMER_D_MIN;
 
 	ct->state = SH_TXN_COMPLETED;
 	if (ack.len)
 		sh_transport_send(l->transport, &ct->path, ack, NULL);
+	if (sh_client_answers_challenge(ct, m, ack))
+		return;
 	sh_txn_text_free(&ct->text);
 	if (!reliable(ct)) {
 		sh_txn_text_set(&ct->text, ack);
-		sh_env_timer(l->env, &ct->timer, d);
+		sh_env_timer(l->env, &ct->timer, sh_txn_timer_d(l));
 	}
 	tell(ct, SH_CLIENT_RESPONSE, m);
 	if (reliable(ct)) /* D is zero */
@@ -211,6 +210,8 @@ static void other_response(struct sh_client_txn *ct, const struct sh_msg *m)
 		return;
 	}
 	ct->state = SH_TXN_COMPLETED;
+	if (sh_client_answers_challenge(ct, m, SH_LIT("")))
+		return;
 	sh_txn_text_free(&ct->text);
 	if (!reliable(ct))
 		sh_env_timer(l->env, &ct->timer, l->timers.t4); /* K */

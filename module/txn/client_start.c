@@ -97,7 +97,7 @@ static int compose(struct sh_client_txn *ct, struct sh_slice line, struct sh_sli
 	room = line.len + rest.len + by.host.len + SH_TXN_VIA_ROOM;
 	if (room > SH_TXN_BUFFER)
 		return -EMSGSIZE;
-	if (!reliable(ct) || ct->method == SH_INVITE || ct->udp_fallback) {
+	if (!reliable(ct) || ct->method == SH_INVITE || ct->udp_fallback || ct->challenged) {
 		block.base = sh_malloc(room);
 		if (!block.base)
 			return -ENOMEM;
@@ -193,6 +193,8 @@ int sh_client_txn_start(struct sh_client_txn **out, struct sh_txn_layer *l, cons
 		return -ENOMEM;
 	ct->fn = fn;
 	ct->user = user;
+	ct->challenged = r->challenged;
+	ct->challenged_ctx = r->challenged_ctx;
 	sh_txn_branch_make(l->env, ct->branch);
 	if (!reliable(ct) && r->line.len + r->rest.len + SH_TXN_VIA_ROOM > SH_TXN_DATAGRAM_MAX)
 		go_by_tcp(ct);
@@ -229,4 +231,84 @@ int sh_client_start_beside(struct sh_client_txn *invite, enum sh_method method, 
 		enter_flow(ct, flow);
 	enter(ct);
 	return 0;
+}
+
+/* --- once more with credentials --------------------------------------------------------------- */
+
+void sh_client_txn_text(const struct sh_client_txn *ct, struct sh_slice *line, struct sh_slice *rest)
+{
+	struct sh_slice text = sh_txn_text_slice(&ct->text);
+	size_t behind = ct->line_len + ct->via_len;
+
+	*line = sh_slice_make(text.base, text.len ? ct->line_len : 0);
+	*rest = text.len ? sh_slice_make(text.base + behind, text.len - behind) : (struct sh_slice){0};
+}
+
+static uint64_t branch_hash(const struct sh_client_txn *ct)
+{
+	return sh_hash_slice(&ct->layer->env->key, sh_slice_make(ct->branch, SH_TXN_BRANCH_LEN));
+}
+
+int sh_client_txn_again(struct sh_client_txn *ct, struct sh_slice line, struct sh_slice rest)
+{
+	struct sh_txn_layer *l = ct->layer;
+	uint64_t flow = ct->path.flow;
+	char former[SH_TXN_BRANCH_LEN];
+	int err;
+
+	memcpy(former, ct->branch, sizeof(former));
+	sh_hash_remove(&l->clients, &ct->node);
+	sh_client_leave_flow(ct);
+	ct->path.flow = flow; /* the connection that has brought the challenge */
+	sh_txn_branch_make(l->env, ct->branch);
+	if (!reliable(ct) && line.len + rest.len + SH_TXN_VIA_ROOM > SH_TXN_DATAGRAM_MAX)
+		go_by_tcp(ct);
+	err = compose_and_send(ct, line, rest);
+	if (err)
+		memcpy(ct->branch, former, sizeof(former));
+	else
+		ct->state = SH_TXN_TRYING;
+	sh_hash_insert(&l->clients, &ct->node, branch_hash(ct));
+	if (!err)
+		sh_client_arm(ct);
+	return err;
+}
+
+/* The failure that was ACKed may come again: something has to go on with the old branch. Without memory for it the
+ * repetitions are strays, and the server gives up by itself. */
+static void leave_behind(struct sh_client_txn *ct, const char branch[SH_TXN_BRANCH_LEN], const struct sh_path *path,
+			 struct sh_txn_text *ack)
+{
+	struct sh_txn_layer *l = ct->layer;
+	struct sh_client_txn *old = allocate(l, SH_INVITE, path);
+
+	if (!old)
+		return;
+	memcpy(old->branch, branch, SH_TXN_BRANCH_LEN);
+	old->text = *ack;
+	*ack = (struct sh_txn_text){NULL, 0, 0};
+	old->state = SH_TXN_COMPLETED;
+	sh_hash_insert(&l->clients, &old->node, branch_hash(old));
+	l->stats.client_created++;
+	l->stats.client_live++;
+	sh_env_timer(l->env, &old->timer, sh_txn_timer_d(l));
+}
+
+bool sh_client_answers_challenge(struct sh_client_txn *ct, const struct sh_msg *m, struct sh_slice ack)
+{
+	struct sh_txn_text kept = {NULL, 0, 0};
+	char branch[SH_TXN_BRANCH_LEN];
+	struct sh_path path = ct->path;
+	bool done;
+
+	if ((m->status != 401 && m->status != 407) || !ct->challenged || !ct->fn || ct->cancelled || !ct->text.len)
+		return false;
+	memcpy(branch, ct->branch, sizeof(branch));
+	if (ack.len && !reliable(ct))
+		sh_txn_text_set(&kept, ack);
+	done = ct->challenged(ct, m, &ct->seen, ct->challenged_ctx);
+	if (done && kept.len)
+		leave_behind(ct, branch, &path, &kept);
+	sh_txn_text_free(&kept);
+	return done;
 }

@@ -120,11 +120,17 @@ enum sh_client_event {
 typedef void (*sh_client_fn)(struct sh_client_txn *ct, enum sh_client_event ev, const struct sh_msg *response,
 			     void *user);
 
+/* Asked at a 401 or 407 before the user hears of it, while the transaction has one. True: the request went out again
+ * (sh_client_txn_again), and this answer is nobody's business any more. *seen is 0 the first time and the callback's own. */
+typedef bool (*sh_challenge_fn)(struct sh_client_txn *ct, const struct sh_msg *response, uint32_t *seen, void *ctx);
+
 struct sh_client_request {
 	enum sh_method method;     /* SH_METHOD_OTHER for unknown ones */
 	struct sh_slice line;      /* "INVITE sip:... SIP/2.0\r\n" */
 	struct sh_slice rest;      /* the other headers but Via, with the blank line and the body */
 	struct sh_path path;
+	sh_challenge_fn challenged; /* NULL: nobody has credentials */
+	void *challenged_ctx;
 };
 
 /* Sends a request; the layer puts the Via with a fresh branch behind the request line (rport always). Requests over
@@ -133,6 +139,12 @@ struct sh_client_request {
  * from inside this call. */
 int sh_client_txn_start(struct sh_client_txn **out, struct sh_txn_layer *l, const struct sh_client_request *r,
 			sh_client_fn fn, void *user);
+
+/* From inside a sh_challenge_fn: the request as it was sent, and the same transaction once more with another text: a
+ * branch of its own, all timers anew (RFC 3261 22.2; the caller has put another CSeq). 0 or -errno: nothing was sent, and
+ * the answer stands. */
+void sh_client_txn_text(const struct sh_client_txn *ct, struct sh_slice *line, struct sh_slice *rest);
+int sh_client_txn_again(struct sh_client_txn *ct, struct sh_slice line, struct sh_slice rest);
 
 /* CANCEL of an INVITE: at once when a 1xx came, else when it comes (9.1). reason: a value for the Reason header or empty.
  * When no final answer comes within 64*T1 after the CANCEL the transaction reports TIMEOUT. Idempotent. */

@@ -84,6 +84,9 @@ struct sh_client_txn {
 	struct sh_txn_layer *layer;
 	sh_client_fn fn;
 	void *user;
+	sh_challenge_fn challenged;
+	void *challenged_ctx;
+	uint32_t seen;           /* that callback's */
 	struct sh_txn_text text; /* the request; in Completed the ACK */
 	uint32_t line_len, via_len;
 	struct sh_txn_text reason; /* of a CANCEL that waits for a 1xx */
@@ -100,6 +103,12 @@ struct sh_client_txn {
 static inline uint64_t sh_txn_64t1(const struct sh_txn_layer *l)
 {
 	return 64 * l->timers.t1;
+}
+
+/* 17.1.1.2: at least 32 s, T1 of the other side is not known. */
+static inline uint64_t sh_txn_timer_d(const struct sh_txn_layer *l)
+{
+	return sh_txn_64t1(l) > 32 * SH_SECOND ? sh_txn_64t1(l) : 32 * SH_SECOND;
 }
 
 static inline uint64_t sh_txn_earlier(uint64_t a, uint64_t b)
@@ -178,6 +187,8 @@ void sh_client_free(struct sh_client_txn *ct);
 
 /* A whole text that has the branch of `invite` (its CANCEL), as a transaction without user. 0 or -errno. */
 int sh_client_start_beside(struct sh_client_txn *invite, enum sh_method method, struct sh_slice text);
+/* In Completed: true when the challenge was answered, and the transaction has begun anew. ack: what the answer got. */
+bool sh_client_answers_challenge(struct sh_client_txn *ct, const struct sh_msg *m, struct sh_slice ack);
 int sh_client_switch_to_udp(struct sh_client_txn *ct); /* 0, or -errno: it went by no way */
 void sh_client_arm(struct sh_client_txn *ct);          /* starts A and B, or E and F */
 void sh_client_leave_flow(struct sh_client_txn *ct);
