@@ -69,6 +69,11 @@ function uri:with(parts) end
 ---@alias siphook.header_values table<string, string | number | (string | number)[] | false>
 ---@alias siphook.address string | siphook.uri
 
+---@class siphook.login
+---@field user string
+---@field password string
+---@field realm? string without it: for every realm
+
 ---@class siphook.message
 ---@field method string
 ---@field uri siphook.uri
@@ -174,6 +179,8 @@ function request:register(options) end
 ---@field transport? "udp" | "tcp" | "tls" | "ws" | "wss"
 ---@field route? siphook.address
 ---@field timeout? number
+---@field auth? siphook.login | siphook.login[]
+---@field listener? string
 ---@field delay? number
 
 ---@class siphook.target : siphook.target_options
