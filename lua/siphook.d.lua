@@ -8,6 +8,8 @@
 ---@field config table<string, string> what the host gives, read-only
 ---@field log siphook.log
 ---@field base64 siphook.base64
+---@field http siphook.http
+---@field json siphook.json
 local sip = {}
 
 ---@class siphook.hooks
@@ -63,7 +65,67 @@ local uri = {}
 ---@field tag? string | false
 
 ---@param parts siphook.uri_parts
----@return siphook.uri
+---@---@class siphook.http_options
+---@field timeout? number
+---@field connect_timeout? number
+---@field headers? table<string, string | number | (string | number)[]>
+---@field content_type? string
+---@field max_size? integer
+---@field redirects? integer
+---@field user? string
+---@field password? string
+---@field ca? string
+---@field verify? boolean
+
+---@class siphook.http_request : siphook.http_options
+---@field url string
+---@field method? string
+---@field body? string
+
+---@class siphook.http_response
+---@field status integer
+---@field headers table<string, string> in any case
+---@field body string
+
+---@class siphook.http
+local http = {}
+
+---Waits.
+---@param url string
+---@param options? siphook.http_options
+---@return siphook.http_response? response, string? code, string? detail
+function http.get(url, options) end
+
+---Waits.
+---@param url string
+---@param body string
+---@param options? siphook.http_options
+---@return siphook.http_response? response, string? code, string? detail
+function http.post(url, body, options) end
+
+---Waits.
+---@param request siphook.http_request
+---@return siphook.http_response? response, string? code, string? detail
+function http.request(request) end
+
+---@param text string
+---@return string
+function http.escape(text) end
+
+---@class siphook.json
+---@field null userdata
+local json = {}
+
+---@param text string
+---@return any value, string? code, string? detail
+function json.decode(text) end
+
+---@param value any
+---@param options? { indent: integer? }
+---@return string
+function json.encode(value, options) end
+
+return siphook.uri
 function uri:with(parts) end
 
 ---@alias siphook.header_values table<string, string | number | (string | number)[] | false>
@@ -133,13 +195,133 @@ function request:reply(code, reason, options) end
 
 ---Waits in a call.
 ---@param options? siphook.reply_options
----@return siphook.result?, string? code, string? detail
+---@---@class siphook.http_options
+---@field timeout? number
+---@field connect_timeout? number
+---@field headers? table<string, string | number | (string | number)[]>
+---@field content_type? string
+---@field max_size? integer
+---@field redirects? integer
+---@field user? string
+---@field password? string
+---@field ca? string
+---@field verify? boolean
+
+---@class siphook.http_request : siphook.http_options
+---@field url string
+---@field method? string
+---@field body? string
+
+---@class siphook.http_response
+---@field status integer
+---@field headers table<string, string> in any case
+---@field body string
+
+---@class siphook.http
+local http = {}
+
+---Waits.
+---@param url string
+---@param options? siphook.http_options
+---@return siphook.http_response? response, string? code, string? detail
+function http.get(url, options) end
+
+---Waits.
+---@param url string
+---@param body string
+---@param options? siphook.http_options
+---@return siphook.http_response? response, string? code, string? detail
+function http.post(url, body, options) end
+
+---Waits.
+---@param request siphook.http_request
+---@return siphook.http_response? response, string? code, string? detail
+function http.request(request) end
+
+---@param text string
+---@return string
+function http.escape(text) end
+
+---@class siphook.json
+---@field null userdata
+local json = {}
+
+---@param text string
+---@return any value, string? code, string? detail
+function json.decode(text) end
+
+---@param value any
+---@param options? { indent: integer? }
+---@return string
+function json.encode(value, options) end
+
+return siphook.result?, string? code, string? detail
 function request:pass(options) end
 
 ---Waits.
 ---@param targets siphook.targets
 ---@param options? siphook.target_options
----@return siphook.result?, "empty" | string | nil
+---@---@class siphook.http_options
+---@field timeout? number
+---@field connect_timeout? number
+---@field headers? table<string, string | number | (string | number)[]>
+---@field content_type? string
+---@field max_size? integer
+---@field redirects? integer
+---@field user? string
+---@field password? string
+---@field ca? string
+---@field verify? boolean
+
+---@class siphook.http_request : siphook.http_options
+---@field url string
+---@field method? string
+---@field body? string
+
+---@class siphook.http_response
+---@field status integer
+---@field headers table<string, string> in any case
+---@field body string
+
+---@class siphook.http
+local http = {}
+
+---Waits.
+---@param url string
+---@param options? siphook.http_options
+---@return siphook.http_response? response, string? code, string? detail
+function http.get(url, options) end
+
+---Waits.
+---@param url string
+---@param body string
+---@param options? siphook.http_options
+---@return siphook.http_response? response, string? code, string? detail
+function http.post(url, body, options) end
+
+---Waits.
+---@param request siphook.http_request
+---@return siphook.http_response? response, string? code, string? detail
+function http.request(request) end
+
+---@param text string
+---@return string
+function http.escape(text) end
+
+---@class siphook.json
+---@field null userdata
+local json = {}
+
+---@param text string
+---@return any value, string? code, string? detail
+function json.decode(text) end
+
+---@param value any
+---@param options? { indent: integer? }
+---@return string
+function json.encode(value, options) end
+
+return siphook.result?, "empty" | string | nil
 function request:relay(targets, options) end
 
 ---@return { signal: string, duration: number? }?
@@ -154,7 +336,67 @@ function request:dtmf() end
 ---@field on_limit? "reject" | "replace"
 
 ---@param options? siphook.register_options
----@return siphook.binding[]? bindings, integer? code
+---@---@class siphook.http_options
+---@field timeout? number
+---@field connect_timeout? number
+---@field headers? table<string, string | number | (string | number)[]>
+---@field content_type? string
+---@field max_size? integer
+---@field redirects? integer
+---@field user? string
+---@field password? string
+---@field ca? string
+---@field verify? boolean
+
+---@class siphook.http_request : siphook.http_options
+---@field url string
+---@field method? string
+---@field body? string
+
+---@class siphook.http_response
+---@field status integer
+---@field headers table<string, string> in any case
+---@field body string
+
+---@class siphook.http
+local http = {}
+
+---Waits.
+---@param url string
+---@param options? siphook.http_options
+---@return siphook.http_response? response, string? code, string? detail
+function http.get(url, options) end
+
+---Waits.
+---@param url string
+---@param body string
+---@param options? siphook.http_options
+---@return siphook.http_response? response, string? code, string? detail
+function http.post(url, body, options) end
+
+---Waits.
+---@param request siphook.http_request
+---@return siphook.http_response? response, string? code, string? detail
+function http.request(request) end
+
+---@param text string
+---@return string
+function http.escape(text) end
+
+---@class siphook.json
+---@field null userdata
+local json = {}
+
+---@param text string
+---@return any value, string? code, string? detail
+function json.decode(text) end
+
+---@param value any
+---@param options? { indent: integer? }
+---@return string
+function json.encode(value, options) end
+
+return siphook.binding[]? bindings, integer? code
 function request:register(options) end
 
 ---@class siphook.result
@@ -233,7 +475,67 @@ function call:redirect(target, code, options) end
 ---Waits.
 ---@param targets siphook.targets
 ---@param options? siphook.fork_options
----@return siphook.leg? leg, siphook.result result
+---@---@class siphook.http_options
+---@field timeout? number
+---@field connect_timeout? number
+---@field headers? table<string, string | number | (string | number)[]>
+---@field content_type? string
+---@field max_size? integer
+---@field redirects? integer
+---@field user? string
+---@field password? string
+---@field ca? string
+---@field verify? boolean
+
+---@class siphook.http_request : siphook.http_options
+---@field url string
+---@field method? string
+---@field body? string
+
+---@class siphook.http_response
+---@field status integer
+---@field headers table<string, string> in any case
+---@field body string
+
+---@class siphook.http
+local http = {}
+
+---Waits.
+---@param url string
+---@param options? siphook.http_options
+---@return siphook.http_response? response, string? code, string? detail
+function http.get(url, options) end
+
+---Waits.
+---@param url string
+---@param body string
+---@param options? siphook.http_options
+---@return siphook.http_response? response, string? code, string? detail
+function http.post(url, body, options) end
+
+---Waits.
+---@param request siphook.http_request
+---@return siphook.http_response? response, string? code, string? detail
+function http.request(request) end
+
+---@param text string
+---@return string
+function http.escape(text) end
+
+---@class siphook.json
+---@field null userdata
+local json = {}
+
+---@param text string
+---@return any value, string? code, string? detail
+function json.decode(text) end
+
+---@param value any
+---@param options? { indent: integer? }
+---@return string
+function json.encode(value, options) end
+
+return siphook.leg? leg, siphook.result result
 function call:fork(targets, options) end
 
 ---Waits.
@@ -278,11 +580,131 @@ function leg:hangup() end
 
 ---@param aor siphook.address
 ---@param options? { expired: boolean? }
----@return siphook.target[]
+---@---@class siphook.http_options
+---@field timeout? number
+---@field connect_timeout? number
+---@field headers? table<string, string | number | (string | number)[]>
+---@field content_type? string
+---@field max_size? integer
+---@field redirects? integer
+---@field user? string
+---@field password? string
+---@field ca? string
+---@field verify? boolean
+
+---@class siphook.http_request : siphook.http_options
+---@field url string
+---@field method? string
+---@field body? string
+
+---@class siphook.http_response
+---@field status integer
+---@field headers table<string, string> in any case
+---@field body string
+
+---@class siphook.http
+local http = {}
+
+---Waits.
+---@param url string
+---@param options? siphook.http_options
+---@return siphook.http_response? response, string? code, string? detail
+function http.get(url, options) end
+
+---Waits.
+---@param url string
+---@param body string
+---@param options? siphook.http_options
+---@return siphook.http_response? response, string? code, string? detail
+function http.post(url, body, options) end
+
+---Waits.
+---@param request siphook.http_request
+---@return siphook.http_response? response, string? code, string? detail
+function http.request(request) end
+
+---@param text string
+---@return string
+function http.escape(text) end
+
+---@class siphook.json
+---@field null userdata
+local json = {}
+
+---@param text string
+---@return any value, string? code, string? detail
+function json.decode(text) end
+
+---@param value any
+---@param options? { indent: integer? }
+---@return string
+function json.encode(value, options) end
+
+return siphook.target[]
 function sip.lookup(aor, options) end
 
 ---@param aor siphook.address
----@return siphook.binding[]
+---@---@class siphook.http_options
+---@field timeout? number
+---@field connect_timeout? number
+---@field headers? table<string, string | number | (string | number)[]>
+---@field content_type? string
+---@field max_size? integer
+---@field redirects? integer
+---@field user? string
+---@field password? string
+---@field ca? string
+---@field verify? boolean
+
+---@class siphook.http_request : siphook.http_options
+---@field url string
+---@field method? string
+---@field body? string
+
+---@class siphook.http_response
+---@field status integer
+---@field headers table<string, string> in any case
+---@field body string
+
+---@class siphook.http
+local http = {}
+
+---Waits.
+---@param url string
+---@param options? siphook.http_options
+---@return siphook.http_response? response, string? code, string? detail
+function http.get(url, options) end
+
+---Waits.
+---@param url string
+---@param body string
+---@param options? siphook.http_options
+---@return siphook.http_response? response, string? code, string? detail
+function http.post(url, body, options) end
+
+---Waits.
+---@param request siphook.http_request
+---@return siphook.http_response? response, string? code, string? detail
+function http.request(request) end
+
+---@param text string
+---@return string
+function http.escape(text) end
+
+---@class siphook.json
+---@field null userdata
+local json = {}
+
+---@param text string
+---@return any value, string? code, string? detail
+function json.decode(text) end
+
+---@param value any
+---@param options? { indent: integer? }
+---@return string
+function json.encode(value, options) end
+
+return siphook.binding[]
 function sip.bindings(aor) end
 
 ---@param aor siphook.address
@@ -318,7 +740,67 @@ function sip.every(seconds, what, options) end
 function sip.is_cancel(e) end
 
 ---@param what string | siphook.uri | siphook.uri_parts
----@return siphook.uri?, string? code, string? detail
+---@---@class siphook.http_options
+---@field timeout? number
+---@field connect_timeout? number
+---@field headers? table<string, string | number | (string | number)[]>
+---@field content_type? string
+---@field max_size? integer
+---@field redirects? integer
+---@field user? string
+---@field password? string
+---@field ca? string
+---@field verify? boolean
+
+---@class siphook.http_request : siphook.http_options
+---@field url string
+---@field method? string
+---@field body? string
+
+---@class siphook.http_response
+---@field status integer
+---@field headers table<string, string> in any case
+---@field body string
+
+---@class siphook.http
+local http = {}
+
+---Waits.
+---@param url string
+---@param options? siphook.http_options
+---@return siphook.http_response? response, string? code, string? detail
+function http.get(url, options) end
+
+---Waits.
+---@param url string
+---@param body string
+---@param options? siphook.http_options
+---@return siphook.http_response? response, string? code, string? detail
+function http.post(url, body, options) end
+
+---Waits.
+---@param request siphook.http_request
+---@return siphook.http_response? response, string? code, string? detail
+function http.request(request) end
+
+---@param text string
+---@return string
+function http.escape(text) end
+
+---@class siphook.json
+---@field null userdata
+local json = {}
+
+---@param text string
+---@return any value, string? code, string? detail
+function json.decode(text) end
+
+---@param value any
+---@param options? { indent: integer? }
+---@return string
+function json.encode(value, options) end
+
+return siphook.uri?, string? code, string? detail
 function sip.uri(what) end
 
 ---@alias siphook.algorithm "md5" | "sha256" | "sha512-256"
@@ -353,13 +835,133 @@ function sip.uuid() end
 local store = {}
 
 ---@param name string
----@return siphook.store
+---@---@class siphook.http_options
+---@field timeout? number
+---@field connect_timeout? number
+---@field headers? table<string, string | number | (string | number)[]>
+---@field content_type? string
+---@field max_size? integer
+---@field redirects? integer
+---@field user? string
+---@field password? string
+---@field ca? string
+---@field verify? boolean
+
+---@class siphook.http_request : siphook.http_options
+---@field url string
+---@field method? string
+---@field body? string
+
+---@class siphook.http_response
+---@field status integer
+---@field headers table<string, string> in any case
+---@field body string
+
+---@class siphook.http
+local http = {}
+
+---Waits.
+---@param url string
+---@param options? siphook.http_options
+---@return siphook.http_response? response, string? code, string? detail
+function http.get(url, options) end
+
+---Waits.
+---@param url string
+---@param body string
+---@param options? siphook.http_options
+---@return siphook.http_response? response, string? code, string? detail
+function http.post(url, body, options) end
+
+---Waits.
+---@param request siphook.http_request
+---@return siphook.http_response? response, string? code, string? detail
+function http.request(request) end
+
+---@param text string
+---@return string
+function http.escape(text) end
+
+---@class siphook.json
+---@field null userdata
+local json = {}
+
+---@param text string
+---@return any value, string? code, string? detail
+function json.decode(text) end
+
+---@param value any
+---@param options? { indent: integer? }
+---@return string
+function json.encode(value, options) end
+
+return siphook.store
 function sip.shared(name) end
 
 ---@alias siphook.value string | number | boolean
 
 ---@param key string
----@return siphook.value?, string? code
+---@---@class siphook.http_options
+---@field timeout? number
+---@field connect_timeout? number
+---@field headers? table<string, string | number | (string | number)[]>
+---@field content_type? string
+---@field max_size? integer
+---@field redirects? integer
+---@field user? string
+---@field password? string
+---@field ca? string
+---@field verify? boolean
+
+---@class siphook.http_request : siphook.http_options
+---@field url string
+---@field method? string
+---@field body? string
+
+---@class siphook.http_response
+---@field status integer
+---@field headers table<string, string> in any case
+---@field body string
+
+---@class siphook.http
+local http = {}
+
+---Waits.
+---@param url string
+---@param options? siphook.http_options
+---@return siphook.http_response? response, string? code, string? detail
+function http.get(url, options) end
+
+---Waits.
+---@param url string
+---@param body string
+---@param options? siphook.http_options
+---@return siphook.http_response? response, string? code, string? detail
+function http.post(url, body, options) end
+
+---Waits.
+---@param request siphook.http_request
+---@return siphook.http_response? response, string? code, string? detail
+function http.request(request) end
+
+---@param text string
+---@return string
+function http.escape(text) end
+
+---@class siphook.json
+---@field null userdata
+local json = {}
+
+---@param text string
+---@return any value, string? code, string? detail
+function json.decode(text) end
+
+---@param value any
+---@param options? { indent: integer? }
+---@return string
+function json.encode(value, options) end
+
+return siphook.value?, string? code
 function store:get(key) end
 
 ---@param key string
@@ -391,7 +993,67 @@ function store:delete(key) end
 function store:push(key, value, options) end
 
 ---@param key string
----@return siphook.value?, string? code
+---@---@class siphook.http_options
+---@field timeout? number
+---@field connect_timeout? number
+---@field headers? table<string, string | number | (string | number)[]>
+---@field content_type? string
+---@field max_size? integer
+---@field redirects? integer
+---@field user? string
+---@field password? string
+---@field ca? string
+---@field verify? boolean
+
+---@class siphook.http_request : siphook.http_options
+---@field url string
+---@field method? string
+---@field body? string
+
+---@class siphook.http_response
+---@field status integer
+---@field headers table<string, string> in any case
+---@field body string
+
+---@class siphook.http
+local http = {}
+
+---Waits.
+---@param url string
+---@param options? siphook.http_options
+---@return siphook.http_response? response, string? code, string? detail
+function http.get(url, options) end
+
+---Waits.
+---@param url string
+---@param body string
+---@param options? siphook.http_options
+---@return siphook.http_response? response, string? code, string? detail
+function http.post(url, body, options) end
+
+---Waits.
+---@param request siphook.http_request
+---@return siphook.http_response? response, string? code, string? detail
+function http.request(request) end
+
+---@param text string
+---@return string
+function http.escape(text) end
+
+---@class siphook.json
+---@field null userdata
+local json = {}
+
+---@param text string
+---@return any value, string? code, string? detail
+function json.decode(text) end
+
+---@param value any
+---@param options? { indent: integer? }
+---@return string
+function json.encode(value, options) end
+
+return siphook.value?, string? code
 function store:pop(key) end
 
 ---@param key string
@@ -400,5 +1062,65 @@ function store:len(key) end
 
 ---@return string[]
 function store:keys() end
+
+---@class siphook.http_options
+---@field timeout? number
+---@field connect_timeout? number
+---@field headers? table<string, string | number | (string | number)[]>
+---@field content_type? string
+---@field max_size? integer
+---@field redirects? integer
+---@field user? string
+---@field password? string
+---@field ca? string
+---@field verify? boolean
+
+---@class siphook.http_request : siphook.http_options
+---@field url string
+---@field method? string
+---@field body? string
+
+---@class siphook.http_response
+---@field status integer
+---@field headers table<string, string> in any case
+---@field body string
+
+---@class siphook.http
+local http = {}
+
+---Waits.
+---@param url string
+---@param options? siphook.http_options
+---@return siphook.http_response? response, string? code, string? detail
+function http.get(url, options) end
+
+---Waits.
+---@param url string
+---@param body string
+---@param options? siphook.http_options
+---@return siphook.http_response? response, string? code, string? detail
+function http.post(url, body, options) end
+
+---Waits.
+---@param request siphook.http_request
+---@return siphook.http_response? response, string? code, string? detail
+function http.request(request) end
+
+---@param text string
+---@return string
+function http.escape(text) end
+
+---@class siphook.json
+---@field null userdata
+local json = {}
+
+---@param text string
+---@return any value, string? code, string? detail
+function json.decode(text) end
+
+---@param value any
+---@param options? { indent: integer? }
+---@return string
+function json.encode(value, options) end
 
 return sip

@@ -27,6 +27,33 @@ struct sh_resolved {
 };
 typedef void (*sh_resolve_fn)(const struct sh_resolved *r, void *ctx);
 
+/* An HTTP exchange (http and https). Copied by http(). */
+struct sh_http;
+struct sh_http_request {
+	struct sh_slice method, url;
+	const struct sh_slice *headers; /* lines without a line end: "Accept: text/plain" */
+	size_t nheaders;
+	struct sh_slice body;           /* base NULL: none */
+	struct sh_slice user, password; /* Basic authentication; base NULL: none. Not sent to a redirect's other host */
+	struct sh_slice ca_file;        /* PEM; base NULL: the system's */
+	uint64_t timeout;               /* of all of it, microseconds */
+	uint64_t connect_timeout;
+	size_t max_size;    /* bytes of the answer's body */
+	unsigned redirects; /* how many are followed */
+	bool insecure;      /* the server's certificate is not looked at */
+};
+
+struct sh_http_response {
+	/* 0; -EINVAL the URL; -ENOENT no such name; -EHOSTUNREACH no connection; -EPROTO TLS; -ETIMEDOUT; -EMSGSIZE; -EBUSY
+	 * too many at once; -ENOMEM; -EIO the rest */
+	int error;
+	const char *detail; /* in words, may be empty */
+	unsigned status;
+	struct sh_slice headers; /* lines that end in CRLF, without the status line */
+	struct sh_slice body;
+};
+typedef void (*sh_http_fn)(const struct sh_http_response *r, void *ctx); /* r is valid during the call */
+
 struct sh_driver {
 	/* Binds; local->port 0 takes any, *bound is what was got. user comes back with the events. 0 or -errno. */
 	int (*udp_open)(struct sh_env *env, const struct sh_addr *local, void *user, struct sh_udp **out,
@@ -54,6 +81,12 @@ struct sh_driver {
 
 	/* A and AAAA of a host name. Never calls fn before it returns. A cancelled worker drops its callbacks. */
 	void (*resolve)(struct sh_env *env, struct sh_slice name, uint16_t port, sh_resolve_fn fn, void *ctx);
+
+	/* Starts an exchange; fn comes once, never before this returns, unless http_cancel comes first or the worker stops.
+	 * 0, -EINVAL (the URL), -EBUSY (too many), -ESHUTDOWN, -ENOMEM: then fn is not called. */
+	int (*http)(struct sh_env *env, const struct sh_http_request *rq, sh_http_fn fn, void *ctx,
+		    struct sh_http **out);
+	void (*http_cancel)(struct sh_env *env, struct sh_http *h); /* before fn came; h is gone then */
 
 	/* Runs work(arg) off the loop (net: the loader thread, one job after the other; sim: inline, later), then
 	 * done(arg) on this worker. done is called exactly once, also at shutdown. 0 or -errno (nothing is called). */

@@ -106,7 +106,7 @@ struct sh_runtime {
 enum { SH_RUNTIME_TEXT = 65536 };
 
 /* What a run of a hook waits for. */
-enum sh_wait { SH_WAIT_NONE, SH_WAIT_TIMER, SH_WAIT_FORK, SH_WAIT_BRIDGE, SH_WAIT_PASS, SH_WAIT_RELAY };
+enum sh_wait { SH_WAIT_NONE, SH_WAIT_TIMER, SH_WAIT_FORK, SH_WAIT_BRIDGE, SH_WAIT_PASS, SH_WAIT_RELAY, SH_WAIT_OTHER };
 
 /* One hook in progress. Freed when it ended. */
 struct sh_run {
@@ -118,6 +118,9 @@ struct sh_run {
 	uint64_t request;  /* handle; released when it ends */
 	enum sh_wait wait;
 	struct sh_timer timer;
+	void (*abandon)(void *arg); /* gives up what it waits for: the wait ends by something else */
+	void *abandon_arg;
+	struct sh_http *exchange; /* of sip.http: that it waits for */
 	int data_ref;          /* call.data as a table, once it was asked for; else LUA_NOREF */
 	struct sh_value *seen; /* what that table held when it was last compared */
 	char *auth_user;       /* of the request: whom auth() has found */
@@ -173,6 +176,9 @@ int sh_run_wait(lua_State *L, struct sh_run *r, enum sh_wait wait);
 /* The same for a fork or bridge of c. then: what goes on with the results, which stand above the index `base`; may be
  * NULL. */
 int sh_run_wait_call(lua_State *L, struct sh_run *r, struct sh_call *c, enum sh_wait wait, lua_KFunction then);
+/* The same for what must be given up when the wait ends otherwise (a cancel, a stop): abandon(arg) is called then, and
+ * not when sh_run_resume() ends it. */
+int sh_run_wait_for(lua_State *L, struct sh_run *r, void (*abandon)(void *arg), void *arg, lua_KFunction then);
 void sh_run_interrupt(struct sh_run *r);
 void sh_run_drop(struct sh_run *r); /* nothing of it runs any more */
 void sh_state_drop(struct sh_state *s);
@@ -241,6 +247,7 @@ struct sh_slice sh_opt_uri(lua_State *L, int idx, const char *what, struct sh_sl
 /* headers = {Name = "value" | {"v1", "v2"} | false}: complete lines into w; names set to false into removed (may be
  * NULL). */
 void sh_opt_headers(lua_State *L, int idx, struct sh_writer *w, struct sh_writer *removed);
+bool sh_is_token(struct sh_slice name); /* RFC 3261 25.1 */
 void sh_check_clean(lua_State *L, struct sh_slice text, const char *what); /* no CR, LF, NUL */
 
 /* ---- targets.c */

@@ -133,7 +133,7 @@ void sh_check_clean(lua_State *L, struct sh_slice text, const char *what)
 			luaL_error(L, "'%s': CR, LF and NUL are not allowed in a header field", what);
 }
 
-static bool token(struct sh_slice name)
+bool sh_is_token(struct sh_slice name)
 {
 	for (size_t i = 0; i < name.len; i++) {
 		char c = name.base[i];
@@ -202,7 +202,7 @@ void sh_opt_headers(lua_State *L, int idx, struct sh_writer *w, struct sh_writer
 		if (lua_rawgeti(L, -1, i) != LUA_TSTRING)
 			luaL_error(L, "headers: names must be strings");
 		name.base = lua_tolstring(L, -1, &name.len);
-		if (!token(name))
+		if (!sh_is_token(name))
 			luaL_error(L, "headers: '%s' is no header name", name.base);
 		id = sh_header_lookup(name);
 		if (engines(id))

@@ -57,12 +57,23 @@ static void forget_call(struct sh_run *r)
 		d->waiter = NULL;
 }
 
+/* The wait ends by something else. */
+static void abandon(struct sh_run *r)
+{
+	void (*fn)(void *) = r->abandon;
+
+	r->abandon = NULL;
+	if (fn)
+		fn(r->abandon_arg);
+}
+
 void sh_run_resume(struct sh_run *r, sh_vm_push_fn push, void *arg)
 {
 	struct sh_runtime *rt = r->state->runtime;
 
 	sh_wheel_cancel(&rt->env->wheel, &r->timer);
 	r->wait = SH_WAIT_NONE;
+	r->abandon = NULL;
 	forget_call(r);
 	rt->depth++;
 	stepped(r, rt, sh_vm_resume(r->co, push, arg));
@@ -82,6 +93,14 @@ int sh_run_wait(lua_State *L, struct sh_run *r, enum sh_wait wait)
 	return sh_vm_wait(L, (lua_KContext)lua_gettop(L), results);
 }
 
+int sh_run_wait_for(lua_State *L, struct sh_run *r, void (*fn)(void *arg), void *arg, lua_KFunction then)
+{
+	r->wait = SH_WAIT_OTHER;
+	r->abandon = fn;
+	r->abandon_arg = arg;
+	return sh_vm_wait(L, (lua_KContext)lua_gettop(L), then ? then : results);
+}
+
 int sh_run_wait_call(lua_State *L, struct sh_run *r, struct sh_call *c, enum sh_wait wait, lua_KFunction then)
 {
 	struct sh_call_data *d = sh_call_app(c);
@@ -98,13 +117,15 @@ static int raise_cancel(lua_State *L, void *arg)
 	struct sh_state *s = arg;
 
 	lua_rawgeti(L, LUA_REGISTRYINDEX, s->cancel_error);
-	return lua_error(L);
+	return sh_vm_raise(L);
 }
 
 void sh_run_interrupt(struct sh_run *r)
 {
-	if (sh_run_waits(r)) /* else it runs right now, and has ended the call itself */
-		sh_run_resume(r, raise_cancel, r->state);
+	if (!sh_run_waits(r)) /* it runs right now, and has ended the call itself */
+		return;
+	abandon(r);
+	sh_run_resume(r, raise_cancel, r->state);
 }
 
 /* ------------------------------------------------------------------ the end */
@@ -247,6 +268,7 @@ void sh_run_drop(struct sh_run *r)
 	struct sh_call *c = sh_ua_call(rt->ua, r->call);
 
 	sh_wheel_cancel(&rt->env->wheel, &r->timer);
+	abandon(r);
 	forget_call(r);
 	sh_vm_drop(r->co);
 	if (c && r->hook == SH_HOOK_INVITE)

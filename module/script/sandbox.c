@@ -61,10 +61,33 @@ static int on_xpcall_error(lua_State *L)
 	return 1;
 }
 
-static int xpcall_done(lua_State *L, int status, lua_KContext below)
+static int pcall_done(lua_State *L, int status, lua_KContext ctx)
 {
+	sh_vm_unprotect(L, (unsigned)ctx);
 	if (status == LUA_OK || status == LUA_YIELD)
-		return lua_gettop(L) - (int)below;
+		return lua_gettop(L);
+	lua_pushboolean(L, false);
+	lua_pushvalue(L, -2);
+	return 2;
+}
+
+/* The stock one, but for the count. */
+static int plain_pcall(lua_State *L)
+{
+	unsigned number;
+
+	luaL_checkany(L, 1);
+	lua_pushboolean(L, true);
+	lua_insert(L, 1);
+	number = sh_vm_protect(L);
+	return pcall_done(L, lua_pcallk(L, lua_gettop(L) - 2, LUA_MULTRET, 0, number, pcall_done), number);
+}
+
+static int xpcall_done(lua_State *L, int status, lua_KContext number)
+{
+	sh_vm_unprotect(L, (unsigned)number);
+	if (status == LUA_OK || status == LUA_YIELD)
+		return lua_gettop(L) - 2; /* the function and the handler stay below */
 	lua_pushboolean(L, false);
 	lua_pushvalue(L, -2);
 	return 2;
@@ -73,6 +96,7 @@ static int xpcall_done(lua_State *L, int status, lua_KContext below)
 static int protected_call(lua_State *L)
 {
 	int n = lua_gettop(L);
+	unsigned number;
 
 	luaL_checktype(L, 2, LUA_TFUNCTION);
 	lua_pushvalue(L, 2);
@@ -81,7 +105,8 @@ static int protected_call(lua_State *L)
 	lua_pushboolean(L, true);
 	lua_pushvalue(L, 1);
 	lua_rotate(L, 3, 2); /* function, handler, true, function, arguments */
-	return xpcall_done(L, lua_pcallk(L, n - 2, LUA_MULTRET, 2, 2, xpcall_done), 2);
+	number = sh_vm_protect(L);
+	return xpcall_done(L, lua_pcallk(L, n - 2, LUA_MULTRET, 2, number, xpcall_done), number);
 }
 
 /* upvalue 1: the stock function */
@@ -118,6 +143,7 @@ static void open_base(lua_State *L)
 {
 	static const luaL_Reg ours[] = {
 	    {"setmetatable", set_metatable},
+	    {"pcall", plain_pcall},
 	    {"xpcall", protected_call},
 	    {"collectgarbage", collect_garbage},
 	    {NULL, NULL},

@@ -19,9 +19,15 @@ static lua_State *check_thread(lua_State *L)
 	return co;
 }
 
+/* A resume is a protected call: its number, 0 before it began; it has caught the error that ended a wait. */
+struct protection {
+	unsigned number;
+	bool caught;
+};
+
 /* Runs co with narg values from the top of L. How many values it left on L, or STEP_FAILED (the error is on L), or
- * STEP_WAITS. */
-static int step(lua_State *L, lua_State *co, int narg)
+ * STEP_WAITS: to be called again with the same number. */
+static int step(lua_State *L, lua_State *co, int narg, struct protection *p)
 {
 	struct sh_vm *vm = sh_vm_of(L);
 	bool blocks = !lua_isyieldable(L);
@@ -40,6 +46,8 @@ static int step(lua_State *L, lua_State *co, int narg)
 	lua_xmove(L, co, narg);
 	vm->engine_yield = false;
 	vm->unwaitable += blocks;
+	if (!p->number)
+		p->number = sh_vm_protect(L);
 	status = lua_resume(co, L, narg, &n);
 	vm->unwaitable -= blocks;
 	if (vm->killed) {
@@ -50,6 +58,7 @@ static int step(lua_State *L, lua_State *co, int narg)
 		sh_vm_tag(co, SH_VM_ASLEEP, 0);
 		return STEP_WAITS;
 	}
+	p->caught = sh_vm_unprotect(L, p->number);
 	if (status != LUA_OK && status != LUA_YIELD) {
 		lua_xmove(co, L, 1);
 		return STEP_FAILED;
@@ -73,31 +82,32 @@ static int resume_done(lua_State *L, int n)
 	return n + 1;
 }
 
-static int resume_woken(lua_State *L, int status, lua_KContext ctx)
+static int resume_woken(lua_State *L, int status, lua_KContext number)
 {
+	struct protection p = {.number = (unsigned)number};
 	lua_State *co = lua_tothread(L, 1);
 	int n;
 
 	(void)status;
-	(void)ctx;
 	sh_vm_tag(co, 0, SH_VM_ASLEEP);
-	n = step(L, co, 0);
+	n = step(L, co, 0, &p);
 	if (n == STEP_WAITS)
-		return lua_yieldk(L, 0, 0, resume_woken);
+		return lua_yieldk(L, 0, p.number, resume_woken);
 	return resume_done(L, n);
 }
 
 static int co_resume(lua_State *L)
 {
-	int n = step(L, check_thread(L), lua_gettop(L) - 1);
+	struct protection p = {0};
+	int n = step(L, check_thread(L), lua_gettop(L) - 1, &p);
 
 	if (n == STEP_WAITS)
-		return lua_yieldk(L, 0, 0, resume_woken);
+		return lua_yieldk(L, 0, p.number, resume_woken);
 	return resume_done(L, n);
 }
 
 /* The function that coroutine.wrap gives: the coroutine as upvalue 1. */
-static int wrap_done(lua_State *L, lua_State *co, int n)
+static int wrap_done(lua_State *L, lua_State *co, int n, const struct protection *p)
 {
 	int status;
 
@@ -115,31 +125,32 @@ static int wrap_done(lua_State *L, lua_State *co, int n)
 		lua_insert(L, -2);
 		lua_concat(L, 2);
 	}
-	return lua_error(L);
+	return p->caught ? sh_vm_raise(L) : lua_error(L); /* what ended a wait goes on */
 }
 
-static int wrap_woken(lua_State *L, int status, lua_KContext ctx)
+static int wrap_woken(lua_State *L, int status, lua_KContext number)
 {
+	struct protection p = {.number = (unsigned)number};
 	lua_State *co = lua_tothread(L, lua_upvalueindex(1));
 	int n;
 
 	(void)status;
-	(void)ctx;
 	sh_vm_tag(co, 0, SH_VM_ASLEEP);
-	n = step(L, co, 0);
+	n = step(L, co, 0, &p);
 	if (n == STEP_WAITS)
-		return lua_yieldk(L, 0, 0, wrap_woken);
-	return wrap_done(L, co, n);
+		return lua_yieldk(L, 0, p.number, wrap_woken);
+	return wrap_done(L, co, n, &p);
 }
 
 static int wrapped(lua_State *L)
 {
 	lua_State *co = lua_tothread(L, lua_upvalueindex(1));
-	int n = step(L, co, lua_gettop(L));
+	struct protection p = {0};
+	int n = step(L, co, lua_gettop(L), &p);
 
 	if (n == STEP_WAITS)
-		return lua_yieldk(L, 0, 0, wrap_woken);
-	return wrap_done(L, co, n);
+		return lua_yieldk(L, 0, p.number, wrap_woken);
+	return wrap_done(L, co, n, &p);
 }
 
 static int co_create(lua_State *L)

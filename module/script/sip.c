@@ -1,6 +1,8 @@
 /* The table that require "siphook" gives. */
 #include "script/codec.h"
+#include "script/http.h"
 #include "script/impl.h"
+#include "script/json.h"
 #include "script/runtime_log.h"
 #include "script/shared.h"
 #include "script/uri_object.h"
@@ -283,6 +285,8 @@ int sh_sip_open(lua_State *L)
 	sh_codec_open(L);
 	sh_runtime_log_open(L);
 	sh_shared_lua_open(L);
+	sh_http_lua_open(L);
+	sh_json_lua_open(L);
 	sh_deferred_open(L);
 	lua_newtable(L);
 	lua_createtable(L, 0, 1);

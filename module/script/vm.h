@@ -73,6 +73,9 @@ struct sh_coroutine {
 	lua_State *L;
 	int ref;      /* anchor in the registry */
 	bool waiting; /* between SH_VM_WAITS and the next resume */
+	/* Protected calls around what runs, and how many there were when sh_vm_raise_in() raised: while fewer have ended
+	 * nothing has caught that error, only <close> variables run, and they may not wait. 0: not so. */
+	unsigned protections, unwinding;
 	int status;   /* private: how the last run ended, a LUA_ code */
 	void *user;   /* the run of the hook; set by sh_vm_start() */
 };
@@ -159,6 +162,9 @@ typedef int (*sh_vm_push_fn)(lua_State *L, void *arg);
 int sh_vm_start(struct sh_vm *vm, struct sh_coroutine **out, void *user, sh_vm_push_fn push, void *arg);
 /* Goes on where the coroutine waits; push gives the values that the wait returns to its continuation. */
 int sh_vm_resume(struct sh_coroutine *co, sh_vm_push_fn push, void *arg);
+/* A push function's way to end a wait with an error, which is the value on top: until a protected call has caught it nothing
+ * can wait. */
+int sh_vm_raise(lua_State *L);
 /* Forgets a waiting coroutine; nothing of it runs any more, <close> variables neither. To end one in order, resume it
  * with a push that raises. */
 void sh_vm_drop(struct sh_coroutine *co);

@@ -59,7 +59,7 @@ bool sh_vm_can_wait(lua_State *L)
 {
 	const struct sh_vm *vm = sh_vm_of(L);
 
-	return vm->current && vm->unwaitable == 0 && lua_isyieldable(L);
+	return vm->current && !vm->current->unwinding && vm->unwaitable == 0 && lua_isyieldable(L);
 }
 
 void sh_vm_check_wait(lua_State *L, const char *what)
@@ -70,8 +70,19 @@ void sh_vm_check_wait(lua_State *L, const char *what)
 		return;
 	if (!vm->current)
 		luaL_error(L, "%s cannot wait here (only inside a hook)", what);
+	else if (vm->current->unwinding)
+		luaL_error(L, "%s cannot wait here (the hook is being ended, and this is a <close> variable)", what);
 	else
 		luaL_error(L, "%s cannot wait here (inside a callback of table.sort, string.gsub or the like)", what);
+}
+
+int sh_vm_raise(lua_State *L)
+{
+	struct sh_coroutine *co = sh_vm_of(L)->current;
+
+	if (co)
+		co->unwinding = co->protections;
+	return lua_error(L);
 }
 
 static int woken(lua_State *L, int status, lua_KContext at)
@@ -228,6 +239,8 @@ int sh_vm_start(struct sh_vm *vm, struct sh_coroutine **out, void *user, sh_vm_p
 	if (err)
 		return err;
 	co->user = user;
+	co->protections = 1; /* that of enter() */
+	co->unwinding = 0;
 	sh_list_append(&vm->active, &co->link);
 	vm->active_count++;
 	*out = co;

@@ -37,6 +37,29 @@ void sh_vm_run_begin(struct sh_vm *vm, struct sh_vm_run *saved, struct sh_corout
 /* Restores, and turns the LUA_ status of the run into our result. */
 int sh_vm_run_end(struct sh_vm *vm, const struct sh_vm_run *saved, int status);
 
+/* A protected call around what runs begins; its number. It ends: with an error or without. */
+static inline unsigned sh_vm_protect(lua_State *L)
+{
+	struct sh_coroutine *co = sh_vm_of(L)->current;
+
+	return co ? ++co->protections : 0;
+}
+
+/* True: it caught the error that ended a wait. */
+static inline bool sh_vm_unprotect(lua_State *L, unsigned number)
+{
+	struct sh_coroutine *co = sh_vm_of(L)->current;
+	bool caught;
+
+	if (!co || !number)
+		return false;
+	caught = number <= co->unwinding;
+	if (caught)
+		co->unwinding = 0;
+	co->protections = number - 1;
+	return caught;
+}
+
 int sh_vm_on_error(lua_State *L); /* message handler: keeps message and traceback in the VM */
 void sh_vm_arm(lua_State *L);     /* the count hook */
 void sh_vm_rearm(lua_State *L);   /* only if it was set to kill */

@@ -29,6 +29,8 @@ static const struct sh_driver driver = {
     .read_enable = net_read_enable,
     .close = net_close,
     .resolve = net_resolve,
+    .http = net_http,
+    .http_cancel = net_http_cancel,
     .background = net_background,
     .post = net_post,
 };
@@ -118,19 +120,24 @@ struct net_handle *net_find(const struct net_worker *w, uint64_t id)
 	return w->slots[index].handle;
 }
 
-void net_release(struct net_worker *w, struct net_handle *h)
+void net_detach(struct net_worker *w, struct net_handle *h)
 {
 	uint32_t index = (uint32_t)h->id;
 	struct net_slot *s = &w->slots[index];
 
 	/* Not left to close(): while a forked child holds the same open file, epoll would go on reporting it. */
 	(void)epoll_ctl(w->epoll, EPOLL_CTL_DEL, h->fd, NULL);
-	close(h->fd);
-	h->fd = -1;
 	s->handle = NULL;
 	s->generation++;
 	s->next_free = w->free_slot;
 	w->free_slot = index;
+}
+
+void net_release(struct net_worker *w, struct net_handle *h)
+{
+	net_detach(w, h);
+	close(h->fd);
+	h->fd = -1;
 }
 
 /* ---- the timer descriptor ---- */
@@ -227,6 +234,9 @@ static void dispatch(struct net_worker *w, const struct epoll_event *event)
 	case NET_STREAM:
 		net_stream_event(w, h, event->events);
 		break;
+	case NET_HTTP:
+		net_http_event(w, h, event->events);
+		break;
 	}
 }
 
@@ -277,6 +287,8 @@ static void destroy_handle(struct net_worker *w, struct net_handle *h)
 	case NET_STREAM:
 		net_stream_destroy(w, h);
 		break;
+	case NET_HTTP: /* went with net_http_finish */
+		break;
 	}
 }
 
@@ -288,6 +300,7 @@ static void close_fd(int fd)
 
 static void worker_destroy(struct net_worker *w)
 {
+	net_http_finish(w);
 	for (uint32_t i = 0; i < w->slot_count; i++) {
 		if (w->slots[i].handle)
 			destroy_handle(w, w->slots[i].handle);

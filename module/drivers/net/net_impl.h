@@ -1,5 +1,5 @@
 /* What the parts of the real driver share. The parts: net.c (life cycle, handles, the turn), net_bind.c (who has which
- * port), net_udp.c, net_tcp.c, net_post.c (messages to a worker), net_background.c (jobs, names). */
+ * port), net_udp.c, net_tcp.c, net_post.c (messages to a worker), net_background.c (jobs, names), net_http.c (libcurl). */
 #ifndef SH_DRIVERS_NET_NET_IMPL_H
 #define SH_DRIVERS_NET_NET_IMPL_H
 
@@ -18,7 +18,7 @@ enum {
  * What epoll watches. Its user data is an id (generation << 32 | slot), never a pointer: an event may come for
  * something that was closed earlier in the same batch, or, in a host that forked, long after. */
 
-enum net_kind { NET_UDP, NET_LISTENER, NET_STREAM };
+enum net_kind { NET_UDP, NET_LISTENER, NET_STREAM, NET_HTTP };
 
 struct net_handle {
 	enum net_kind kind;
@@ -70,6 +70,7 @@ struct net_refusal {
 enum { NET_REFUSALS = 16 };
 
 struct net_lane;
+struct net_http; /* net_http.c */
 
 /* ---- workers ---- */
 
@@ -89,6 +90,8 @@ struct net_worker {
 	char *buffer; /* of the datagram batch; its first NET_BUFFER bytes serve streams */
 	struct net_udp_batches *batches;
 	struct sh_link unsent; /* sh_udp.unsent: datagrams are queued */
+
+	struct net_http *http; /* NULL until a script asks for something */
 
 	/* To be told in the next turn. */
 	struct sh_link broken; /* sh_stream.broken */
@@ -134,6 +137,8 @@ int net_attach(struct net_worker *w, struct net_handle *h, uint32_t watched);
 void net_watch(struct net_worker *w, struct net_handle *h, uint32_t watched);
 /* Takes h out and closes its descriptor; events that are under way find nobody. */
 void net_release(struct net_worker *w, struct net_handle *h);
+/* The same for a descriptor that somebody else closes. */
+void net_detach(struct net_worker *w, struct net_handle *h);
 struct net_handle *net_find(const struct net_worker *w, uint64_t id); /* NULL: it is gone */
 
 /* ---- net_bind.c ---- */
@@ -197,5 +202,12 @@ void net_background_finish(struct sh_net *n);
 int net_background(struct sh_env *env, void (*work)(void *arg), void (*done)(void *arg), void *arg);
 void net_resolve(struct sh_env *env, struct sh_slice name, uint16_t port, sh_resolve_fn fn, void *ctx);
 void net_resolve_tell_refused(struct net_worker *w);
+
+/* ---- net_http.c ---- */
+
+int net_http(struct sh_env *env, const struct sh_http_request *rq, sh_http_fn fn, void *ctx, struct sh_http **out);
+void net_http_cancel(struct sh_env *env, struct sh_http *h);
+void net_http_event(struct net_worker *w, struct net_handle *h, uint32_t events);
+void net_http_finish(struct net_worker *w); /* before the handles go */
 
 #endif

@@ -19,6 +19,8 @@ static const struct sh_driver sim_driver = {
     .read_enable = sim_read_enable,
     .close = sim_close,
     .resolve = sim_resolve,
+    .http = sim_http,
+    .http_cancel = sim_http_cancel,
     .background = sim_background,
     .post = sim_post,
 };
@@ -96,6 +98,7 @@ void sh_sim_destroy(struct sh_sim *sim)
 		return;
 	sim->filter = NULL; /* whoever asked for them may be gone */
 	sim->trace = NULL;
+	sim->http = NULL;
 	SH_LIST_EACH(l, &sim->envs)
 	sh_sim_env_stop(&SH_CONTAINER(l, struct sim_env, link)->env);
 	for (struct sim_event *e; (e = sim_queue_pop(&sim->queue)) != NULL;)

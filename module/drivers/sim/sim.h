@@ -116,6 +116,22 @@ typedef enum sh_sim_verdict (*sh_sim_filter_fn)(const struct sh_addr *from, cons
 						struct sh_slice data, uint64_t *delay, void *ctx);
 void sh_sim_set_filter(struct sh_sim *sim, sh_sim_filter_fn fn, void *ctx); /* NULL: none */
 
+/* ---- HTTP ---- */
+
+/* What a server of the test answers. Preset to status 200, no header fields, an empty body, at once. */
+struct sh_sim_http_reply {
+	int error;               /* as in struct sh_http_response; then only `detail` counts */
+	const char *detail;      /* these are copied when the function returns */
+	unsigned status;
+	struct sh_slice headers; /* lines that end in CRLF */
+	struct sh_slice body;
+	uint64_t delay;          /* microseconds until it leaves the server; SH_NEVER: it says nothing */
+};
+typedef void (*sh_sim_http_fn)(const struct sh_http_request *rq, struct sh_sim_http_reply *reply, void *ctx);
+/* All web servers of the simulation; called when a request arrives. Without one nobody listens (-EHOSTUNREACH). Limits
+ * of time and size are kept; redirects are the caller's to see. */
+void sh_sim_set_http(struct sh_sim *sim, sh_sim_http_fn fn, void *ctx); /* NULL: none */
+
 /* ---- trace ---- */
 
 enum sh_sim_happening {

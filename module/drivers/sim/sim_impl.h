@@ -1,5 +1,5 @@
 /* What the parts of the simulation share. The parts: sim.c (environments, clock), sim_queue.c (events), sim_net.c
- * (addresses, links, faults, trace), sim_udp.c, sim_tcp.c, sim_work.c (resolver, jobs, posts). */
+ * (addresses, links, faults, trace), sim_udp.c, sim_tcp.c, sim_work.c (resolver, jobs, posts), sim_http.c. */
 #ifndef SH_DRIVERS_SIM_SIM_IMPL_H
 #define SH_DRIVERS_SIM_SIM_IMPL_H
 
@@ -88,6 +88,8 @@ struct sh_sim {
 	unsigned host_count, env_count;
 	sh_sim_filter_fn filter;
 	void *filter_ctx;
+	sh_sim_http_fn http;
+	void *http_ctx;
 	sh_sim_trace_fn trace;
 	void *trace_ctx;
 	uint64_t trace_hash;
@@ -171,6 +173,8 @@ void sim_tcp_finish(struct sh_sim *sim);
 void sim_resolve(struct sh_env *env, struct sh_slice name, uint16_t port, sh_resolve_fn fn, void *ctx);
 int sim_background(struct sh_env *env, void (*work)(void *arg), void (*done)(void *arg), void *arg);
 int sim_post(struct sh_env *env, unsigned worker, void (*fn)(struct sh_env *target, void *arg), void *arg);
+int sim_http(struct sh_env *env, const struct sh_http_request *rq, sh_http_fn fn, void *ctx, struct sh_http **out);
+void sim_http_cancel(struct sh_env *env, struct sh_http *h);
 void sim_work_stop(struct sim_env *e);
 void sim_work_finish(struct sh_sim *sim);
 

@@ -1,0 +1,12 @@
+/* sip.json.decode(text) -> value | nil, "invalid", detail; sip.json.encode(value [, {indent=}]) -> text.
+ *
+ * null in an object is a key that is not there; in a list, and as the whole text, it is sip.json.null. */
+#ifndef SH_SCRIPT_JSON_H
+#define SH_SCRIPT_JSON_H
+
+#include <lua.h>
+
+/* Adds the table `json` to the table on top of the stack. May raise. */
+void sh_json_lua_open(lua_State *L);
+
+#endif

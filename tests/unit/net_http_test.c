@@ -1,0 +1,333 @@
+/* HTTP of the real driver against a server of plain sockets on loopback: reuse, limits, redirects, cancels. */
+#include "net_helpers.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- the server: a thread per connection, a canned answer per path ---- */
+
+struct server {
+	int listener;
+	uint16_t port;
+	pthread_t thread;
+	atomic_uint connections, requests;
+	char last[4096];
+};
+
+struct connection {
+	struct server *server;
+	int fd;
+};
+
+static void say(int fd, const char *text)
+{
+	(void)!send(fd, text, strlen(text), MSG_NOSIGNAL);
+}
+
+static void answer(struct server *s, int fd, const char *request)
+{
+	char path[64] = "", text[512];
+	size_t room;
+
+	sscanf(request, "%*s %63s", path);
+	if (strcmp(path, "/big") == 0) {
+		say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n");
+		for (int i = 0; i < 100; i++) {
+			memset(text, 'x', 500);
+			text[500] = '\0';
+			say(fd, text);
+			say(fd, text);
+		}
+	} else if (strcmp(path, "/slow") == 0) {
+		return;
+	} else if (strcmp(path, "/away") == 0) {
+		room = (size_t)snprintf(text, sizeof(text),
+					"HTTP/1.1 302 Found\r\nLocation: http://localhost:%u/there\r\nContent-Length: 0\r\n\r\n",
+					s->port);
+		assert_true(room < sizeof(text));
+		say(fd, text);
+	} else if (strcmp(path, "/loop") == 0) {
+		say(fd, "HTTP/1.1 302 Found\r\nLocation: /loop\r\nContent-Length: 0\r\n\r\n");
+	} else if (strcmp(path, "/broken") == 0) {
+		say(fd, "nonsense\r\n\r\n");
+		shutdown(fd, SHUT_RDWR);
+	} else {
+		say(fd, "HTTP/1.1 200 OK\r\nX-One: 1\r\nContent-Length: 5\r\n\r\nhello");
+	}
+}
+
+static void *serve_connection(void *arg)
+{
+	struct connection c = *(struct connection *)arg;
+	char buf[4096];
+	size_t have = 0;
+	ssize_t n;
+
+	free(arg);
+	while ((n = recv(c.fd, buf + have, sizeof(buf) - 1 - have, 0)) > 0) {
+		char *end;
+
+		have += (size_t)n;
+		buf[have] = '\0';
+		end = strstr(buf, "\r\n\r\n");
+		if (!end)
+			continue;
+		memcpy(c.server->last, buf, have + 1);
+		atomic_fetch_add(&c.server->requests, 1);
+		answer(c.server, c.fd, buf);
+		have = 0;
+	}
+	close(c.fd);
+	return NULL;
+}
+
+static void *serve(void *arg)
+{
+	struct server *s = arg;
+	int fd;
+
+	while ((fd = accept(s->listener, NULL, NULL)) >= 0) {
+		struct connection *c = malloc(sizeof(*c));
+		pthread_t t;
+
+		atomic_fetch_add(&s->connections, 1);
+		*c = (struct connection){s, fd};
+		pthread_create(&t, NULL, serve_connection, c);
+		pthread_detach(t);
+	}
+	return NULL;
+}
+
+static struct server server;
+
+static int start_server(void **state)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t len = sizeof(a);
+
+	(void)state;
+	server.listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(server.listener, (struct sockaddr *)&a, sizeof(a)), 0);
+	assert_int_equal(listen(server.listener, 64), 0);
+	assert_int_equal(getsockname(server.listener, (struct sockaddr *)&a, &len), 0);
+	server.port = ntohs(a.sin_port);
+	return pthread_create(&server.thread, NULL, serve, &server);
+}
+
+static int stop_server(void **state)
+{
+	(void)state;
+	shutdown(server.listener, SHUT_RDWR);
+	pthread_join(server.thread, NULL);
+	close(server.listener);
+	usleep(100000); /* the threads of closed connections end */
+	return 0;
+}
+
+/* ---- the client ---- */
+
+struct outcome {
+	unsigned done;
+	int error;
+	unsigned status;
+	size_t body;
+	char headers[200], detail[200];
+};
+
+static void on_response(const struct sh_http_response *r, void *ctx)
+{
+	struct outcome *o = ctx;
+
+	o->done++;
+	o->error = r->error;
+	o->status = r->status;
+	o->body = r->body.len;
+	snprintf(o->headers, sizeof(o->headers), "%.*s", SH_FMT(r->headers));
+	snprintf(o->detail, sizeof(o->detail), "%s", r->detail ? r->detail : "");
+}
+
+static const struct sh_env_events quiet;
+
+static struct sh_http_request ask(const char *path, char url[128])
+{
+	snprintf(url, 128, "http://127.0.0.1:%u%s", server.port, path);
+	return (struct sh_http_request){
+	    .method = SH_LIT("GET"),
+	    .url = sh_slice_cstr(url),
+	    .timeout = 5 * SH_SECOND,
+	    .connect_timeout = 5 * SH_SECOND,
+	    .max_size = 1 << 20,
+	};
+}
+
+static struct outcome exchange(struct sh_net *net, const struct sh_http_request *rq)
+{
+	struct sh_env *env = sh_net_env(net, 0);
+	struct outcome o = {0};
+	struct sh_http *h;
+
+	assert_int_equal(env->driver->http(env, rq, on_response, &o, &h), 0);
+	assert_int_equal(o.done, 0);
+	TURN_UNTIL(net, o.done);
+	turn_all(net, 0);
+	assert_int_equal(o.done, 1);
+	return o;
+}
+
+static void connections_are_used_again(void **state)
+{
+	struct sh_net *net = net_with(1, &quiet, NULL);
+	unsigned before = atomic_load(&server.connections);
+	char url[128];
+
+	(void)state;
+	for (int i = 0; i < 20; i++) {
+		struct sh_http_request rq = ask("/hello", url);
+		struct outcome o = exchange(net, &rq);
+
+		assert_int_equal(o.error, 0);
+		assert_int_equal(o.status, 200);
+		assert_int_equal(o.body, 5);
+		assert_non_null(strstr(o.headers, "X-One: 1\r\n"));
+	}
+	assert_int_equal(atomic_load(&server.connections) - before, 1);
+	sh_net_destroy(net);
+}
+
+static void a_request_says_what_it_was_told(void **state)
+{
+	static const struct sh_slice lines[] = {{"X-Key: 7", 8}, {"Empty;", 6}};
+	struct sh_net *net = net_with(1, &quiet, NULL);
+	char url[128];
+	struct sh_http_request rq = ask("/hello?a=b", url);
+
+	(void)state;
+	rq.method = SH_LIT("PUT");
+	rq.body = SH_LIT("body");
+	rq.headers = lines;
+	rq.nheaders = 2;
+	rq.user = SH_LIT("me");
+	rq.password = SH_LIT("secret");
+	assert_int_equal(exchange(net, &rq).status, 200);
+	assert_int_equal(strncmp(server.last, "PUT /hello?a=b HTTP/1.1\r\n", 25), 0);
+	assert_non_null(strstr(server.last, "\r\nX-Key: 7\r\n"));
+	assert_non_null(strstr(server.last, "\r\nEmpty:\r\n"));
+	assert_non_null(strstr(server.last, "\r\nAuthorization: Basic bWU6c2VjcmV0\r\n"));
+	assert_null(strstr(server.last, "Expect"));
+	sh_net_destroy(net);
+}
+
+static void names_are_looked_up_and_redirects_followed_without_their_secrets(void **state)
+{
+	struct sh_net *net = net_with(1, &quiet, NULL);
+	char url[128];
+	struct sh_http_request rq = ask("/away", url);
+	struct outcome o;
+
+	(void)state;
+	o = exchange(net, &rq);
+	assert_int_equal(o.status, 302);
+	rq.redirects = 3;
+	rq.user = SH_LIT("me");
+	o = exchange(net, &rq);
+	assert_int_equal(o.error, 0);
+	assert_int_equal(o.status, 200);
+	assert_int_equal(strncmp(server.last, "GET /there ", 11), 0);
+	assert_null(strstr(server.last, "Authorization"));
+	rq = ask("/loop", url);
+	rq.redirects = 3;
+	assert_int_equal(exchange(net, &rq).status, 302);
+	rq.url = SH_LIT("http://no-such-name.invalid/");
+	assert_true(exchange(net, &rq).error < 0);
+	sh_net_destroy(net);
+}
+
+static void limits_of_time_and_size_are_kept(void **state)
+{
+	struct sh_net *net = net_with(1, &quiet, NULL);
+	char url[128];
+	struct sh_http_request rq = ask("/big", url);
+
+	(void)state;
+	assert_int_equal(exchange(net, &rq).body, 100000);
+	rq.max_size = 99999;
+	assert_int_equal(exchange(net, &rq).error, -EMSGSIZE);
+	rq = ask("/slow", url);
+	rq.timeout = 50 * SH_MS;
+	assert_int_equal(exchange(net, &rq).error, -ETIMEDOUT);
+	rq = ask("/broken", url);
+	assert_int_equal(exchange(net, &rq).error, -EIO);
+	rq.url = SH_LIT("http://127.0.0.1:1/");
+	assert_int_equal(exchange(net, &rq).error, -EHOSTUNREACH);
+	snprintf(url, sizeof(url), "https://127.0.0.1:%u/", server.port);
+	rq = ask("", url);
+	snprintf(url, sizeof(url), "https://127.0.0.1:%u/", server.port);
+	rq.url = sh_slice_cstr(url);
+	assert_true(exchange(net, &rq).error < 0);
+	sh_net_destroy(net);
+}
+
+static void bad_urls_are_refused_at_once(void **state)
+{
+	static const char *const urls[] = {"ftp://127.0.0.1/", "http://", "http://a:b:c/", "file:///etc/passwd", "x"};
+	struct sh_net *net = net_with(1, &quiet, NULL);
+	struct sh_env *env = sh_net_env(net, 0);
+	struct sh_http *h;
+	char url[128];
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(urls) / sizeof(urls[0]); i++) {
+		struct sh_http_request rq = ask("", url);
+
+		rq.url = sh_slice_cstr(urls[i]);
+		assert_int_equal(env->driver->http(env, &rq, on_response, NULL, &h), -EINVAL);
+	}
+	sh_net_destroy(net);
+}
+
+static void what_is_cancelled_or_stopped_tells_nothing(void **state)
+{
+	struct sh_net *net = net_with(1, &quiet, NULL);
+	struct sh_env *env = sh_net_env(net, 0);
+	struct outcome o = {0};
+	struct sh_http *h[4];
+	char url[128];
+	struct sh_http_request rq = ask("/slow", url), named = ask("/slow", url);
+	unsigned before = atomic_load(&server.requests);
+
+	(void)state;
+	named.url = SH_LIT("http://localhost/"); /* cancelled while the name is looked up */
+	assert_int_equal(env->driver->http(env, &rq, on_response, &o, &h[0]), 0);
+	assert_int_equal(env->driver->http(env, &rq, on_response, &o, &h[1]), 0);
+	assert_int_equal(env->driver->http(env, &named, on_response, &o, &h[2]), 0);
+	env->driver->http_cancel(env, h[2]);
+	env->driver->http_cancel(env, h[0]);
+	TURN_UNTIL(net, atomic_load(&server.requests) > before);
+	env->driver->http_cancel(env, h[1]);
+	for (int i = 0; i < 50; i++)
+		turn_all(net, 1000);
+	assert_int_equal(env->driver->http(env, &rq, on_response, &o, &h[0]), 0);
+	assert_int_equal(env->driver->http(env, &named, on_response, &o, &h[2]), 0);
+	turn_all(net, 1000);
+	sh_net_stop(net);
+	assert_int_equal(env->driver->http(env, &rq, on_response, &o, &h[3]), -ESHUTDOWN);
+	env->driver->http_cancel(env, h[0]);
+	sh_net_destroy(net);
+	assert_int_equal(o.done, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(connections_are_used_again),
+	    cmocka_unit_test(a_request_says_what_it_was_told),
+	    cmocka_unit_test(names_are_looked_up_and_redirects_followed_without_their_secrets),
+	    cmocka_unit_test(limits_of_time_and_size_are_kept),
+	    cmocka_unit_test(bad_urls_are_refused_at_once),
+	    cmocka_unit_test(what_is_cancelled_or_stopped_tells_nothing),
+	};
+
+	return cmocka_run_group_tests(tests, start_server, stop_server);
+}
