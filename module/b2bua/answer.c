@@ -32,6 +32,7 @@ int sh_leg_respond(struct sh_leg *l, struct sh_server_txn *st, unsigned code, st
 	memcpy(l->answer, text.base, text.len);
 	l->answer_len = text.len;
 	l->answer_cseq = sh_server_txn_request(st)->cseq;
+	sh_leg_refresh(l, sh_server_txn_request(st), sh_server_txn_path(st));
 	err = sh_server_txn_respond(st, code, w);
 	if (!sh_server_txn_answered(st)) { /* else: lost on its way, the next one may come through */
 		sh_free(l->answer);
@@ -158,7 +159,7 @@ void sh_leg_drop_answer(struct sh_leg *l, const struct sh_msg *response, const s
 		return;
 	}
 	other->dialog.confirmed = true;
-	sh_leg_find_path(other, from);
+	sh_leg_find_path(other, &other->dialog, from);
 	other->state = SH_LEG_UP;
 	sh_leg_send_ack(other, NULL);
 	sh_leg_bye(other);

@@ -153,6 +153,14 @@ static bool on_challenged(struct sh_client_txn *ct, const struct sh_msg *m, uint
 	return true;
 }
 
+int sh_leg_send_in(struct sh_leg *l, const struct sh_dialog *d, struct sh_client_txn **out, enum sh_method method,
+		   const struct sh_writer *line, struct sh_writer *rest, sh_client_fn fn, void *user)
+{
+	if (d == &l->dialog)
+		return sh_leg_send(l, out, method, line, rest, fn, user);
+	return sh_ua_send(l->ua, out, method, line, rest, &d->path, fn, user);
+}
+
 int sh_leg_send(struct sh_leg *l, struct sh_client_txn **out, enum sh_method method, const struct sh_writer *line,
 		struct sh_writer *rest, sh_client_fn fn, void *user)
 {

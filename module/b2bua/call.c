@@ -1,4 +1,5 @@
 /* A call: set-up, bridge and end. */
+#include "b2bua/early.h"
 #include "b2bua/fork.h"
 
 struct sh_slice sh_call_state_name(enum sh_call_state s)
@@ -115,6 +116,10 @@ static struct sh_call *create(struct sh_ua *ua, const struct sh_msg *m, const st
 	c->trusted = sh_ua_trusts(ua, &from->remote);
 	c->times.start = sh_env_wall(ua->env);
 	sh_list_init(&c->loose);
+	sh_list_init(&c->reliable);
+	c->invite_cseq = m->cseq;
+	c->prack_required = sh_msg_has_token(m, SH_H_REQUIRE, SH_LIT("100rel"));
+	c->prackable = c->prack_required || sh_msg_has_token(m, SH_H_SUPPORTED, SH_LIT("100rel"));
 	sh_timer_init(&c->duration, on_duration);
 	sh_tag_make(ua->env, c->id);
 	sh_hash_insert(&ua->calls_by_id, &c->by_id, sh_hash_slice(&ua->env->key, sh_call_id(c)));
@@ -160,10 +165,12 @@ void sh_call_free(struct sh_call *c)
 	if (c->app)
 		ua->app->freed(ua->app_ctx, c);
 	sh_wheel_cancel(&ua->env->wheel, &c->duration);
+	sh_reliable_answered(c, NULL);
 	sh_slots_remove(&ua->calls, c->handle);
 	sh_hash_remove(&ua->calls_by_id, &c->by_id);
 	sh_list_remove(&c->link);
 	ua->stats.calls_live--;
+	sh_free((void *)c->bridge_options.headers.base);
 	sh_free(c->invite);
 	sh_free(c->failure);
 	sh_free(c->text);
@@ -248,7 +255,7 @@ void sh_call_on_invite(struct sh_ua *ua, struct sh_server_txn *st, const struct 
 	}
 	a->st = st;
 	sh_server_txn_watch(st, on_invite_server, a);
-	sh_leg_find_path(a, from);
+	sh_leg_find_path(a, &a->dialog, from);
 	sh_leg_learn_sdp(&a->remote_sdp, m);
 	struct sh_slice agent = sh_msg_header(m, SH_H_USER_AGENT);
 	if (agent.len)
@@ -298,6 +305,7 @@ static struct sh_writer *begin(struct sh_call *c, unsigned code, struct sh_slice
 			sh_put_copy(w, c->invite, SH_H_RECORD_ROUTE);
 		sh_ua_put_contact(c->ua, w, &c->source, c->a->dialog.secure);
 		sh_put_header(w, SH_H_ALLOW, c->ua->allow_in_dialog);
+		sh_ua_put_supported(w, true, false);
 	}
 	sh_ua_put_product(c->ua, w, false);
 	return w;
@@ -323,36 +331,53 @@ static void ringing(struct sh_call *c, unsigned code)
 int sh_call_ring(struct sh_call *c, unsigned code, struct sh_slice reason, struct sh_slice headers, struct sh_slice sdp)
 {
 	struct sh_writer *w;
+	bool reliable;
 
 	if (c->state == SH_CALL_ENDED || !c->a || !c->a->st)
 		return -EPIPE;
-	if (c->answered)
+	if (c->answered || c->bridging)
 		return -EALREADY;
 	if (code < 101 || code > 199)
 		return -EINVAL;
+	reliable = code != 199 && (c->prack_required || (c->prackable && sdp.len));
 	w = begin(c, code, reason, a_tag(c));
+	if (reliable)
+		sh_reliable_put(w, c, &c->a->dialog);
 	sh_put(w, headers);
 	sh_put_body(w, sdp.len ? SH_LIT("application/sdp") : (struct sh_slice){0}, sdp);
 	ringing(c, code);
+	if (reliable)
+		return sh_reliable_send(c, &c->a->dialog, code, w, NULL, 0, sdp.len > 0);
 	return sh_server_txn_respond(c->a->st, code, w);
 }
 
 /* A provisional answer of a branch, passed on (16.7 step 5 for a proxy; a B2BUA does it the same way). */
-int sh_call_relay_provisional(struct sh_call *c, struct sh_slice tag, unsigned code, const struct sh_msg *m, bool with_body)
+bool sh_call_relay_provisional(struct sh_call *c, struct sh_early_dialog *e, unsigned code, const struct sh_msg *m, bool with_body,
+			       bool reliable)
 {
+	struct sh_dialog *d = e->caller;
+	/* what of it is passed on as it is wants the caller's own PRACK, which may have an offer or answer */
+	bool passed = reliable && c->prackable && with_body == (m->body.len > 0), ours = passed || c->prack_required;
 	struct sh_slice none = {0};
 	struct sh_writer *w;
 
-	if (c->answered || !c->a || !c->a->st)
-		return -EALREADY;
-	w = begin(c, code, code == m->status ? sh_msg_text(m, m->reason) : none, tag.len ? tag : a_tag(c));
+	if (c->answered || !d || !c->a || !c->a->st)
+		return false;
+	w = begin(c, code, code == m->status ? sh_msg_text(m, m->reason) : none, (struct sh_slice){d->local_tag, SH_TAG_LEN});
+	if (ours)
+		sh_reliable_put(w, c, d);
 	sh_put_copied(w, m, SH_COPY_RESPONSE | (with_body && m->body.len ? SH_COPY_BODY : 0), none, none, none);
 	if (with_body)
 		sh_put_body_of(w, m);
 	else
 		sh_put_body(w, none, none);
 	ringing(c, code);
-	return sh_server_txn_respond(c->a->st, code, w);
+	if (!ours) {
+		sh_server_txn_respond(c->a->st, code, w);
+		return false;
+	}
+	e->sdp_passed = e->sdp_passed || with_body;
+	return sh_reliable_send(c, d, code, w, passed ? e : NULL, e->callee->rseq, with_body) == 0 && passed;
 }
 
 int sh_call_reject(struct sh_call *c, unsigned code, struct sh_slice reason, struct sh_slice headers,
@@ -363,7 +388,7 @@ int sh_call_reject(struct sh_call *c, unsigned code, struct sh_slice reason, str
 
 	if (c->state == SH_CALL_ENDED || !c->a || !c->a->st)
 		return -EPIPE;
-	if (c->answered)
+	if (c->answered || c->bridging)
 		return -EALREADY;
 	w = begin(c, code, reason, a_tag(c));
 	sh_put(w, headers);
@@ -382,42 +407,49 @@ int sh_call_reject(struct sh_call *c, unsigned code, struct sh_slice reason, str
 
 /* ------------------------------------------------------------------ bridge */
 
-static void bridge_over(struct sh_call *c, int error)
+/* The dialog that the caller will be in when he is connected to that leg. */
+static struct sh_dialog *caller_dialog(struct sh_call *c, const struct sh_leg *leg)
 {
-	sh_bridge_fn done = c->bridge_done;
-
-	c->bridge_done = NULL;
-	if (done)
-		done(c->bridge_ctx, error);
+	return leg->answered_in && leg->answered_in->caller ? leg->answered_in->caller : &c->a->dialog;
 }
 
-int sh_call_bridge(struct sh_call *c, struct sh_leg *leg, const struct sh_bridge_options *o, sh_bridge_fn done, void *ctx)
+/* An answer of the called phone that the caller had reliably before is not said again (RFC 3262 5); one that he has not had
+ * is, though the called phone said it with a provisional answer only. */
+static void put_answer_body(struct sh_writer *w, const struct sh_leg *leg)
+{
+	struct sh_slice none = {0};
+	bool again = !leg->answered_with || leg->answered_with->body.len;
+
+	if (leg->remote_sdp && (again || !leg->answered_in || !leg->answered_in->sdp_passed))
+		sh_put_body(w, sh_body_type(leg->remote_sdp), sh_body_text(leg->remote_sdp));
+	else
+		sh_put_body(w, none, none);
+}
+
+/* The 2xx to the caller: from here on he is connected. */
+static int connect_caller(struct sh_call *c, struct sh_leg *leg, const struct sh_bridge_options *o)
 {
 	const struct sh_msg *answer = leg->answered_with;
+	struct sh_dialog *d = caller_dialog(c, leg);
 	struct sh_slice none = {0};
 	struct sh_writer *w;
 	int err;
 
-	if (c->state == SH_CALL_ENDED || !c->a || !c->a->st || leg->call != c || leg->state != SH_LEG_UP)
-		return -EPIPE;
-	if (c->answered)
-		return -EALREADY;
-	if (leg->a_tag_set)
-		sh_dialog_retag(&c->a->dialog, leg->a_tag);
-	w = begin(c, 200, none, a_tag(c));
+	w = begin(c, 200, none, (struct sh_slice){d->local_tag, SH_TAG_LEN});
 	if (answer)
 		sh_put_copied(w, answer, SH_COPY_RESPONSE | (leg->remote_sdp ? SH_COPY_BODY : 0) |
 			      (sh_ua_trusts(c->ua, &leg->dialog.path.remote) ? SH_COPY_IDENTITY : 0), o->headers, none, none);
 	sh_put(w, o->headers);
-	if (leg->remote_sdp)
-		sh_put_body(w, answer ? sh_msg_header(answer, SH_H_CONTENT_TYPE) : SH_LIT("application/sdp"),
-			    sh_leg_remote_sdp(leg));
-	else
-		sh_put_body(w, none, none);
+	put_answer_body(w, leg);
 	err = sh_leg_respond(c->a, c->a->st, 200, w);
 	if (err)
 		return err;
 	c->answered = true;
+	sh_reliable_answered(c, d);
+	if (d != &c->a->dialog)
+		sh_dialog_become(&c->a->dialog, d);
+	leg->answered_in = NULL;
+	sh_early_forget(leg);
 	c->a->state = SH_LEG_ANSWERED;
 	c->a->code = 200;
 	c->a->dialog.confirmed = true;
@@ -430,11 +462,59 @@ int sh_call_bridge(struct sh_call *c, struct sh_leg *leg, const struct sh_bridge
 	c->b = leg;
 	sh_list_remove(&leg->in_call);
 	sh_leg_forget_answer(leg);
-	c->bridge_done = done;
-	c->bridge_ctx = ctx;
 	if (o->max_duration)
 		sh_env_timer(c->ua->env, &c->duration, o->max_duration);
 	return 0;
+}
+
+static void bridge_over(struct sh_call *c, int error)
+{
+	sh_bridge_fn done = c->bridge_done;
+
+	c->bridge_done = NULL;
+	c->bridging = NULL;
+	if (done)
+		done(c->bridge_ctx, error);
+}
+
+int sh_call_bridge(struct sh_call *c, struct sh_leg *leg, const struct sh_bridge_options *o, sh_bridge_fn done, void *ctx)
+{
+	char *headers;
+	int err = 0;
+
+	if (c->state == SH_CALL_ENDED || !c->a || !c->a->st || leg->call != c || leg->state != SH_LEG_UP)
+		return -EPIPE;
+	if (c->answered || c->bridging)
+		return -EALREADY;
+	if (sh_reliable_holds_2xx(c, caller_dialog(c, leg))) { /* RFC 3262 3: it waits for the PRACK */
+		headers = sh_strndup(o->headers.base, o->headers.len);
+		if (!headers)
+			return -ENOMEM;
+		sh_free((void *)c->bridge_options.headers.base);
+		c->bridge_options = *o;
+		c->bridge_options.headers.base = headers;
+		c->bridging = leg;
+	} else {
+		err = connect_caller(c, leg, o);
+	}
+	if (err)
+		return err;
+	c->bridge_done = done;
+	c->bridge_ctx = ctx;
+	return 0;
+}
+
+void sh_call_pracked(struct sh_call *c)
+{
+	struct sh_leg *leg = c->bridging;
+	int err;
+
+	if (!leg || sh_reliable_holds_2xx(c, caller_dialog(c, leg)))
+		return;
+	c->bridging = NULL;
+	err = connect_caller(c, leg, &c->bridge_options);
+	if (err)
+		bridge_over(c, err);
 }
 
 void sh_call_acked(struct sh_call *c, const struct sh_msg *ack)
@@ -443,6 +523,7 @@ void sh_call_acked(struct sh_call *c, const struct sh_msg *ack)
 		sh_leg_send_ack(c->b, ack);
 	if (c->b && ack->body.len)
 		sh_leg_learn_sdp(&c->a->remote_sdp, ack);
+	sh_reliable_answered(c, NULL);
 	setup_over(c);
 	bridge_over(c, 0);
 	if (c->state == SH_CALL_UP)
@@ -497,7 +578,11 @@ void sh_call_leg_gone(struct sh_call *c, struct sh_leg *l, const struct sh_msg *
 	if (c->state == SH_CALL_ENDED)
 		return;
 	if (survives(c, l)) {
+		bool awaited = l == c->bridging;
+
 		sh_leg_leave(l);
+		if (awaited)
+			bridge_over(c, -EPIPE);
 		return;
 	}
 	sh_call_end(c, &why, bye ? sh_msg_header(bye, SH_H_REASON) : (struct sh_slice){0});
@@ -514,8 +599,10 @@ void sh_call_end(struct sh_call *c, const struct sh_why *why, struct sh_slice re
 	c->state = SH_CALL_ENDED;
 	c->times.stop = sh_env_wall(ua->env);
 	c->bridge_done = NULL;
+	c->bridging = NULL;
 	sh_wheel_cancel(&ua->env->wheel, &c->duration);
 	sh_call_hold(c);
+	sh_reliable_answered(c, NULL);
 	if (c->fork)
 		sh_fork_abort(c->fork, reason);
 	if (c->rebridge)

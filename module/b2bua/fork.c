@@ -1,4 +1,5 @@
 /* Forks: see fork.h. */
+#include "b2bua/early.h"
 #include "b2bua/fork.h"
 
 static void advance(struct sh_fork *f);
@@ -372,28 +373,29 @@ static bool follow(struct sh_branch *b, const struct sh_msg *m)
 	return true;
 }
 
-/* Each branch that the caller hears of is an early dialog of its own to him (12.1): the first has the tag of the leg. */
-static void choose_tag(struct sh_leg *l, struct sh_call *c)
-{
-	if (l->a_tag_set || c->answered || c->fork->plan.single_tag)
-		return;
-	if (!c->a_tag_used)
-		memcpy(l->a_tag, c->a->dialog.local_tag, SH_TAG_LEN);
-	else
-		sh_tag_make(c->ua->env, l->a_tag);
-	c->a_tag_used = true;
-	l->a_tag_set = true;
-}
-
 static void relay_provisional(struct sh_branch *b, struct sh_leg *l, const struct sh_msg *m)
 {
+	const struct sh_path *path = sh_client_txn_path(l->ct);
 	struct sh_fork *f = b->fork;
 	struct sh_call *c = f->call;
 	unsigned code = m->status;
-	bool with_body = m->body.len > 0;
+	bool with_body = m->body.len > 0, reliable = sh_early_is_reliable(m);
+	struct sh_early_dialog *e;
 
-	if (code == 100 || code == 199 || c->answered)
+	if (code == 100 || code == 199)
 		return;
+	e = sh_early_of(l, m, path);
+	if (!e)
+		return; /* out of memory: as if it had been lost */
+	if (reliable && !sh_early_in_order(e, m))
+		return;
+	if (reliable)
+		sh_leg_find_path(l, e->callee, path);
+	if (m->body.len) {
+		sh_leg_learn_sdp(&e->sdp, m);
+		sh_body_unref(l->remote_sdp);
+		l->remote_sdp = sh_body_ref(e->sdp);
+	}
 	if (f->plan.early == SH_EARLY_FIRST && with_body) {
 		if (!f->media_branch)
 			f->media_branch = b;
@@ -403,9 +405,10 @@ static void relay_provisional(struct sh_branch *b, struct sh_leg *l, const struc
 		with_body = false;
 	if (m->body.len && !with_body && code == 183)
 		code = 180;
-	choose_tag(l, c);
-	sh_call_relay_provisional(c, l->a_tag_set ? (struct sh_slice){l->a_tag, SH_TAG_LEN} : (struct sh_slice){0}, code, m,
-				  with_body);
+	if (!c->answered)
+		sh_early_tell(e, f->plan.single_tag);
+	if (!sh_call_relay_provisional(c, e, code, m, with_body, reliable) && reliable)
+		sh_early_prack(e);
 }
 
 void sh_branch_heard(struct sh_branch *b)
@@ -440,11 +443,13 @@ void sh_branch_on_response(struct sh_branch *b, struct sh_leg *l, const struct s
 		b->leg = NULL;
 		b->code = m->status;
 		l->branch = NULL;
-		choose_tag(l, f->call);
+		if (l->answered_in && !f->call->answered)
+			sh_early_tell(l->answered_in, f->plan.single_tag);
 		sh_list_append(&f->call->loose, &l->in_call);
 		cancel_all(f, b, SH_LIT("SIP;cause=200;text=\"Call completed elsewhere\""));
 		/* with an answer to our offer the ACK need not wait for anybody (13.2.2.4) */
-		if ((f->plan.has_sdp ? f->plan.sdp.len : !f->call->answered && f->call->invite->body.len) || !m->body.len)
+		if ((f->plan.has_sdp ? f->plan.sdp.len : !f->call->answered && f->call->invite->body.len) || !m->body.len ||
+		    (l->answered_in && l->answered_in->offer_passed))
 			sh_leg_send_ack(l, NULL);
 		finish(f, l);
 		return;

@@ -164,16 +164,29 @@ void sh_put_body_of(struct sh_writer *w, const struct sh_msg *m)
 	sh_put_body(w, sh_msg_header(m, SH_H_CONTENT_TYPE), sh_msg_text(m, m->body));
 }
 
-struct sh_body *sh_body_make(struct sh_slice text)
+struct sh_body *sh_body_make(struct sh_slice type, struct sh_slice text)
 {
-	struct sh_body *b = text.len ? sh_malloc(sizeof(*b) + text.len) : NULL;
+	struct sh_body *b = text.len ? sh_malloc(sizeof(*b) + text.len + type.len) : NULL;
 
 	if (b) {
 		b->refs = 1;
 		b->len = text.len;
+		b->type_len = type.len;
 		memcpy(b->text, text.base, text.len);
+		if (type.len)
+			memcpy(b->text + text.len, type.base, type.len);
 	}
 	return b;
+}
+
+struct sh_slice sh_body_text(const struct sh_body *b)
+{
+	return b ? (struct sh_slice){b->text, b->len} : (struct sh_slice){0};
+}
+
+struct sh_slice sh_body_type(const struct sh_body *b)
+{
+	return b ? (struct sh_slice){b->text + b->len, b->type_len} : (struct sh_slice){0};
 }
 
 struct sh_body *sh_body_ref(struct sh_body *b)

@@ -36,17 +36,20 @@ struct sh_ua {
 	char *line, *rest; /* buffers in which requests are built: one at a time */
 };
 
-/* A body that several legs may name: what one offered is what the other was sent. */
+/* A body that several legs may name: what one offered is what the other was sent. Its Content-Type stands behind it. */
 struct sh_body {
 	unsigned refs;
-	size_t len;
+	size_t len, type_len;
 	char text[];
 };
-struct sh_body *sh_body_make(struct sh_slice text); /* NULL: empty, or out of memory (it is kept for scripts only) */
+struct sh_body *sh_body_make(struct sh_slice type, struct sh_slice text); /* NULL: empty, or out of memory */
+struct sh_slice sh_body_text(const struct sh_body *b); /* NULL is fine: empty */
+struct sh_slice sh_body_type(const struct sh_body *b);
 struct sh_body *sh_body_ref(struct sh_body *b);
 void sh_body_unref(struct sh_body *b);
 
 struct sh_branch;
+struct sh_early_dialog;
 struct sh_reinvite;
 struct sh_reoffer;
 struct sh_rebridge;
@@ -66,6 +69,8 @@ struct sh_leg {
 	struct sh_link reinvites;     /* those sent on this leg, until their transactions end */
 	struct sh_link requests;      /* from this leg, with the application */
 	struct sh_link relays;        /* to this leg */
+	struct sh_link early;         /* outbound: its early dialogs, sh_early, until the bridge */
+	struct sh_early_dialog *answered_in; /* the one that the 2xx belongs to; NULL: the 2xx came first */
 	struct sh_reinvite *reinvite; /* one that came from or goes to this leg */
 	struct sh_link reoffers;      /* of our own, until their transactions end */
 	struct sh_reoffer *reoffer;   /* the one whose outcome somebody waits for */
@@ -92,8 +97,6 @@ struct sh_leg {
 	struct sh_path ack_path;
 	const struct sh_msg *answered_with; /* outbound: its 2xx, until the bridge passes it on */
 	bool answer_owned;            /* it is a copy; else the message of the event that is being handled */
-	char a_tag[SH_TAG_LEN];       /* the To tag of this branch towards the caller */
-	bool a_tag_set;
 	struct sh_client_auth *auth; /* NULL: no credentials */
 	char *invite_credentials;    /* lines, as our last INVITE had them: its ACK has the same (13.2.2.4) */
 	char *hangup_reason; /* for the BYE or CANCEL to come: value of Reason, NUL-terminated, or NULL */
@@ -115,11 +118,16 @@ struct sh_call {
 	struct sh_msg *invite; /* freed when set-up is over */
 	struct sh_path source;
 	bool a_tag_used; /* a provisional answer bore the tag of the dialog */
+	bool prackable, prack_required; /* the caller supports, or requires, 100rel (RFC 3262) */
 	bool trusted, setup_over, keep_on_peer_hangup, answered;
+	uint32_t invite_cseq;    /* of the caller's INVITE */
+	struct sh_link reliable; /* provisional answers without their PRACK */
 	unsigned holds;
 	struct sh_call_times times;
 	struct sh_timer duration;
 	/* bridge in progress */
+	struct sh_leg *bridging; /* the 2xx waits for a PRACK; NULL: it does not */
+	struct sh_bridge_options bridge_options; /* then; its headers are a copy */
 	sh_bridge_fn bridge_done;
 	void *bridge_ctx;
 	/* the last fork's failure, for sh_call_settle */
@@ -170,6 +178,9 @@ bool sh_ua_authorize(struct sh_ua *ua, struct sh_client_auth *auth, struct sh_cl
  * what the leg sends goes this way. */
 int sh_leg_send(struct sh_leg *l, struct sh_client_txn **out, enum sh_method method, const struct sh_writer *line,
 		struct sh_writer *rest, sh_client_fn fn, void *user);
+/* The same in dialog d of the leg, which may be an early one beside the first. */
+int sh_leg_send_in(struct sh_leg *l, const struct sh_dialog *d, struct sh_client_txn **out, enum sh_method method,
+		   const struct sh_writer *line, struct sh_writer *rest, sh_client_fn fn, void *user);
 
 /* ---- router.c: in front of the transaction layer when there are several workers; its context is the ua */
 extern const struct sh_transport_user sh_ua_router;
@@ -177,6 +188,8 @@ extern const struct sh_transport_user sh_ua_router;
 /* ---- judge.c: RFC 3261 8.2; true: the request was answered */
 bool sh_ua_judge(struct sh_ua *ua, struct sh_server_txn *st, const struct sh_msg *m, const struct sh_path *from);
 void sh_ua_default_answer(struct sh_ua *ua, struct sh_server_txn *st, enum sh_method method);
+/* "Supported: ...\r\n": the option tags of calls that we can do, and these. Nothing when there are none. */
+void sh_ua_put_supported(struct sh_writer *w, bool prack, bool hears_199);
 void sh_ua_reply(struct sh_ua *ua, struct sh_server_txn *st, unsigned code, struct sh_slice reason, struct sh_slice tag,
 		 struct sh_slice headers);
 
@@ -197,11 +210,17 @@ struct sh_leg *sh_leg_create(struct sh_ua *ua, struct sh_call *call, bool inboun
 void sh_leg_free(struct sh_leg *l);
 void sh_leg_leave(struct sh_leg *l);   /* it leaves its call */
 void sh_leg_ended(struct sh_leg *l);   /* nothing is left to be done: freed at the end of the turn */
-void sh_leg_find_path(struct sh_leg *l, const struct sh_path *from); /* where requests in the dialog go from now on */
+/* Where requests in that dialog of the leg go from now on. */
+void sh_leg_find_path(struct sh_leg *l, struct sh_dialog *d, const struct sh_path *from);
+/* A request that refreshes the target of its dialog is accepted (RFC 3261 12.2, RFC 6141 4.6). */
+void sh_leg_refresh(struct sh_leg *l, const struct sh_msg *m, const struct sh_path *from);
 int sh_leg_send_invite(struct sh_leg *l, const struct sh_target *t, const struct sh_fork_plan *plan);
 void sh_leg_bye(struct sh_leg *l);
 void sh_leg_wind_up(struct sh_leg *l); /* the dialog is over */
-void sh_leg_on_request(struct sh_leg *l, struct sh_server_txn *st, const struct sh_msg *m, const struct sh_path *from);
+/* The other side of what came in a dialog of this leg, early or confirmed, and its dialog there. NULL: there is none. */
+struct sh_leg *sh_leg_opposite(const struct sh_leg *l, const struct sh_msg *m, struct sh_dialog **out);
+void sh_leg_on_request(struct sh_leg *l, struct sh_dialog *d, struct sh_server_txn *st, const struct sh_msg *m,
+		       const struct sh_path *from);
 void sh_leg_learn_sdp(struct sh_body **at, const struct sh_msg *m);
 void sh_leg_forget_answer(struct sh_leg *l);
 void sh_leg_want_reason(struct sh_leg *l, struct sh_slice reason);
@@ -225,7 +244,10 @@ void sh_call_acked(struct sh_call *c, const struct sh_msg *ack);
 void sh_call_ack_lost(struct sh_call *c);
 void sh_call_end(struct sh_call *c, const struct sh_why *why, struct sh_slice reason);
 void sh_call_free(struct sh_call *c);
-int sh_call_relay_provisional(struct sh_call *c, struct sh_slice tag, unsigned code, const struct sh_msg *m, bool with_body);
+/* reliable: the answer of e is, so that the caller's PRACK is wanted if the caller can give one. True: it will. */
+bool sh_call_relay_provisional(struct sh_call *c, struct sh_early_dialog *e, unsigned code, const struct sh_msg *m, bool with_body,
+			       bool reliable);
+void sh_call_pracked(struct sh_call *c); /* a 2xx that waited for it may be sent */
 void sh_ua_each_dead(struct sh_ua *ua); /* frees what has ended */
 
 /* ---- fork.c */
@@ -278,6 +300,8 @@ void sh_relay_in_dialog(struct sh_leg *from_leg, struct sh_server_txn *st, const
 int sh_relay_to_other_leg(struct sh_leg *l, struct sh_server_txn *st, struct sh_request *rq, const struct sh_msg *m,
 			  struct sh_slice headers, struct sh_slice content_type, struct sh_slice body, sh_request_fn done,
 			  void *ctx);
+/* The caller's PRACK, for the early dialog that wants it as one for rseq. */
+void sh_relay_prack(struct sh_leg *a, struct sh_early_dialog *e, uint32_t rseq, struct sh_server_txn *st, const struct sh_msg *m);
 void sh_relay_drop(struct sh_relay *r);
 void sh_relay_drop_all(struct sh_ua *ua);
 void sh_relay_leg_gone(struct sh_leg *l);

@@ -10,7 +10,7 @@ void sh_ua_hooks_changed(struct sh_ua *ua)
 	} order[] = {
 		{SH_INVITE, true, true},      {SH_ACK, true, true},       {SH_BYE, true, true},
 		{SH_CANCEL, true, true},      {SH_OPTIONS, true, true},   {SH_INFO, true, true},
-		{SH_UPDATE, true, true},      {SH_NOTIFY, true, true},    {SH_REFER, true, true},
+		{SH_PRACK, true, true},       {SH_UPDATE, true, true},      {SH_NOTIFY, true, true},    {SH_REFER, true, true},
 		{SH_MESSAGE, false, true},    {SH_REGISTER, false, false}, {SH_SUBSCRIBE, false, false},
 		{SH_PUBLISH, false, false},
 	};
@@ -54,10 +54,47 @@ static void reply_with(struct sh_ua *ua, struct sh_server_txn *st, unsigned code
 	sh_server_txn_respond(st, code, w);
 }
 
-/* Option tags that we do: none needs anything of us but "path", of a registrar, and "replaces" is not among them yet. */
+/* Option tags that we do, and the methods that may require them of us (0: any). */
 static bool knows_extension(struct sh_slice tag, enum sh_method method)
 {
-	return method == SH_REGISTER && sh_slice_ieq(tag, SH_LIT("path"));
+	static const struct {
+		struct sh_slice tag;
+		enum sh_method of;
+	} known[] = {
+		{{"path", 4}, SH_REGISTER},
+		{{"100rel", 6}, SH_INVITE},
+	};
+
+	for (unsigned i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if ((!known[i].of || known[i].of == method) && sh_slice_ieq(tag, known[i].tag))
+			return true;
+	return false;
+}
+
+void sh_ua_put_supported(struct sh_writer *w, bool prack, bool hears_199)
+{
+	static const struct sh_slice always[] = {{"", 0}};
+	size_t start = w->len, none;
+
+	sh_put_lit(w, "Supported: ");
+	none = w->len;
+	if (prack)
+		sh_put_lit(w, "100rel, ");
+	if (hears_199)
+		sh_put_lit(w, "199, ");
+	for (unsigned i = 0; i < sizeof(always) / sizeof(always[0]); i++) {
+		sh_put(w, always[i]);
+		if (always[i].len)
+			sh_put_lit(w, ", ");
+	}
+	if (w->full)
+		return;
+	if (w->len == none) {
+		w->len = start;
+		return;
+	}
+	w->len -= 2; /* the last comma */
+	sh_put_lit(w, "\r\n");
 }
 
 static bool unsupported(struct sh_ua *ua, struct sh_server_txn *st, const struct sh_msg *m)
@@ -152,7 +189,9 @@ void sh_ua_default_answer(struct sh_ua *ua, struct sh_server_txn *st, enum sh_me
 		sh_put_header(w, SH_H_ALLOW, ua->allow);
 		sh_put_header(w, SH_H_ACCEPT, SH_LIT("application/sdp"));
 		sh_put_header(w, SH_H_ACCEPT_ENCODING, SH_LIT("identity"));
-		sh_put_header(w, SH_H_SUPPORTED, SH_LIT("path"));
+		sh_ua_put_supported(w, true, false);
+		if (ua->app->wants(ua->app_ctx, SH_REGISTER, false))
+			sh_put_header(w, SH_H_SUPPORTED, SH_LIT("path"));
 		sh_put_body(w, none, none);
 		sh_server_txn_respond(st, 200, w);
 		return;

@@ -1,5 +1,5 @@
 /* A leg: one dialog with one peer, and what its INVITE, its BYE and its end mean. */
-#include "b2bua/impl.h"
+#include "b2bua/early.h"
 
 struct sh_slice sh_leg_state_name(enum sh_leg_state s)
 {
@@ -40,19 +40,14 @@ struct sh_slice sh_leg_uri(const struct sh_leg *l)
 	return l->dialog.target;
 }
 
-static struct sh_slice body_text(const struct sh_body *b)
-{
-	return b ? (struct sh_slice){b->text, b->len} : (struct sh_slice){0};
-}
-
 struct sh_slice sh_leg_remote_sdp(const struct sh_leg *l)
 {
-	return body_text(l->remote_sdp);
+	return sh_body_text(l->remote_sdp);
 }
 
 struct sh_slice sh_leg_local_sdp(const struct sh_leg *l)
 {
-	return body_text(l->local_sdp);
+	return sh_body_text(l->local_sdp);
 }
 
 struct sh_slice sh_leg_user_agent(const struct sh_leg *l)
@@ -83,6 +78,7 @@ struct sh_leg *sh_leg_create(struct sh_ua *ua, struct sh_call *call, bool inboun
 	sh_list_init(&l->reoffers);
 	sh_list_init(&l->requests);
 	sh_list_init(&l->relays);
+	sh_list_init(&l->early);
 	sh_timer_init(&l->answer_timer, on_answer_timer);
 	sh_list_append(&ua->live_legs, &l->link);
 	ua->stats.legs_live++;
@@ -105,6 +101,7 @@ void sh_leg_free(struct sh_leg *l)
 	if (l->bye)
 		sh_client_txn_detach(l->bye);
 	sh_locate_cancel(l->locate);
+	sh_early_forget(l);
 	sh_dialog_finish(&l->dialog);
 	sh_slots_remove(&l->ua->legs, l->handle);
 	sh_list_remove(&l->in_call);
@@ -142,6 +139,8 @@ void sh_leg_leave(struct sh_leg *l)
 	sh_list_remove(&l->in_call);
 	if (!c)
 		return;
+	sh_early_forget(l);
+	l->answered_in = NULL;
 	l->call = NULL;
 	if (c->a == l)
 		c->a = NULL;
@@ -168,7 +167,7 @@ void sh_leg_learn_sdp(struct sh_body **at, const struct sh_msg *m)
 	if (!m->body.len)
 		return;
 	sh_body_unref(*at);
-	*at = sh_body_make(sh_msg_text(m, m->body));
+	*at = sh_body_make(sh_msg_header(m, SH_H_CONTENT_TYPE), sh_msg_text(m, m->body));
 }
 
 /* ------------------------------------------------------------------ where to send */
@@ -186,37 +185,63 @@ static void on_located(const struct sh_path *paths, unsigned count, int error, v
 /* The path of what has just come is good for now: it reaches the peer, or the peer's proxy. The next hop of the dialog
  * takes its place unless the peer came by a connection that lives and no route leads elsewhere; a name is looked up and
  * takes over when it is known. */
-void sh_leg_find_path(struct sh_leg *l, const struct sh_path *from)
+void sh_leg_find_path(struct sh_leg *l, struct sh_dialog *d, const struct sh_path *from)
 {
 	struct sh_path found[SH_MAX_CANDIDATES];
 	struct sh_uri uri;
 	int n;
 
-	l->dialog.path = *from;
-	if (sh_proto_reliable((enum sh_proto)from->proto) && from->flow && !l->dialog.routes.len &&
+	d->path = *from;
+	if (sh_proto_reliable((enum sh_proto)from->proto) && from->flow && !d->routes.len &&
 	    sh_transport_flow_alive(l->ua->transport, from->flow))
 		return;
 	sh_locate_cancel(l->locate);
 	l->locate = NULL;
-	if (sh_uri_parse(&uri, sh_dialog_next_hop(&l->dialog)) < 0)
+	if (sh_uri_parse(&uri, sh_dialog_next_hop(d)) < 0)
 		return;
 	n = sh_transport_locate(l->ua->transport, &uri, -1, found, on_located, l, &l->locate);
+	if (n == 0 && d != &l->dialog) { /* an early dialog beside the first: the way that the answer came will do */
+		sh_locate_cancel(l->locate);
+		l->locate = NULL;
+	}
 	if (n <= 0)
 		return;
 	if (found[0].proto == from->proto && sh_addr_same_host(&found[0].remote, &from->remote)) {
 		/* the same peer: from the socket and address that it knows */
-		uint16_t port = found[0].remote.port;
-
-		l->dialog.path = *from;
-		l->dialog.path.remote.port = port;
+		d->path.remote.port = found[0].remote.port;
 	} else {
-		l->dialog.path = found[0];
+		d->path = found[0];
 	}
+}
+
+void sh_leg_refresh(struct sh_leg *l, const struct sh_msg *m, const struct sh_path *from)
+{
+	struct sh_dialog *d;
+
+	if (!m || !m->to_tag.len || !sh_msg_header(m, SH_H_CONTACT).len ||
+	    (m->method != SH_INVITE && m->method != SH_UPDATE && m->method != SH_SUBSCRIBE && m->method != SH_NOTIFY))
+		return;
+	d = sh_dialog_find(&l->ua->dialogs, m);
+	if (d && d->owner == l && sh_dialog_refresh(d, m, from) == 0)
+		sh_leg_find_path(l, d, from);
 }
 
 /* ------------------------------------------------------------------ INVITE */
 
 static void on_invite_event(struct sh_client_txn *ct, enum sh_client_event ev, const struct sh_msg *m, void *user);
+
+/* 100rel, but for an INVITE whose offer would come with a provisional answer that the caller cannot acknowledge: then
+ * nobody has the answer for our PRACK (RFC 3262 5). 199 is for a caller who wants to hear it (RFC 6228). */
+static void put_supported(const struct sh_leg *l, struct sh_writer *w, const struct sh_fork_plan *plan)
+{
+	const struct sh_call *c = l->call;
+	const struct sh_msg *in = c->answered ? NULL : c->invite;
+	bool offer = plan->has_sdp ? plan->sdp.len : in && in->body.len;
+	bool acknowledges = in && c->prackable && plan->early == SH_EARLY_RELAY && !plan->single_tag;
+	bool hears_199 = in && sh_msg_has_token(in, SH_H_SUPPORTED, SH_LIT("199"));
+
+	sh_ua_put_supported(w, offer || acknowledges, hears_199);
+}
 
 int sh_leg_send_invite(struct sh_leg *l, const struct sh_target *t, const struct sh_fork_plan *plan)
 {
@@ -235,6 +260,7 @@ int sh_leg_send_invite(struct sh_leg *l, const struct sh_target *t, const struct
 	sh_ua_put_contact(ua, &rest, &l->dialog.path, l->dialog.secure);
 	sh_ua_put_product(ua, &rest, true);
 	sh_put_header(&rest, SH_H_ALLOW, ua->allow_in_dialog);
+	put_supported(l, &rest, plan);
 	/* RFC 3325 7: what a trusted peer asserts goes on, but not to strangers when privacy is asked for */
 	if (!t->pai.len && c->trusted && (!anonymous || sh_ua_trusts(ua, &l->dialog.path.remote)))
 		classes |= SH_COPY_IDENTITY;
@@ -262,7 +288,7 @@ int sh_leg_send_invite(struct sh_leg *l, const struct sh_target *t, const struct
 		return err;
 	l->dialog.invite_cseq = l->dialog.local_cseq;
 	if (plan->has_sdp)
-		l->local_sdp = sh_body_make(plan->sdp);
+		l->local_sdp = sh_body_make(SH_LIT("application/sdp"), plan->sdp);
 	else if (in && c->a)
 		l->local_sdp = sh_body_ref(c->a->remote_sdp);
 	return 0;
@@ -272,6 +298,16 @@ int sh_leg_send_invite(struct sh_leg *l, const struct sh_target *t, const struct
 static bool unwanted(const struct sh_leg *l)
 {
 	return !l->branch || l->state == SH_LEG_ENDING;
+}
+
+/* Which of its early dialogs was answered; one more when it is none of them. */
+static void choose_early(struct sh_leg *l, const struct sh_msg *m, const struct sh_path *path)
+{
+	if (sh_list_empty(&l->early) && !(l->call && l->call->a_tag_used && !l->call->answered))
+		return;
+	l->answered_in = sh_early_of(l, m, path);
+	if (l->answered_in)
+		sh_early_chosen(l->answered_in);
 }
 
 static void on_2xx(struct sh_leg *l, const struct sh_msg *m)
@@ -285,13 +321,15 @@ static void on_2xx(struct sh_leg *l, const struct sh_msg *m)
 			sh_leg_repeat_ack(l);
 		return;
 	}
+	if (!unwanted(l))
+		choose_early(l, m, path);
 	if (sh_dialog_learn(&l->dialog, m, path) == -ENOMEM) {
 		sh_warn(l->ua->env->log, "out of memory: the answer of %.*s is dropped", SH_FMT(l->dialog.target));
 		return; /* it will be repeated */
 	}
 	l->dialog.confirmed = true;
 	l->code = m->status;
-	sh_leg_find_path(l, path);
+	sh_leg_find_path(l, &l->dialog, path);
 	if (unwanted(l)) { /* our CANCEL crossed the answer (9.1): ACK it, then hang up */
 		l->state = SH_LEG_UP;
 		sh_leg_send_ack(l, NULL);
@@ -299,6 +337,10 @@ static void on_2xx(struct sh_leg *l, const struct sh_msg *m)
 		return;
 	}
 	l->state = SH_LEG_UP;
+	if (!m->body.len && l->answered_in && l->answered_in->sdp) { /* its answer came before, with a provisional one */
+		sh_body_unref(l->remote_sdp);
+		l->remote_sdp = sh_body_ref(l->answered_in->sdp);
+	}
 	sh_leg_learn_sdp(&l->remote_sdp, m);
 	struct sh_slice agent = sh_msg_header(m, SH_H_SERVER);
 	if (!agent.len)
@@ -464,10 +506,11 @@ static void on_bye(struct sh_leg *l, struct sh_server_txn *st, const struct sh_m
 	sh_leg_wind_up(l); /* crossing BYEs: ours gets its own answer first, or times out */
 }
 
-void sh_leg_on_request(struct sh_leg *l, struct sh_server_txn *st, const struct sh_msg *m, const struct sh_path *from)
+void sh_leg_on_request(struct sh_leg *l, struct sh_dialog *d, struct sh_server_txn *st, const struct sh_msg *m,
+		       const struct sh_path *from)
 {
 	struct sh_ua *ua = l->ua;
-	int code = sh_dialog_accept_cseq(&l->dialog, m);
+	int code = sh_dialog_accept_cseq(d, m);
 	struct sh_request *r;
 
 	if (code) {
@@ -482,13 +525,9 @@ void sh_leg_on_request(struct sh_leg *l, struct sh_server_txn *st, const struct 
 		sh_server_txn_reply(st, 481, (struct sh_slice){0});
 		return;
 	}
-	if ((m->method == SH_INVITE || m->method == SH_UPDATE || m->method == SH_SUBSCRIBE || m->method == SH_NOTIFY) &&
-	    sh_msg_header(m, SH_H_CONTACT).len) {
-		if (sh_dialog_refresh(&l->dialog, m, from) < 0) {
-			sh_server_txn_reply(st, 503, (struct sh_slice){0});
-			return;
-		}
-		sh_leg_find_path(l, from);
+	if (m->method == SH_PRACK) {
+		sh_reliable_on_prack(l, d, st, m, from);
+		return;
 	}
 	if (ua->app->wants(ua->app_ctx, (enum sh_method)m->method, true)) {
 		r = sh_request_create(ua, st, m, from, l);

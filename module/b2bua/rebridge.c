@@ -43,7 +43,7 @@ static void give_back(struct sh_rebridge *r)
 		return;
 	r->fresh_unacked = false;
 	if (r->former)
-		sh_leg_send_ack_body(r->fresh, SH_LIT("application/sdp"), sh_slice_make(r->former->text, r->former->len));
+		sh_leg_send_ack_body(r->fresh, sh_body_type(r->former), sh_body_text(r->former));
 	else
 		sh_leg_send_ack(r->fresh, NULL);
 }

@@ -157,7 +157,7 @@ static void on_client_event(struct sh_client_txn *ct, enum sh_client_event ev, c
 			return;
 		}
 		sh_dialog_refresh(&to->dialog, m, sh_client_txn_path(ct));
-		sh_leg_find_path(to, sh_client_txn_path(ct));
+		sh_leg_find_path(to, &to->dialog, sh_client_txn_path(ct));
 		sh_leg_learn_sdp(&to->remote_sdp, m);
 		sh_body_unref(to->local_sdp);
 		to->local_sdp = sh_body_ref(r->offer);

@@ -1,5 +1,5 @@
 /* Requests other than INVITE that go on in a dialog, to the other leg. */
-#include "b2bua/impl.h"
+#include "b2bua/early.h"
 
 struct sh_relay {
 	struct sh_link link;   /* in ua->live_relays */
@@ -58,7 +58,7 @@ static bool refreshes_target(enum sh_method method)
 }
 
 /* Passes the answer back: the fields that matter to the requester, and the body. */
-static void answer_with(struct sh_ua *ua, struct sh_server_txn *st, const struct sh_leg *l, unsigned code, struct sh_slice reason,
+static void answer_with(struct sh_ua *ua, struct sh_server_txn *st, struct sh_leg *l, unsigned code, struct sh_slice reason,
 			const struct sh_msg *m)
 {
 	struct sh_slice none = {0};
@@ -71,6 +71,8 @@ static void answer_with(struct sh_ua *ua, struct sh_server_txn *st, const struct
 		reason = none;
 		m = NULL;
 	}
+	if (l && code < 300)
+		sh_leg_refresh(l, sh_server_txn_request(st), sh_server_txn_path(st));
 	w = sh_server_txn_begin(st, code, reason, none);
 	if (m && l && code < 300 && refreshes_target((enum sh_method)m->method))
 		sh_ua_put_contact(ua, w, sh_server_txn_path(st), l->dialog.secure);
@@ -128,7 +130,7 @@ static void finish_in_dialog(struct sh_relay *r, unsigned code, enum sh_cause ca
 	destroy(r);
 	if (fn)
 		fn(ctx, &res);
-	if (code == 481 && c) /* RFC 5057 5.1: the dialog is gone */
+	if (code == 481 && c && to->state >= SH_LEG_ANSWERED) /* RFC 5057 5.1: the dialog is gone */
 		sh_call_hangup(c, SH_BY_ENGINE, 0, SH_LIT("SIP;cause=481"));
 }
 
@@ -142,10 +144,10 @@ static void on_dialog_response(struct sh_client_txn *ct, enum sh_client_event ev
 		if (m->status < 200)
 			return;
 		if (m->method == SH_UPDATE && m->status < 300) {
-			struct sh_leg *to = sh_slots_get(&r->ua->legs, r->to_leg);
+			struct sh_dialog *d = sh_dialog_find(&r->ua->dialogs, m);
 
-			if (to)
-				sh_dialog_refresh(&to->dialog, m, NULL);
+			if (d)
+				sh_dialog_refresh(d, m, NULL);
 		}
 		finish_in_dialog(r, m->status, sh_cause_of(m->status), m);
 		return;
@@ -170,30 +172,52 @@ static void on_server_event(struct sh_server_txn *st, enum sh_server_event ev, v
 		r->st = NULL;
 }
 
+/* Starts to pass m on to a leg, in its dialog d. line, rest: that far the request is written. */
+static int start_in_dialog(struct sh_leg *from, struct sh_leg *to, const struct sh_dialog *d, const struct sh_msg *m,
+			   const struct sh_writer *line, struct sh_writer *rest, struct sh_relay **out)
+{
+	struct sh_relay *r = create(to->ua);
+	int err;
+
+	if (!r)
+		return -ENOMEM;
+	r->from_leg = from->handle;
+	r->to_leg = to->handle;
+	err = sh_leg_send_in(to, d, &r->ct, (enum sh_method)m->method, line, rest, on_dialog_response, r);
+	if (err) {
+		destroy(r);
+		return err;
+	}
+	sh_list_append(&to->relays, &r->of_leg);
+	*out = r;
+	return 0;
+}
+
+static void answer_later(struct sh_relay *r, struct sh_server_txn *st)
+{
+	r->st = st;
+	sh_server_txn_watch(st, on_server_event, r);
+}
+
 int sh_relay_to_other_leg(struct sh_leg *l, struct sh_server_txn *st, struct sh_request *rq, const struct sh_msg *m,
 			  struct sh_slice headers, struct sh_slice content_type, struct sh_slice body, sh_request_fn done,
 			  void *ctx)
 {
-	struct sh_call *c = l->call;
-	struct sh_leg *to = c ? (l == c->a ? c->b : c->a) : NULL;
+	struct sh_dialog *d;
+	struct sh_leg *to = sh_leg_opposite(l, m, &d);
 	struct sh_ua *ua = l->ua;
 	struct sh_slice none = {0};
 	struct sh_writer line, rest;
 	struct sh_relay *r;
 	int err;
 
-	if (!to || to->state != SH_LEG_UP)
+	if (!to || to->state >= SH_LEG_ENDING)
 		return -ENOTCONN;
-	r = create(ua);
-	if (!r)
-		return -ENOMEM;
-	r->from_leg = l->handle;
-	r->to_leg = to->handle;
 	sh_ua_writers(ua, &line, &rest);
-	sh_dialog_put_request(&to->dialog, sh_msg_text(m, m->method_name), 0,
-			      m->max_forwards > 0 ? (unsigned)m->max_forwards - 1 : 70, &line, &rest);
+	sh_dialog_put_request(d, sh_msg_text(m, m->method_name), 0, m->max_forwards > 0 ? (unsigned)m->max_forwards - 1 : 70, &line,
+			      &rest);
 	if (refreshes_target((enum sh_method)m->method))
-		sh_ua_put_contact(ua, &rest, &to->dialog.path, to->dialog.secure);
+		sh_ua_put_contact(ua, &rest, &d->path, d->secure);
 	sh_ua_put_product(ua, &rest, true);
 	sh_put_copied(&rest, m, SH_COPY_DIALOG | (m->body.len && !body.base ? SH_COPY_BODY : 0), headers, none, none);
 	sh_put(&rest, headers);
@@ -201,22 +225,38 @@ int sh_relay_to_other_leg(struct sh_leg *l, struct sh_server_txn *st, struct sh_
 		sh_put_body(&rest, content_type, body);
 	else
 		sh_put_body_of(&rest, m);
-	err = sh_leg_send(to, &r->ct, (enum sh_method)m->method, &line, &rest, on_dialog_response, r);
-	if (err) {
-		destroy(r);
+	err = start_in_dialog(l, to, d, m, &line, &rest, &r);
+	if (err)
 		return err;
-	}
-	sh_list_append(&to->relays, &r->of_leg);
 	r->done = done;
 	r->ctx = ctx;
 	if (rq) {
 		r->rq = rq;
 		rq->relay = r;
 	} else {
-		r->st = st;
-		sh_server_txn_watch(st, on_server_event, r);
+		answer_later(r, st);
 	}
 	return 0;
+}
+
+void sh_relay_prack(struct sh_leg *a, struct sh_early_dialog *e, uint32_t rseq, struct sh_server_txn *st, const struct sh_msg *m)
+{
+	struct sh_slice none = {0};
+	struct sh_writer line, rest;
+	struct sh_relay *r;
+
+	sh_ua_writers(a->ua, &line, &rest);
+	sh_dialog_put_request(e->callee, SH_LIT("PRACK"), 0, m->max_forwards > 0 ? (unsigned)m->max_forwards - 1 : 70, &line, &rest);
+	sh_early_put_rack(&rest, e, rseq);
+	sh_ua_put_product(a->ua, &rest, true);
+	sh_put_copied(&rest, m, m->body.len ? SH_COPY_BODY : 0, none, none, none);
+	sh_put_body_of(&rest, m);
+	if (m->body.len)
+		sh_leg_learn_sdp(&e->leg->local_sdp, m);
+	if (start_in_dialog(a, e->leg, e->callee, m, &line, &rest, &r) == 0)
+		answer_later(r, st);
+	else
+		sh_ua_reply(a->ua, st, 500, none, none, none);
 }
 
 void sh_relay_in_dialog(struct sh_leg *l, struct sh_server_txn *st, const struct sh_msg *m)

@@ -134,7 +134,7 @@ static void on_event(struct sh_client_txn *ct, enum sh_client_event ev, const st
 	}
 	r->answered = true;
 	sh_dialog_refresh(&l->dialog, m, sh_client_txn_path(ct));
-	sh_leg_find_path(l, sh_client_txn_path(ct));
+	sh_leg_find_path(l, &l->dialog, sh_client_txn_path(ct));
 	sh_leg_learn_sdp(&l->remote_sdp, m);
 	if (r->offer || !r->done) {
 		if (r->offer) {
@@ -163,9 +163,9 @@ static int send_invite(struct sh_reoffer *r)
 	sh_ua_put_contact(ua, &rest, &l->dialog.path, l->dialog.secure);
 	sh_ua_put_product(ua, &rest, true);
 	sh_put_header(&rest, SH_H_ALLOW, ua->allow_in_dialog);
-	sh_put_header(&rest, SH_H_SUPPORTED, SH_LIT("replaces"));
+	sh_ua_put_supported(&rest, false, false);
 	if (r->offer)
-		sh_put_body(&rest, SH_LIT("application/sdp"), sh_slice_make(r->offer->text, r->offer->len));
+		sh_put_body(&rest, sh_body_type(r->offer), sh_body_text(r->offer));
 	else
 		sh_put_body(&rest, none, none);
 	return sh_leg_send(l, &r->ct, SH_INVITE, &line, &rest, on_event, r);

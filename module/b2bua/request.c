@@ -166,6 +166,8 @@ static int respond(struct sh_request *r, unsigned code, struct sh_writer *w)
 		if (err)
 			r->st = st;
 	} else {
+		if (l && code >= 200 && code < 300)
+			sh_leg_refresh(l, sh_server_txn_request(r->st), &r->from);
 		err = sh_server_txn_respond(r->st, code, w);
 	}
 	if (!err && code >= 200)

@@ -84,7 +84,7 @@ static void on_request(void *ctx, struct sh_server_txn *st, const struct sh_msg 
 		return;
 	if (m->to_tag.len) {
 		if (d)
-			sh_leg_on_request(d->owner, st, m, from);
+			sh_leg_on_request(d->owner, d, st, m, from);
 		else
 			sh_server_txn_reply(st, 481, (struct sh_slice){0});
 		return;

@@ -19,11 +19,16 @@ static struct sh_slice local_tag(const struct sh_dialog *d)
 	return sh_slice_make(d->local_tag, SH_TAG_LEN);
 }
 
-static void enter(struct sh_dialog *d, struct sh_dialog_table *t)
+static void list_in(struct sh_dialog *d, struct sh_dialog_table *t)
 {
 	d->table = t;
-	sh_tag_make(t->env, d->local_tag);
 	sh_hash_insert(&t->by_tag, &d->node, sh_hash_slice(&t->env->key, local_tag(d)));
+}
+
+static void enter(struct sh_dialog *d, struct sh_dialog_table *t)
+{
+	sh_tag_make(t->env, d->local_tag);
+	list_in(d, t);
 }
 
 /* What we sent or learnt, or anything as long as the peer has not said who it is. */
@@ -262,7 +267,41 @@ int sh_dialog_init_fork(struct sh_dialog *d, const struct sh_dialog *first, void
 		err = sh_dialog_learn(d, response, from);
 	if (err == -ENOMEM)
 		sh_dialog_finish(d);
+	else
+		list_in(d, first->table);
 	return err;
+}
+
+int sh_dialog_init_twin(struct sh_dialog *d, const struct sh_dialog *first)
+{
+	struct sh_slice texts[SH_DIALOG_TEXTS];
+	int err;
+
+	*d = *first;
+	d->table = NULL;
+	d->text = NULL;
+	get_texts(first, texts);
+	err = intern(d, texts, NULL, false);
+	if (err) {
+		memset(d, 0, sizeof(*d));
+		return err;
+	}
+	d->rseq = 0;
+	enter(d, first->table);
+	return 0;
+}
+
+void sh_dialog_become(struct sh_dialog *d, struct sh_dialog *other)
+{
+	struct sh_dialog_table *t = d->table;
+	void *owner = d->owner;
+
+	sh_dialog_finish(d);
+	sh_hash_remove(&t->by_tag, &other->node);
+	*d = *other;
+	d->owner = owner;
+	list_in(d, t);
+	memset(other, 0, sizeof(*other));
 }
 
 void sh_dialog_finish(struct sh_dialog *d)
@@ -323,7 +362,7 @@ int sh_dialog_accept_cseq(struct sh_dialog *d, const struct sh_msg *m)
 {
 	if (!m->is_request || m->method == SH_ACK || m->method == SH_CANCEL)
 		return 0;
-	if (d->has_remote_cseq && m->cseq < d->remote_cseq)
+	if (d->has_remote_cseq && m->cseq <= d->remote_cseq)
 		return 500;
 	d->remote_cseq = m->cseq;
 	d->has_remote_cseq = true;

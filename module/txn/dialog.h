@@ -29,6 +29,7 @@ struct sh_dialog {
 	bool has_remote_cseq;
 	uint32_t local_cseq, remote_cseq; /* the last one used */
 	uint32_t invite_cseq;             /* of the INVITE that an ACK or CANCEL would name */
+	uint32_t rseq;                    /* of the last reliable provisional answer in it, ours or theirs; 0: none (RFC 3262) */
 	struct sh_path path;        /* where requests go when the next hop is not to be located anew */
 	/* Texts, in `text`: */
 	char *text;
@@ -49,10 +50,16 @@ int sh_dialog_init_uas(struct sh_dialog *d, struct sh_dialog_table *t, void *own
 int sh_dialog_init_uac(struct sh_dialog *d, struct sh_dialog_table *t, void *owner, struct sh_slice call_id,
 		       struct sh_slice local, struct sh_slice remote, struct sh_slice target, struct sh_slice routes,
 		       const struct sh_path *path);
-/* Another dialog of the same INVITE (a downstream fork), from the response that told of it. It shares Call-ID and local tag,
- * so it is in no table. As sh_dialog_learn; on -ENOMEM it needs no finish. */
+/* Another dialog of the same INVITE (a downstream fork), from the response that told of it. It shares Call-ID and local
+ * tag; the remote tag tells them apart. As sh_dialog_learn; on -ENOMEM it needs no finish. */
 int sh_dialog_init_fork(struct sh_dialog *d, const struct sh_dialog *first, void *owner, const struct sh_msg *response,
 			const struct sh_path *from);
+
+/* UAS: another early dialog of the same INVITE, as when a proxy had forked it: all but the local tag, which is a new one,
+ * is that of `first`. 0 or -ENOMEM. */
+int sh_dialog_init_twin(struct sh_dialog *d, const struct sh_dialog *first);
+/* d goes on as `other`, a dialog of the same INVITE, and keeps its owner. `other` is finished. */
+void sh_dialog_become(struct sh_dialog *d, struct sh_dialog *other);
 
 void sh_dialog_finish(struct sh_dialog *d); /* fine on a zeroed one */
 
@@ -73,7 +80,8 @@ struct sh_dialog *sh_dialog_find(const struct sh_dialog_table *t, const struct s
 struct sh_dialog *sh_dialog_find_ids(const struct sh_dialog_table *t, struct sh_slice call_id, struct sh_slice local_tag,
 				     struct sh_slice remote_tag);
 
-/* CSeq order of an incoming request (12.2.2): 0 and remembered; 500: too low. ACK and CANCEL are not checked. */
+/* CSeq order of an incoming request (12.2.2): 0 and remembered; 500: not higher than the last one, and no retransmission
+ * either, or the transaction layer would have known it. ACK and CANCEL are not checked. */
 int sh_dialog_accept_cseq(struct sh_dialog *d, const struct sh_msg *m);
 
 /* Writes a request inside (or making) the dialog: request line and Route by 12.2.1.1 into `line` and `rest`: Max-Forwards,
@@ -84,9 +92,6 @@ void sh_dialog_put_request(struct sh_dialog *d, struct sh_slice method, uint32_t
 
 /* The URI whose location decides where the next request goes: first route, or target (strict router: the route). */
 struct sh_slice sh_dialog_next_hop(const struct sh_dialog *d);
-
-/* Another local tag, of ours too: for the branch of several whose answer is passed on. Not once the peer has confirmed. */
-void sh_dialog_retag(struct sh_dialog *d, const char tag[SH_TAG_LEN]);
 
 /* A fresh tag: two characters for the worker, the rest random (84 bits). Also used for Call-IDs and branches of ours. */
 void sh_tag_make(struct sh_env *env, char out[SH_TAG_LEN]);

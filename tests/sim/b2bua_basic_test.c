@@ -1,7 +1,7 @@
 /* A call from beginning to end, as both phones see it: who gets which message with which fields. */
 #include "b2bua_helpers.h"
 
-#define ALLOW "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, NOTIFY, REFER, MESSAGE"
+#define ALLOW "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, PRACK, UPDATE, NOTIFY, REFER, MESSAGE"
 
 static void a_call_is_set_up_and_ended_by_the_caller(void **state)
 {
@@ -115,7 +115,7 @@ static void every_message_has_its_fields(void **state)
 	snprintf(text, sizeof(text), "%zu", strlen(SDP_A));
 	phone_assert_header(t.invite, "Content-Length", text);
 	phone_assert_header(t.invite, "X-Secret", NULL);
-	phone_assert_header(t.invite, "Supported", NULL);
+	phone_assert_header(t.invite, "Supported", "100rel");
 	phone_assert_header(t.invite, "Record-Route", NULL);
 	phone_assert_header(t.invite, "Route", NULL);
 	phone_assert_header(t.invite, "Authorization", NULL);

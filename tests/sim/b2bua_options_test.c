@@ -263,7 +263,7 @@ static void a_hook_answers_a_reinvite_by_itself(void **state)
 	m = soon(alice, "200 INVITE");
 	phone_assert_body(m, "v=0\r\n");
 	phone_assert_header(m, "Contact", "<sip:10.0.0.1:5060>");
-	phone_assert_header(m, "Allow", "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, UPDATE, NOTIFY, REFER, MESSAGE");
+	phone_assert_header(m, "Allow", "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, PRACK, UPDATE, NOTIFY, REFER, MESSAGE");
 	soon(alice, "200 INVITE"); /* until the ACK */
 	phone_ack(m, NULL, NULL);
 	phone_expect_none(alice, "*", 10 * SH_SECOND);

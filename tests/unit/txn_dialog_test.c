@@ -483,22 +483,44 @@ static void a_finished_dialog_is_not_found(void **state)
 	assert_null(sh_dialog_find(&table, bye));
 }
 
-static void a_new_local_tag_replaces_the_old_one(void **state)
+static void a_twin_has_a_tag_of_its_own_and_may_take_the_place_of_the_first(void **state)
 {
-	struct sh_msg *before, *after;
-	char tag[SH_TAG_LEN];
+	struct sh_dialog twin;
+	struct sh_msg *first, *second;
 
 	(void)state;
 	make_uas("Contact: <sip:a@192.0.2.1>\r\n");
-	before = inside("BYE", 21, "alice", "");
-	sh_tag_make(&env, tag);
-	sh_dialog_retag(&d, tag);
-	after = inside("BYE", 21, "alice", "");
-	assert_null(sh_dialog_find(&table, before));
-	assert_ptr_equal(sh_dialog_find(&table, after), &d);
+	d.rseq = 7;
+	assert_int_equal(sh_dialog_init_twin(&twin, &d), 0);
+	assert_int_equal(twin.rseq, 0);
+	first = inside("BYE", 21, "alice", "");
+	assert_ptr_equal(sh_dialog_find(&table, first), &d);
+	sh_dialog_become(&d, &twin);
+	assert_ptr_equal(d.owner, &owner);
+	second = inside("BYE", 21, "alice", "");
+	assert_null(sh_dialog_find(&table, first));
+	assert_ptr_equal(sh_dialog_find(&table, second), &d);
+	assert_slice(d.target, "sip:a@192.0.2.1");
+	sh_dialog_finish(&twin);
 }
 
-static void cseq_numbers_must_not_go_back(void **state)
+static void forks_further_on_are_told_apart_by_the_remote_tag(void **state)
+{
+	struct sh_dialog fork;
+
+	(void)state;
+	make_uac();
+	assert_int_equal(sh_dialog_learn(&d, response(180, "one", ""), &from), 0);
+	assert_int_equal(sh_dialog_init_fork(&fork, &d, &owner, response(180, "two", "Contact: <sip:two@192.0.2.2>\r\n"), &from), 0);
+	assert_ptr_equal(sh_dialog_find(&table, inside("UPDATE", 1, "one", "")), &d);
+	assert_ptr_equal(sh_dialog_find(&table, inside("UPDATE", 1, "two", "")), &fork);
+	sh_dialog_become(&d, &fork);
+	assert_null(sh_dialog_find(&table, inside("UPDATE", 1, "one", "")));
+	assert_ptr_equal(sh_dialog_find(&table, inside("UPDATE", 1, "two", "")), &d);
+	assert_slice(d.target, "sip:two@192.0.2.2");
+}
+
+static void cseq_numbers_must_rise(void **state)
 {
 	(void)state;
 	make_uas("Contact: <sip:a@192.0.2.1>\r\n"); /* 20 */
@@ -508,6 +530,7 @@ static void cseq_numbers_must_not_go_back(void **state)
 	assert_int_equal(d.remote_cseq, 20);
 	assert_int_equal(sh_dialog_accept_cseq(&d, inside("INFO", 30, "alice", "")), 0);
 	assert_int_equal(sh_dialog_accept_cseq(&d, inside("INFO", 29, "alice", "")), 500);
+	assert_int_equal(sh_dialog_accept_cseq(&d, inside("INFO", 30, "alice", "")), 500); /* no retransmission: another request */
 	assert_int_equal(d.remote_cseq, 30);
 	sh_dialog_finish(&d);
 	make_uac(); /* any number is the first */
@@ -565,8 +588,9 @@ int main(void)
 	    T(tag_zero_stands_for_none),
 	    T(an_invite_in_flight_is_found_by_its_first_answer),
 	    T(a_finished_dialog_is_not_found),
-	    T(a_new_local_tag_replaces_the_old_one),
-	    T(cseq_numbers_must_not_go_back),
+	    T(a_twin_has_a_tag_of_its_own_and_may_take_the_place_of_the_first),
+	    T(forks_further_on_are_told_apart_by_the_remote_tag),
+	    T(cseq_numbers_must_rise),
 	    T(without_memory_nothing_changes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
