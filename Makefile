@@ -1,5 +1,5 @@
 # siphook: `make` builds, `make test` checks, `make demo` runs. Everything that is made goes to build/.
-# VARIANT selects flags and a folder of its own: release (default), test, asan, tsan, coverage.
+# VARIANT selects flags and a folder of its own: release (default), test, asan, tsan, coverage, torture.
 
 CC       ?= gcc
 PREFIX   ?= /usr/local
@@ -19,6 +19,7 @@ FLAGS_release := -O2 $(HARDEN)
 FLAGS_test    := -O1 -DSH_ALLOC_FAULTS
 FLAGS_asan    := -O1 -DSH_ALLOC_FAULTS -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 FLAGS_tsan    := -O1 -DSH_ALLOC_FAULTS -fsanitize=thread
+FLAGS_torture := $(FLAGS_asan) -DSH_TORTURE
 FLAGS_coverage := -O0 -DSH_ALLOC_FAULTS --coverage
 CFLAGS   += $(BASE) $(FLAGS_$(VARIANT))
 LDLIBS   := -llua5.4 -losipparser2 -lcurl -ljansson -lcrypto -lm -pthread
@@ -51,7 +52,7 @@ PACKAGES := build-essential clang libclang-rt-14-dev pkg-config liblua5.4-dev li
 TEST_PACKAGES := redis-server python3 sip-tester baresip-core linphone-cli iproute2 util-linux
 LINT_PACKAGES := cppcheck clang-tidy shellcheck lua-check
 
-.PHONY: all deps test-deps lib object test unit replay check asan tsan clang fuzz format lint coverage abi hosts interop bench soak demo install clean FORCE
+.PHONY: all deps test-deps lib object test unit replay check asan tsan torture fuzz format lint coverage abi hosts interop bench soak demo install clean FORCE
 .DEFAULT_GOAL := all
 .SECONDARY:
 
@@ -170,6 +171,11 @@ asan: deps
 
 tsan: deps
 	@$(MAKE) --no-print-directory VARIANT=tsan unit
+
+# Rare things made frequent, under the address sanitizer: all Lua garbage is collected whenever a script enters the API,
+# streams of the virtual network come byte by byte.
+torture: deps
+	@$(MAKE) --no-print-directory VARIANT=torture unit
 
 check: test-deps
 	@sh tests/check.sh

@@ -148,6 +148,16 @@ struct sh_call_data {
 	char *why_text; /* of the texts in why */
 };
 
+/* The torture build collects all garbage wherever the API is entered: what nothing on the stack holds is gone then. */
+static inline void sh_torture_collect(lua_State *L)
+{
+#ifdef SH_TORTURE
+	lua_gc(L, LUA_GCCOLLECT);
+#else
+	(void)L;
+#endif
+}
+
 static inline struct sh_state *sh_state_of(lua_State *L)
 {
 	return sh_vm_of(L)->user;

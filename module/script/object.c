@@ -15,6 +15,7 @@ void sh_object_push(lua_State *L, enum sh_object_kind kind, uint64_t handle)
 
 struct sh_object *sh_object_check(lua_State *L, int idx, enum sh_object_kind kind)
 {
+	sh_torture_collect(L);
 	return luaL_checkudata(L, idx, class_names[kind]);
 }
 

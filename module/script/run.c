@@ -282,6 +282,7 @@ struct sh_run *sh_run_check(lua_State *L, const char *what)
 {
 	struct sh_coroutine *co = sh_vm_current(L);
 
+	sh_torture_collect(L);
 	if (!co)
 		luaL_error(L, "%s works in hooks only", what);
 	return co->user;
@@ -291,6 +292,7 @@ struct sh_runtime *sh_runtime_check(lua_State *L, const char *what)
 {
 	struct sh_state *s = sh_state_of(L);
 
+	sh_torture_collect(L);
 	if (!s->runtime)
 		luaL_error(L, "%s does not work while the script loads", what);
 	return s->runtime;
