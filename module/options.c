@@ -64,6 +64,12 @@ static int set_control(struct sh_options *o, const char *value)
 	return *value ? 0 : -EINVAL;
 }
 
+static int set_dns(struct sh_options *o, const char *value)
+{
+	o->engine.dns = value;
+	return *value ? 0 : -EINVAL;
+}
+
 static const struct rule {
 	const char *key;
 	int (*set)(struct sh_options *o, const char *value);
@@ -75,6 +81,7 @@ static const struct rule {
     {"workers", set_workers, false, "a number from 1 to 64"},
     {"watch", set_watch, false, "yes or no"},
     {"log_level", set_log_level, false, "error, warn, info or debug"},
+    {"dns", set_dns, false, "the addresses of name servers, such as 127.0.0.1:5353,[::1]"},
     {"control", set_control, false, "the path of a socket"},
 };
 

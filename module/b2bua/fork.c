@@ -455,6 +455,12 @@ void sh_branch_on_response(struct sh_branch *b, struct sh_leg *l, const struct s
 		return;
 	}
 	l->branch = NULL;
+	if (m->status == 503 && b->ncandidates) { /* RFC 3263 4.3: this server is overloaded, there are others */
+		sh_wheel_cancel(&env->wheel, &b->timer);
+		b->leg = NULL;
+		if (try_candidates(b))
+			return;
+	}
 	if (m->status < 400 && follow(b, m)) {
 		sh_wheel_cancel(&env->wheel, &b->timer);
 		b->state = SH_BRANCH_DONE;
@@ -493,6 +499,8 @@ static void on_branch_timer(struct sh_timer *t)
 	} else {
 		bool heard = b->heard;
 
+		if (!heard && b->leg && b->leg->ct)
+			sh_transport_avoid(f->ua->transport, sh_client_txn_path(b->leg->ct), 0);
 		cancel_branch(b, (struct sh_slice){0});
 		if (!heard && try_candidates(b))
 			return;

@@ -61,11 +61,40 @@ static void on_flow_closed(void *ctx, uint64_t flow, int error)
 	sh_txn_transport_user.flow_closed(ua->txn, flow, error);
 }
 
+/* An ICMP error comes to the worker whose socket it is about, the transaction may be another's. */
+struct news {
+	struct sh_ua *const *peers;
+	struct sh_addr remote;
+	int error;
+	size_t len;
+	char branch[];
+};
+
+static void arrive_news(struct sh_env *env, void *arg)
+{
+	struct news *n = arg;
+
+	sh_txn_transport_user.unreachable(n->peers[env->worker]->txn, &n->remote, sh_slice_make(n->branch, n->len), n->error);
+	sh_free(n);
+}
+
 static void on_unreachable(void *ctx, const struct sh_addr *remote, struct sh_slice branch, int error)
 {
 	struct sh_ua *ua = ctx;
+	int to = branch.len > 7 ? sh_tag_worker(sh_slice_make(branch.base + 7, branch.len - 7)) : -1;
+	struct news *n;
 
-	sh_txn_transport_user.unreachable(ua->txn, remote, branch, error);
+	if (to < 0 || (unsigned)to >= ua->env->workers || (unsigned)to == ua->env->worker) {
+		sh_txn_transport_user.unreachable(ua->txn, remote, branch, error);
+		return;
+	}
+	n = sh_malloc(sizeof(*n) + branch.len);
+	if (!n)
+		return; /* its timers tell later */
+	*n = (struct news){ua->config.peers, *remote, error, branch.len};
+	memcpy(n->branch, branch.base, branch.len);
+	if (ua->env->driver->post(ua->env, (unsigned)to, arrive_news, n) < 0)
+		sh_free(n);
 }
 
 static void on_turn_end(void *ctx)

@@ -11,6 +11,7 @@ struct branch {
 	struct sh_locate *locate;
 	struct sh_path *candidates; /* of a name with several addresses: those not tried yet (RFC 3263 4.3) */
 	unsigned ncandidates;
+	struct sh_timer timer; /* while there are others: how long this one may say nothing */
 	uint32_t cseq;
 	bool started, finished;
 	unsigned code;
@@ -43,6 +44,7 @@ static void destroy(struct sh_sending *s)
 			sh_client_txn_detach(s->branches[i].ct);
 		sh_locate_cancel(s->branches[i].locate);
 		sh_client_auth_unref(s->branches[i].auth);
+		sh_wheel_cancel(&s->ua->env->wheel, &s->branches[i].timer);
 	}
 	sh_wheel_cancel(&s->ua->env->wheel, &s->timer);
 	if (s->rq)
@@ -203,8 +205,11 @@ static bool try_candidates(struct branch *b)
 {
 	while (b->ncandidates) {
 		b->ncandidates--;
-		if (send_to(b, b->candidates++) == 0)
-			return true;
+		if (send_to(b, b->candidates++) < 0)
+			continue;
+		if (b->ncandidates)
+			sh_env_timer(b->sending->ua->env, &b->timer, b->sending->ua->config.first_answer);
+		return true;
 	}
 	return false;
 }
@@ -226,10 +231,26 @@ static void send_branch(struct branch *b, const struct sh_path *paths, unsigned 
 
 static void advance(struct sh_sending *s);
 
+static void on_branch_timer(struct sh_timer *t)
+{
+	struct branch *b = SH_CONTAINER(t, struct branch, timer);
+
+	if (b->ct) {
+		sh_transport_avoid(b->sending->ua->transport, sh_client_txn_path(b->ct), 0);
+		sh_client_txn_detach(b->ct);
+		b->ct = NULL;
+	}
+	if (try_candidates(b))
+		return;
+	branch_failed(b, 408, SH_UNREACHABLE, NULL);
+	advance(b->sending);
+}
+
 static void on_response(struct sh_client_txn *ct, enum sh_client_event ev, const struct sh_msg *m, void *user)
 {
 	struct branch *b = user;
 
+	sh_wheel_cancel(&b->sending->ua->env->wheel, &b->timer); /* it is heard of */
 	if (ev == SH_CLIENT_RESPONSE && m->status < 200)
 		return;
 	if (ev == SH_CLIENT_ENDED)
@@ -246,10 +267,10 @@ static void on_response(struct sh_client_txn *ct, enum sh_client_event ev, const
 		finish(b->sending, m->status, SH_CAUSE_NONE, m);
 		return;
 	}
+	if ((ev != SH_CLIENT_RESPONSE || m->status == 503) && try_candidates(b)) /* RFC 3263 4.3 */
+		return;
 	if (ev == SH_CLIENT_RESPONSE)
 		branch_failed(b, m->status, sh_cause_of(m->status), m);
-	else if (try_candidates(b))
-		return;
 	else
 		branch_failed(b, ev == SH_CLIENT_TIMEOUT ? 408 : 503, SH_UNREACHABLE, NULL);
 	advance(b->sending);
@@ -345,6 +366,7 @@ static void on_timer(struct sh_timer *t)
 		if (b->ct)
 			sh_client_txn_detach(b->ct);
 		b->ct = NULL;
+		sh_wheel_cancel(&s->ua->env->wheel, &b->timer);
 		sh_locate_cancel(b->locate);
 		b->locate = NULL;
 		branch_failed(b, 408, SH_NO_ANSWER, NULL);
@@ -378,6 +400,7 @@ static int start(struct sh_ua *ua, struct sh_sending **out, struct sh_request *q
 	s->ctx = ctx;
 	for (unsigned i = 0; i < s->count; i++) {
 		s->branches[i].sending = s;
+		sh_timer_init(&s->branches[i].timer, on_branch_timer);
 		s->branches[i].target = &s->plan.targets[i];
 	}
 	s->group = s->plan.targets[0].group;

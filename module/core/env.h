@@ -20,12 +20,28 @@ struct sh_udp;      /* a bound datagram socket */
 struct sh_listener; /* a listening stream socket */
 struct sh_stream;   /* a connected (or connecting) stream */
 
-struct sh_resolved {
-	int error; /* 0, -ENOENT no such name, -EAGAIN temporary failure */
-	const struct sh_addr *addrs; /* with the port that was asked for */
-	size_t count;
+/* One question to the name servers (RFC 1035, 2782, 3403) and its answer. What the answers mean, how long they are kept
+ * and who is asked next is decided above this seam (transport/names.c, locate.c). The numbers are those of the RFCs. */
+enum sh_dns_type { SH_DNS_A = 1, SH_DNS_AAAA = 28, SH_DNS_SRV = 33, SH_DNS_NAPTR = 35 };
+
+struct sh_dns_record {
+	uint32_t ttl;              /* seconds */
+	struct sh_addr addr;       /* A, AAAA; port 0 */
+	uint16_t order;            /* SRV: priority; NAPTR: order */
+	uint16_t weight;           /* SRV: weight; NAPTR: preference */
+	uint16_t port;             /* SRV */
+	struct sh_slice target;    /* SRV: target; NAPTR: replacement; without the last dot */
+	struct sh_slice service;   /* NAPTR: "SIP+D2U" */
+	struct sh_slice flags;     /* NAPTR: "s" */
 };
-typedef void (*sh_resolve_fn)(const struct sh_resolved *r, void *ctx);
+
+struct sh_dns_answer {
+	int error;    /* 0; -ENOENT no such name, or none of that type; -EAGAIN no server answered, or it failed */
+	uint32_t ttl; /* with -ENOENT: seconds for which that holds (RFC 2308) */
+	const struct sh_dns_record *records; /* valid during the call, as their texts */
+	size_t count; /* > 0 without an error */
+};
+typedef void (*sh_dns_fn)(const struct sh_dns_answer *a, void *ctx);
 
 /* An HTTP exchange (http and https). Copied by http(). */
 struct sh_http;
@@ -79,8 +95,9 @@ struct sh_driver {
 	/* Closes at once and frees s; no event follows. */
 	void (*close)(struct sh_env *env, struct sh_stream *s);
 
-	/* A and AAAA of a host name. Never calls fn before it returns. A cancelled worker drops its callbacks. */
-	void (*resolve)(struct sh_env *env, struct sh_slice name, uint16_t port, sh_resolve_fn fn, void *ctx);
+	/* Asks. Never calls fn before it returns, and later exactly once; a worker that stops drops it. Of A and AAAA the
+	 * machine's hosts file is asked first. 0 or -errno (fn is not called then). */
+	int (*query)(struct sh_env *env, struct sh_slice name, enum sh_dns_type type, sh_dns_fn fn, void *ctx);
 
 	/* Starts an exchange; fn comes once, never before this returns, unless http_cancel comes first or the worker stops.
 	 * 0, -EINVAL (the URL), -EBUSY (too many), -ESHUTDOWN, -ENOMEM: then fn is not called. */

@@ -45,6 +45,7 @@ struct sh_engine {
 	/* configuration, ours */
 	char *script_path;
 	char **listen;
+	char *dns; /* NULL: the machine's */
 	unsigned nlisten, nworkers;
 	bool watch_files;
 	struct sh_engine_pair *pairs;

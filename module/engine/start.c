@@ -161,6 +161,11 @@ int sh_engine_open(struct sh_engine *e, char *error, size_t size)
 	error[0] = 0;
 	if (!e->simulation.envs)
 		err = sh_net_create(&e->net, e->nworkers, &e->log);
+	if (!err && e->net && e->dns) {
+		err = sh_net_set_dns(e->net, e->dns);
+		if (err == -EINVAL)
+			snprintf(error, size, "dns %s: addresses of name servers are expected", e->dns);
+	}
 	if (err)
 		goto out;
 	e->workers = sh_calloc(e->nworkers, sizeof(*e->workers));

@@ -37,8 +37,8 @@ static const struct {
 	  "                          or /run/siphook/control.sock)\n"},
     {'l', "  -l, --listen URI        udp://127.0.0.1:5060, tcp://[::1]:5060; may be repeated\n"},
     {'w', "  -w, --workers N         worker threads (default 1)\n"},
-    {'o', "  -o, --option KEY=VALUE  any option: listen, workers, watch, log_level, control, or config.NAME, which\n"
-	  "                          the script reads as sip.config.NAME; may be repeated\n"},
+    {'o', "  -o, --option KEY=VALUE  any option: listen, workers, watch, dns, log_level, control, or config.NAME,\n"
+	  "                          which the script reads as sip.config.NAME; may be repeated\n"},
     {'j', "  -j, --json              JSON instead of text\n"},
 };
 

@@ -1,6 +1,7 @@
 /* What the files of the transport share. The parts: transport.c (life cycle, the driver's events), endpoint.c (where we
  * listen and who we are), udp.c (datagrams), flow.c (the connections: table, limits, timeouts), stream.c (their bytes),
- * relay.c (other workers' connections), locate.c. Private to transport/.
+ * relay.c (other workers' connections), locate.c (RFC 3263), names.c (what DNS said), avoid.c (who does not answer).
+ * Private to transport/.
  *
  * Who calls whom: driver events enter in transport.c, udp.c and stream.c; only there the user's message() is called.
  * A flow may end while its own message is being handed up. So ending unlinks it from every table at once, closes the
@@ -89,7 +90,13 @@ struct sh_locate {
 	sh_locate_fn fn; /* NULL: cancelled */
 	void *ctx;
 	int hint;
-	uint8_t proto; /* SH_PROTO_OTHER: UDP where we have it, else TCP */
+	uint8_t proto; /* SH_PROTO_OTHER: not said */
+	bool secure;   /* sips */
+	uint16_t port; /* 0: not said */
+	unsigned pending, rounds; /* names that it waits for; how often it has looked */
+	uint64_t since; /* it began: what came later is good for it, whatever its time to live */
+	size_t len;
+	char host[];
 };
 
 struct sh_transport {
@@ -107,6 +114,10 @@ struct sh_transport {
 	uint32_t slot_count, free_slot; /* free_slot: index, or slot_count or more: none */
 	unsigned accepted, opened;      /* open flows of either kind */
 	struct sh_link flows, ended, locates;
+	struct sh_hash names; /* sh_name by name and type */
+	struct sh_link names_by_age;
+	struct sh_hash avoided; /* by protocol and remote address */
+	struct sh_link avoided_by_age;
 	struct sh_timer report; /* for flows that end outside of a turn */
 	struct sh_log_limit malformed_limit, refused_limit;
 	struct sh_transport_stats stats;
@@ -182,8 +193,29 @@ int sh_stream_send(struct sh_flow *f, struct sh_slice text);
 int sh_relay_send(struct sh_transport *t, const struct sh_path *path, struct sh_slice text);
 void sh_relay_close(struct sh_transport *t, uint64_t flow);
 
+/* ---- names.c ---- */
+
+enum { SH_NAME_MAX = 255 };
+
+struct sh_name_answer {
+	int error; /* 0; -ENOENT; -EAGAIN */
+	const struct sh_dns_record *records;
+	size_t count;
+};
+/* What is known of a name: 0 and *out, good until the next call; -EINPROGRESS: sh_locate_wake(l) comes later; -ENOMEM,
+ * -EINVAL, the driver's. since: see sh_locate. */
+int sh_names_get(struct sh_transport *t, struct sh_slice name, enum sh_dns_type type, uint64_t since,
+		 struct sh_locate *l, const struct sh_name_answer **out);
+void sh_names_finish(struct sh_transport *t);
+
+/* ---- avoid.c ---- */
+
+bool sh_avoided(struct sh_transport *t, const struct sh_path *p);
+void sh_avoid_finish(struct sh_transport *t);
+
 /* ---- locate.c ---- */
 
+void sh_locate_wake(struct sh_locate *l); /* one of the names that it waits for is there */
 void sh_locate_destroy_all(struct sh_transport *t);
 
 #endif

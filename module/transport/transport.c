@@ -125,11 +125,12 @@ static void set_defaults(struct sh_transport_config *c)
 	c->idle_timeout = c->idle_timeout ? c->idle_timeout : 3600 * SH_SECOND;
 	c->connect_timeout = c->connect_timeout ? c->connect_timeout : 4 * SH_SECOND;
 	c->max_unsent = c->max_unsent ? c->max_unsent : 1 << 20;
+	c->avoid_time = c->avoid_time ? c->avoid_time : 30 * SH_SECOND;
 }
 
 static int init_tables(struct sh_transport *t)
 {
-	struct sh_hash *tables[] = {&t->locals, &t->by_remote, &t->peers};
+	struct sh_hash *tables[] = {&t->locals, &t->by_remote, &t->peers, &t->names, &t->avoided};
 
 	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
 		int err = sh_hash_init(tables[i], 64);
@@ -164,6 +165,8 @@ int sh_transport_create(struct sh_transport **out, struct sh_env *env, const str
 	sh_list_init(&t->flows);
 	sh_list_init(&t->ended);
 	sh_list_init(&t->locates);
+	sh_list_init(&t->names_by_age);
+	sh_list_init(&t->avoided_by_age);
 	sh_timer_init(&t->report, on_report);
 	env->events = &events;
 	env->events_ctx = t;
@@ -179,6 +182,8 @@ void sh_transport_destroy(struct sh_transport *t)
 	for (unsigned i = 0; i < t->listen_count; i++)
 		sh_listen_close(t->listens[i]);
 	sh_locate_destroy_all(t);
+	sh_names_finish(t);
+	sh_avoid_finish(t);
 	sh_locals_finish(t);
 	sh_hash_finish(&t->by_remote);
 	sh_hash_finish(&t->peers);

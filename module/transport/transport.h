@@ -37,6 +37,7 @@ struct sh_transport_config {
 	uint64_t idle_timeout;         /* us without a byte; 0 = 3,600 s; half-received messages: 10 s, stuck output: 32 s */
 	uint64_t connect_timeout;      /* us; 0 = 4 s */
 	size_t max_unsent;             /* bytes queued on one connection before it is closed; 0 = 1 MB */
+	uint64_t avoid_time;           /* us that an address which failed is gone to last; 0 = 30 s */
 };
 
 struct sh_transport_user {
@@ -56,6 +57,7 @@ struct sh_transport;
 
 struct sh_transport_stats { /* counters, but `connections`: open now */
 	uint64_t datagrams_in, datagrams_out, messages_in, messages_out, malformed, connections, refused_limit, keepalives;
+	uint64_t dns_queries;
 };
 
 int sh_transport_create(struct sh_transport **out, struct sh_env *env, const struct sh_transport_config *config,
@@ -91,16 +93,22 @@ bool sh_transport_flow_alive(const struct sh_transport *t, uint64_t flow); /* of
 /* Closes a connection when its output is written. */
 void sh_transport_flow_close(struct sh_transport *t, uint64_t flow);
 
-/* Where a request to `uri` goes (RFC 3263 without NAPTR/SRV for the time being: numeric hosts at once, names by A/AAAA):
- * transport parameter, else TLS for sips, else UDP where we have such an endpoint, else TCP; maddr; port or default.
- * endpoint_hint >= 0 forces that endpoint. Numeric: fills out[] and returns the count. Names: returns 0, and fn is
- * called later with the paths (count 0 and error when there are none). -EPROTONOSUPPORT, -EINVAL, -EHOSTUNREACH,
- * -ENOMEM. */
+/* Where a request to `uri` goes (RFC 3263 4): NAPTR, SRV with weights, A and AAAA, as far as the URI leaves it open;
+ * maddr; port or default; never in the clear for sips. What is known is not asked for again (transport/names.c), numeric
+ * hosts never. The paths come in the order in which they are to be tried; those that failed lately are last.
+ * endpoint_hint >= 0 forces that endpoint. Fills out[] and returns the count where nothing must be asked; else 0, and fn
+ * is called later with the paths (count 0 and error when there are none). -EPROTONOSUPPORT, -EINVAL, -EHOSTUNREACH,
+ * -ENOMEM; -ENOENT, -EAGAIN of a name that is known not to be found. */
 typedef void (*sh_locate_fn)(const struct sh_path *paths, unsigned count, int error, void *ctx);
 struct sh_locate; /* a pending look-up */
 int sh_transport_locate(struct sh_transport *t, const struct sh_uri *uri, int endpoint_hint,
 			struct sh_path out[SH_MAX_CANDIDATES], sh_locate_fn fn, void *ctx, struct sh_locate **pending);
 void sh_locate_cancel(struct sh_locate *l); /* fn will not be called; NULL is fine */
+
+/* A request by that path got no answer (connection refused, ICMP, timeout), or 503: its address is tried after all others
+ * for a while, 0: the configured time; 300 s at most. And: it has answered. Cheap while nothing is avoided. */
+void sh_transport_avoid(struct sh_transport *t, const struct sh_path *path, uint64_t time);
+void sh_transport_works(struct sh_transport *t, const struct sh_path *path);
 
 const struct sh_transport_stats *sh_transport_stats(const struct sh_transport *t);
 

@@ -54,6 +54,8 @@ static void client_end(struct sh_client_txn *ct)
 
 static void client_fail(struct sh_client_txn *ct, enum sh_client_event ev)
 {
+	if (ct->state == SH_TXN_TRYING) /* not a word: RFC 3263 4.3 */
+		sh_transport_avoid(ct->layer->transport, &ct->path, 0);
 	ct->state = SH_TXN_COMPLETED; /* nothing can be cancelled any more */
 	tell(ct, ev, NULL);
 	client_end(ct);
@@ -228,13 +230,35 @@ static bool has_only_our_via(const struct sh_msg *m)
 	return i && !m->headers[i - 1].next && m->headers[i - 1].value.len == m->via.len;
 }
 
+/* Whoever is overloaded or answers: the next request may have another address to go to (21.5.4, RFC 3263 4.3). */
+static void note_health(struct sh_client_txn *ct, const struct sh_msg *m)
+{
+	struct sh_slice text = sh_msg_header(m, SH_H_RETRY_AFTER);
+	size_t digits = 0;
+	uint64_t seconds = 0;
+
+	if (m->status != 503) {
+		sh_transport_works(ct->layer->transport, &ct->path);
+		return;
+	}
+	while (digits < text.len && text.base[digits] >= '0' && text.base[digits] <= '9')
+		digits++;
+	if (sh_slice_u64(sh_slice_make(text.base, digits), 86400, &seconds) < 0)
+		seconds = 0;
+	sh_transport_avoid(ct->layer->transport, &ct->path, seconds * SH_SECOND);
+}
+
 void sh_client_response(struct sh_txn_layer *l, const struct sh_msg *m, const struct sh_path *from)
 {
 	struct sh_client_txn *ct = find_client(l, sh_msg_text(m, m->via_branch), m->method);
 
 	if (!has_only_our_via(m)) {
 		l->stats.strays++;
-	} else if (ct && ct->method == SH_INVITE) {
+		return;
+	}
+	if (ct && waiting(ct))
+		note_health(ct, m);
+	if (ct && ct->method == SH_INVITE) {
 		invite_response(ct, m, from);
 	} else if (ct) {
 		other_response(ct, m);

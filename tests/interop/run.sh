@@ -57,6 +57,7 @@ part sipp sipp
 part phones baresip
 part command
 part trouble sipp
+part names sipp
 SKIP=1 part linphone linphonec
 
 # shellcheck disable=SC2086

@@ -10,21 +10,23 @@ LIMIT = 15  # seconds of a scenario
 
 class Sipp(house.Program):
     """One SIPp with the scenario sipp/NAME.xml: a caller when it has a server, else a callee."""
+    host = HOST
 
     def __init__(self, part, name, transport, calls=1, server=None, dials="", talk=200, digest_uri="example.org", rate=None):
         self.port = house.port()
         self.trace = part.file(f"{name}.{self.port}.errors")
         self.messages = part.file(f"{name}.{self.port}.messages")
-        command = ["sipp", "-sf", os.path.join(HERE, "sipp", name + ".xml"), "-i", HOST, "-p", str(self.port), "-t", transport[0] + "1",
+        command = ["sipp", "-sf", os.path.join(HERE, "sipp", name + ".xml"), "-i", self.host, "-p", str(self.port), "-t", transport[0] + "1",
                    "-m", str(calls), "-l", str(calls), "-r", str(rate or calls), "-nostdin", "-timeout", f"{LIMIT}s", "-timeout_error", "-recv_timeout", "8000",
                    "-trace_err", "-error_file", self.trace, "-trace_msg", "-message_file", self.messages, "-d", str(talk)]
         if digest_uri:
             command += ["-auth_uri", digest_uri]
         if server:
-            command += ["-s", dials or "nobody", f"{HOST}:{server.port}"]
+            host, number = (HOST, server.port) if self.host == HOST else (f"[{self.host}]", server.port6)
+            command += ["-s", dials or "nobody", f"{host}:{number}"]
         super().__init__(part, f"{name}-{self.port}", command, cwd=part.folder)
         if not server:
-            until(f"{name} listens", lambda: listens(self.port, transport) or not self.running)
+            until(f"{name} listens", lambda: listens(self.port, transport, self.host) or not self.running)
 
     def succeeds(self, seconds=2):
         try:
@@ -35,9 +37,10 @@ class Sipp(house.Program):
         must(code == 0, f"{self.name} succeeds ({code}): {text_of(self.trace, 12)}\n--- messages\n{text_of(self.messages, 120)}")
 
 
-def listens(number, transport):
-    with open("/proc/net/" + transport) as f:
-        local = re.compile(rf"^ *\d+: 0100007F:{number:04X} ", re.M)
+def listens(number, transport, host=HOST):
+    address = "0100007F" if host == HOST else "0" * 24 + "01000000"
+    with open("/proc/net/" + transport + ("" if host == HOST else "6")) as f:
+        local = re.compile(rf"^ *\d+: {address}:{number:04X} ", re.M)
         return local.search(f.read())
 
 

@@ -206,10 +206,11 @@ struct answer {
 	unsigned calls;
 	int error;
 	size_t count;
-	struct sh_addr addrs[4];
+	struct sh_dns_record records[4];
+	char target[64];
 };
 
-static void on_resolved(const struct sh_resolved *r, void *ctx)
+static void on_answered(const struct sh_dns_answer *r, void *ctx)
 {
 	struct answer *a = ctx;
 
@@ -217,15 +218,17 @@ static void on_resolved(const struct sh_resolved *r, void *ctx)
 	a->error = r->error;
 	a->count = r->count;
 	for (size_t i = 0; i < r->count; i++)
-		a->addrs[i] = r->addrs[i];
+		a->records[i] = r->records[i];
+	if (r->count > 0)
+		snprintf(a->target, sizeof(a->target), "%.*s", SH_FMT(r->records[0].target));
 }
 
-static struct answer ask(struct sh_sim *sim, struct node *n, const char *name, uint16_t port)
+static struct answer ask(struct sh_sim *sim, struct node *n, const char *name, enum sh_dns_type type)
 {
 	struct answer a = {0};
 	unsigned turns = n->turns;
 
-	n->env->driver->resolve(n->env, sh_slice_cstr(name), port, on_resolved, &a);
+	assert_int_equal(n->env->driver->query(n->env, sh_slice_cstr(name), type, on_answered, &a), 0);
 	assert_int_equal(a.calls, 0); /* never before it returns */
 	assert_true(sh_sim_run_idle(sim, SH_SECOND));
 	assert_int_equal(a.calls, 1);
@@ -233,7 +236,7 @@ static struct answer ask(struct sh_sim *sim, struct node *n, const char *name, u
 	return a;
 }
 
-static void names_resolve_to_what_the_test_added(void **state)
+static void names_mean_what_the_test_added(void **state)
 {
 	struct sh_sim *sim = calm_sim(1);
 	struct sh_addr two[2] = {addr("192.0.2.7", 1), addr("2001:db8::7", 0)}, one = addr("192.0.2.8", 0);
@@ -242,30 +245,48 @@ static void names_resolve_to_what_the_test_added(void **state)
 	(void)state;
 
 	node_init(&n, sim, 0, 1);
-	a = ask(sim, &n, "gw.example.com", 5060);
+	a = ask(sim, &n, "gw.example.com", SH_DNS_A);
 	assert_int_equal(a.error, -ENOENT);
 	assert_int_equal(a.count, 0);
 	assert_int_equal(sh_sim_add_name(sim, "gw.example.com", two, 2), 0);
-	a = ask(sim, &n, "GW.example.COM", 5070);
+	a = ask(sim, &n, "GW.example.COM.", SH_DNS_A);
 	assert_int_equal(a.error, 0);
-	assert_int_equal(a.count, 2);
-	assert_addr(&a.addrs[0], "192.0.2.7", 5070);
-	assert_addr(&a.addrs[1], "2001:db8::7", 5070);
-	assert_int_equal(sh_sim_add_name(sim, "gw.example.com", &one, 1), 0); /* replaces */
-	a = ask(sim, &n, "gw.example.com", 5060);
 	assert_int_equal(a.count, 1);
-	assert_addr(&a.addrs[0], "192.0.2.8", 5060);
+	assert_addr(&a.records[0].addr, "192.0.2.7", 0);
+	a = ask(sim, &n, "gw.example.com", SH_DNS_AAAA);
+	assert_addr(&a.records[0].addr, "2001:db8::7", 0);
+	a = ask(sim, &n, "gw.example.com", SH_DNS_SRV);
+	assert_int_equal(a.error, -ENOENT);
+	assert_int_equal(sh_sim_add_name(sim, "gw.example.com", &one, 1), 0); /* replaces */
+	a = ask(sim, &n, "gw.example.com", SH_DNS_A);
+	assert_int_equal(a.count, 1);
+	assert_addr(&a.records[0].addr, "192.0.2.8", 0);
 	assert_int_equal(sh_sim_fail_name(sim, "gw.example.com", -EAGAIN), 0);
-	a = ask(sim, &n, "gw.example.com", 5060);
+	a = ask(sim, &n, "gw.example.com", SH_DNS_A);
 	assert_int_equal(a.error, -EAGAIN);
 	assert_int_equal(sh_sim_add_name(sim, "gw.example.com", NULL, 0), 0);
-	a = ask(sim, &n, "gw.example.com", 5060);
+	a = ask(sim, &n, "gw.example.com", SH_DNS_A);
 	assert_int_equal(a.error, -ENOENT);
-	a = ask(sim, &n, "", 5060);
-	assert_int_equal(a.error, -ENOENT);
-	a = ask(sim, &n, "[2001:db8::9]", 5061); /* numeric hosts need no record */
-	assert_int_equal(a.error, 0);
-	assert_addr(&a.addrs[0], "2001:db8::9", 5061);
+
+	assert_int_equal(sh_sim_add_record(sim, "example.com", "30 NAPTR 10 50 s SIP+D2U _sip._udp.example.com."), 0);
+	assert_int_equal(sh_sim_add_record(sim, "_sip._udp.example.com", "40 SRV 1 2 5070 gw.example.com."), 0);
+	assert_int_equal(sh_sim_add_record(sim, "_sip._udp.example.com", "41 SRV 3 4 5071 b.example.com"), 0);
+	a = ask(sim, &n, "_sip._udp.example.com", SH_DNS_SRV);
+	assert_int_equal(a.count, 2);
+	assert_int_equal(a.records[0].ttl, 40);
+	assert_int_equal(a.records[0].order, 1);
+	assert_int_equal(a.records[0].weight, 2);
+	assert_int_equal(a.records[0].port, 5070);
+	assert_string_equal(a.target, "gw.example.com");
+	assert_int_equal(a.records[1].ttl, 41);
+	a = ask(sim, &n, "example.com", SH_DNS_NAPTR);
+	assert_int_equal(a.count, 1);
+	assert_int_equal(a.records[0].order, 10);
+	assert_string_equal(a.target, "_sip._udp.example.com");
+	assert_int_equal(sh_sim_add_record(sim, "x", "30 A example.com"), -EINVAL);
+	assert_int_equal(sh_sim_add_record(sim, "x", "30 AAAA 192.0.2.1"), -EINVAL);
+	assert_int_equal(sh_sim_add_record(sim, "x", "30 SRV 1 2 99999 a"), -EINVAL);
+	assert_int_equal(sh_sim_add_record(sim, "x", "MX 1 a"), -EINVAL);
 	sh_sim_destroy(sim);
 	node_finish(&n);
 }
@@ -408,7 +429,7 @@ static void a_stop_finishes_jobs_and_posts_and_drops_the_rest(void **state)
 
 	alarm_init(&alarm, &w[0]);
 	sh_env_timer(w[0].env, &alarm.timer, SH_MS);
-	d->resolve(w[0].env, SH_LIT("192.0.2.1"), 5060, on_resolved, &a);
+	assert_int_equal(d->query(w[0].env, SH_LIT("gw"), SH_DNS_A, on_answered, &a), 0);
 	start_job(&jobs[0], &w[0], 0, &order);
 	while (jobs[0].worked == 0)
 		assert_true(sh_sim_step(sim));
@@ -432,7 +453,7 @@ static void a_stop_finishes_jobs_and_posts_and_drops_the_rest(void **state)
 	assert_int_equal(d->post(w[0].env, 1, on_message, &outgoing), 0); /* the others still hear of it */
 	node_send(&w[0], u, "10.1.0.2", 5060, "unheard");
 	node_send(&peer, pu, "10.1.0.1", 5060, "too late");
-	d->resolve(w[0].env, SH_LIT("192.0.2.1"), 5060, on_resolved, &a);
+	assert_int_equal(d->query(w[0].env, SH_LIT("gw"), SH_DNS_A, on_answered, &a), -ESHUTDOWN);
 	sh_sim_advance(sim, 10 * SH_SECOND);
 	assert_int_equal(a.calls, 0);
 	assert_int_equal(alarm.fired, fired);
@@ -462,7 +483,7 @@ static void the_end_of_the_simulation_is_a_stop_too(void **state)
 
 	node_init(&w[0], sim, 0, 2);
 	node_init(&w[1], sim, 1, 2);
-	w[0].env->driver->resolve(w[0].env, SH_LIT("192.0.2.1"), 5060, on_resolved, &a);
+	assert_int_equal(w[0].env->driver->query(w[0].env, SH_LIT("gw"), SH_DNS_A, on_answered, &a), 0);
 	start_job(&job, &w[0], 0, &order);
 	assert_int_equal(w[0].env->driver->post(w[0].env, 1, on_message, &m), 0);
 	sh_sim_destroy(sim);
@@ -506,17 +527,19 @@ static void memory_that_is_out_is_an_answer(void **state)
 		job = (struct job){.order = &order, .node = &n};
 		sh_alloc_fail_after(skip);
 		int named = sh_sim_add_name(sim, "a.example", &one, 1);
-		int failing = sh_sim_fail_name(sim, "a.example", -EAGAIN);
+		int failing = sh_sim_fail_name(sim, "b.example", -EAGAIN);
 		int working = n.env->driver->background(n.env, job_work, job_done, &job);
 		int posted = n.env->driver->post(n.env, 0, on_message, &m);
 		sh_alloc_fail_after(-1);
 		assert_int_equal(named, skip < 2 ? -ENOMEM : 0);
-		assert_int_equal(failing, skip < 4 ? -ENOMEM : 0);
-		assert_int_equal(working, skip < 5 ? -ENOMEM : 0);
-		assert_int_equal(posted, skip < 6 ? -ENOMEM : 0);
+		assert_int_equal(failing, skip < 3 ? -ENOMEM : 0);
+		assert_int_equal(working, skip < 4 ? -ENOMEM : 0);
+		assert_int_equal(posted, skip < 5 ? -ENOMEM : 0);
 		assert_true(sh_sim_run_idle(sim, SH_SECOND));
-		struct answer a = ask(sim, &n, "a.example", 1);
-		assert_int_equal(a.error, skip < 2 ? -ENOENT : skip < 4 ? 0 : -EAGAIN);
+		struct answer a = ask(sim, &n, "a.example", SH_DNS_A);
+		assert_int_equal(a.error, skip < 2 ? -ENOENT : 0);
+		a = ask(sim, &n, "b.example", SH_DNS_A);
+		assert_int_equal(a.error, skip < 3 ? -ENOENT : -EAGAIN);
 		sh_sim_destroy(sim);
 		assert_int_equal(job.done, working == 0);
 		assert_int_equal(m.delivered, posted == 0);
@@ -533,7 +556,7 @@ int main(void)
 	    cmocka_unit_test(an_arrival_comes_before_the_timers_of_its_instant),
 	    cmocka_unit_test(hours_cost_what_happens_in_them_and_no_more),
 	    cmocka_unit_test(idle_waits_for_what_is_under_way_and_not_for_timers),
-	    cmocka_unit_test(names_resolve_to_what_the_test_added),
+	    cmocka_unit_test(names_mean_what_the_test_added),
 	    cmocka_unit_test(jobs_are_done_in_order_on_their_worker),
 	    cmocka_unit_test(posts_arrive_in_order_and_the_ring_is_bounded),
 	    cmocka_unit_test(a_stop_finishes_jobs_and_posts_and_drops_the_rest),

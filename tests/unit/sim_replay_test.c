@@ -79,7 +79,7 @@ static void job_done(void *arg)
 	((struct actor *)arg)->scene->in_flight--;
 }
 
-static void on_name(const struct sh_resolved *r, void *ctx)
+static void on_name(const struct sh_dns_answer *r, void *ctx)
 {
 	struct actor *a = ctx;
 
@@ -164,8 +164,8 @@ static void on_timer(struct sh_timer *t)
 	} else if (what == 10) {
 		if (env->driver->background(env, job_work, job_done, a) == 0)
 			a->scene->in_flight++;
-		env->driver->resolve(env, sh_random_below(r, 2) ? SH_LIT("known.example") : SH_LIT("unknown"), 1,
-				     on_name, a);
+		env->driver->query(env, sh_random_below(r, 2) ? SH_LIT("known.example") : SH_LIT("unknown"), SH_DNS_A,
+				   on_name, a);
 	} else if (sh_random_below(r, 10) == 0) {
 		set_some_fault(a, ip);
 	}

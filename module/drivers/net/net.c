@@ -28,7 +28,7 @@ static const struct sh_driver driver = {
     .write = net_write,
     .read_enable = net_read_enable,
     .close = net_close,
-    .resolve = net_resolve,
+    .query = net_query,
     .http = net_http,
     .http_cancel = net_http_cancel,
     .background = net_background,
@@ -145,7 +145,7 @@ void net_release(struct net_worker *w, struct net_handle *h)
 /* Something is to be done without a descriptor becoming ready. */
 static bool has_more(const struct net_worker *w)
 {
-	return w->inbox || w->refused > 0 || !sh_list_empty(&w->broken) || !sh_list_empty(&w->failed);
+	return w->inbox || !sh_list_empty(&w->broken) || !sh_list_empty(&w->failed) || net_dns_has_more(w);
 }
 
 /* Setting it also takes back its readiness, so it is never read. A time in the past makes it readable at once. */
@@ -237,6 +237,9 @@ static void dispatch(struct net_worker *w, const struct epoll_event *event)
 	case NET_HTTP:
 		net_http_event(w, h, event->events);
 		break;
+	case NET_DNS:
+		net_dns_event(w, h, event->events);
+		break;
 	}
 }
 
@@ -260,9 +263,9 @@ int sh_net_turn(struct sh_net *n, unsigned worker, int64_t max_wait)
 	w->stats.turns++;
 	net_stream_tell_broken(w);
 	net_udp_tell_failed(w);
-	net_resolve_tell_refused(w);
 	for (int i = 0; i < count; i++)
 		dispatch(w, &ready[i]);
+	net_dns_deliver(w);
 	net_inbox_deliver(w);
 	sh_wheel_advance(&w->env.wheel, w->env.now);
 	if (w->env.events && w->env.events->turn_end)
@@ -288,6 +291,7 @@ static void destroy_handle(struct net_worker *w, struct net_handle *h)
 		net_stream_destroy(w, h);
 		break;
 	case NET_HTTP: /* went with net_http_finish */
+	case NET_DNS: /* its channel's */
 		break;
 	}
 }
@@ -301,6 +305,7 @@ static void close_fd(int fd)
 static void worker_destroy(struct net_worker *w)
 {
 	net_http_finish(w);
+	net_dns_finish(w);
 	for (uint32_t i = 0; i < w->slot_count; i++) {
 		if (w->slots[i].handle)
 			destroy_handle(w, w->slots[i].handle);
@@ -377,6 +382,7 @@ static void free_net(struct sh_net *n)
 			worker_destroy(n->workers[i]);
 	}
 	net_background_finish(n);
+	sh_free(n->dns_servers);
 	sh_free(n->workers);
 	pthread_mutex_destroy(&n->lock);
 	sh_free(n);

@@ -36,6 +36,10 @@ int sh_net_create(struct sh_net **out, unsigned workers, struct sh_log *log);
 /* Calls sh_net_stop, then frees everything, with sockets that nobody closed. NULL is fine. */
 void sh_net_destroy(struct sh_net *n);
 
+/* Name servers to ask instead of those of the machine: "127.0.0.1:5353,[::1]" (port 53 unless given). Before the loops run.
+ * 0, -EINVAL or -ENOMEM. */
+int sh_net_set_dns(struct sh_net *n, const char *servers);
+
 struct sh_env *sh_net_env(struct sh_net *n, unsigned worker);
 const struct sh_net_stats *sh_net_stats(const struct sh_net *n, unsigned worker);
 
@@ -58,8 +62,7 @@ void sh_net_wake(struct sh_net *n, unsigned worker);
 int sh_net_call(struct sh_net *n, unsigned worker, void (*fn)(struct sh_env *env, void *arg), void *arg);
 
 /* Ends the background threads: waits for the job that runs, does those that are queued, accepts no more. Their `done`
- * comes in the workers' next turns. Look-ups of names are dropped and not waited for. Any one thread but a background
- * one; may be called again. */
+ * comes in the workers' next turns. Any one thread but a background one; may be called again. */
 void sh_net_stop_background(struct sh_net *n);
 
 /* The end of all workers, when no loop runs any more: sh_net_stop_background, then every `done` that is due and every

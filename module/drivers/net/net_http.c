@@ -49,7 +49,8 @@ struct sh_http {
 	struct net_http *of;
 	CURL *easy; /* NULL while the name is looked up */
 	bool added;
-	bool looking_up; /* the resolver has our pointer */
+	unsigned looking_up; /* answers of name servers that will come to us */
+	int name_error;
 	sh_http_fn fn;   /* NULL: cancelled */
 	void *ctx;
 	struct sh_timer deadline;
@@ -318,35 +319,65 @@ static int start(struct sh_http *h)
 	return h->added ? 0 : -ENOMEM;
 }
 
-static void on_resolved(const struct sh_resolved *r, void *ctx)
+/* Both answers are there, or as much as came. */
+static void looked_up(struct sh_http *h)
 {
-	struct sh_http *h = ctx;
 	struct net_http *of = h->of;
 	struct known_name *n;
-	char text[SH_ADDR_TEXT];
-	size_t len = 0;
 
-	h->looking_up = false;
 	if (!h->fn) {
 		destroy(h);
 		return;
 	}
-	if (r->error) {
-		fail(h, r->error == -ENOENT ? -ENOENT : -EIO, r->error == -ENOENT ? "no such name" : "names cannot be looked up");
+	if (!h->addrs) {
+		fail(h, h->name_error == -ENOENT ? -ENOENT : -EIO,
+		     h->name_error == -ENOENT ? "no such name" : "names cannot be looked up");
 		return;
 	}
 	n = &of->names[of->next_name++ % NAMES_MAX];
 	sh_free(n->host);
 	n->host = sh_strndup(h->host, strlen(h->host));
 	n->until = of->worker->env.now + NAME_TTL;
-	for (size_t i = 0; i < r->count && len + sizeof(text) + 1 < sizeof(n->addrs); i++) {
-		sh_addr_format_host(&r->addrs[i], text);
-		len += (size_t)snprintf(n->addrs + len, sizeof(n->addrs) - len, "%s%s", i ? "," : "", text);
-	}
-	n->addrs[len] = '\0';
-	h->addrs = sh_strndup(n->addrs, len);
-	if (!h->addrs || start(h) < 0)
+	snprintf(n->addrs, sizeof(n->addrs), "%s", h->addrs);
+	if (start(h) < 0)
 		fail(h, -ENOMEM, "out of memory");
+}
+
+static void on_answer(const struct sh_dns_answer *a, void *ctx)
+{
+	struct sh_http *h = ctx;
+	char addrs[sizeof(((struct known_name *)0)->addrs)];
+	size_t len = h->addrs ? (size_t)snprintf(addrs, sizeof(addrs), "%s", h->addrs) : 0;
+
+	if (a->error && (!h->name_error || a->error != -ENOENT))
+		h->name_error = a->error;
+	for (size_t i = 0; i < a->count && len + SH_ADDR_TEXT + 1 < sizeof(addrs); i++) {
+		if (len > 0)
+			addrs[len++] = ',';
+		len += sh_addr_format_host(&a->records[i].addr, addrs + len);
+	}
+	if (a->count > 0) {
+		sh_free(h->addrs);
+		h->addrs = sh_strndup(addrs, len);
+	}
+	if (--h->looking_up == 0)
+		looked_up(h);
+}
+
+/* 0, or -errno: nobody was asked. */
+static int look_up(struct sh_http *h)
+{
+	static const enum sh_dns_type types[] = {SH_DNS_A, SH_DNS_AAAA};
+	int err = 0;
+
+	h->name_error = 0;
+	for (unsigned i = 0; i < 2; i++) {
+		err = net_query(&h->of->worker->env, sh_slice_cstr(h->host), types[i], on_answer, h);
+		if (err)
+			break;
+		h->looking_up++;
+	}
+	return h->looking_up ? 0 : err;
 }
 
 static bool is_address(const char *host)
@@ -356,7 +387,7 @@ static bool is_address(const char *host)
 	return host[0] == '[' || inet_pton(AF_INET, host, ip) == 1;
 }
 
-/* h->url and what belongs to it is set: on to the server. 0, -EINVAL, -ENOMEM. Nothing is told before the next turn. */
+/* h->url and what belongs to it is set: on to the server. 0, -EINVAL, -ENOMEM, -ESHUTDOWN. Nothing is told before the next turn. */
 static int go(struct sh_http *h)
 {
 	int err = parse_url(h);
@@ -375,9 +406,7 @@ static int go(struct sh_http *h)
 		h->addrs = sh_strndup(n->addrs, strlen(n->addrs));
 		return h->addrs ? start(h) : -ENOMEM;
 	}
-	h->looking_up = true;
-	net_resolve(&h->of->worker->env, sh_slice_cstr(h->host), (uint16_t)h->port, on_resolved, h);
-	return 0;
+	return look_up(h);
 }
 
 /* ---- the end of an exchange ---- */

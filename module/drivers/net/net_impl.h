@@ -1,5 +1,6 @@
 /* What the parts of the real driver share. The parts: net.c (life cycle, handles, the turn), net_bind.c (who has which
- * port), net_udp.c, net_tcp.c, net_post.c (messages to a worker), net_background.c (jobs, names), net_http.c (libcurl). */
+ * port), net_udp.c, net_tcp.c, net_post.c (messages to a worker), net_background.c (jobs), net_dns.c and net_dns_parse.c,
+ * net_http.c (libcurl). */
 #ifndef SH_DRIVERS_NET_NET_IMPL_H
 #define SH_DRIVERS_NET_NET_IMPL_H
 
@@ -18,7 +19,7 @@ enum {
  * What epoll watches. Its user data is an id (generation << 32 | slot), never a pointer: an event may come for
  * something that was closed earlier in the same batch, or, in a host that forked, long after. */
 
-enum net_kind { NET_UDP, NET_LISTENER, NET_STREAM, NET_HTTP };
+enum net_kind { NET_UDP, NET_LISTENER, NET_STREAM, NET_HTTP, NET_DNS };
 
 struct net_handle {
 	enum net_kind kind;
@@ -54,20 +55,13 @@ struct net_ring {
 
 /* ---- things done elsewhere ---- */
 
-/* A job or a look-up. */
+/* A job. */
 struct net_task {
 	struct sh_link link;
 	struct net_worker *worker;
-	void (*work)(struct net_task *t);                   /* on a background thread */
-	void (*finish)(struct net_task *t, bool cancelled); /* on the worker's thread, exactly once; frees t */
+	void (*work)(struct net_task *t);   /* on a background thread */
+	void (*finish)(struct net_task *t); /* on the worker's thread, exactly once; frees t */
 };
-
-/* A look-up for which there was no memory: its answer needs none. */
-struct net_refusal {
-	sh_resolve_fn fn;
-	void *ctx;
-};
-enum { NET_REFUSALS = 16 };
 
 struct net_lane;
 struct net_http; /* net_http.c */
@@ -75,6 +69,7 @@ struct net_http; /* net_http.c */
 /* ---- workers ---- */
 
 struct net_udp_batches; /* net_udp.c */
+struct net_dns;         /* net_dns.c */
 
 struct net_worker {
 	struct sh_env env;
@@ -97,8 +92,7 @@ struct net_worker {
 	struct sh_link broken; /* sh_stream.broken */
 	struct sh_link failed; /* net_failure.link */
 	size_t failed_count;
-	struct net_refusal refusals[NET_REFUSALS];
-	unsigned refused;
+	struct net_dns *dns; /* NULL: nothing was asked yet */
 
 	struct net_ring *ring;
 	bool inbox;        /* the ring or `finished` may hold something */
@@ -116,7 +110,8 @@ struct sh_net {
 	atomic_bool stopped;
 	struct sh_log *log, quiet;
 	struct net_worker **workers;
-	struct net_lane *jobs, *names;
+	struct net_lane *jobs;
+	char *dns_servers; /* NULL: those of the machine */
 	pthread_mutex_t lock;
 	struct sh_link ports; /* net_port.link; under lock */
 };
@@ -193,15 +188,24 @@ void net_notify(struct net_worker *w);                       /* any thread */
 void net_finished(struct net_worker *w, struct net_task *t); /* any thread */
 void net_inbox_open(struct net_worker *w);                   /* the wake descriptor was written */
 void net_inbox_deliver(struct net_worker *w);                /* a bounded part */
-void net_inbox_empty(struct net_worker *w);                  /* all, at the end; look-ups are dropped */
+void net_inbox_empty(struct net_worker *w);                  /* all, at the end */
 
 /* ---- net_background.c ---- */
 
 int net_background_init(struct sh_net *n);
 void net_background_finish(struct sh_net *n);
 int net_background(struct sh_env *env, void (*work)(void *arg), void (*done)(void *arg), void *arg);
-void net_resolve(struct sh_env *env, struct sh_slice name, uint16_t port, sh_resolve_fn fn, void *ctx);
-void net_resolve_tell_refused(struct net_worker *w);
+
+/* ---- net_dns.c, net_dns_parse.c ---- */
+
+int net_query(struct sh_env *env, struct sh_slice name, enum sh_dns_type type, sh_dns_fn fn, void *ctx);
+void net_dns_event(struct net_worker *w, struct net_handle *h, uint32_t events);
+void net_dns_deliver(struct net_worker *w);
+bool net_dns_has_more(const struct net_worker *w);
+void net_dns_finish(struct net_worker *w);
+/* Reads a reply for the records of that type; *block is what out->records points into, to be freed. Without memory the
+ * answer is -EAGAIN. */
+void net_dns_parse(struct sh_dns_answer *out, void **block, enum sh_dns_type type, const unsigned char *text, size_t len);
 
 /* ---- net_http.c ---- */
 

@@ -139,7 +139,7 @@ static struct net_task *next_finished(struct net_worker *w)
 }
 
 /* Returns false when there may be more. */
-static bool deliver(struct net_worker *w, bool cancelled)
+static bool deliver(struct net_worker *w)
 {
 	net_message_fn fn;
 	struct net_task *t;
@@ -153,7 +153,7 @@ static bool deliver(struct net_worker *w, bool cancelled)
 	}
 	while (count < MESSAGES_PER_TURN && (t = next_finished(w)) != NULL) {
 		count++;
-		t->finish(t, cancelled);
+		t->finish(t);
 	}
 	return count < MESSAGES_PER_TURN;
 }
@@ -161,11 +161,11 @@ static bool deliver(struct net_worker *w, bool cancelled)
 void net_inbox_deliver(struct net_worker *w)
 {
 	if (w->inbox)
-		w->inbox = !deliver(w, false);
+		w->inbox = !deliver(w);
 }
 
 void net_inbox_empty(struct net_worker *w)
 {
-	while (!deliver(w, true))
+	while (!deliver(w))
 		;
 }

@@ -18,7 +18,7 @@ static const struct sh_driver sim_driver = {
     .write = sim_write,
     .read_enable = sim_read_enable,
     .close = sim_close,
-    .resolve = sim_resolve,
+    .query = sim_query,
     .http = sim_http,
     .http_cancel = sim_http_cancel,
     .background = sim_background,
@@ -49,7 +49,7 @@ static void init_fields(struct sh_sim *sim, const struct sh_sim_options *o)
 	sh_random_init_seed(&sim->random, o->seed);
 	sim->key.k[0] = sh_random_u64(&sim->random);
 	sim->key.k[1] = sh_random_u64(&sim->random);
-	struct sh_link *heads[] = {&sim->hosts, &sim->envs,      &sim->names, &sim->faults,
+	struct sh_link *heads[] = {&sim->hosts, &sim->envs,      &sim->zone, &sim->faults,
 				   &sim->udps,  &sim->listeners, &sim->conns};
 	for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++)
 		sh_list_init(heads[i]);
@@ -105,7 +105,7 @@ void sh_sim_destroy(struct sh_sim *sim)
 		e->run(sim, e, false);
 	sim_tcp_finish(sim);
 	sim_udp_finish(sim);
-	sim_work_finish(sim);
+	sim_dns_finish(sim);
 	sim_net_finish(sim);
 	while (!sh_list_empty(&sim->envs))
 		env_destroy(SH_CONTAINER(sim->envs.next, struct sim_env, link));

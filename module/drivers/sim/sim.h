@@ -87,11 +87,17 @@ bool sh_sim_run_idle(struct sh_sim *sim, uint64_t limit);
 
 /* ---- names and faults ---- */
 
-/* A and AAAA records (the ports are ignored). Another call for the same name replaces it. Names that nobody added give
- * -ENOENT. 0 or -ENOMEM. */
+/* The zone that all environments ask. Names are compared without case and without a dot at the end; those that nobody
+ * added give -ENOENT (for 30 seconds). Everything is copied. 0, -EINVAL or -ENOMEM. */
+
+/* A line of a zone: "300 A 192.0.2.1", "60 SRV 10 50 5060 a.example.org", "60 NAPTR 10 50 s SIP+D2U _sip._udp.example.org".
+ * It joins what the name has of that type. */
+int sh_sim_add_record(struct sh_sim *sim, const char *name, const char *record);
+/* A and AAAA records of 60 seconds; another call for the same name replaces all that it has. count 0: nothing. */
 int sh_sim_add_name(struct sh_sim *sim, const char *name, const struct sh_addr *addrs, size_t count);
-/* Resolving the name fails with this negative errno (-EAGAIN: temporary failure). */
+/* Questions for the name fail with this negative errno (-EAGAIN: temporary failure); 0: no more. */
 int sh_sim_fail_name(struct sh_sim *sim, const char *name, int error);
+uint64_t sh_sim_queries(const struct sh_sim *sim); /* questions asked so far */
 
 enum {
 	SH_SIM_UDP_ICMP = 1,    /* a router answers: udp_error -EHOSTUNREACH after one delay */

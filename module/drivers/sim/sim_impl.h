@@ -1,5 +1,6 @@
 /* What the parts of the simulation share. The parts: sim.c (environments, clock), sim_queue.c (events), sim_net.c
- * (addresses, links, faults, trace), sim_udp.c, sim_tcp.c, sim_work.c (resolver, jobs, posts), sim_http.c. */
+ * (addresses, links, faults, trace), sim_udp.c, sim_tcp.c, sim_dns.c (the zone), sim_work.c (jobs, posts),
+ * sim_http.c. */
 #ifndef SH_DRIVERS_SIM_SIM_IMPL_H
 #define SH_DRIVERS_SIM_SIM_IMPL_H
 
@@ -82,7 +83,7 @@ struct sh_sim {
 	size_t window, post_ring;
 	struct sh_log *log;
 	struct sh_hash_key key;
-	struct sh_link hosts, envs, names, faults, udps, listeners, conns;
+	struct sh_link hosts, envs, zone, faults, udps, listeners, conns;
 	struct sh_hash ports; /* sim_port by address */
 	struct sh_hash links; /* sim_link by pair of IP addresses */
 	unsigned host_count, env_count;
@@ -93,6 +94,7 @@ struct sh_sim {
 	sh_sim_trace_fn trace;
 	void *trace_ctx;
 	uint64_t trace_hash;
+	uint64_t queries;
 };
 
 /* ---- addresses (sim_net.c) ---- */
@@ -170,12 +172,12 @@ void sim_read_enable(struct sh_env *env, struct sh_stream *s, bool on);
 void sim_close(struct sh_env *env, struct sh_stream *s);
 void sim_tcp_finish(struct sh_sim *sim);
 
-void sim_resolve(struct sh_env *env, struct sh_slice name, uint16_t port, sh_resolve_fn fn, void *ctx);
+int sim_query(struct sh_env *env, struct sh_slice name, enum sh_dns_type type, sh_dns_fn fn, void *ctx);
+void sim_dns_finish(struct sh_sim *sim);
 int sim_background(struct sh_env *env, void (*work)(void *arg), void (*done)(void *arg), void *arg);
 int sim_post(struct sh_env *env, unsigned worker, void (*fn)(struct sh_env *target, void *arg), void *arg);
 int sim_http(struct sh_env *env, const struct sh_http_request *rq, sh_http_fn fn, void *ctx, struct sh_http **out);
 void sim_http_cancel(struct sh_env *env, struct sh_http *h);
 void sim_work_stop(struct sim_env *e);
-void sim_work_finish(struct sh_sim *sim);
 
 #endif

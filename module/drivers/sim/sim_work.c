@@ -1,4 +1,4 @@
-/* What a worker gets done elsewhere: names, background jobs, messages to other workers. All of it takes a little time
+/* What a worker gets done elsewhere: background jobs, messages to other workers. All of it takes a little time
  * that the seed decides; jobs of one worker keep their order, and so do the messages to one worker. */
 #include <errno.h>
 
@@ -9,141 +9,6 @@ enum {
 	JOB_TIME = 1000, /* microseconds at most: to begin, and again to be done */
 	POST_TIME = 50,
 };
-
-/* ---- names ---- */
-
-struct sim_name {
-	struct sh_link link;
-	struct sh_slice name;
-	int error;
-	size_t count;
-	struct sh_addr addrs[];
-};
-
-struct sim_query {
-	struct sim_event event;
-	struct sim_env *env;
-	sh_resolve_fn fn;
-	void *ctx;
-	uint16_t port;
-	size_t len;
-	char name[];
-};
-
-static void name_destroy(struct sim_name *n)
-{
-	sh_list_remove(&n->link);
-	sh_free((char *)n->name.base);
-	sh_free(n);
-}
-
-static struct sim_name *name_find(const struct sh_sim *sim, struct sh_slice name)
-{
-	SH_LIST_EACH(l, &sim->names)
-	{
-		struct sim_name *n = SH_CONTAINER(l, struct sim_name, link);
-		if (sh_slice_ieq(n->name, name))
-			return n;
-	}
-	return NULL;
-}
-
-static int name_set(struct sh_sim *sim, const char *text, const struct sh_addr *addrs, size_t count, int error)
-{
-	struct sh_slice name = sh_slice_cstr(text);
-	struct sim_name *old = name_find(sim, name), *n;
-	char *copy = sh_strndup(name.base, name.len);
-
-	if (!copy)
-		return -ENOMEM;
-	n = sh_calloc(1, sizeof(*n) + count * sizeof(*addrs));
-	if (!n) {
-		sh_free(copy);
-		return -ENOMEM;
-	}
-	n->name = sh_slice_make(copy, name.len);
-	n->error = error;
-	n->count = count;
-	if (count > 0)
-		memcpy(n->addrs, addrs, count * sizeof(*addrs));
-	if (old)
-		name_destroy(old);
-	sh_list_append(&sim->names, &n->link);
-	return 0;
-}
-
-int sh_sim_add_name(struct sh_sim *sim, const char *name, const struct sh_addr *addrs, size_t count)
-{
-	return name_set(sim, name, addrs, count, count > 0 ? 0 : -ENOENT);
-}
-
-int sh_sim_fail_name(struct sh_sim *sim, const char *name, int error)
-{
-	return name_set(sim, name, NULL, 0, error);
-}
-
-static void answer(const struct sim_query *q, int error, const struct sh_addr *addrs, size_t count)
-{
-	struct sh_resolved r = {.error = error, .addrs = addrs, .count = count};
-
-	q->fn(&r, q->ctx);
-}
-
-/* The records get the port of the question. */
-static void answer_name(const struct sim_query *q, const struct sim_name *n)
-{
-	struct sh_addr *addrs = sim_calloc(n->count * sizeof(*addrs));
-
-	if (!addrs) {
-		answer(q, -EAGAIN, NULL, 0);
-		return;
-	}
-	for (size_t i = 0; i < n->count; i++) {
-		addrs[i] = n->addrs[i];
-		addrs[i].port = q->port;
-	}
-	answer(q, 0, addrs, n->count);
-	sim_free(addrs);
-}
-
-static void run_query(struct sh_sim *sim, struct sim_event *event, bool deliver)
-{
-	struct sim_query *q = SH_CONTAINER(event, struct sim_query, event);
-	struct sh_slice name = sh_slice_make(q->name, q->len);
-	struct sh_addr numeric;
-	const struct sim_name *n;
-
-	if (deliver && !q->env->stopped) {
-		q->env->dirty = true;
-		n = name_find(sim, name);
-		if (sh_addr_parse(&numeric, name, q->port) == 0)
-			answer(q, 0, &numeric, 1);
-		else if (!n || n->error)
-			answer(q, n ? n->error : -ENOENT, NULL, 0);
-		else
-			answer_name(q, n);
-	}
-	sim_free(q);
-}
-
-void sim_resolve(struct sh_env *env, struct sh_slice name, uint16_t port, sh_resolve_fn fn, void *ctx)
-{
-	struct sim_env *e = sim_env_of(env);
-	struct sh_sim *sim = e->sim;
-	struct sim_query *q = e->stopped ? NULL : sim_calloc(sizeof(*q) + name.len);
-
-	if (!q)
-		return;
-	q->event.run = run_query;
-	q->env = e;
-	q->fn = fn;
-	q->ctx = ctx;
-	q->port = port;
-	q->len = name.len;
-	if (name.len > 0)
-		memcpy(q->name, name.base, name.len);
-	sim_queue_push(&sim->queue, &q->event, sim->now + sim_delay(sim) + sim_delay(sim));
-}
 
 /* ---- background jobs ---- */
 
@@ -285,10 +150,4 @@ void sim_work_stop(struct sim_env *e)
 			j->work(j->arg);
 		j->done(j->arg);
 	}
-}
-
-void sim_work_finish(struct sh_sim *sim)
-{
-	while (!sh_list_empty(&sim->names))
-		name_destroy(SH_CONTAINER(sim->names.next, struct sim_name, link));
 }
