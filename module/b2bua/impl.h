@@ -21,6 +21,7 @@ struct sh_ua {
 	struct sh_slots calls, legs, requests; /* by handle */
 	struct sh_hash calls_by_id;
 	struct sh_link live_calls, live_legs, live_requests, live_relays, live_sendings;
+	struct sh_link trunks;
 	struct sh_link dead_calls, dead_legs, dead_requests; /* to be freed at the end of the turn */
 	struct sh_prefix *trust;
 	unsigned ntrust;
@@ -306,5 +307,8 @@ void sh_relay_drop(struct sh_relay *r);
 void sh_relay_drop_all(struct sh_ua *ua);
 void sh_relay_leg_gone(struct sh_leg *l);
 void sh_sending_drop_all(struct sh_ua *ua);
+
+/* ---- trunk.c */
+void sh_trunks_drop_all(struct sh_ua *ua);
 
 #endif

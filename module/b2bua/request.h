@@ -38,14 +38,15 @@ int sh_request_pass(struct sh_request *r, struct sh_slice headers, struct sh_sli
  * done, once. Takes the plan over. */
 int sh_request_relay(struct sh_request *r, struct sh_fork_plan *plan, sh_request_fn done, void *ctx);
 
-/* A request of our own outside of dialogs, to the targets of a plan in the same way. Texts live in the plan's arena. */
+/* A request of our own outside of dialogs, to the targets of a plan in the same way. Texts are copied. */
 struct sh_own_request {
 	struct sh_slice method;
 	struct sh_slice from, to;       /* name-addr; an entry's own go before; empty: the target's URI */
 	struct sh_slice headers;        /* complete lines */
 	struct sh_slice content_type, body;
 	struct sh_slice call_id;        /* empty: a fresh one for each target */
-	uint32_t *cseq;                 /* the number used last, counted on (RFC 3261 10.2.4); NULL: from 1. Outlives it */
+	uint32_t *cseq;                 /* the number used last, counted on (RFC 3261 10.2.4); outlives it. NULL: */
+	uint32_t first_cseq;            /* the one behind this */
 	bool contact;                   /* with our Contact, */
 	struct sh_slice contact_user;   /* that has this user part */
 	struct sh_client_auth *auth;    /* instead of the entries' logins; referenced */

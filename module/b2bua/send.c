@@ -50,6 +50,7 @@ static void destroy(struct sh_sending *s)
 	if (s->rq)
 		s->rq->sending = NULL;
 	sh_list_remove(&s->link);
+	sh_client_auth_unref(s->own.auth);
 	sh_free(s->best);
 	sh_arena_finish(&arena);
 	sh_free(s);
@@ -185,7 +186,7 @@ static int send_to(struct branch *b, const struct sh_path *path)
 		b->auth = sh_client_auth_ref(s->own.auth);
 	else if (!b->auth && t->nlogins && sh_client_auth_create(&b->auth, t->logins, t->nlogins) < 0)
 		return -ENOMEM;
-	b->cseq = s->own.cseq ? ++*s->own.cseq : b->cseq + 1;
+	b->cseq = s->own.cseq ? ++*s->own.cseq : (b->cseq ? b->cseq : s->own.first_cseq) + 1;
 	sh_ua_writers(ua, &line, &rest);
 	put_head(b, path, &line, &rest);
 	if (m)
@@ -374,6 +375,20 @@ static void on_timer(struct sh_timer *t)
 	advance(s);
 }
 
+static int copy_own(struct sh_sending *s, const struct sh_own_request *own)
+{
+	struct sh_own_request *o = &s->own;
+	struct sh_slice *texts[] = {&o->method, &o->from,         &o->to,   &o->headers,
+				    &o->content_type, &o->body, &o->call_id, &o->contact_user};
+
+	*o = *own;
+	for (unsigned i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		if (texts[i]->len && sh_arena_dup(&s->plan.arena, *texts[i], texts[i]) < 0)
+			return -ENOMEM;
+	o->auth = sh_client_auth_ref(o->auth);
+	return 0;
+}
+
 static int start(struct sh_ua *ua, struct sh_sending **out, struct sh_request *q, const struct sh_own_request *own,
 		 struct sh_fork_plan *plan, sh_request_fn done, void *ctx)
 {
@@ -390,10 +405,13 @@ static int start(struct sh_ua *ua, struct sh_sending **out, struct sh_request *q
 	}
 	s->ua = ua;
 	s->rq = q;
-	if (own)
-		s->own = *own;
 	s->plan = *plan;
 	sh_arena_init(&plan->arena, 256); /* moved */
+	if (own && copy_own(s, own) < 0) {
+		sh_arena_finish(&s->plan.arena);
+		sh_free(s);
+		return -ENOMEM;
+	}
 	s->count = s->plan.count;
 	s->best_rank = UINT32_MAX;
 	s->done = done;

@@ -1,4 +1,6 @@
 /* The user agent: life cycle, tables, and what arrives from the transaction layer. */
+#include "b2bua/trunk.h"
+
 #include "b2bua/impl.h"
 
 const struct sh_ua_config sh_ua_config_default = {
@@ -189,6 +191,7 @@ int sh_ua_create(struct sh_ua **out, struct sh_env *env, const struct sh_ua_conf
 	sh_list_init(&ua->live_requests);
 	sh_list_init(&ua->live_relays);
 	sh_list_init(&ua->live_sendings);
+	sh_list_init(&ua->trunks);
 	sh_list_init(&ua->dead_calls);
 	sh_list_init(&ua->dead_legs);
 	sh_list_init(&ua->dead_requests);
@@ -225,6 +228,7 @@ void sh_ua_destroy(struct sh_ua *ua)
 	if (!ua)
 		return;
 	ua->closing = true;
+	sh_trunks_drop_all(ua);
 	sh_relay_drop_all(ua);
 	sh_sending_drop_all(ua);
 	while (!sh_list_empty(&ua->live_requests))
@@ -328,6 +332,7 @@ void sh_ua_each_call(struct sh_ua *ua, void (*fn)(void *ctx, struct sh_call *cal
 void sh_ua_drain(struct sh_ua *ua)
 {
 	ua->draining = true;
+	sh_ua_set_trunks(ua, NULL, 0);
 	SH_LIST_EACH_SAFE (l, &ua->live_calls) {
 		struct sh_call *c = SH_CONTAINER(l, struct sh_call, link);
 
@@ -337,5 +342,6 @@ void sh_ua_drain(struct sh_ua *ua)
 
 bool sh_ua_idle(const struct sh_ua *ua)
 {
-	return sh_list_empty(&ua->live_calls) && sh_list_empty(&ua->live_legs) && sh_list_empty(&ua->live_requests);
+	return sh_list_empty(&ua->live_calls) && sh_list_empty(&ua->live_legs) && sh_list_empty(&ua->live_requests) &&
+	       sh_list_empty(&ua->live_sendings);
 }

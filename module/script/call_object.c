@@ -337,11 +337,14 @@ static int push_empty(lua_State *L)
  */
 static bool start_fork(lua_State *L, struct sh_run *run, const char *what, int *results)
 {
+	struct sh_plan_about about = {.kind = SH_PLAN_CALL};
 	struct sh_call *c = sh_call_check(L, 1);
 	struct sh_fork_plan *plan;
 	int err;
 
-	plan = sh_plan_read(L, 2, 3, what, c ? sh_call_from(c) : (struct sh_slice){0}, false);
+	if (c)
+		about = (struct sh_plan_about){SH_PLAN_CALL, sh_call_from(c), sh_call_uri(c)};
+	plan = sh_plan_read(L, 2, 3, what, &about);
 	if (!c) {
 		*results = sh_gone(L);
 		return false;

@@ -242,6 +242,8 @@ void sh_generation_destroy(struct sh_generation *g)
 		sh_vm_destroy(g->states[i].vm);
 	}
 	sh_shared_journal_destroy(g->journal);
+	for (unsigned i = 0; i < g->ntrunks; i++)
+		sh_trunk_status_unref(g->trunks[i].status);
 	sh_arena_finish(&g->arena);
 	sh_free(g);
 }

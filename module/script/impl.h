@@ -6,6 +6,7 @@
 #include <lauxlib.h>
 #include <stdatomic.h>
 
+#include "b2bua/trunk.h"
 #include "core/alloc.h"
 #include "script/sandbox.h"
 #include "script/script.h"
@@ -58,6 +59,8 @@ struct sh_state {
 	bool retiring;
 };
 
+enum { SH_GENERATION_TRUNKS = 64 };
+
 struct sh_generation {
 	struct sh_script *script;
 	uint64_t number;
@@ -66,6 +69,8 @@ struct sh_generation {
 	unsigned ndomains;
 	struct sh_prefix *trust;
 	unsigned ntrust;
+	struct sh_trunk_config *trunks; /* SH_GENERATION_TRUNKS, in the arena, but for their status */
+	unsigned ntrunks;
 	struct sh_shared_journal *journal; /* of worker 0's top level */
 	struct sh_generation
 	    *next;              /* published after this one: a worker that is late gives back what it never took up */
@@ -262,10 +267,20 @@ void sh_check_clean(lua_State *L, struct sh_slice text, const char *what); /* no
 
 /* ---- targets.c */
 /* Leaves on the stack a userdata that holds the plan, and gives its arena back if nobody takes it over. what:
- * "call:fork", for complaints. caller: the From that a display name alone is put before. request: the options of a
- * request, not of a call. */
-struct sh_fork_plan *sh_plan_read(lua_State *L, int targets, int options, const char *what, struct sh_slice caller,
-				  bool request);
+ * "call:fork", for complaints. */
+enum { SH_PLAN_TARGETS = 64 };
+enum sh_plan_kind {
+	SH_PLAN_CALL,    /* call:fork */
+	SH_PLAN_RELAY,   /* req:relay */
+	SH_PLAN_REQUEST, /* sip.request */
+	SH_PLAN_TRUNK    /* sip.trunk, while the script loads */
+};
+struct sh_plan_about {
+	enum sh_plan_kind kind; /* which options there are */
+	struct sh_slice from;   /* the caller's: what a display name alone is put before */
+	struct sh_slice uri;    /* the Request-URI: whose user part a trunk is asked for */
+};
+struct sh_fork_plan *sh_plan_read(lua_State *L, int targets, int options, const char *what, const struct sh_plan_about *about);
 void sh_plan_open(lua_State *L);
 int sh_lookup(lua_State *L); /* sip.lookup */
 int sh_bindings(lua_State *L);
@@ -297,6 +312,11 @@ int sh_aor_read(lua_State *L, int idx, struct sh_runtime *rt,
 
 /* ---- trace.c: from now on the verbs in the table on top and in the classes are told to config.trace */
 void sh_trace_open(lua_State *L);
+
+/* ---- request_verb.c, trunk.c */
+int sh_request_verb(lua_State *L);  /* sip.request */
+void sh_trunk_open(lua_State *L);   /* trunk into the table on top */
+const struct sh_trunk_config *sh_trunk_test(lua_State *L, int idx); /* NULL: something else */
 
 /* ---- call_data.c: call.data */
 int sh_call_data_push(lua_State *L, struct sh_call *c);

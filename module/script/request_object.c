@@ -135,13 +135,17 @@ static void on_relayed(void *ctx, const struct sh_result *res)
 static int relay(lua_State *L)
 {
 	struct sh_run *run = sh_run_check(L, "req:relay");
+	struct sh_plan_about about = {.kind = SH_PLAN_RELAY};
 	struct sh_request *q = sh_request_check(L, 1);
 	struct sh_fork_plan *plan;
 	int err;
 
 	lua_settop(L, 3);
-	plan = sh_plan_read(L, 2, 3, "req:relay",
-			    q ? sh_msg_header(sh_request_msg(q), SH_H_FROM) : (struct sh_slice){0}, true);
+	if (q) {
+		about.from = sh_msg_header(sh_request_msg(q), SH_H_FROM);
+		about.uri = sh_msg_text(sh_request_msg(q), sh_request_msg(q)->uri);
+	}
+	plan = sh_plan_read(L, 2, 3, "req:relay", &about);
 	if (!q)
 		return sh_gone(L);
 	if (sh_request_observed(q) || sh_request_answered(q))

@@ -22,6 +22,8 @@ static void tell_ua(struct sh_runtime *rt)
 
 	if (sh_ua_set_trust(rt->ua, g->trust, g->ntrust) < 0)
 		sh_error(rt->script->config.log, "out of memory: no peer is trusted");
+	if (rt->env->worker == 0)
+		sh_ua_set_trunks(rt->ua, g->trunks, g->ntrunks);
 	sh_ua_hooks_changed(rt->ua);
 }
 

@@ -272,6 +272,7 @@ int sh_sip_open(lua_State *L)
 	    {"unbind", sh_unbind}, {"domains", domains},
 	    {"acl", acl},          {"now", now},
 	    {"sleep", sleep_},     {"is_cancel", is_cancel},
+	    {"request", sh_request_verb},
 	    {NULL, NULL},
 	};
 	struct sh_state *s = sh_state_of(L);
@@ -288,6 +289,7 @@ int sh_sip_open(lua_State *L)
 	sh_http_lua_open(L);
 	sh_json_lua_open(L);
 	sh_deferred_open(L);
+	sh_trunk_open(L);
 	lua_newtable(L);
 	lua_createtable(L, 0, 1);
 	lua_pushcfunction(L, set_timer);

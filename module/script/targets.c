@@ -184,8 +184,9 @@ struct reader {
 	const char *what; /* "call:fork" */
 	struct sh_runtime *rt;
 	struct sh_fork_plan *plan;
-	struct sh_slice caller; /* From */
+	struct sh_plan_about about;
 	struct sh_target all;
+	uint64_t dead; /* bits: targets of trunks that do not answer */
 };
 
 static struct sh_slice keep(struct reader *r, struct sh_slice s)
@@ -240,7 +241,7 @@ static struct sh_slice read_name(struct reader *r, int table, const char *key, s
 static struct sh_slice rename_caller(struct reader *r, struct sh_slice display)
 {
 	struct sh_name_addr a;
-	struct sh_slice rest = r->all.from.len ? r->all.from : r->caller, out = {0};
+	struct sh_slice rest = r->all.from.len ? r->all.from : r->about.from, out = {0};
 
 	if (sh_name_addr_next(&rest, &a) < 0)
 		return out;
@@ -252,11 +253,16 @@ static struct sh_slice rename_caller(struct reader *r, struct sh_slice display)
 
 static const char *const entry_keys[] = {
     "uri",   "to",      "from",  "display", "pai",   "privacy", "diversion", "headers", "copy",       "transport",
-    "route", "timeout", "delay", "q",       "group", "path",    "flow",      "expires", "user_agent", "auth", "listener", NULL};
+    "route", "timeout", "delay", "q",       "group", "path",    "flow",      "expires", "user_agent", "auth", "listener", "user", NULL};
 static const char *const option_keys[] = {
     "to",         "from",  "display", "pai",   "privacy",       "diversion", "headers", "copy",
     "transport",  "route", "timeout", "delay", "first_timeout", "early",     "tags",    "follow_redirects",
     "ignore_6xx", "sdp",   "auth",    "listener", NULL};
+static const char *const own_keys[] = {"method",  "uri",   "targets", "body",    "content_type", "to",   "from",
+				       "display", "pai",   "privacy", "headers", "transport",    "auth", "listener",
+				       "route",   "timeout", NULL};
+static const char *const trunk_keys[] = {"name",    "uri",   "register",  "qualify", "from",      "pai",   "privacy",  "diversion",
+					 "headers", "copy",  "transport", "route",   "listener",  "auth",  NULL};
 static const char *const request_keys[] = {"to",      "from", "display",   "pai",   "privacy", "diversion",
 					   "headers", "copy", "transport", "route", "timeout", "auth", "listener", NULL};
 
@@ -266,7 +272,11 @@ static void read_headers(struct reader *r, int table, struct sh_target *t)
 	char names[1024];
 
 	if (sh_opt_get(r->L, table, "headers") != LUA_TNIL) {
-		sh_writer_init(&lines, r->rt->text, SH_RUNTIME_TEXT);
+		char *text = r->rt ? r->rt->text : sh_arena_alloc(&r->plan->arena, SH_RUNTIME_TEXT);
+
+		if (!text)
+			luaL_error(r->L, "not enough memory");
+		sh_writer_init(&lines, text, SH_RUNTIME_TEXT);
 		sh_writer_init(&removed, names, sizeof(names));
 		sh_opt_headers(r->L, lua_gettop(r->L), &lines, &removed);
 		if (removed.full)
@@ -457,45 +467,159 @@ static void read_uri(struct reader *r, int idx, struct sh_target *t)
 	apply_transport(r, t);
 }
 
+/* What one of a trunk's URIs says, where neither the options nor the entry say something else. */
+static void overlay(struct reader *r, struct sh_target *t, const struct sh_target *of)
+{
+	struct sh_slice *const texts[] = {&t->from, &t->to, &t->headers, &t->removed, &t->copy, &t->pai, &t->privacy, &t->diversion,
+					  &t->route};
+	const struct sh_slice theirs[] = {of->from, of->to, of->headers, of->removed, of->copy, of->pai, of->privacy, of->diversion,
+					  of->route};
+	struct sh_login *logins;
+
+	for (unsigned i = 0; i < sizeof(theirs) / sizeof(theirs[0]); i++)
+		if (!texts[i]->len)
+			*texts[i] = keep(r, theirs[i]);
+	if (t->proto < 0)
+		t->proto = of->proto;
+	if (t->endpoint < 0)
+		t->endpoint = of->endpoint;
+	if (t->nlogins || !of->nlogins)
+		return;
+	logins = sh_arena_alloc(&r->plan->arena, of->nlogins * sizeof(*logins));
+	if (!logins)
+		luaL_error(r->L, "not enough memory");
+	for (unsigned i = 0; i < of->nlogins; i++)
+		logins[i] = (struct sh_login){keep(r, of->logins[i].user), keep(r, of->logins[i].password),
+					      keep(r, of->logins[i].realm)};
+	t->logins = logins;
+	t->nlogins = of->nlogins;
+}
+
+/* "sip:user@host": a trunk's URI with the number that is dialled. */
+static struct sh_slice dial(struct reader *r, struct sh_slice text, struct sh_slice number)
+{
+	ptrdiff_t colon = sh_slice_find(text, ':');
+	struct sh_slice user, out = {0};
+	struct sh_uri uri;
+
+	if (!number.len || sh_uri_parse(&uri, text) < 0 || uri.user.len)
+		return keep(r, text);
+	if (sh_uri_escape_user(&r->plan->arena, number, &user) < 0 ||
+	    sh_arena_printf(&r->plan->arena, &out, "%.*s%.*s@%.*s", (int)colon + 1, text.base, SH_FMT(user),
+			    (int)(text.len - (size_t)colon - 1), text.base + colon + 1) < 0)
+		luaL_error(r->L, "not enough memory");
+	return out;
+}
+
+/* The user part of what was dialled, decoded. */
+static struct sh_slice dialled(struct reader *r)
+{
+	struct sh_slice out = {0};
+	struct sh_uri uri;
+
+	if (!r->about.uri.len || sh_uri_parse(&uri, r->about.uri) < 0 || !uri.user.len)
+		return out;
+	if (sh_uri_unescape(&r->plan->arena, uri.user, &out) < 0)
+		luaL_error(r->L, "not enough memory");
+	return out;
+}
+
+static void add_target(struct reader *r, const struct sh_target *t)
+{
+	if (r->plan->count == SH_PLAN_TARGETS)
+		luaL_error(r->L, "%s: more than %d targets", r->what, SH_PLAN_TARGETS);
+	r->plan->targets[r->plan->count++] = *t;
+}
+
+/* A trunk: its URIs one after the other, the one that we are registered with first. */
+static void add_trunk(struct reader *r, const struct sh_trunk_config *c, const struct sh_target *entry, struct sh_slice number)
+{
+	unsigned first = atomic_load(&c->status->current), dead = atomic_load(&c->status->dead);
+	struct sh_slice service = {0};
+
+	if (c->registers && sh_trunk_status_route(c->status, &r->plan->arena, &service) < 0)
+		luaL_error(r->L, "not enough memory");
+	for (unsigned i = 0; i < c->count; i++) {
+		unsigned index = (first + i) % c->count;
+		struct sh_target t = *entry;
+
+		overlay(r, &t, &c->targets[index]);
+		if (!t.route.len && index == first)
+			t.route = service;
+		t.uri = dial(r, c->targets[index].uri, number.base ? number : dialled(r));
+		t.group += i;
+		if (dead >> index & 1)
+			r->dead |= UINT64_C(1) << r->plan->count;
+		add_target(r, &t);
+	}
+}
+
+/* Targets that are known not to answer are left out, unless nothing else is there. */
+static void leave_out_dead(struct reader *r)
+{
+	struct sh_fork_plan *p = r->plan;
+	unsigned kept = 0;
+
+	if (!r->dead || r->dead == UINT64_MAX >> (64 - p->count))
+		return;
+	for (unsigned i = 0; i < p->count; i++)
+		if (!(r->dead >> i & 1))
+			p->targets[kept++] = p->targets[i];
+	p->count = kept;
+}
+
 static void read_entry(struct reader *r, int idx, lua_Integer group)
 {
+	const struct sh_trunk_config *trunk = sh_trunk_test(r->L, idx);
 	lua_State *L = r->L;
 	struct sh_target t = r->all;
 	const struct sh_path *flow;
 	struct sh_slice s;
 
 	t.group = (unsigned)group;
-	if (lua_type(L, idx) == LUA_TTABLE) {
-		sh_opt_known(L, idx, r->what, entry_keys);
-		read_common(r, idx, &t);
-		t.timeout = sh_opt_seconds(L, idx, "timeout", 0);
-		t.group += (unsigned)sh_opt_integer(L, idx, "group", 0, 0, 999);
-		if (sh_opt_get(L, idx, "uri") == LUA_TNIL)
-			luaL_error(L, "%s: a target without 'uri'", r->what);
-		read_uri(r, lua_gettop(L), &t);
-		lua_pop(L, 1);
-		s = sh_opt_text(L, idx, "path");
-		if (s.len && !t.route.len)
-			t.route = keep(r, s);
-		sh_opt_get(L, idx, "flow");
-		flow = luaL_testudata(L, -1, flow_name);
-		if (flow) {
-			t.path = *flow;
-			/* a connection is used as it is; a datagram contact is reached at its URI, from the socket that
-			 * it knows */
-			t.has_path = sh_proto_reliable((enum sh_proto)flow->proto) && flow->flow;
-			t.endpoint = flow->endpoint;
-		} else if (!lua_isnil(L, -1)) {
-			luaL_error(L, "%s: option 'flow': only what sip.lookup gives", r->what);
-		}
-		lua_pop(L, 1);
-	} else {
-		read_uri(r, idx, &t);
+	if (trunk) {
+		add_trunk(r, trunk, &t, (struct sh_slice){0});
+		return;
 	}
-	r->plan->targets[r->plan->count++] = t;
+	if (lua_type(L, idx) != LUA_TTABLE) {
+		read_uri(r, idx, &t);
+		add_target(r, &t);
+		return;
+	}
+	sh_opt_known(L, idx, r->what, entry_keys);
+	read_common(r, idx, &t);
+	t.timeout = sh_opt_seconds(L, idx, "timeout", 0);
+	t.group += (unsigned)sh_opt_integer(L, idx, "group", 0, 0, 999);
+	if (sh_opt_get(L, idx, "uri") == LUA_TNIL)
+		luaL_error(L, "%s: a target without 'uri'", r->what);
+	trunk = sh_trunk_test(L, lua_gettop(L));
+	if (!trunk)
+		read_uri(r, lua_gettop(L), &t);
+	lua_pop(L, 1);
+	s = sh_opt_text(L, idx, "user");
+	if (s.base && !trunk)
+		luaL_error(L, "%s: option 'user': only with a trunk as 'uri'", r->what);
+	if (trunk) {
+		add_trunk(r, trunk, &t, s);
+		return;
+	}
+	s = sh_opt_text(L, idx, "path");
+	if (s.len && !t.route.len)
+		t.route = keep(r, s);
+	sh_opt_get(L, idx, "flow");
+	flow = luaL_testudata(L, -1, flow_name);
+	if (flow) {
+		t.path = *flow;
+		/* a connection is used as it is; a datagram contact is reached at its URI, from the socket that
+		 * it knows */
+		t.has_path = sh_proto_reliable((enum sh_proto)flow->proto) && flow->flow;
+		t.endpoint = flow->endpoint;
+	} else if (!lua_isnil(L, -1)) {
+		luaL_error(L, "%s: option 'flow': only what sip.lookup gives", r->what);
+	}
+	lua_pop(L, 1);
+	add_target(r, &t);
 }
-
-enum { MAX_TARGETS = 64 };
 
 static bool is_entry(lua_State *L, int idx)
 {
@@ -514,16 +638,16 @@ static void read_list(struct reader *r, int list, lua_Integer group)
 	lua_Integer n = luaL_len(L, list);
 
 	for (lua_Integer i = 1; i <= n; i++) {
-		if (r->plan->count == MAX_TARGETS)
-			luaL_error(L, "%s: more than %d targets", r->what, MAX_TARGETS);
 		lua_geti(L, list, i);
 		read_entry(r, lua_gettop(L), group);
 		lua_pop(L, 1);
 	}
 }
 
-static void read_options(struct reader *r, int idx, bool request)
+static void read_options(struct reader *r, int idx)
 {
+	static const char *const *const keys[] = {
+	    [SH_PLAN_CALL] = option_keys, [SH_PLAN_RELAY] = request_keys, [SH_PLAN_REQUEST] = own_keys, [SH_PLAN_TRUNK] = trunk_keys};
 	lua_State *L = r->L;
 	struct sh_fork_plan *p = r->plan;
 	struct sh_slice s;
@@ -531,9 +655,11 @@ static void read_options(struct reader *r, int idx, bool request)
 	if (lua_isnoneornil(L, idx))
 		return;
 	luaL_checktype(L, idx, LUA_TTABLE);
-	sh_opt_known(L, idx, r->what, request ? request_keys : option_keys);
+	sh_opt_known(L, idx, r->what, keys[r->about.kind]);
 	read_common(r, idx, &r->all);
 	p->timeout = sh_opt_seconds(L, idx, "timeout", 0);
+	if (r->about.kind != SH_PLAN_CALL)
+		return;
 	p->first_timeout = sh_opt_seconds(L, idx, "first_timeout", 0);
 	s = sh_opt_text(L, idx, "early");
 	if (sh_slice_eq(s, SH_LIT("drop")))
@@ -577,24 +703,15 @@ void sh_plan_open(lua_State *L)
 	sh_sandbox_class(L, plan_guard, meta, NULL);
 }
 
-struct sh_fork_plan *sh_plan_read(lua_State *L, int targets, int options, const char *what, struct sh_slice caller,
-				  bool request)
+static void read_targets(struct reader *r, int targets)
 {
-	struct sh_fork_plan *plan = lua_newuserdatauv(L, sizeof(*plan), 0);
-	struct reader r = {L, what, sh_state_of(L)->runtime, plan, caller, {.proto = -1, .endpoint = -1}};
+	lua_State *L = r->L;
 	bool groups = false;
 	lua_Integer n;
 
-	*plan = (struct sh_fork_plan){0};
-	sh_arena_init(&plan->arena, 2048);
-	luaL_setmetatable(L, plan_guard); /* whatever raises from here on, the arena is given back */
-	plan->targets = sh_arena_alloc(&plan->arena, MAX_TARGETS * sizeof(*plan->targets));
-	if (!plan->targets)
-		luaL_error(L, "not enough memory");
-	read_options(&r, options, request);
 	if (is_entry(L, targets)) { /* a single one */
-		read_entry(&r, targets, 0);
-		return plan;
+		read_entry(r, targets, 0);
+		return;
 	}
 	n = luaL_len(L, targets);
 	if (n) {
@@ -603,14 +720,30 @@ struct sh_fork_plan *sh_plan_read(lua_State *L, int targets, int options, const 
 		lua_pop(L, 1);
 	}
 	if (!groups) {
-		read_list(&r, targets, 0);
-		return plan;
+		read_list(r, targets, 0);
+		return;
 	}
 	for (lua_Integer i = 1; i <= n; i++) {
 		if (lua_geti(L, targets, i) != LUA_TTABLE || is_entry(L, lua_gettop(L)))
-			luaL_error(L, "%s: targets and lists of targets mixed", what);
-		read_list(&r, lua_gettop(L), (i - 1) * 1000);
+			luaL_error(L, "%s: targets and lists of targets mixed", r->what);
+		read_list(r, lua_gettop(L), (i - 1) * 1000);
 		lua_pop(L, 1);
 	}
+}
+
+struct sh_fork_plan *sh_plan_read(lua_State *L, int targets, int options, const char *what, const struct sh_plan_about *about)
+{
+	struct sh_fork_plan *plan = lua_newuserdatauv(L, sizeof(*plan), 0);
+	struct reader r = {L, what, sh_state_of(L)->runtime, plan, *about, {.proto = -1, .endpoint = -1}, 0};
+
+	*plan = (struct sh_fork_plan){0};
+	sh_arena_init(&plan->arena, 2048);
+	luaL_setmetatable(L, plan_guard); /* whatever raises from here on, the arena is given back */
+	plan->targets = sh_arena_alloc(&plan->arena, SH_PLAN_TARGETS * sizeof(*plan->targets));
+	if (!plan->targets)
+		luaL_error(L, "not enough memory");
+	read_options(&r, options);
+	read_targets(&r, targets);
+	leave_out_dead(&r);
 	return plan;
 }

@@ -1,0 +1,222 @@
+/* sip.trunk and the object that it gives: a provider as a target, with its state. */
+#include "script/impl.h"
+#include "script/uri_object.h"
+
+enum { DEFAULT_EXPIRES = 3600 };
+
+static const char class_name[] = "siphook.trunk";
+
+struct trunk_object {
+	struct sh_trunk_config *config; /* in the generation's arena */
+};
+
+const struct sh_trunk_config *sh_trunk_test(lua_State *L, int idx)
+{
+	const struct trunk_object *o = luaL_testudata(L, idx, class_name);
+
+	return o ? o->config : NULL;
+}
+
+/* ------------------------------------------------------------------ reading */
+
+static struct sh_trunk_config *find(struct sh_trunk_config *list, unsigned count, struct sh_slice name)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (sh_slice_eq(list[i].name, name))
+			return &list[i];
+	return NULL;
+}
+
+static void keep(lua_State *L, struct sh_arena *a, struct sh_slice *s)
+{
+	if (s->len && sh_arena_dup(a, *s, s) < 0)
+		luaL_error(L, "not enough memory");
+}
+
+static void keep_target(lua_State *L, struct sh_arena *a, struct sh_target *t)
+{
+	struct sh_slice *const texts[] = {&t->uri, &t->route, &t->from, &t->to, &t->headers, &t->removed, &t->copy, &t->pai,
+					  &t->privacy, &t->diversion};
+	struct sh_login *logins = sh_arena_alloc(a, t->nlogins * sizeof(*logins));
+
+	if (!logins)
+		luaL_error(L, "not enough memory");
+	for (unsigned i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		keep(L, a, texts[i]);
+	for (unsigned i = 0; i < t->nlogins; i++) {
+		logins[i] = t->logins[i];
+		keep(L, a, &logins[i].user);
+		keep(L, a, &logins[i].password);
+		keep(L, a, &logins[i].realm);
+	}
+	t->logins = logins;
+}
+
+/* register = true | {expires=, contact=, aor=}. The address of record: whom we log in as at the first URI's domain. */
+static void read_register(lua_State *L, struct sh_arena *a, struct sh_trunk_config *c)
+{
+	static const char *const known[] = {"expires", "contact", "aor", NULL};
+	struct sh_slice user = {0}, escaped, aor = {0}, contact = {0};
+	struct sh_uri uri;
+	int type = sh_opt_get(L, 1, "register"), idx = lua_gettop(L);
+
+	c->expires = DEFAULT_EXPIRES;
+	if (type == LUA_TTABLE) {
+		sh_opt_known(L, idx, "sip.trunk: option 'register'", known);
+		c->registers = true;
+		c->expires = (uint32_t)sh_opt_integer(L, idx, "expires", DEFAULT_EXPIRES, 10, 1 << 24);
+		contact = sh_opt_text(L, idx, "contact");
+		if (sh_opt_get(L, idx, "aor") != LUA_TNIL)
+			aor = sh_opt_uri(L, lua_gettop(L), "sip.trunk: option 'register.aor'", NULL);
+	} else if (type == LUA_TBOOLEAN || type == LUA_TNIL) {
+		c->registers = lua_toboolean(L, idx);
+	} else {
+		luaL_error(L, "sip.trunk: option 'register': true or a table expected, got %s", luaL_typename(L, idx));
+	}
+	if (sh_uri_parse(&uri, c->targets[0].uri) < 0)
+		luaL_error(L, "sip.trunk: option 'uri': no SIP URI");
+	if (c->targets[0].nlogins)
+		user = c->targets[0].logins[0].user;
+	else if (uri.user.len && sh_uri_unescape(a, uri.user, &user) < 0)
+		luaL_error(L, "not enough memory");
+	if (c->registers && !aor.len && !user.len)
+		luaL_error(L, "sip.trunk: option 'register': 'auth' or 'register.aor' is needed to know as whom");
+	if (aor.len) {
+		if (sh_arena_printf(a, &c->aor, "<%.*s>", SH_FMT(aor)) < 0)
+			luaL_error(L, "not enough memory");
+	} else {
+		escaped = user;
+		if ((user.len && sh_uri_escape_user(a, user, &escaped) < 0) ||
+		    sh_arena_printf(a, &c->aor, "<sip:%.*s%s%.*s>", SH_FMT(escaped), user.len ? "@" : "", SH_FMT(uri.host)) < 0)
+			luaL_error(L, "not enough memory");
+	}
+	if (!contact.len)
+		contact = user;
+	if (contact.len && sh_uri_escape_user(a, contact, &c->contact_user) < 0)
+		luaL_error(L, "not enough memory");
+	lua_settop(L, idx - 1);
+}
+
+/* qualify = true | seconds. */
+static uint64_t read_qualify(lua_State *L)
+{
+	int type = sh_opt_get(L, 1, "qualify");
+	lua_Number seconds = type == LUA_TNUMBER ? lua_tonumber(L, -1) : lua_toboolean(L, -1) ? 60 : 0;
+
+	if (type != LUA_TNIL && type != LUA_TBOOLEAN && !(type == LUA_TNUMBER && seconds >= 1 && seconds <= 86400))
+		luaL_error(L, "sip.trunk: option 'qualify': true or seconds from 1 to 86400 expected");
+	lua_pop(L, 1);
+	return (uint64_t)(seconds * 1e6);
+}
+
+/* Worker 0's top level says what there is; those of the others find it. */
+static struct sh_trunk_config *declare(lua_State *L, struct sh_generation *g, struct sh_slice name)
+{
+	struct sh_plan_about about = {.kind = SH_PLAN_TRUNK};
+	struct sh_generation *before = sh_script_current(g->script);
+	const struct sh_trunk_config *former;
+	struct sh_trunk_config *c;
+	struct sh_fork_plan *plan;
+
+	if (find(g->trunks, g->ntrunks, name))
+		luaL_error(L, "sip.trunk: there is a trunk '%s' already", name.base);
+	if (!g->trunks)
+		g->trunks = sh_arena_calloc(&g->arena, SH_GENERATION_TRUNKS, sizeof(*g->trunks));
+	if (!g->trunks)
+		luaL_error(L, "not enough memory");
+	if (g->ntrunks == SH_GENERATION_TRUNKS)
+		luaL_error(L, "sip.trunk: more than %d trunks", SH_GENERATION_TRUNKS);
+	if (sh_opt_get(L, 1, "uri") == LUA_TNIL)
+		luaL_error(L, "sip.trunk: option 'uri' is needed");
+	plan = sh_plan_read(L, lua_gettop(L), 1, "sip.trunk", &about);
+	if (!plan->count || plan->count > SH_TRUNK_URIS)
+		luaL_error(L, "sip.trunk: option 'uri': 1 to %d URIs expected", SH_TRUNK_URIS);
+	c = &g->trunks[g->ntrunks];
+	*c = (struct sh_trunk_config){.name = name, .count = plan->count};
+	keep(L, &g->arena, &c->name);
+	c->targets = sh_arena_alloc(&g->arena, plan->count * sizeof(*c->targets));
+	if (!c->targets)
+		luaL_error(L, "not enough memory");
+	for (unsigned i = 0; i < plan->count; i++) {
+		c->targets[i] = plan->targets[i];
+		keep_target(L, &g->arena, &c->targets[i]);
+	}
+	read_register(L, &g->arena, c);
+	c->qualify = read_qualify(L);
+	former = before ? find(before->trunks, before->ntrunks, c->name) : NULL;
+	c->status = former ? sh_trunk_status_ref(former->status) : sh_trunk_status_create();
+	if (!c->status)
+		luaL_error(L, "not enough memory");
+	g->ntrunks++;
+	return c;
+}
+
+/* sip.trunk{name=, uri=, auth=, register=, qualify=, ...} -> trunk */
+static int trunk(lua_State *L)
+{
+	struct sh_state *s = sh_state_of(L);
+	struct sh_trunk_config *c;
+	struct trunk_object *o;
+	struct sh_slice name;
+
+	if (sh_vm_of(L)->sealed)
+		return luaL_error(L, "sip.trunk is for the top level of the script");
+	lua_settop(L, 1);
+	luaL_checktype(L, 1, LUA_TTABLE);
+	name = sh_opt_text(L, 1, "name");
+	if (!name.len)
+		return luaL_error(L, "sip.trunk: option 'name' is needed");
+	o = lua_newuserdatauv(L, sizeof(*o), 0);
+	o->config = NULL;
+	c = s->worker == 0 ? declare(L, s->generation, name) : find(s->generation->trunks, s->generation->ntrunks, name);
+	if (!c)
+		return luaL_error(L, "sip.trunk: '%s' is there on this worker only", name.base);
+	lua_settop(L, 2);
+	o->config = c;
+	luaL_setmetatable(L, class_name);
+	return 1;
+}
+
+/* ------------------------------------------------------------------ the object */
+
+static int index_trunk(lua_State *L)
+{
+	const struct trunk_object *o = luaL_checkudata(L, 1, class_name);
+	struct sh_trunk_status *st = o->config->status;
+	struct sh_slice key = {0};
+
+	if (lua_type(L, 2) == LUA_TSTRING)
+		key.base = lua_tolstring(L, 2, &key.len);
+	if (sh_slice_eq(key, SH_LIT("state")))
+		sh_push_slice(L, sh_trunk_state_name((enum sh_trunk_state)atomic_load(&st->state)));
+	else if (sh_slice_eq(key, SH_LIT("name")))
+		sh_push_slice(L, o->config->name);
+	else if (sh_slice_eq(key, SH_LIT("registered")))
+		lua_pushboolean(L, atomic_load(&st->registered));
+	else if (sh_slice_eq(key, SH_LIT("code")))
+		lua_pushinteger(L, atomic_load(&st->code));
+	else if (sh_slice_eq(key, SH_LIT("expires")) && atomic_load(&st->registered))
+		lua_pushnumber(L, (double)atomic_load(&st->expires) / 1e6);
+	else if (sh_slice_eq(key, SH_LIT("uri")))
+		sh_uri_object_push(L, o->config->targets[atomic_load(&st->current) % o->config->count].uri);
+	else
+		lua_pushnil(L);
+	return 1;
+}
+
+static int trunk_text(lua_State *L)
+{
+	const struct trunk_object *o = luaL_checkudata(L, 1, class_name);
+
+	lua_pushfstring(L, "trunk %s", lua_pushlstring(L, o->config->name.base, o->config->name.len));
+	return 1;
+}
+
+void sh_trunk_open(lua_State *L)
+{
+	static const luaL_Reg meta[] = {{"__index", index_trunk}, {"__tostring", trunk_text}, {NULL, NULL}};
+
+	sh_sandbox_class(L, class_name, meta, NULL);
+	lua_pushcfunction(L, trunk);
+	lua_setfield(L, -2, "trunk");
+}
