@@ -30,6 +30,7 @@ local sip = {}
 ---@field prack fun(hook: fun(req: siphook.request))
 ---@field answer fun(hook: fun(call: siphook.call))
 ---@field hangup fun(hook: fun(call: siphook.call, why: siphook.why))
+---@field binding fun(hook: fun(aor: string, contact: siphook.binding, event: "added" | "refreshed" | "removed" | "expired" | "lost"))
 ---@field load fun(hook: fun(event: { generation: integer, reason: "start" | "reload" }))
 
 ---@class siphook.why
@@ -387,7 +388,12 @@ function leg:hangup() end
 ---@field uri string
 ---@field q number
 ---@field expires number
+---@field source { ip: string, port: integer, transport: string }
+---@field call_id string
 ---@field user_agent? string
+---@field instance? string
+---@field reg_id? integer
+---@field path? string
 
 ---@param aor siphook.address
 ---@param options? { expired: boolean? }

@@ -75,13 +75,13 @@ static void on_flow_closed(void *ctx, uint64_t flow)
 {
 	struct sh_worker *w = ctx;
 
-	sh_location_flow_closed(w->engine->location, flow, sh_env_wall(w->env));
+	sh_location_flow_closed(w->engine->location, flow, sh_env_wall(w->env), w->runtime);
 }
 
 static void on_expire(struct sh_timer *t)
 {
 	struct sh_worker *w = SH_CONTAINER(t, struct sh_worker, expire);
-	bool more = sh_location_expire(w->engine->location, sh_env_wall(w->env));
+	bool more = sh_location_expire(w->engine->location, sh_env_wall(w->env), w->runtime);
 
 	sh_env_timer(w->env, t, more ? SH_MS : SH_SECOND);
 }
@@ -137,7 +137,7 @@ static int open_shared(struct sh_engine *e)
 	if (!err)
 		err = sh_digest_init();
 	if (!err)
-		err = sh_location_create(&e->location, &env->key, NULL, NULL);
+		err = sh_location_create(&e->location, &env->key, sh_runtime_on_binding, NULL);
 	if (!err)
 		err = sh_auth_create(&e->auth, &env->random, &(struct sh_auth_config){0});
 	if (!err)

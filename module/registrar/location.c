@@ -204,7 +204,7 @@ int sh_stripe_publish(struct sh_location *l, struct sh_stripe *s, uint64_t hash,
 
 /* --- taking away ------------------------------------------------------------------------------------------------- */
 
-unsigned sh_location_report(const struct sh_location *l, struct sh_bindings *before)
+unsigned sh_location_report(const struct sh_location *l, struct sh_bindings *before, void *by)
 {
 	static const enum sh_binding_event events[] = {
 	    [SH_FATE_REMOVED] = SH_BINDING_REMOVED,
@@ -220,7 +220,7 @@ unsigned sh_location_report(const struct sh_location *l, struct sh_bindings *bef
 			continue;
 		gone++;
 		if (l->fn)
-			l->fn(l->ctx, before->aor, &before->contacts[i], events[fate]);
+			l->fn(l->ctx, by, before->aor, &before->contacts[i], events[fate]);
 	}
 	sh_bindings_unref(before);
 	return gone;
@@ -263,7 +263,7 @@ static void cut_or_later(struct sh_location *l, struct sh_stripe *s, struct sh_r
 	sh_due_set(&s->due, &r->due, now + SH_SECOND);
 }
 
-int sh_location_unbind(struct sh_location *l, struct sh_slice aor, struct sh_slice contact, uint64_t now)
+int sh_location_unbind(struct sh_location *l, struct sh_slice aor, struct sh_slice contact, uint64_t now, void *by)
 {
 	struct sh_bindings *before = NULL;
 	struct sh_record *r;
@@ -293,12 +293,13 @@ int sh_location_unbind(struct sh_location *l, struct sh_slice aor, struct sh_sli
 	pthread_mutex_unlock(&s->lock);
 	if (err)
 		return err;
-	sh_location_report(l, before);
+	sh_location_report(l, before, by);
 	return (int)found;
 }
 
 /* One record of a stripe with that flow. False: there is none (any more). */
-static bool lose_one(struct sh_location *l, struct sh_stripe *s, uint64_t flow, uint64_t hash, uint64_t now)
+static bool lose_one(struct sh_location *l, struct sh_stripe *s, uint64_t flow, uint64_t hash, uint64_t now,
+		     void *by)
 {
 	struct sh_bindings *before = NULL;
 	struct sh_record *r;
@@ -318,23 +319,23 @@ static bool lose_one(struct sh_location *l, struct sh_stripe *s, uint64_t flow, 
 	if (r)
 		cut_or_later(l, s, r, now, &before);
 	pthread_mutex_unlock(&s->lock);
-	sh_location_report(l, before);
+	sh_location_report(l, before, by);
 	return r != NULL;
 }
 
-void sh_location_flow_closed(struct sh_location *l, uint64_t flow, uint64_t now)
+void sh_location_flow_closed(struct sh_location *l, uint64_t flow, uint64_t now, void *by)
 {
 	uint64_t hash = flow_hash(l, flow);
 
 	if (!flow)
 		return;
 	for (unsigned i = 0; i < SH_LOCATION_STRIPES; i++)
-		while (lose_one(l, &l->stripes[i], flow, hash, now))
+		while (lose_one(l, &l->stripes[i], flow, hash, now, by))
 			;
 }
 
 /* The record of a stripe that is due first. False: none is due. */
-static bool expire_one(struct sh_location *l, struct sh_stripe *s, uint64_t now, unsigned *done)
+static bool expire_one(struct sh_location *l, struct sh_stripe *s, uint64_t now, unsigned *done, void *by)
 {
 	struct sh_bindings *before = NULL;
 	struct sh_record *r;
@@ -354,19 +355,19 @@ static bool expire_one(struct sh_location *l, struct sh_stripe *s, uint64_t now,
 		cut_or_later(l, s, r, now, &before);
 	}
 	pthread_mutex_unlock(&s->lock);
-	gone = sh_location_report(l, before);
+	gone = sh_location_report(l, before, by);
 	*done += gone ? gone : 1;
 	return first != NULL;
 }
 
-bool sh_location_expire(struct sh_location *l, uint64_t now)
+bool sh_location_expire(struct sh_location *l, uint64_t now, void *by)
 {
 	unsigned turn = atomic_fetch_add_explicit(&l->turn, 1, memory_order_relaxed), done = 0;
 
 	for (unsigned i = 0; i < SH_LOCATION_STRIPES; i++) {
 		struct sh_stripe *s = &l->stripes[(turn + i) % SH_LOCATION_STRIPES];
 
-		while (expire_one(l, s, now, &done))
+		while (expire_one(l, s, now, &done, by))
 			if (done >= EXPIRE_PORTION)
 				return true;
 	}

@@ -49,8 +49,10 @@ enum sh_binding_event {
 	SH_BINDING_EXPIRED,
 	SH_BINDING_LOST
 };
-/* Called without a lock held, on the thread that caused the change. */
-typedef void (*sh_binding_fn)(void *ctx, struct sh_slice aor, const struct sh_contact *c, enum sh_binding_event ev);
+/* Called without a lock held, on the thread that caused the change, with the `by` of whoever caused it (his worker, say;
+ * NULL: nobody). */
+typedef void (*sh_binding_fn)(void *ctx, void *by, struct sh_slice aor, const struct sh_contact *c,
+			      enum sh_binding_event ev);
 
 /* fn may be NULL. 0, -ENOMEM or what the system's lock says. */
 int sh_location_create(struct sh_location **out, const struct sh_hash_key *key, sh_binding_fn fn, void *ctx);
@@ -73,6 +75,7 @@ struct sh_location_update {
 	unsigned count;        /* 0 with remove_all false: a fetch */
 	unsigned max_contacts; /* 0 = 10; an update costs at most its contacts times this */
 	bool replace_oldest;   /* at the limit: replace instead of refusing */
+	void *by;              /* for the event */
 };
 
 /* All or nothing (10.3 step 7). Contacts compare by RFC 3261 19.1.4 (with instance and reg-id by RFC 5626 when both
@@ -85,14 +88,14 @@ int sh_location_update(struct sh_location *l, const struct sh_location_update *u
 struct sh_bindings *sh_location_lookup(struct sh_location *l, struct sh_slice aor);
 
 /* Removes one contact (by 19.1.4), or all (contact empty). The number removed, or -ENOMEM and nothing has changed. */
-int sh_location_unbind(struct sh_location *l, struct sh_slice aor, struct sh_slice contact, uint64_t now);
+int sh_location_unbind(struct sh_location *l, struct sh_slice aor, struct sh_slice contact, uint64_t now, void *by);
 
 /* A connection ended: bindings that came by it are removed with event LOST. O(bindings of that flow). */
-void sh_location_flow_closed(struct sh_location *l, uint64_t flow, uint64_t now);
+void sh_location_flow_closed(struct sh_location *l, uint64_t flow, uint64_t now, void *by);
 
 /* Removes what is due; called by one worker's timer, about every second; the work per call is bounded (it ends behind
  * the address of record that makes it 1,000 bindings; returns true when more is due). */
-bool sh_location_expire(struct sh_location *l, uint64_t now);
+bool sh_location_expire(struct sh_location *l, uint64_t now, void *by);
 
 uint64_t sh_location_count(const struct sh_location *l); /* bindings */
 /* Calls fn, without a lock held, for every address of record with a snapshot; not a consistent cut. 0, or -ENOMEM: some

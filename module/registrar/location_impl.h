@@ -80,6 +80,6 @@ bool sh_contact_same_uri(struct sh_slice a, struct sh_slice b);
 
 /* Without the lock: tells of the bindings of a replaced snapshot that did not stay, gives its reference back (NULL is
  * fine) and returns how many they were. */
-unsigned sh_location_report(const struct sh_location *l, struct sh_bindings *before);
+unsigned sh_location_report(const struct sh_location *l, struct sh_bindings *before, void *by);
 
 #endif

@@ -257,7 +257,7 @@ static void plan_report(const struct plan *p, const struct sh_location *l, const
 {
 	for (unsigned i = 0; l->fn && i < p->stay; i++)
 		if (p->order[i]->touched)
-			l->fn(l->ctx, after->aor, &after->contacts[i],
+			l->fn(l->ctx, p->u->by, after->aor, &after->contacts[i],
 			      p->order[i]->old ? SH_BINDING_REFRESHED : SH_BINDING_ADDED);
 }
 
@@ -282,7 +282,7 @@ int sh_location_update(struct sh_location *l, const struct sh_location_update *u
 		err = plan_commit(&plan, l, s, hash, r, &after, &before);
 	pthread_mutex_unlock(&s->lock);
 	if (!err) {
-		sh_location_report(l, before);
+		sh_location_report(l, before, u->by);
 		plan_report(&plan, l, after);
 		*out = after;
 	}

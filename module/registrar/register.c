@@ -121,6 +121,7 @@ static int read_common(struct request *r, const struct sh_path *from, uint64_t n
 	u->now = now;
 	u->max_contacts = r->o.max_contacts;
 	u->replace_oldest = r->o.replace_oldest;
+	u->by = r->o.by;
 	err = read_path(r, &u->path);
 	if (!err)
 		err = check_path(r, u->path, &ob);

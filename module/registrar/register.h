@@ -16,6 +16,7 @@ struct sh_register_options {
 	uint32_t default_expires; /* for who does not ask; 0 = 3,600 */
 	unsigned max_contacts;    /* of an address of record; 0 = 10 */
 	bool replace_oldest;      /* at that limit: instead of 403 */
+	void *by;                 /* for the events of the location store */
 };
 
 struct sh_register_result {

@@ -231,7 +231,7 @@ int sh_register_verb(lua_State *L)
 					    "max_contacts", "on_limit",    NULL};
 	struct sh_runtime *rt = sh_runtime_check(L, "register");
 	struct sh_request *q = sh_request_check(L, 1);
-	struct sh_register_options o = {0};
+	struct sh_register_options o = {.by = rt};
 	struct sh_register_result r = {0};
 	uint64_t now = sh_env_wall(rt->env);
 	struct sh_bindings **slot;

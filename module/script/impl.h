@@ -31,6 +31,7 @@
 	X(PRACK, "prack")                                                                                              \
 	X(ANSWER, "answer")                                                                                            \
 	X(HANGUP, "hangup")                                                                                            \
+	X(BINDING, "binding")                                                                                          \
 	X(LOAD, "load")
 
 enum sh_hook {
@@ -104,6 +105,7 @@ struct sh_runtime {
 	uint64_t runs;
 	unsigned depth; /* > 0: Lua runs */
 	bool flushing;
+	struct sh_link bound; /* what happened to bindings while Lua ran: binding_hook.c */
 	struct sh_link over; /* sh_call_data: calls that ended while Lua ran; their hangup hooks come behind it */
 	struct sh_log_limit log_limit;
 };
@@ -198,6 +200,7 @@ void sh_run_interrupt(struct sh_run *r);
 void sh_run_drop(struct sh_run *r); /* nothing of it runs any more */
 void sh_state_drop(struct sh_state *s);
 void sh_state_retire_if_idle(struct sh_state *s);
+bool sh_runtime_has(struct sh_runtime *rt, enum sh_hook h); /* in the newest generation, which it takes up */
 void sh_runtime_flush(struct sh_runtime *rt); /* runs what had to wait until no Lua is on the stack */
 
 /* ---- objects: userdata with a handle */
@@ -240,6 +243,7 @@ bool sh_view_get(lua_State *L, int idx, struct sh_view *out); /* of a call or re
 extern const struct sh_field sh_view_fields[];                /* ids below SH_FIELD_OWN */
 enum { SH_FIELD_OWN = 100 };
 int sh_view_field(lua_State *L, int id); /* object at 1 */
+void sh_push_source(lua_State *L, const struct sh_path *from); /* {ip=, port=, transport=} */
 int sh_view_header(lua_State *L);        /* object at 1, name at 2: the first value */
 int sh_view_headers(lua_State *L);       /* method :headers(name) */
 
@@ -291,6 +295,11 @@ struct sh_bindings **sh_bindings_guard(lua_State *L);
 int sh_push_bindings(lua_State *L, struct sh_bindings **slot,
 		     uint64_t now); /* pushes a list of them, and empties *slot. Returns 1 */
 void sh_targets_open(lua_State *L);
+
+/* ---- binding_hook.c */
+void sh_push_contact(lua_State *L, const struct sh_contact *c, uint64_t now); /* a table */
+void sh_binding_hook_flush(struct sh_runtime *rt);
+void sh_binding_hook_drop(struct sh_runtime *rt);
 
 /* ---- result.c */
 void sh_result_open(lua_State *L);

@@ -110,6 +110,7 @@ int sh_runtime_create(struct sh_runtime **out, struct sh_script *s, struct sh_en
 	sh_list_init(&rt->states);
 	sh_list_init(&rt->deferred);
 	sh_list_init(&rt->over);
+	sh_list_init(&rt->bound);
 	sh_arena_init(&rt->scratch, 4096);
 	*out = rt;
 	return 0;
@@ -140,6 +141,7 @@ void sh_runtime_destroy(struct sh_runtime *rt)
 		return;
 	current = sh_script_current(rt->script);
 	sh_deferred_drop_all(rt);
+	sh_binding_hook_drop(rt);
 	if (rt->state)
 		give_back_skipped(rt->state->generation, current);
 	while ((l = sh_list_pop(&rt->states))) {
@@ -166,6 +168,11 @@ uint64_t sh_runtime_runs(const struct sh_runtime *rt)
 static bool has(const struct sh_state *s, enum sh_hook h)
 {
 	return s && h < SH_HOOK_COUNT && s->hooks[h] != LUA_NOREF;
+}
+
+bool sh_runtime_has(struct sh_runtime *rt, enum sh_hook h)
+{
+	return has(newest(rt), h);
 }
 
 struct hook_args {
@@ -347,6 +354,7 @@ void sh_runtime_flush(struct sh_runtime *rt)
 		d->why_text = NULL;
 		sh_call_release(d->call);
 	}
+	sh_binding_hook_flush(rt);
 	rt->flushing = false;
 }
 

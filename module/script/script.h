@@ -78,6 +78,10 @@ extern const struct sh_app sh_runtime_app; /* its context is the runtime */
 void sh_runtime_attach(struct sh_runtime *rt, struct sh_ua *ua);
 void sh_runtime_update(struct sh_runtime *rt);         /* takes up the current generation */
 void sh_runtime_destroy(struct sh_runtime *rt);        /* drops all runs; before the user agent; NULL is fine */
+/* For sh_location_create: the store's events become runs of the hook `binding`, on the runtime that is the `by` of the
+ * change; ctx is not used. */
+void sh_runtime_on_binding(void *ctx, void *by, struct sh_slice aor, const struct sh_contact *c,
+			   enum sh_binding_event event);
 uint64_t sh_runtime_runs(const struct sh_runtime *rt); /* hooks in progress */
 
 #endif

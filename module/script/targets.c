@@ -45,17 +45,7 @@ int sh_push_bindings(lua_State *L, struct sh_bindings **slot, uint64_t now)
 
 		if (c->expires_at <= now)
 			continue;
-		lua_createtable(L, 0, 4);
-		sh_push_slice(L, c->uri);
-		lua_setfield(L, -2, "uri");
-		lua_pushnumber(L, c->q / 1000.0);
-		lua_setfield(L, -2, "q");
-		lua_pushnumber(L, (double)(c->expires_at - now) / 1e6);
-		lua_setfield(L, -2, "expires");
-		if (c->user_agent.len) {
-			sh_push_slice(L, c->user_agent);
-			lua_setfield(L, -2, "user_agent");
-		}
+		sh_push_contact(L, c, now);
 		lua_rawseti(L, -2, ++n);
 	}
 	sh_bindings_unref(*slot);
@@ -169,7 +159,7 @@ int sh_unbind(lua_State *L)
 		luaL_argerror(L, 2, "URI or text expected");
 	n = sh_aor_read(L, 1, rt, &aor);
 	if (n == 0)
-		n = sh_location_unbind(rt->script->config.location, aor, contact, sh_env_wall(rt->env));
+		n = sh_location_unbind(rt->script->config.location, aor, contact, sh_env_wall(rt->env), rt);
 	if (n < 0)
 		return sh_push_errno(L, n);
 	lua_pushinteger(L, n);

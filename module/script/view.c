@@ -75,7 +75,7 @@ static void push_uri(lua_State *L, struct sh_slice text)
 		lua_pushnil(L);
 }
 
-static void push_source(lua_State *L, const struct sh_path *from)
+void sh_push_source(lua_State *L, const struct sh_path *from)
 {
 	char buf[SH_ADDR_TEXT];
 
@@ -177,7 +177,7 @@ int sh_view_field(lua_State *L, int id)
 		lua_pushinteger(L, m->cseq);
 		break;
 	case F_SOURCE:
-		push_source(L, v.from);
+		sh_push_source(L, v.from);
 		break;
 	case F_MAX_FORWARDS:
 		if (m->max_forwards >= 0)

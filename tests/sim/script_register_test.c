@@ -212,10 +212,74 @@ static void mistakes_are_named(void **state)
 	end();
 }
 
+static const char telling[] =
+    PLAN "sip.on.register(function(req) req:register{} end)\n"
+	 "sip.on.message(function(req) sip.unbind('bob') sip.log.info('unbound') req:reply(200) end)\n"
+	 "sip.on.binding(function(aor, contact, event)\n"
+	 "  sip.sleep(0.01)\n"
+	 "  sip.log.info('%s: %s %s from %s by %s, %.0f s, %s', aor, contact.uri, event, contact.source.ip, contact.source.transport,\n"
+	 "    contact.expires, contact.user_agent or '-')\n"
+	 "  if event == 'lost' then sip.log.info('%d left', #sip.bindings(aor)) end\n"
+	 "end)\n";
+
+static void what_happens_to_a_binding_is_told(void **state)
+{
+	(void)state;
+	begin(telling);
+	put(bob, "Contact: <sip:b1@10.0.0.3>\nExpires: 600\nUser-Agent: desk", "200");
+	world_advance(w, SH_SECOND);
+	world_expect_log(w, "sip:bob@example.org: sip:b1@10.0.0.3 added from 10.0.0.3 by udp, 600 s, desk");
+	put(bob, "Contact: <sip:b1@10.0.0.3>\nExpires: 60", "200");
+	world_advance(w, SH_SECOND);
+	world_expect_log(w, "b1@10.0.0.3 refreshed from");
+	world_advance(w, 61 * SH_SECOND);
+	world_expect_log(w, "b1@10.0.0.3 expired from 10.0.0.3 by udp, 0 s");
+	put(bob, "Contact: <sip:b2@10.0.0.3>, <sip:b3@10.0.0.3>", "200");
+	put(bob, "Contact: <sip:b2@10.0.0.3>;expires=0", "200");
+	world_advance(w, SH_SECOND);
+	world_expect_log(w, "b2@10.0.0.3 added");
+	world_expect_log(w, "b2@10.0.0.3 removed");
+	phone_request(bob, "MESSAGE", "sip:x@example.org", NULL, "x"); /* from inside a hook: behind it */
+	phone_expect(bob, "200", SH_SECOND);
+	world_advance(w, SH_SECOND);
+	world_expect_log(w, "unbound");
+	world_expect_log(w, "b3@10.0.0.3 removed");
+	end();
+}
+
+static void a_binding_goes_with_its_connection_and_that_is_told_at_once(void **state)
+{
+	(void)state;
+	begin(telling);
+	phone_proxy(bob, SH_PROTO_TCP, "10.0.0.1", 5060);
+	put(bob, "Contact: <sip:b1@10.0.0.3;transport=tcp>", "200");
+	world_advance(w, SH_SECOND);
+	world_expect_log(w, "added from 10.0.0.3 by tcp");
+	phone_hang_up_connections(bob);
+	world_advance(w, 100 * SH_MS);
+	world_expect_log(w, "b1@10.0.0.3;transport=tcp lost from");
+	world_expect_log(w, "0 left");
+	end();
+}
+
+static void a_broken_binding_hook_costs_nothing_but_a_line(void **state)
+{
+	(void)state;
+	begin(PLAN "sip.on.register(function(req) req:register{} end)\nsip.on.binding(function() error 'oops' end)\n");
+	put(bob, "Contact: <sip:b1@10.0.0.3>", "200");
+	world_advance(w, SH_SECOND);
+	world_expect_log(w, "hook binding, call -: dialplan.lua");
+	world_forget_log(w);
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(contacts_are_bound_fetched_and_removed),
+	    cmocka_unit_test(what_happens_to_a_binding_is_told),
+	    cmocka_unit_test(a_binding_goes_with_its_connection_and_that_is_told_at_once),
+	    cmocka_unit_test(a_broken_binding_hook_costs_nothing_but_a_line),
 	    cmocka_unit_test(intervals_that_are_too_short_are_a_423),
 	    cmocka_unit_test(the_address_of_the_listener_and_the_domain_meet_at_one_aor),
 	    cmocka_unit_test(bindings_can_be_seen_and_taken_away),

@@ -157,14 +157,14 @@ static void on_flow_closed(void *ctx, uint64_t flow)
 {
 	struct world *w = ctx;
 
-	sh_location_flow_closed(w->location, flow, wall(w));
+	sh_location_flow_closed(w->location, flow, wall(w), w->runtime[flow >> 56]);
 }
 
 static void on_second(struct sh_timer *t)
 {
 	struct world *w = SH_CONTAINER(t, struct world, second);
 
-	sh_location_expire(w->location, wall(w));
+	sh_location_expire(w->location, wall(w), w->runtime[0]);
 	sh_env_timer(w->env[0], t, SH_SECOND);
 }
 
@@ -224,7 +224,7 @@ struct world *world_create(const struct world_options *options, const char *scri
 	}
 	assert_int_equal(sh_digest_init(), 0);
 	assert_int_equal(sh_auth_create(&w->auth, &w->env[0]->random, &(struct sh_auth_config){0}), 0);
-	assert_int_equal(sh_location_create(&w->location, &w->env[0]->key, NULL, NULL), 0);
+	assert_int_equal(sh_location_create(&w->location, &w->env[0]->key, sh_runtime_on_binding, NULL), 0);
 	assert_int_equal(sh_shared_create(&w->shared, &w->env[0]->key, 0), 0);
 	config.workers = w->workers;
 	config.log = &w->log;

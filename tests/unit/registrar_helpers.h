@@ -19,8 +19,9 @@ struct diary {
 	unsigned counts[5];
 };
 
-static inline void note_event(void *ctx, struct sh_slice aor, const struct sh_contact *c, enum sh_binding_event ev)
+static inline void note_event(void *ctx, void *by, struct sh_slice aor, const struct sh_contact *c, enum sh_binding_event ev)
 {
+	(void)by;
 	struct diary *d = ctx;
 
 	assert_true(aor.len > 0);

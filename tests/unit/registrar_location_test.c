@@ -271,7 +271,7 @@ static void a_snapshot_stays_as_it_is(void **state)
 	BIND(.uri = "sip:a@1", .flow = 5);
 	b = sh_location_lookup(l, ALICE);
 	BIND(.uri = "sip:b@1", .flow = 5);
-	sh_location_flow_closed(l, 5, NOW);
+	sh_location_flow_closed(l, 5, NOW, NULL);
 	assert_null(sh_location_lookup(l, ALICE));
 	BIND(.uri = "sip:c@1");
 	sh_location_destroy(l);
@@ -288,16 +288,16 @@ static void bindings_expire_when_their_time_is_over_and_not_before(void **state)
 	BIND(.uri = "sip:a@1", .expires = 60);
 	BIND(.uri = "sip:b@1", .expires = 120);
 	memset(&d, 0, sizeof(d));
-	assert_false(sh_location_expire(l, NOW + 60 * SH_SECOND - 1));
+	assert_false(sh_location_expire(l, NOW + 60 * SH_SECOND - 1, NULL));
 	assert_diary(&d, "");
-	assert_false(sh_location_expire(l, NOW + 60 * SH_SECOND));
+	assert_false(sh_location_expire(l, NOW + 60 * SH_SECOND, NULL));
 	assert_diary(&d, "xsip:a@1");
 	assert_bound(sh_location_lookup(l, ALICE), "sip:b@1");
 	BIND(.uri = "sip:b@1", .expires = 120, .at = 100, .cseq = 2);
 	memset(&d, 0, sizeof(d));
-	sh_location_expire(l, NOW + 219 * SH_SECOND);
+	sh_location_expire(l, NOW + 219 * SH_SECOND, NULL);
 	assert_diary(&d, "");
-	sh_location_expire(l, NOW + 220 * SH_SECOND);
+	sh_location_expire(l, NOW + 220 * SH_SECOND, NULL);
 	assert_diary(&d, "xsip:b@1");
 	assert_null(sh_location_lookup(l, ALICE));
 	assert_int_equal(sh_location_count(l), 0);
@@ -344,7 +344,7 @@ static void a_hundred_thousand_expire_in_bounded_portions(void **state)
 	for (unsigned s = 0; s <= 1800; s++) {
 		unsigned before = d->counts[SH_BINDING_EXPIRED];
 
-		while (sh_location_expire(l, NOW + s * SH_SECOND))
+		while (sh_location_expire(l, NOW + s * SH_SECOND, NULL))
 			;
 		total += d->counts[SH_BINDING_EXPIRED] - before;
 	}
@@ -354,7 +354,7 @@ static void a_hundred_thousand_expire_in_bounded_portions(void **state)
 	for (bool more = true; more; calls++) {
 		unsigned before = d->counts[SH_BINDING_EXPIRED];
 
-		more = sh_location_expire(l, NOW + 86400 * SH_SECOND);
+		more = sh_location_expire(l, NOW + 86400 * SH_SECOND, NULL);
 		assert_in_range(d->counts[SH_BINDING_EXPIRED] - before, 0, 1001);
 	}
 	assert_in_range(calls, 45, 60);
@@ -376,20 +376,20 @@ static void a_closed_flow_takes_its_bindings_and_no_others(void **state)
 	BIND(.uri = "sip:c@1", .flow = 1, .at = 3);
 	BIND(.uri = "sip:d@1", .at = 4);
 	memset(&d, 0, sizeof(d));
-	sh_location_flow_closed(l, 0, NOW);
-	sh_location_flow_closed(l, 3, NOW);
+	sh_location_flow_closed(l, 0, NOW, NULL);
+	sh_location_flow_closed(l, 3, NOW, NULL);
 	assert_diary(&d, "");
-	sh_location_flow_closed(l, 1, NOW);
+	sh_location_flow_closed(l, 1, NOW, NULL);
 	assert_diary(&d, "!sip:c@1 !sip:a@1");
 	assert_bound(sh_location_lookup(l, ALICE), "sip:d@1 sip:b@1");
-	sh_location_flow_closed(l, 1, NOW);
+	sh_location_flow_closed(l, 1, NOW, NULL);
 	assert_diary(&d, "");
 	/* Refreshed over another connection: the old one does not matter any more. */
 	BIND(.uri = "sip:b@1", .flow = 9, .cseq = 2);
 	memset(&d, 0, sizeof(d));
-	sh_location_flow_closed(l, 2, NOW);
+	sh_location_flow_closed(l, 2, NOW, NULL);
 	assert_diary(&d, "");
-	sh_location_flow_closed(l, 9, NOW);
+	sh_location_flow_closed(l, 9, NOW, NULL);
 	assert_diary(&d, "!sip:b@1");
 	/* Thousands of users by one connection, some of whom leave first. */
 	for (unsigned i = 0; i < 3000; i++) {
@@ -403,7 +403,7 @@ static void a_closed_flow_takes_its_bindings_and_no_others(void **state)
 	}
 	memset(&d, 0, sizeof(d));
 	assert_int_equal(sh_location_count(l), 2001);
-	sh_location_flow_closed(l, 4, NOW);
+	sh_location_flow_closed(l, 4, NOW, NULL);
 	assert_int_equal(d.counts[SH_BINDING_LOST], 2000);
 	assert_int_equal(sh_location_count(l), 1);
 	sh_location_destroy(l);
@@ -419,11 +419,11 @@ static void unbind_removes_one_or_all(void **state)
 	BIND(.uri = "sip:b@1", .flow = 3);
 	BIND(.uri = "sip:c@1");
 	memset(&d, 0, sizeof(d));
-	assert_int_equal(sh_location_unbind(l, ALICE, SH_LIT("sip:%62@1"), NOW), 1);
+	assert_int_equal(sh_location_unbind(l, ALICE, SH_LIT("sip:%62@1"), NOW, NULL), 1);
 	assert_diary(&d, "-sip:b@1");
-	assert_int_equal(sh_location_unbind(l, ALICE, SH_LIT("sip:b@1"), NOW), 0);
-	assert_int_equal(sh_location_unbind(l, SH_LIT("sip:bob@example.org"), SH_LIT(""), NOW), 0);
-	assert_int_equal(sh_location_unbind(l, ALICE, SH_LIT(""), NOW), 2);
+	assert_int_equal(sh_location_unbind(l, ALICE, SH_LIT("sip:b@1"), NOW, NULL), 0);
+	assert_int_equal(sh_location_unbind(l, SH_LIT("sip:bob@example.org"), SH_LIT(""), NOW, NULL), 0);
+	assert_int_equal(sh_location_unbind(l, ALICE, SH_LIT(""), NOW, NULL), 2);
 	assert_null(sh_location_lookup(l, ALICE));
 	sh_location_destroy(l);
 }
@@ -464,10 +464,10 @@ static void without_memory_nothing_changes(void **state)
 	assert_true(n >= 2);
 	assert_diary(&d, "-sip:a@1 +sip:c@1");
 	sh_alloc_fail_after(0);
-	assert_int_equal(sh_location_unbind(l, ALICE, SH_LIT("sip:b@1"), NOW), -ENOMEM);
+	assert_int_equal(sh_location_unbind(l, ALICE, SH_LIT("sip:b@1"), NOW, NULL), -ENOMEM);
 	sh_alloc_fail_after(-1);
 	assert_bound(sh_location_lookup(l, ALICE), "sip:b@1 sip:c@1");
-	sh_location_expire(l, NOW + 30 * SH_SECOND);
+	sh_location_expire(l, NOW + 30 * SH_SECOND, NULL);
 	assert_diary(&d, "");
 	sh_location_destroy(l);
 }
@@ -483,18 +483,18 @@ static void without_memory_what_is_gone_goes_a_second_later(void **state)
 	BIND(.uri = "sip:c@1", .expires = 60);
 	memset(&d, 0, sizeof(d));
 	sh_alloc_fail_after(0);
-	sh_location_flow_closed(l, 1, NOW);
-	assert_false(sh_location_expire(l, NOW + 60 * SH_SECOND));
+	sh_location_flow_closed(l, 1, NOW, NULL);
+	assert_false(sh_location_expire(l, NOW + 60 * SH_SECOND, NULL));
 	sh_alloc_fail_after(-1);
 	assert_int_equal(sh_location_count(l), 3);
 	assert_diary(&d, "");
-	sh_location_expire(l, NOW + 61 * SH_SECOND);
+	sh_location_expire(l, NOW + 61 * SH_SECOND, NULL);
 	assert_int_equal(d.counts[SH_BINDING_LOST], 1);
 	assert_int_equal(d.counts[SH_BINDING_EXPIRED], 1);
 	assert_bound(sh_location_lookup(l, ALICE), "sip:b@1");
 	/* The last one needs no memory to go. */
 	sh_alloc_fail_after(0);
-	sh_location_flow_closed(l, 2, NOW);
+	sh_location_flow_closed(l, 2, NOW, NULL);
 	sh_alloc_fail_after(-1);
 	assert_int_equal(d.counts[SH_BINDING_LOST], 2);
 	assert_null(sh_location_lookup(l, ALICE));

@@ -19,8 +19,9 @@ struct worker {
 
 static _Atomic long live; /* added minus gone, by the events */
 
-static void count_event(void *ctx, struct sh_slice aor, const struct sh_contact *c, enum sh_binding_event ev)
+static void count_event(void *ctx, void *by, struct sh_slice aor, const struct sh_contact *c, enum sh_binding_event ev)
 {
+	(void)by;
 	(void)ctx;
 	if (aor.len == 0 || c->uri.len == 0)
 		abort();
@@ -77,13 +78,13 @@ static void *work(void *arg)
 
 		switch (sh_random_below(&r, 16)) {
 		case 0:
-			sh_location_flow_closed(w->l, sh_random_below(&r, FLOWS), now);
+			sh_location_flow_closed(w->l, sh_random_below(&r, FLOWS), now, NULL);
 			break;
 		case 1:
-			sh_location_expire(w->l, now);
+			sh_location_expire(w->l, now, NULL);
 			break;
 		case 2:
-			if (sh_location_unbind(w->l, aor, SH_LIT("sip:x@192.0.2.1"), now) < 0)
+			if (sh_location_unbind(w->l, aor, SH_LIT("sip:x@192.0.2.1"), now, NULL) < 0)
 				abort();
 			break;
 		case 3:
@@ -133,8 +134,8 @@ static void four_threads_agree_in_the_end(void **state)
 	assert_int_equal(sum, live);
 	assert_true(sum > 0);
 	for (unsigned f = 1; f < FLOWS; f++)
-		sh_location_flow_closed(l, f, NOW);
-	while (sh_location_expire(l, NOW + 3600 * SH_SECOND))
+		sh_location_flow_closed(l, f, NOW, NULL);
+	while (sh_location_expire(l, NOW + 3600 * SH_SECOND, NULL))
 		;
 	assert_int_equal(sh_location_count(l), 0);
 	assert_int_equal(live, 0);
