@@ -147,7 +147,8 @@ void sh_hash_each(struct sh_hash *t, void (*fn)(struct sh_hash_node *n, void *ct
 	}
 }
 
-/* ---- SipHash-1-3 (J.-P. Aumasson, D. J. Bernstein: "SipHash: a fast short-input PRF") ---- */
+/* ---- SipHash (J.-P. Aumasson, D. J. Bernstein: "SipHash: a fast short-input PRF"): 1-3 for tables, 2-4 for what must
+ * not be forged ---- */
 
 struct sip {
 	uint64_t v0, v1, v2, v3;
@@ -172,6 +173,12 @@ static inline void sip_round(struct sip *s)
 	s->v2 = rotl(s->v2, 32);
 }
 
+static inline void sip_rounds(struct sip *s, int n)
+{
+	for (int i = 0; i < n; i++)
+		sip_round(s);
+}
+
 static inline struct sip sip_start(const struct sh_hash_key *k)
 {
 	return (struct sip){
@@ -182,10 +189,10 @@ static inline struct sip sip_start(const struct sh_hash_key *k)
 	};
 }
 
-static inline void sip_word(struct sip *s, uint64_t w)
+static inline void sip_word(struct sip *s, uint64_t w, int rounds)
 {
 	s->v3 ^= w;
-	sip_round(s);
+	sip_rounds(s, rounds);
 	s->v0 ^= w;
 }
 
@@ -218,25 +225,39 @@ static inline uint64_t load_tail(const char *p, size_t n)
 }
 
 /* A slice ends with a word whose top byte is its length, or 255 when the whole length is the word before it. Read from
- * the end this can be split in one way only, and a single slice below 255 bytes is hashed just as SipHash-1-3 does. */
-static inline void sip_slice(struct sip *s, struct sh_slice in)
+ * the end this can be split in one way only, and a single slice below 255 bytes is hashed just as SipHash does. */
+static inline void sip_slice(struct sip *s, struct sh_slice in, int rounds)
 {
 	const char *p = in.base;
 	size_t n = in.len;
 
 	for (; n >= 8; p += 8, n -= 8)
-		sip_word(s, load64(p));
+		sip_word(s, load64(p), rounds);
 	if (in.len >= 255)
-		sip_word(s, in.len);
-	sip_word(s, load_tail(p, n) | (uint64_t)(in.len < 255 ? in.len : 255) << 56);
+		sip_word(s, in.len, rounds);
+	sip_word(s, load_tail(p, n) | (uint64_t)(in.len < 255 ? in.len : 255) << 56, rounds);
 }
 
-static inline uint64_t sip_squeeze(struct sip *s)
+static inline uint64_t sip_squeeze(struct sip *s, int rounds)
 {
-	sip_round(s);
-	sip_round(s);
-	sip_round(s);
+	sip_rounds(s, rounds);
 	return s->v0 ^ s->v1 ^ s->v2 ^ s->v3;
+}
+
+static inline __attribute__((always_inline)) struct sh_id128 sip_128(const struct sh_hash_key *k, const struct sh_slice *s,
+								      size_t n, int absorb, int squeeze)
+{
+	struct sip state = sip_start(k);
+	struct sh_id128 id;
+
+	state.v1 ^= 0xee;
+	for (size_t i = 0; i < n; i++)
+		sip_slice(&state, s[i], absorb);
+	state.v2 ^= 0xee;
+	id.w[0] = sip_squeeze(&state, squeeze);
+	state.v1 ^= 0xdd;
+	id.w[1] = sip_squeeze(&state, squeeze);
+	return id;
 }
 
 uint64_t sh_hash_slices(const struct sh_hash_key *k, const struct sh_slice *s, size_t n)
@@ -244,22 +265,17 @@ uint64_t sh_hash_slices(const struct sh_hash_key *k, const struct sh_slice *s, s
 	struct sip state = sip_start(k);
 
 	for (size_t i = 0; i < n; i++)
-		sip_slice(&state, s[i]);
+		sip_slice(&state, s[i], 1);
 	state.v2 ^= 0xff;
-	return sip_squeeze(&state);
+	return sip_squeeze(&state, 3);
 }
 
 struct sh_id128 sh_hash128_slices(const struct sh_hash_key *k, const struct sh_slice *s, size_t n)
 {
-	struct sip state = sip_start(k);
-	struct sh_id128 id;
+	return sip_128(k, s, n, 1, 3);
+}
 
-	state.v1 ^= 0xee;
-	for (size_t i = 0; i < n; i++)
-		sip_slice(&state, s[i]);
-	state.v2 ^= 0xee;
-	id.w[0] = sip_squeeze(&state);
-	state.v1 ^= 0xdd;
-	id.w[1] = sip_squeeze(&state);
-	return id;
+struct sh_id128 sh_mac128_slices(const struct sh_hash_key *k, const struct sh_slice *s, size_t n)
+{
+	return sip_128(k, s, n, 2, 4);
 }

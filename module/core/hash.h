@@ -45,6 +45,8 @@ struct sh_id128 {
 	uint64_t w[2];
 };
 struct sh_id128 sh_hash128_slices(const struct sh_hash_key *k, const struct sh_slice *s, size_t n);
+/* SipHash-2-4 with 128 bits: a message authentication code, for what we hand out and must know again. A key of its own. */
+struct sh_id128 sh_mac128_slices(const struct sh_hash_key *k, const struct sh_slice *s, size_t n);
 
 static inline uint64_t sh_hash_slice(const struct sh_hash_key *k, struct sh_slice s)
 {

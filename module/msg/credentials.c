@@ -1,7 +1,10 @@
 /* Credentials and challenges of Digest as syntax: see digest.h.
  *
- * libosip2 gives the typed reading. It drops what it does not know, refuses a token where it wants a quoted string,
- * keeps quotes and takes the first of two values; with thousands of parameters it is quadratic. So the text is first
+ * Credentials come with every request of every phone: they are read in place, one pass, no copy but of what has escapes.
+ * (libosip2's reading of them cost more than the three hashes of the check; it is the oracle of the fuzzer now.)
+ *
+ * Challenges are rare, and libosip2 reads them. It drops what it does not know, refuses a token where it wants a quoted
+ * string, keeps quotes and takes the first of two values; with thousands of parameters it is quadratic. So the text is first
  * put into the one form that it reads well: each parameter that we know once, rightly quoted; all others left out. */
 #include "msg/digest.h"
 
@@ -22,7 +25,7 @@ enum { MAX_VALUE = 4000 };
 
 struct known_param {
 	struct sh_slice name;
-	bool quoted; /* as libosip2 wants it */
+	bool quoted; /* by the grammar, and as libosip2 wants it; the others are tokens */
 	bool mandatory;
 };
 
@@ -30,11 +33,13 @@ struct known_param {
 	{                                                                                                              \
 		{name, sizeof(name) - 1}, quoted, mandatory                                                            \
 	}
-static const struct known_param credentials_params[] = {
-    PARAM("username", true, true), PARAM("realm", true, true),    PARAM("nonce", true, true),
-    PARAM("uri", true, true),      PARAM("response", true, true), PARAM("algorithm", false, false),
-    PARAM("cnonce", true, false),  PARAM("opaque", true, false),  PARAM("qop", false, false),
-    PARAM("nc", false, false),
+enum { USERNAME, REALM, NONCE, URI, RESPONSE, ALGORITHM, CNONCE, OPAQUE, QOP, NC, CREDENTIALS_PARAMS };
+static const struct known_param credentials_params[CREDENTIALS_PARAMS] = {
+    [USERNAME] = PARAM("username", true, true), [REALM] = PARAM("realm", true, true),
+    [NONCE] = PARAM("nonce", true, true),	[URI] = PARAM("uri", true, true),
+    [RESPONSE] = PARAM("response", true, true), [ALGORITHM] = PARAM("algorithm", false, false),
+    [CNONCE] = PARAM("cnonce", true, false),	[OPAQUE] = PARAM("opaque", true, false),
+    [QOP] = PARAM("qop", false, false),		[NC] = PARAM("nc", false, false),
 };
 
 static const struct known_param challenge_params[] = {
@@ -78,12 +83,11 @@ static int strip_quotes(struct sh_slice *value)
 		   : -EINVAL;
 }
 
-/* The parameters of [p, end) that the table knows, in normal form. 0, or -EINVAL: broken syntax, a known one twice,
- * without a value, or a mandatory one missing. */
-static int put_known(struct sh_writer *w, const char *p, const char *end, const struct known_param *table, size_t n)
+/* What each parameter that the table knows stands for, quotes and all: values[i] belongs to table[i], without a base when it is
+ * not there. 0, or -EINVAL: broken syntax, a known one twice, without a value, or a mandatory one missing. */
+static int read_known(const char *p, const char *end, const struct known_param *table, size_t n, struct sh_slice *values)
 {
-	unsigned seen = 0;
-
+	memset(values, 0, n * sizeof(*values));
 	while (p < end) {
 		struct sh_slice name, value;
 		size_t i = 0;
@@ -95,33 +99,25 @@ static int put_known(struct sh_writer *w, const char *p, const char *end, const 
 			while (i < n && !sh_slice_ieq(table[i].name, name))
 				i++;
 			if (i < n) {
-				if ((seen & 1U << i) || value.len == 0 || (!table[i].quoted && strip_quotes(&value)))
+				if (values[i].base || value.len == 0 || (!table[i].quoted && strip_quotes(&value)))
 					return -EINVAL;
-				if (seen)
-					sh_put_lit(w, ", ");
-				put_param(w, &table[i], value);
-				seen |= 1U << i;
+				values[i] = value;
 			}
 		}
 		if (p < end)
 			p++;
 	}
 	for (size_t i = 0; i < n; i++)
-		if (table[i].mandatory && !(seen & 1U << i))
+		if (table[i].mandatory && !values[i].base)
 			return -EINVAL;
-	sh_put_lit(w, END_PARAM);
 	return 0;
 }
 
-/* "Digest" LWS parameters -> normal form in the arena. */
-static int normalise(struct sh_arena *a, struct sh_slice value, const struct known_param *table, size_t n,
-		     struct sh_slice *out)
+/* "Digest" LWS parameters -> what stands behind it. Only folded text is copied. */
+static int read_value(struct sh_arena *a, struct sh_slice value, const struct known_param *table, size_t n,
+		      struct sh_slice *values)
 {
 	struct sh_slice text;
-	struct sh_writer w;
-	const char *p, *end;
-	size_t room;
-	char *buf;
 	int err;
 
 	if (value.len > MAX_VALUE)
@@ -134,32 +130,51 @@ static int normalise(struct sh_arena *a, struct sh_slice value, const struct kno
 	text = sh_lex_trim(text);
 	if (text.len < 8 || !sh_slice_istarts(text, SH_LIT("Digest")) || !sh_lex_is(text.base[6], SH_LEX_LWS))
 		return -EINVAL;
-	p = text.base + 7;
-	end = text.base + text.len;
+	return read_known(text.base + 7, text.base + text.len, table, n, values);
+}
+
+/* The normal form, in the arena. */
+static int normalise(struct sh_arena *a, struct sh_slice value, const struct known_param *table, size_t n,
+		     struct sh_slice *out)
+{
+	struct sh_slice values[CREDENTIALS_PARAMS];
+	struct sh_writer w;
+	size_t room;
+	char *buf;
+	int err = read_value(a, value, table, n, values);
+
+	if (err)
+		return err;
 	/* Quotes and a separator each may be new, and a backslash before each octet. */
-	room = 2 * text.len + 4 * n + 8 + sizeof(END_PARAM);
+	room = 2 * value.len + 4 * n + 8 + sizeof(END_PARAM);
 	buf = sh_arena_alloc(a, room);
 	if (!buf)
 		return -ENOMEM;
 	sh_writer_init(&w, buf, room);
 	sh_put_lit(&w, "Digest ");
-	err = put_known(&w, p, end, table, n);
-	if (err)
-		return err;
+	for (size_t i = 0; i < n; i++) {
+		if (!values[i].base)
+			continue;
+		if (i > 0)
+			sh_put_lit(&w, ", ");
+		put_param(&w, &table[i], values[i]);
+	}
+	sh_put_lit(&w, END_PARAM);
 	*out = sh_writer_text(&w);
 	return w.full ? -EINVAL : 0;
 }
 
-/* The text of a parameter, which libosip2 leaves quoted; NULL (absent, or "") gives an empty slice. */
-static int text_of(struct sh_arena *a, const char *s, struct sh_slice *out)
+/* The text of a parameter: without its quotes, escapes undone. */
+static int text_of(struct sh_arena *a, struct sh_slice text, struct sh_slice *out)
 {
-	struct sh_slice text = sh_slice_cstr(s ? s : "");
-
-	if (is_quoted(text) && text.base[text.len - 1] == '"' && sh_slice_find(text, '\\') < 0) {
-		*out = sh_slice_make(text.base + 1, text.len - 2);
+	if (!is_quoted(text)) {
+		*out = text.base ? text : SH_LIT("");
 		return 0;
 	}
-	return sh_unquote(a, text, out);
+	if (sh_slice_find(text, '\\') >= 0)
+		return sh_unquote(a, text, out);
+	*out = sh_slice_make(text.base + 1, text.len - 2);
+	return 0;
 }
 
 /* "SHA-256-sess" */
@@ -196,40 +211,19 @@ static int count_of(struct sh_slice text, uint32_t *nc)
 	return 0;
 }
 
-/* Reads several texts: the first error ends it. */
-struct texts {
-	const char *from;
-	struct sh_slice *to;
-};
-
-static int texts_of(struct sh_arena *a, const struct texts *t, size_t n)
-{
-	int err = 0;
-
-	for (size_t i = 0; i < n && !err; i++)
-		err = text_of(a, t[i].from, t[i].to);
-	return err;
-}
-
 int sh_credentials_parse(struct sh_arena *a, struct sh_slice value, struct sh_credentials *out)
 {
 	struct sh_credentials c = {.nc = 0};
-	struct sh_slice text, algorithm;
-	osip_authorization_t *parsed;
-	int err;
-
-	err = normalise(a, value, credentials_params, COUNT(credentials_params), &text);
-	if (!err)
-		err = sh_osip_authorization(a, text, &parsed);
-	if (err)
-		return err;
-	const struct texts t[] = {
-	    {parsed->username, &c.username}, {parsed->realm, &c.realm},       {parsed->nonce, &c.nonce},
-	    {parsed->uri, &c.uri},           {parsed->response, &c.response}, {parsed->cnonce, &c.cnonce},
-	    {parsed->opaque, &c.opaque},     {parsed->message_qop, &c.qop},   {parsed->nonce_count, &c.nc_text},
-	    {parsed->algorithm, &algorithm},
+	struct sh_slice values[CREDENTIALS_PARAMS], algorithm;
+	struct sh_slice *const texts[CREDENTIALS_PARAMS] = {
+	    [USERNAME] = &c.username, [REALM] = &c.realm,	  [NONCE] = &c.nonce,	[URI] = &c.uri,
+	    [RESPONSE] = &c.response, [ALGORITHM] = &algorithm, [CNONCE] = &c.cnonce, [OPAQUE] = &c.opaque,
+	    [QOP] = &c.qop,	      [NC] = &c.nc_text,
 	};
-	err = texts_of(a, t, COUNT(t));
+	int err = read_value(a, value, credentials_params, CREDENTIALS_PARAMS, values);
+
+	for (size_t i = 0; i < CREDENTIALS_PARAMS && !err; i++)
+		err = text_of(a, values[i], texts[i]);
 	if (!err)
 		err = count_of(c.nc_text, &c.nc);
 	if (err)
@@ -256,11 +250,16 @@ int sh_challenge_parse(struct sh_arena *a, struct sh_slice value, struct sh_chal
 		err = sh_osip_www_authenticate(a, text, &parsed);
 	if (err)
 		return err;
-	const struct texts t[] = {
+	/* libosip2 leaves them quoted. */
+	const struct {
+		const char *from;
+		struct sh_slice *to;
+	} texts[] = {
 	    {parsed->realm, &c.realm},     {parsed->nonce, &c.nonce}, {parsed->opaque, &c.opaque},
 	    {parsed->qop_options, &c.qop}, {parsed->stale, &stale},   {parsed->algorithm, &algorithm},
 	};
-	err = texts_of(a, t, COUNT(t));
+	for (size_t i = 0; i < COUNT(texts) && !err; i++)
+		err = text_of(a, sh_slice_cstr(texts[i].from ? texts[i].from : ""), texts[i].to);
 	if (err)
 		return err;
 	c.stale = sh_slice_ieq(stale, SH_LIT("true"));

@@ -147,39 +147,6 @@ int sh_digest_hash(enum sh_digest_alg alg, const struct sh_slice *parts, size_t 
 	return 0;
 }
 
-/* HMAC by hand (RFC 2104) over the cheap contexts above: EVP_MAC would make and free one of its own per call. */
-int sh_digest_hmac(struct sh_slice key, const struct sh_slice *parts, size_t n, unsigned char out[32])
-{
-	enum { BLOCK = 64, MAX_PARTS = 16 };
-	unsigned char pad[BLOCK] = {0}, inner[MAX_RAW];
-	struct sh_slice all[MAX_PARTS + 1], outer[2];
-	int err = 0;
-
-	if (n > MAX_PARTS)
-		return -EINVAL;
-	if (key.len > BLOCK)
-		err = hash_raw(SH_DIGEST_SHA256, &key, 1, pad);
-	else if (key.len)
-		memcpy(pad, key.base, key.len);
-	if (err)
-		return err;
-	for (size_t i = 0; i < BLOCK; i++)
-		pad[i] ^= 0x36;
-	all[0] = sh_slice_make((const char *)pad, BLOCK);
-	for (size_t i = 0; i < n; i++)
-		all[i + 1] = parts[i];
-	err = hash_raw(SH_DIGEST_SHA256, all, n + 1, inner);
-	if (!err) {
-		for (size_t i = 0; i < BLOCK; i++)
-			pad[i] ^= 0x36 ^ 0x5c;
-		outer[0] = sh_slice_make((const char *)pad, BLOCK);
-		outer[1] = sh_slice_make((const char *)inner, sizeof(inner));
-		err = hash_raw(SH_DIGEST_SHA256, outer, 2, out);
-	}
-	OPENSSL_cleanse(pad, sizeof(pad));
-	return err;
-}
-
 int sh_digest_ha1(enum sh_digest_alg alg, struct sh_slice user, struct sh_slice realm, struct sh_slice password,
 		  struct sh_digest_hex *out)
 {

@@ -1,6 +1,6 @@
 /* Digest authentication as syntax and arithmetic (RFC 7616, RFC 2617, RFC 8760; RFC 3261 22). No state, no time: nonces
- * are made and checked in registrar/nonce.h. Credentials are parsed by libosip2 on size-capped input, quoting
- * undone by us: "\"alice\"" and alice are the same user. */
+ * are made and checked in registrar/nonce.h. Input is size-capped; quoting is undone: "\"alice\"" and alice are
+ * the same user. */
 #ifndef SH_MSG_DIGEST_H
 #define SH_MSG_DIGEST_H
 
@@ -24,7 +24,7 @@ struct sh_credentials {
 };
 
 /* Value of Authorization or Proxy-Authorization. Parameters may come in any case, order and quoting; unknown ones are
- * passed over; one of ours twice, or a missing obligatory one, is an error.
+ * passed over; one of ours twice, or a missing obligatory one, is an error. The texts point into value or arena.
  * 0; -EINVAL: not Digest, or broken; -E2BIG: over 4,000 bytes; -ENOMEM. */
 int sh_credentials_parse(struct sh_arena *a, struct sh_slice value, struct sh_credentials *out);
 
@@ -46,8 +46,6 @@ void sh_digest_finish(void);
 
 /* Plain hash of concatenated slices; out gets lower-case hex. 0 or -errno. */
 int sh_digest_hash(enum sh_digest_alg alg, const struct sh_slice *parts, size_t n, struct sh_digest_hex *out);
-/* HMAC-SHA-256 over at most 16 slices, 32 raw bytes. 0 or -errno. */
-int sh_digest_hmac(struct sh_slice key, const struct sh_slice *parts, size_t n, unsigned char out[32]);
 
 /* H(user:realm:password). */
 int sh_digest_ha1(enum sh_digest_alg alg, struct sh_slice user, struct sh_slice realm, struct sh_slice password,

@@ -104,25 +104,6 @@ static int to_errno(int osip_error)
 	return current.dry ? -ENOMEM : osip_error == OSIP_SUCCESS ? 0 : -EINVAL;
 }
 
-int sh_osip_authorization(struct sh_arena *a, struct sh_slice value, struct osip_authorization **out)
-{
-	char *text = sh_osip_text(a, value);
-	struct sh_arena *before;
-	osip_authorization_t *parsed;
-	int err;
-
-	if (!text)
-		return -ENOMEM;
-	before = sh_osip_enter(a);
-	err = to_errno(osip_authorization_init(&parsed));
-	if (!err)
-		err = to_errno(osip_authorization_parse(parsed, text));
-	sh_osip_leave(before);
-	if (!err)
-		*out = parsed;
-	return err;
-}
-
 int sh_osip_www_authenticate(struct sh_arena *a, struct sh_slice value, struct osip_www_authenticate **out)
 {
 	char *text = sh_osip_text(a, value);

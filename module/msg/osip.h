@@ -26,11 +26,9 @@ void sh_osip_leave(struct sh_arena *before);
 /* A copy of the text as libosip2 wants it; NULL when memory is out. */
 char *sh_osip_text(struct sh_arena *a, struct sh_slice s);
 
-/* Parsed header fields live as long as the arena. 0, -EINVAL or -ENOMEM. The value must have been capped and must not
+/* A parsed header field lives as long as the arena. 0, -EINVAL or -ENOMEM. The value must have been capped and must not
  * contain a NUL. */
-struct osip_authorization;
 struct osip_www_authenticate;
-int sh_osip_authorization(struct sh_arena *a, struct sh_slice value, struct osip_authorization **out);
 int sh_osip_www_authenticate(struct sh_arena *a, struct sh_slice value, struct osip_www_authenticate **out);
 
 /* A strict reading of a session description by RFC 4566: 0, -EINVAL, -E2BIG above 8,000 bytes, -ENOMEM. Good phones

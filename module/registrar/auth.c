@@ -11,7 +11,7 @@ enum { DEFAULT_MAX_NONCES = 262144 };
 #define DEFAULT_LIFETIME (300 * SH_SECOND)
 
 struct sh_auth {
-	unsigned char secret[SH_NONCE_SECRET];
+	struct sh_hash_key secret; /* of the nonces */
 	struct sh_nonce_table nonces;
 };
 
@@ -22,7 +22,7 @@ int sh_auth_create(struct sh_auth **out, struct sh_random *random, const struct 
 
 	if (!a)
 		return -ENOMEM;
-	sh_random_bytes(random, a->secret, sizeof(a->secret));
+	sh_random_bytes(random, &a->secret, sizeof(a->secret));
 	err = sh_nonce_table_init(&a->nonces, config->max_nonces ? config->max_nonces : DEFAULT_MAX_NONCES,
 				  config->nonce_lifetime ? config->nonce_lifetime : DEFAULT_LIFETIME);
 	if (err) {
@@ -38,7 +38,7 @@ void sh_auth_destroy(struct sh_auth *a)
 	if (!a)
 		return;
 	sh_nonce_table_finish(&a->nonces);
-	explicit_bzero(a->secret, sizeof(a->secret));
+	explicit_bzero(&a->secret, sizeof(a->secret));
 	sh_free(a);
 }
 
@@ -64,10 +64,7 @@ void sh_auth_put_challenge(struct sh_auth *a, struct sh_random *random, uint64_t
 	struct sh_nonce nonce = {now_wall, sh_random_u64(random)};
 	char text[SH_NONCE_TEXT];
 
-	if (sh_nonce_write(a->secret, c->realm, &nonce, text)) {
-		w->full = true;
-		return;
-	}
+	sh_nonce_write(&a->secret, c->realm, &nonce, text);
 	for (unsigned i = 0; i < c->nalgs; i++) {
 		sh_put(w, sh_header_name(c->proxy ? SH_H_PROXY_AUTHENTICATE : SH_H_WWW_AUTHENTICATE));
 		sh_put_lit(w, ": Digest realm=");
@@ -135,15 +132,13 @@ enum sh_auth_verdict sh_auth_find(struct sh_auth *a, struct sh_arena *arena, con
 	}
 	if (rank == nalgs)
 		return broken ? SH_AUTH_BAD : SH_AUTH_NONE;
-	switch (sh_nonce_read(a->secret, realm, best.nonce, &nonce)) {
+	switch (sh_nonce_read(&a->secret, realm, best.nonce, &nonce)) {
 	case 0:
 		break;
 	case -EINVAL: /* cut or mangled on its way, or not ours: "stale" would only be answered in the same way */
 		return SH_AUTH_NONE;
-	case -EBADMSG: /* most likely from before we were started again: the user need not be asked */
+	default: /* most likely from before we were started again: the user need not be asked */
 		return SH_AUTH_STALE;
-	default:
-		return SH_AUTH_FAILED;
 	}
 	if (!sh_nonce_fresh(&a->nonces, &nonce, now_wall))
 		return SH_AUTH_STALE;
@@ -183,7 +178,7 @@ enum sh_auth_verdict sh_auth_check(struct sh_auth *a, const struct sh_msg *m, co
 	explicit_bzero(&ha1, sizeof(ha1));
 	if (!equal || !known)
 		return SH_AUTH_WRONG;
-	if (sh_nonce_decode(c->nonce, &nonce)) /* its HMAC was verified by sh_auth_find() */
+	if (sh_nonce_decode(c->nonce, &nonce)) /* its code was verified by sh_auth_find() */
 		return SH_AUTH_STALE;
 	return sh_nonce_use(&a->nonces, &nonce, c->nc, now_wall) ? SH_AUTH_OK : SH_AUTH_STALE;
 }

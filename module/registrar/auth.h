@@ -1,6 +1,6 @@
 /* The digest server: challenges and their nonces (RFC 7616, RFC 8760, RFC 3261 22). Process-wide, thread-safe.
  *
- * A nonce carries its time, a serial number and an HMAC under a secret of the process: it cannot be forged and costs no
+ * A nonce carries its time, a serial number and a code under a secret of the process: it cannot be forged and costs no
  * memory until somebody proves to know a password with it. From then on the highest nonce count (and a window of 64
  * below) is kept, so that a replay is stale; when that table is full the oldest entries go and every nonce as old as
  * they are becomes stale. */

@@ -1,10 +1,11 @@
 #include "registrar/nonce.h"
 
+#include <endian.h>
 #include <errno.h>
+#include <string.h>
 
 #include "core/alloc.h"
 #include "core/wheel.h"
-#include "msg/digest.h"
 
 enum { PLAIN = 16, MAC = 16, RAW = PLAIN + MAC, WINDOW = 64 };
 
@@ -28,16 +29,16 @@ static void encode(const unsigned char raw[RAW], char out[SH_NONCE_TEXT])
 	out[n] = alphabet[bits << (6 - have) & 63];
 }
 
-static int sextet(char c)
-{
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (c >= '0' && c <= '9')
-		return c - '0' + 52;
-	return c == '-' ? 62 : c == '_' ? 63 : -1;
-}
+/* The value of each letter of the alphabet, plus one; 0: none of them. */
+static const unsigned char sextets[256] = {
+    ['A'] = 1,	['B'] = 2,  ['C'] = 3,	['D'] = 4,  ['E'] = 5,	['F'] = 6,  ['G'] = 7,	['H'] = 8,  ['I'] = 9,	['J'] = 10,
+    ['K'] = 11, ['L'] = 12, ['M'] = 13, ['N'] = 14, ['O'] = 15, ['P'] = 16, ['Q'] = 17, ['R'] = 18, ['S'] = 19, ['T'] = 20,
+    ['U'] = 21, ['V'] = 22, ['W'] = 23, ['X'] = 24, ['Y'] = 25, ['Z'] = 26, ['a'] = 27, ['b'] = 28, ['c'] = 29, ['d'] = 30,
+    ['e'] = 31, ['f'] = 32, ['g'] = 33, ['h'] = 34, ['i'] = 35, ['j'] = 36, ['k'] = 37, ['l'] = 38, ['m'] = 39, ['n'] = 40,
+    ['o'] = 41, ['p'] = 42, ['q'] = 43, ['r'] = 44, ['s'] = 45, ['t'] = 46, ['u'] = 47, ['v'] = 48, ['w'] = 49, ['x'] = 50,
+    ['y'] = 51, ['z'] = 52, ['0'] = 53, ['1'] = 54, ['2'] = 55, ['3'] = 56, ['4'] = 57, ['5'] = 58, ['6'] = 59, ['7'] = 60,
+    ['8'] = 61, ['9'] = 62, ['-'] = 63, ['_'] = 64,
+};
 
 static int decode(struct sh_slice text, unsigned char raw[RAW])
 {
@@ -48,11 +49,11 @@ static int decode(struct sh_slice text, unsigned char raw[RAW])
 	if (text.len != SH_NONCE_TEXT)
 		return -EINVAL;
 	for (size_t i = 0; i < text.len; i++) {
-		int s = sextet(text.base[i]);
+		unsigned s = sextets[(unsigned char)text.base[i]];
 
-		if (s < 0)
+		if (s == 0)
 			return -EINVAL;
-		bits = bits << 6 | (uint32_t)s;
+		bits = bits << 6 | (s - 1);
 		have += 6;
 		if (have >= 8) {
 			have -= 8;
@@ -64,57 +65,51 @@ static int decode(struct sh_slice text, unsigned char raw[RAW])
 
 static void put_u64(unsigned char *p, uint64_t v)
 {
-	for (int i = 7; i >= 0; i--, v >>= 8)
-		p[i] = (unsigned char)v;
+	v = htobe64(v);
+	memcpy(p, &v, sizeof(v));
 }
 
 static uint64_t get_u64(const unsigned char *p)
 {
-	uint64_t v = 0;
+	uint64_t v;
 
-	for (int i = 0; i < 8; i++)
-		v = v << 8 | p[i];
-	return v;
+	memcpy(&v, p, sizeof(v));
+	return be64toh(v);
 }
 
-/* The HMAC of the plain half of raw. */
-static int mac(const unsigned char secret[SH_NONCE_SECRET], struct sh_slice realm, const unsigned char raw[RAW],
-	       unsigned char out[32])
+/* The code of the plain half of raw. */
+static struct sh_id128 mac(const struct sh_hash_key *secret, struct sh_slice realm, const unsigned char raw[RAW])
 {
 	const struct sh_slice parts[] = {sh_slice_make((const char *)raw, PLAIN), realm};
 
-	return sh_digest_hmac(sh_slice_make((const char *)secret, SH_NONCE_SECRET), parts, 2, out);
+	return sh_mac128_slices(secret, parts, 2);
 }
 
-int sh_nonce_write(const unsigned char secret[SH_NONCE_SECRET], struct sh_slice realm, const struct sh_nonce *n,
-		   char out[SH_NONCE_TEXT])
+void sh_nonce_write(const struct sh_hash_key *secret, struct sh_slice realm, const struct sh_nonce *n,
+		    char out[SH_NONCE_TEXT])
 {
-	unsigned char raw[RAW], full[32];
-	int err;
+	unsigned char raw[RAW];
+	struct sh_id128 code;
 
 	put_u64(raw, n->made);
 	put_u64(raw + 8, n->serial);
-	err = mac(secret, realm, raw, full);
-	if (err)
-		return err;
-	memcpy(raw + PLAIN, full, MAC);
+	code = mac(secret, realm, raw);
+	put_u64(raw + PLAIN, code.w[0]);
+	put_u64(raw + PLAIN + 8, code.w[1]);
 	encode(raw, out);
-	return 0;
 }
 
-int sh_nonce_read(const unsigned char secret[SH_NONCE_SECRET], struct sh_slice realm, struct sh_slice text,
-		  struct sh_nonce *out)
+int sh_nonce_read(const struct sh_hash_key *secret, struct sh_slice realm, struct sh_slice text, struct sh_nonce *out)
 {
-	unsigned char raw[RAW], full[32], differ = 0;
+	unsigned char raw[RAW];
+	struct sh_id128 code;
 	int err = decode(text, raw);
 
-	if (!err)
-		err = mac(secret, realm, raw, full);
 	if (err)
 		return err;
-	for (size_t i = 0; i < MAC; i++) /* in constant time */
-		differ = (unsigned char)(differ | (raw[PLAIN + i] ^ full[i]));
-	if (differ)
+	code = mac(secret, realm, raw);
+	/* In constant time. */
+	if ((code.w[0] ^ get_u64(raw + PLAIN)) | (code.w[1] ^ get_u64(raw + PLAIN + 8)))
 		return -EBADMSG;
 	out->made = get_u64(raw);
 	out->serial = get_u64(raw + 8);

@@ -142,7 +142,7 @@ static int check(lua_State *L, struct sh_runtime *rt, const struct sh_view *v, c
 static bool find(lua_State *L, struct sh_runtime *rt, const struct sh_view *v, const struct auth_options *o,
 		 struct sh_credentials *c, int *results)
 {
-	sh_arena_reset(&rt->scratch);
+	sh_runtime_scratch(rt);
 	switch (sh_auth_find(rt->script->config.auth, &rt->scratch, v->msg, o->proxy, o->realm, o->algs, o->nalgs,
 			     sh_env_wall(rt->env), c)) {
 	case SH_AUTH_PASSWORD_NEEDED:
@@ -186,6 +186,7 @@ int sh_auth_verb(lua_State *L)
 	struct auth_options o;
 	struct sh_credentials c;
 	struct sh_view v;
+	uint64_t used;
 	bool is_ha1;
 	int results;
 
@@ -201,13 +202,17 @@ int sh_auth_verb(lua_State *L)
 		if (sh_opt_get(L, 2, "password") == LUA_TSTRING)
 			return check(L, rt, &v, &o, &c, false);
 	}
+	sh_opt_get(L, 2, "realm"); /* held by the stack: the function may change the table */
+	lua_insert(L, 3);
 	sh_push_slice(L, c.username);
 	sh_push_slice(L, c.realm);
 	if (is_ha1)
 		sh_push_slice(L, sh_digest_alg_name(c.alg));
+	used = rt->scratch_used;
 	lua_callk(L, is_ha1 ? 3 : 2, 1, is_ha1, after_secret);
-	/* it may have used verbs of its own: nothing in the arena is sure */
-	return after_secret(L, LUA_OK, is_ha1);
+	if (rt->scratch_used == used && sh_view_get(L, 1, &v) && v.msg)
+		return check(L, rt, &v, &o, &c, is_ha1);
+	return after_secret(L, LUA_OK, is_ha1); /* it used verbs of its own: nothing in the arena is sure */
 }
 
 int sh_challenge_verb(lua_State *L)
@@ -262,7 +267,7 @@ int sh_register_verb(lua_State *L)
 	if (sh_request_answered(q))
 		return sh_push_errno(L, -EALREADY);
 	slot = sh_bindings_guard(L);
-	sh_arena_reset(&rt->scratch);
+	sh_runtime_scratch(rt);
 	sh_register_process(rt->script->config.location, &rt->scratch, sh_request_msg(q), sh_request_source(q),
 			    &rt->domains, &o, now, &r);
 	*slot = r.bindings;

@@ -97,7 +97,8 @@ struct sh_runtime {
 	struct sh_ua *ua;
 	struct sh_state *state; /* of the generation taken up */
 	struct sh_domains domains;
-	struct sh_arena scratch;    /* for one verb; reset by it */
+	struct sh_arena scratch;    /* for one verb: sh_runtime_scratch() */
+	uint64_t scratch_used;      /* how many verbs have taken it */
 	char *text;                 /* buffer of SH_RUNTIME_TEXT: header lines being built by one verb */
 	struct sh_link states;      /* the one taken up, and older ones with runs in progress */
 	struct sh_link deferred;    /* named timers: they outlive generations */
@@ -109,6 +110,13 @@ struct sh_runtime {
 	struct sh_link over; /* sh_call_data: calls that ended while Lua ran; their hangup hooks come behind it */
 	struct sh_log_limit log_limit;
 };
+
+/* Empties the scratch arena for the verb that begins: what the one before has in it is gone. */
+static inline void sh_runtime_scratch(struct sh_runtime *rt)
+{
+	sh_arena_reset(&rt->scratch);
+	rt->scratch_used++;
+}
 
 enum { SH_RUNTIME_TEXT = 65536 };
 

@@ -186,7 +186,7 @@ struct hook_args {
 static void push_why(lua_State *L, const struct sh_why *why)
 {
 	static const char *const by[] = {"caller", "callee", "script", "engine"};
-	struct sh_arena *scratch = &sh_state_of(L)->runtime->scratch;
+	struct sh_runtime *rt = sh_state_of(L)->runtime;
 	struct sh_slice name = {0};
 
 	lua_createtable(L, 0, 5);
@@ -199,9 +199,9 @@ static void push_why(lua_State *L, const struct sh_why *why)
 	if (why->q850) {
 		lua_pushinteger(L, why->q850);
 		lua_setfield(L, -2, "q850");
-		sh_arena_reset(scratch);
+		sh_runtime_scratch(rt);
 		if (why->q850_text.len)
-			sh_unquote(scratch, why->q850_text, &name);
+			sh_unquote(&rt->scratch, why->q850_text, &name);
 		lua_pushlstring(L, name.base ? name.base : "", name.len);
 		lua_setfield(L, -2, "q850_name");
 	}

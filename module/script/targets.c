@@ -60,7 +60,7 @@ int sh_aor_read(lua_State *L, int idx, struct sh_runtime *rt, struct sh_slice *o
 
 	if (!sh_uri_object_text(L, idx, &text))
 		luaL_argerror(L, idx, "URI or text expected");
-	sh_arena_reset(&rt->scratch);
+	sh_runtime_scratch(rt);
 	if (sh_uri_parse(&uri, text) < 0) {
 		int err;
 

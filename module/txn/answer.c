@@ -141,7 +141,12 @@ static int final(struct sh_server_txn *st, unsigned code, struct sh_slice text)
 	st->answered = true;
 	if (st->cloned)
 		sh_server_drop_request(st);
-	if (st->method != SH_INVITE) {
+	if (st->method != SH_INVITE && (code == 401 || code == 407)) {
+		/* A challenge leaves nothing behind (8.2.7: a stateless UAS): the same request again is challenged again,
+		 * and who has no password costs no memory. */
+		st->state = SH_TXN_COMPLETED;
+		sh_env_timer(env, &st->timer, 0);
+	} else if (st->method != SH_INVITE) {
 		st->state = SH_TXN_COMPLETED;
 		keep_answer(st, text);
 		sh_env_timer(env, &st->timer, reliable(st) ? 0 : sh_txn_64t1(l)); /* J */

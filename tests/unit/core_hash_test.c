@@ -69,11 +69,24 @@ static void the_hash_depends_on_key_and_on_slice_borders(void **state)
 	assert_false(sh_id128_eq(sh_hash128_slices(&key, a, 2), sh_hash128_slices(&key, b, 2)));
 }
 
+/* The first vectors of the authors' reference code: key 00 01 ... 0f, messages of no and of one octet (00). */
+static void the_code_is_siphash_2_4_128(void **state)
+{
+	(void)state;
+	const struct sh_hash_key k = {{UINT64_C(0x0706050403020100), UINT64_C(0x0f0e0d0c0b0a0908)}};
+	struct sh_slice none = SH_LIT(""), one = sh_slice_make("", 1);
+	struct sh_id128 id = sh_mac128_slices(&k, &none, 1);
+	assert_true(id.w[0] == UINT64_C(0xe6a825ba047f81a3) && id.w[1] == UINT64_C(0x930255c71472f66d));
+	id = sh_mac128_slices(&k, &one, 1);
+	assert_true(id.w[0] == UINT64_C(0x44af996bd8c187da) && id.w[1] == UINT64_C(0x45fc229b11597634));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_node_is_found_during_growth_and_after_removal),
 		cmocka_unit_test(the_hash_depends_on_key_and_on_slice_borders),
+		cmocka_unit_test(the_code_is_siphash_2_4_128),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -398,8 +398,9 @@ static void a_nonce_needs_no_memory_before_its_use_and_some_then(void **state)
 	sh_alloc_fail_after(-1);
 	assert_int_equal(sh_auth_check(auth, &m, &found, SH_LIT("secret"), false, now), SH_AUTH_OK);
 	free(message);
-	/* Credentials cannot be read without memory: that is no fault of the client. */
+	/* Credentials with escapes cannot be read without memory: that is no fault of the client. */
 	sh_arena_finish(&arena);
+	d.user_as_sent = "\"\\alice\"";
 	answer(lines, sizeof(lines), &d);
 	sh_alloc_fail_after(0);
 	assert_int_equal(judge_lines(&d, lines, "secret", false), SH_AUTH_FAILED);
