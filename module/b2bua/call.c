@@ -100,7 +100,7 @@ static void on_duration(struct sh_timer *t)
 
 static struct sh_call *create(struct sh_ua *ua, const struct sh_msg *m, const struct sh_path *from)
 {
-	struct sh_call *c = sh_calloc(1, sizeof(*c));
+	struct sh_call *c = sh_pool_calloc(&ua->env->pool, sizeof(*c));
 
 	if (!c)
 		return NULL;
@@ -108,7 +108,7 @@ static struct sh_call *create(struct sh_ua *ua, const struct sh_msg *m, const st
 	c->handle = c->invite ? sh_slots_add(&ua->calls, c) : 0;
 	if (!c->handle) {
 		sh_free(c->invite);
-		sh_free(c);
+		sh_pool_free(&ua->env->pool, c, sizeof(*c));
 		return NULL;
 	}
 	c->ua = ua;
@@ -174,7 +174,7 @@ void sh_call_free(struct sh_call *c)
 	sh_free(c->invite);
 	sh_free(c->failure);
 	sh_free(c->text);
-	sh_free(c);
+	sh_pool_free(&ua->env->pool, c, sizeof(*c));
 }
 
 static void bury_when_done(struct sh_call *c)

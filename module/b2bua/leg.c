@@ -61,13 +61,13 @@ static void on_answer_timer(struct sh_timer *t);
 
 struct sh_leg *sh_leg_create(struct sh_ua *ua, struct sh_call *call, bool inbound)
 {
-	struct sh_leg *l = sh_calloc(1, sizeof(*l));
+	struct sh_leg *l = sh_pool_calloc(&ua->env->pool, sizeof(*l));
 
 	if (!l)
 		return NULL;
 	l->handle = sh_slots_add(&ua->legs, l);
 	if (!l->handle) {
-		sh_free(l);
+		sh_pool_free(&ua->env->pool, l, sizeof(*l));
 		return NULL;
 	}
 	l->ua = ua;
@@ -114,7 +114,7 @@ void sh_leg_free(struct sh_leg *l)
 	sh_free(l->hangup_reason);
 	sh_free(l->user_agent);
 	l->ua->stats.legs_live--;
-	sh_free(l);
+	sh_pool_free(&l->ua->env->pool, l, sizeof(*l));
 }
 
 void sh_leg_ended(struct sh_leg *l)

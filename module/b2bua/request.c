@@ -12,7 +12,7 @@ static void on_server_event(struct sh_server_txn *st, enum sh_server_event ev, v
 struct sh_request *sh_request_create(struct sh_ua *ua, struct sh_server_txn *st, const struct sh_msg *m,
 				     const struct sh_path *from, struct sh_leg *leg)
 {
-	struct sh_request *r = sh_calloc(1, sizeof(*r));
+	struct sh_request *r = sh_pool_calloc(&ua->env->pool, sizeof(*r));
 
 	if (!r)
 		return NULL;
@@ -21,7 +21,7 @@ struct sh_request *sh_request_create(struct sh_ua *ua, struct sh_server_txn *st,
 	r->handle = r->msg ? sh_slots_add(&ua->requests, r) : 0;
 	if (!r->handle) {
 		sh_free(r->msg);
-		sh_free(r);
+		sh_pool_free(&ua->env->pool, r, sizeof(*r));
 		return NULL;
 	}
 	r->ua = ua;
@@ -53,7 +53,7 @@ void sh_request_free(struct sh_request *r)
 	sh_list_remove(&r->of_leg);
 	sh_list_remove(&r->link);
 	sh_free(r->msg);
-	sh_free(r);
+	sh_pool_free(&r->ua->env->pool, r, sizeof(*r));
 }
 
 void sh_request_leg_gone(struct sh_leg *l)

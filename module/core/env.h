@@ -12,6 +12,7 @@
 #include "core/addr.h"
 #include "core/hash.h"
 #include "core/log.h"
+#include "core/pool.h"
 #include "core/random.h"
 #include "core/wheel.h"
 
@@ -138,6 +139,7 @@ struct sh_env {
 	uint64_t wall_offset; /* now + wall_offset = microseconds since 1970 */
 	unsigned worker, workers;
 	struct sh_wheel wheel;
+	struct sh_pool pool; /* what lives and dies with this worker: transactions, legs, calls */
 	struct sh_random random;
 	struct sh_hash_key key; /* of every table that the network can fill; the same in all workers */
 	struct sh_log *log;

@@ -27,16 +27,24 @@ struct stamp {
 	uint64_t serial, unused; /* 16 bytes keep the alignment */
 };
 
-static void *resize(struct sh_vm *vm, void *ptr, size_t nsize)
+static void *resize(struct sh_vm *vm, void *ptr, size_t old, size_t nsize)
 {
 	struct stamp *s = ptr ? (struct stamp *)ptr - 1 : NULL;
 
 	if (!vm->deterministic)
-		return sh_realloc(ptr, nsize);
+		return sh_pool_realloc(&vm->pool, ptr, old, nsize);
 	if (nsize > SIZE_MAX - sizeof(*s))
 		return NULL;
-	s = sh_realloc(s, nsize + sizeof(*s));
+	s = sh_pool_realloc(&vm->pool, s, old + sizeof(*s), nsize + sizeof(*s));
 	return s ? s + 1 : NULL;
+}
+
+static void release(struct sh_vm *vm, void *ptr, size_t old)
+{
+	if (vm->deterministic && ptr)
+		sh_pool_free(&vm->pool, (struct stamp *)ptr - 1, old + sizeof(struct stamp));
+	else
+		sh_pool_free(&vm->pool, ptr, old);
 }
 
 static void stamp_object(struct sh_vm *vm, void *block)
@@ -69,7 +77,7 @@ static void *allocate(void *ud, void *ptr, size_t osize, size_t nsize)
 	void *block;
 
 	if (nsize == 0) {
-		sh_free(ptr && vm->deterministic ? (struct stamp *)ptr - 1 : ptr);
+		release(vm, ptr, old);
 		vm->memory = others;
 		return NULL;
 	}
@@ -80,12 +88,9 @@ static void *allocate(void *ud, void *ptr, size_t osize, size_t nsize)
 		note_place(vm);
 		return NULL;
 	}
-	block = resize(vm, ptr, nsize);
-	if (!block) {
-		if (nsize > old)
-			return NULL;
-		block = ptr; /* a block that is too large serves as well */
-	}
+	block = resize(vm, ptr, old, nsize);
+	if (!block)
+		return NULL; /* Lua 5.4 is ready for that also when a block was to shrink */
 	vm->memory = others + nsize;
 	if (vm->memory > vm->memory_peak)
 		vm->memory_peak = vm->memory;
@@ -383,6 +388,7 @@ static void init(struct sh_vm *vm, const struct sh_vm_config *config)
 	vm->limit = UINT64_MAX;
 	sh_list_init(&vm->active);
 	sh_list_init(&vm->idle);
+	sh_pool_init(&vm->pool);
 }
 
 int sh_vm_create(struct sh_vm **out, const struct sh_vm_config *config)
@@ -426,6 +432,7 @@ void sh_vm_destroy(struct sh_vm *vm)
 		return;
 	if (vm->L)
 		lua_close(vm->L);
+	sh_pool_finish(&vm->pool);
 	free_coroutines(&vm->active);
 	free_coroutines(&vm->idle);
 	for (size_t i = 0; i < vm->file_count; i++)

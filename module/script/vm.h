@@ -19,6 +19,7 @@
 
 #include "core/list.h"
 #include "core/log.h"
+#include "core/pool.h"
 #include "core/slice.h"
 
 struct sh_vm;
@@ -115,6 +116,7 @@ struct sh_vm {
 	int (*wake)(lua_State *L, void *arg);
 	void *wake_arg;
 	size_t memory, memory_max, memory_peak, reserve;
+	struct sh_pool pool; /* where its blocks come from */
 	char place[LUA_IDSIZE + 16]; /* "dialplan.lua:12: " where memory was refused last in this run; or "" */
 	uint64_t serial; /* deterministic mode: number of the last object */
 	void *last_object;

@@ -105,7 +105,7 @@ void sh_server_repeat(struct sh_server_txn *st)
 static void keep_answer(struct sh_server_txn *st, struct sh_slice text)
 {
 	if (!reliable(st))
-		sh_txn_text_set(&st->text, text);
+		sh_txn_text_set(st->layer, &st->text, text);
 }
 
 /* RFC 4320 4.1: nothing but 100, and over datagrams not before the client has slowed down. */
@@ -152,7 +152,7 @@ static int final(struct sh_server_txn *st, unsigned code, struct sh_slice text)
 		sh_env_timer(env, &st->timer, reliable(st) ? 0 : sh_txn_64t1(l)); /* J */
 	} else if (code < 300) {
 		st->state = SH_TXN_ACCEPTED;
-		sh_txn_text_free(&st->text);
+		sh_txn_text_free(st->layer, &st->text);
 		sh_env_timer(env, &st->timer, sh_txn_64t1(l)); /* L */
 	} else {
 		st->state = SH_TXN_COMPLETED;

@@ -10,7 +10,7 @@ void sh_client_send_cancel(struct sh_client_txn *ct, struct sh_slice reason)
 
 	if (text.len && sh_client_start_beside(ct, SH_CANCEL, text))
 		sh_transport_send(l->transport, &ct->path, text, NULL);
-	sh_txn_text_free(&ct->reason);
+	sh_txn_text_free(ct->layer, &ct->reason);
 	ct->deadline = l->env->now + sh_txn_64t1(l);
 	sh_wheel_add(&l->env->wheel, &ct->timer, ct->deadline);
 }
@@ -25,6 +25,6 @@ int sh_client_txn_cancel(struct sh_client_txn *ct, struct sh_slice reason)
 	if (ct->state == SH_TXN_PROCEEDING)
 		sh_client_send_cancel(ct, reason);
 	else
-		sh_txn_text_set(&ct->reason, reason); /* without memory the CANCEL just gives no reason */
+		sh_txn_text_set(ct->layer, &ct->reason, reason); /* without memory the CANCEL just gives no reason */
 	return 0;
 }

@@ -36,9 +36,9 @@ static void tell(struct sh_client_txn *ct, enum sh_client_event ev, const struct
 void sh_client_free(struct sh_client_txn *ct)
 {
 	sh_env_cancel(ct->layer->env, &ct->timer);
-	sh_txn_text_free(&ct->text);
-	sh_txn_text_free(&ct->reason);
-	sh_free(ct);
+	sh_txn_text_free(ct->layer, &ct->text);
+	sh_txn_text_free(ct->layer, &ct->reason);
+	sh_pool_free(&ct->layer->env->pool, ct, sizeof(*ct));
 }
 
 static void client_end(struct sh_client_txn *ct)
@@ -130,9 +130,9 @@ static void enter_completed(struct sh_client_txn *ct, const struct sh_msg *m)
 		sh_transport_send(l->transport, &ct->path, ack, NULL);
 	if (sh_client_answers_challenge(ct, m, ack))
 		return;
-	sh_txn_text_free(&ct->text);
+	sh_txn_text_free(ct->layer, &ct->text);
 	if (!reliable(ct)) {
-		sh_txn_text_set(&ct->text, ack);
+		sh_txn_text_set(ct->layer, &ct->text, ack);
 		sh_env_timer(l->env, &ct->timer, sh_txn_timer_d(l));
 	}
 	tell(ct, SH_CLIENT_RESPONSE, m);
@@ -158,7 +158,7 @@ static void accepted(struct sh_client_txn *ct, const struct sh_msg *m, const str
 	}
 	if (ct->state != SH_TXN_ACCEPTED) {
 		ct->state = SH_TXN_ACCEPTED;
-		sh_txn_text_free(&ct->text);
+		sh_txn_text_free(ct->layer, &ct->text);
 		sh_env_timer(l->env, &ct->timer, sh_txn_64t1(l)); /* M */
 	}
 	if (ct->fn)
@@ -214,7 +214,7 @@ static void other_response(struct sh_client_txn *ct, const struct sh_msg *m)
 	ct->state = SH_TXN_COMPLETED;
 	if (sh_client_answers_challenge(ct, m, SH_LIT("")))
 		return;
-	sh_txn_text_free(&ct->text);
+	sh_txn_text_free(ct->layer, &ct->text);
 	if (!reliable(ct))
 		sh_env_timer(l->env, &ct->timer, l->timers.t4); /* K */
 	tell(ct, SH_CLIENT_RESPONSE, m);

@@ -98,7 +98,7 @@ static int compose(struct sh_client_txn *ct, struct sh_slice line, struct sh_sli
 	if (room > SH_TXN_BUFFER)
 		return -EMSGSIZE;
 	if (!reliable(ct) || ct->method == SH_INVITE || ct->udp_fallback || ct->challenged) {
-		block.base = sh_malloc(room);
+		block.base = sh_pool_alloc(&l->env->pool, room);
 		if (!block.base)
 			return -ENOMEM;
 		block.cap = (uint32_t)room;
@@ -110,7 +110,7 @@ static int compose(struct sh_client_txn *ct, struct sh_slice line, struct sh_sli
 	ct->via_len = (uint32_t)(w.len - line.len);
 	sh_put(&w, rest);
 	block.len = block.base ? (uint32_t)w.len : 0;
-	sh_txn_text_free(&ct->text); /* line and rest may have been in there */
+	sh_txn_text_free(ct->layer, &ct->text); /* line and rest may have been in there */
 	ct->text = block;
 	*out = sh_writer_text(&w);
 	return 0;
@@ -158,7 +158,7 @@ void sh_client_arm(struct sh_client_txn *ct)
 
 static struct sh_client_txn *allocate(struct sh_txn_layer *l, enum sh_method method, const struct sh_path *path)
 {
-	struct sh_client_txn *ct = sh_calloc(1, sizeof(*ct));
+	struct sh_client_txn *ct = sh_pool_calloc(&l->env->pool, sizeof(*ct));
 
 	if (!ct)
 		return NULL;
@@ -218,7 +218,7 @@ int sh_client_start_beside(struct sh_client_txn *invite, enum sh_method method, 
 	if (ct) {
 		memcpy(ct->branch, invite->branch, SH_TXN_BRANCH_LEN);
 		if (!reliable(ct))
-			err = sh_txn_text_set(&ct->text, text);
+			err = sh_txn_text_set(ct->layer, &ct->text, text);
 	}
 	if (!err)
 		err = sh_transport_send(l->transport, &invite->path, text, &flow);

@@ -124,8 +124,8 @@ void sh_server_free(struct sh_server_txn *st)
 {
 	sh_env_cancel(st->layer->env, &st->timer);
 	sh_server_drop_request(st);
-	sh_txn_text_free(&st->text);
-	sh_free(st);
+	sh_txn_text_free(st->layer, &st->text);
+	sh_pool_free(&st->layer->env->pool, st, sizeof(*st));
 }
 
 static void server_end(struct sh_server_txn *st)
@@ -221,7 +221,7 @@ static void on_timer(struct sh_timer *t)
 static struct sh_server_txn *create_server(struct sh_txn_layer *l, const struct sh_msg *m, const struct sh_path *from,
 					   const struct sh_txn_key *key)
 {
-	struct sh_server_txn *st = sh_calloc(1, sizeof(*st));
+	struct sh_server_txn *st = sh_pool_calloc(&l->env->pool, sizeof(*st));
 
 	if (!st)
 		return NULL;
@@ -332,7 +332,7 @@ void sh_server_ack(struct sh_txn_layer *l, const struct sh_msg *m, const struct 
 		return;
 	}
 	st->state = SH_TXN_CONFIRMED;
-	sh_txn_text_free(&st->text);
+	sh_txn_text_free(st->layer, &st->text);
 	sh_env_timer(l->env, &st->timer, sh_proto_reliable((enum sh_proto)st->from.proto) ? 0 : l->timers.t4);
 	sh_server_tell(st, SH_SERVER_ACKED);
 }

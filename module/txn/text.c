@@ -1,12 +1,12 @@
 /* Texts that the layer writes itself: Via, ACK, CANCEL; and the blocks in which texts are kept. */
 #include "txn/txn_impl.h"
 
-int sh_txn_text_set(struct sh_txn_text *t, struct sh_slice s)
+int sh_txn_text_set(struct sh_txn_layer *l, struct sh_txn_text *t, struct sh_slice s)
 {
 	if (s.len > t->cap) {
-		char *base = sh_malloc(s.len);
+		char *base = sh_pool_alloc(&l->env->pool, s.len);
 
-		sh_free(t->base);
+		sh_pool_free(&l->env->pool, t->base, t->cap);
 		t->base = base;
 		t->cap = base ? (uint32_t)s.len : 0;
 	}
@@ -16,9 +16,9 @@ int sh_txn_text_set(struct sh_txn_text *t, struct sh_slice s)
 	return t->base || s.len == 0 ? 0 : -ENOMEM;
 }
 
-void sh_txn_text_free(struct sh_txn_text *t)
+void sh_txn_text_free(struct sh_txn_layer *l, struct sh_txn_text *t)
 {
-	sh_free(t->base);
+	sh_pool_free(&l->env->pool, t->base, t->cap);
 	*t = (struct sh_txn_text){NULL, 0, 0};
 }
 

@@ -121,8 +121,8 @@ uint64_t sh_txn_quiet_time(const struct sh_txn_timers *t);
 
 /* --- text.c ----------------------------------------------------------------------------------- */
 
-int sh_txn_text_set(struct sh_txn_text *t, struct sh_slice s); /* 0 or -ENOMEM: empty then */
-void sh_txn_text_free(struct sh_txn_text *t);
+int sh_txn_text_set(struct sh_txn_layer *l, struct sh_txn_text *t, struct sh_slice s); /* 0 or -ENOMEM: empty then */
+void sh_txn_text_free(struct sh_txn_layer *l, struct sh_txn_text *t);
 
 static inline struct sh_slice sh_txn_text_slice(const struct sh_txn_text *t)
 {

@@ -315,6 +315,7 @@ static void worker_destroy(struct net_worker *w)
 	close_fd(w->epoll);
 	net_udp_finish(w);
 	net_post_finish(w);
+	sh_pool_finish(&w->env.pool);
 	sh_free(w->slots);
 	sh_free(w);
 }
@@ -343,6 +344,7 @@ static void init_env(struct net_worker *w, unsigned number)
 	env->log = n->log;
 	update_clock(w);
 	sh_wheel_init(&env->wheel, env->now);
+	sh_pool_init(&env->pool);
 	sh_random_init(&env->random);
 	if (number == 0)
 		sh_random_bytes(&env->random, &env->key, sizeof(env->key));

@@ -82,6 +82,7 @@ no_ports:
 static void env_destroy(struct sim_env *e)
 {
 	sh_list_remove(&e->link);
+	sh_pool_finish(&e->env.pool);
 	sh_free(e);
 }
 
@@ -178,6 +179,7 @@ static void init_env(struct sim_env *e, struct sh_sim *sim, unsigned worker, uns
 	e->env.key = sim->key;
 	e->env.log = sim->log;
 	sh_wheel_init(&e->env.wheel, sim->now);
+	sh_pool_init(&e->env.pool);
 	/* Its own sequence: what one environment draws does not change the network or another one. */
 	sh_random_init_seed(&e->env.random, sim->seed ^ UINT64_C(0x5851f42d4c957f2d) * ++sim->env_count);
 	sh_list_init(&e->out);
