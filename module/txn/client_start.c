@@ -305,10 +305,10 @@ bool sh_client_answers_challenge(struct sh_client_txn *ct, const struct sh_msg *
 		return false;
 	memcpy(branch, ct->branch, sizeof(branch));
 	if (ack.len && !reliable(ct))
-		sh_txn_text_set(&kept, ack);
+		sh_txn_text_set(ct->layer, &kept, ack);
 	done = ct->challenged(ct, m, &ct->seen, ct->challenged_ctx);
 	if (done && kept.len)
 		leave_behind(ct, branch, &path, &kept);
-	sh_txn_text_free(&kept);
+	sh_txn_text_free(ct->layer, &kept);
 	return done;
 }
