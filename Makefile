@@ -80,6 +80,9 @@ $(OUT)/module/%.o: module/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) -c -o $@ $<
 
+# The test library in Lua is part of the object.
+$(OUT)/module/trial/library.o: $(wildcard lua/siphook/*.lua)
+
 # ---------------------------------------------------------------- the object and the command
 
 # The release variant is what build/siphook.so and build/siphook are; the others stay in their folders.

@@ -6,7 +6,10 @@
 #include "core/alloc.h"
 #include "core/log.h"
 #include "engine/engine.h"
+#include "msg/digest.h"
+#include "msg/osip.h"
 #include "ops/control.h"
+#include "trial/trial.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -486,10 +489,68 @@ static const char *api_last_error(struct siphook *s)
 	return s->pid == getpid() ? s->error : "the instance belongs to the process that created it";
 }
 
+/* ---------------------------------------------------------------- tests of dial plans */
+
+static void on_case(void *ctx, const struct sh_trial_case *c)
+{
+	const struct siphook_test *t = ctx;
+	struct siphook_case out = {sizeof(out), c->line,    c->name,    c->failure,
+				   c->details,  c->seconds, c->real_us, c->skipped};
+
+	t->result(t->ctx, &out);
+}
+
+static void on_print(void *ctx, const char *text, size_t len)
+{
+	const struct siphook_test *t = ctx;
+
+	t->print(t->ctx, text, len);
+}
+
+static int api_test(const struct siphook_test *test, char *error, size_t size)
+{
+	struct siphook_test t = {0};
+	struct sh_trial_options o;
+	char scratch[1];
+	int err;
+
+	if (!error || !size) {
+		error = scratch;
+		size = sizeof(scratch);
+	}
+	if (test)
+		memcpy(&t, test, test->size < sizeof(t) ? test->size : sizeof(t));
+	if (!t.file || !(t.loss >= 0 && t.loss < 1)) {
+		snprintf(error, size, "%s", t.file ? "loss: from 0 to less than 1" : "no test file is given");
+		return -EINVAL;
+	}
+	pthread_once(&prepare_once, prepare);
+	if (prepare_result < 0) {
+		snprintf(error, size, "%s", prepare_error);
+		return prepare_result;
+	}
+	err = sh_osip_init();
+	if (!err)
+		err = sh_digest_init();
+	if (err) {
+		snprintf(error, size, "%s", strerrordesc_np(-err));
+		return err;
+	}
+	o = (struct sh_trial_options){.file = t.file,
+				      .filter = t.filter,
+				      .seed = t.seed,
+				      .loss = t.loss,
+				      .result = t.result ? on_case : NULL,
+				      .print = t.print ? on_print : NULL,
+				      .ctx = &t};
+	return sh_trial_run(&o, error, size);
+}
+
 static const struct siphook_api api = {
     .abi = SIPHOOK_ABI,
     .size = sizeof(api),
     .version = SIPHOOK_VERSION,
+    .features = SIPHOOK_HAS_TEST,
     .create = api_create,
     .start = api_start,
     .fd = api_fd,
@@ -501,6 +562,7 @@ static const struct siphook_api api = {
     .destroy = api_destroy,
     .check = api_check,
     .last_error = api_last_error,
+    .test = api_test,
 };
 
 __attribute__((visibility("default"))) const struct siphook_api *siphook_entry(uint32_t host_abi);

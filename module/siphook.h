@@ -27,7 +27,7 @@ extern "C" {
 #endif
 
 #define SIPHOOK_ABI_MAJOR 1
-#define SIPHOOK_ABI_MINOR 0
+#define SIPHOOK_ABI_MINOR 1
 #define SIPHOOK_ABI       (((uint32_t)SIPHOOK_ABI_MAJOR << 16) | SIPHOOK_ABI_MINOR)
 #define SIPHOOK_VERSION   "0.1.0" /* of this header; api->version is the module's */
 #define SIPHOOK_INSTANCES 64
@@ -69,11 +69,37 @@ typedef void (*siphook_reload_fn)(void *ctx, uint64_t generation, const char *er
 /* Gets JSON text of `len` bytes (and a NUL). Called inside query(). */
 typedef void (*siphook_text_fn)(void *ctx, const char *text, size_t len);
 
+#define SIPHOOK_HAS_TEST UINT64_C(1) /* test() is there */
+
+/* How one case of a test file ended. Texts are valid during the call. */
+struct siphook_case {
+	uint32_t size; /* of this structure, as the module knows it */
+	int line;      /* of the case in its file */
+	const char *name;
+	const char *failure; /* "plan_test.lua:12: bob expected INVITE, but ..."; NULL: it passed or was skipped */
+	const char *details; /* of a failure, several lines: the ladder of the call; or NULL */
+	double seconds;      /* of the virtual clock */
+	uint64_t real_us;    /* of the real one, microseconds */
+	int skipped;
+};
+
+/* One test file: what to run, and who hears of it. */
+struct siphook_test {
+	uint32_t size; /* sizeof(struct siphook_test) */
+	const char *file;
+	const char *filter; /* only the cases whose name contains this text or matches it as a Lua pattern; NULL: all */
+	uint64_t seed;      /* 0: 1 */
+	double loss;        /* of datagrams, from 0 to less than 1 */
+	void (*result)(void *ctx, const struct siphook_case *c);
+	void (*print)(void *ctx, const char *line, size_t len); /* print() of the file; may be NULL */
+	void *ctx;
+};
+
 struct siphook_api {
 	uint32_t abi;
 	uint32_t size;
 	const char *version; /* "0.1.0" */
-	uint64_t features;   /* bits for optional behaviour; none yet */
+	uint64_t features;   /* bits for optional behaviour: SIPHOOK_HAS_... */
 
 	/* [host] Makes an instance: no thread, no socket, no file yet. -EINVAL for an option that is unknown or wrong,
 	 * -ENOMEM, -EAGAIN for too many instances, -ENOTSUP when the host's other libraries make it impossible.
@@ -113,6 +139,13 @@ struct siphook_api {
 	/* [host] Words for the last failed create, start, fd, process or stop of this instance; with NULL, of the last
 	 * create() or check(). Never NULL; valid until the next call. The other functions say all by their code. */
 	const char *(*last_error)(struct siphook *s);
+
+	/* --- since 1.1 */
+
+	/* [any] Runs the cases of one test file of a dial plan on a virtual network and clock, in the calling thread; opens no
+	 * socket. Several threads may run files at once. 0 when the file ran, whatever its cases did; else -errno and words
+	 * ("plan_test.lua:3: ...") in error, which has `size` bytes. */
+	int (*test)(const struct siphook_test *test, char *error, size_t size);
 };
 
 /* [any] The one exported symbol. NULL: the host's major version is not supported. */

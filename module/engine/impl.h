@@ -12,6 +12,7 @@
 #include "core/alloc.h"
 #include "drivers/net/net.h"
 #include "engine/engine.h"
+#include "engine/files.h"
 #include "registrar/register.h"
 #include "script/script.h"
 #include "script/shared.h"
@@ -85,7 +86,6 @@ int sh_engine_call(struct sh_engine *e, unsigned worker, void (*fn)(struct sh_en
 void sh_worker_turn_end(void *ctx);
 
 /* files.c */
-int sh_engine_read_file(void *ctx, const char *path, char **text, size_t *len, struct sh_vm_stamp *stamp);
 void sh_engine_world(struct sh_engine *e, struct sh_vm_world *w); /* the real clock (or the simulation's), getrandom and files */
 
 /* reload.c */

@@ -381,6 +381,7 @@ static void init(struct sh_vm *vm, const struct sh_vm_config *config)
 	vm->log = config->log;
 	vm->shared = config->shared;
 	vm->journal = config->journal;
+	vm->stays_open = config->stays_open;
 	vm->deterministic = config->deterministic;
 	vm->memory_max = config->memory_max ? config->memory_max : MEMORY_DEFAULT;
 	vm->slice_max = config->slice_max ? config->slice_max : BUDGET_DEFAULT;
@@ -491,7 +492,7 @@ int sh_vm_load_text(struct sh_vm *vm, const char *path, struct sh_slice text)
 	}
 	err = call(vm, run_chunk, &chunk, SH_VM_RUN_LOAD, vm->load_max);
 	if (!err)
-		vm->sealed = true;
+		vm->sealed = !vm->stays_open;
 	return err;
 }
 

@@ -63,6 +63,7 @@ struct sh_vm_config {
 	size_t memory_max;                 /* bytes; 0: 64 MB */
 	uint64_t slice_max;                /* instructions between two waits; 0: 10 million */
 	uint64_t load_max;                 /* instructions of the top level; 0: 10 million */
+	bool stays_open;                   /* new globals and require after the script was loaded too: for test files */
 	bool deterministic;                /* ordered pairs and next, tostring without addresses, os.date in UTC */
 	void *user;                        /* the generation: comes back as sh_vm.user */
 };
@@ -90,7 +91,7 @@ struct sh_vm {
 	struct sh_shared *shared;
 	struct sh_shared_journal
 	    *journal;               /* not NULL: writes of sip.shared go here. The loader takes it away at the swap */
-	bool deterministic, sealed; /* sealed: the script is loaded, no new globals, no files */
+	bool stays_open, deterministic, sealed; /* sealed: the script is loaded, no new globals, no files */
 
 	struct sh_coroutine *current; /* the hook that runs now, or NULL: sh_vm_call() */
 	struct sh_link active, idle;  /* coroutines that run or wait; recycled ones */

@@ -206,42 +206,62 @@ static int take(struct settings *s, struct settings *file, int c, const char *va
 	case 'j':
 		s->json = true;
 		return 0;
+	case 't':
+		s->tap = true;
+		return 0;
+	case 'S':
+		s->seed = value;
+		return 0;
+	case 'L':
+		s->loss = value;
+		return 0;
+	case 'f':
+		s->filter = value;
+		return 0;
+	case 'J':
+		s->jobs = value;
+		return 0;
 	default:
 		append(s, c == 's' ? "control" : c == 'l' ? "listen" : "workers", value);
 		return 0;
 	}
 }
 
-int settings_read(struct settings *s, int argc, char **argv, const char *letters, const char *command)
+int settings_read(struct settings *s, int argc, char **argv, const char *letters, const char *command, bool many)
 {
 	static const struct option names[] = {
 	    {"config", required_argument, NULL, 'c'}, {"socket", required_argument, NULL, 's'},
 	    {"listen", required_argument, NULL, 'l'}, {"workers", required_argument, NULL, 'w'},
 	    {"option", required_argument, NULL, 'o'}, {"json", no_argument, NULL, 'j'},
-	    {"help", no_argument, NULL, 'h'},         {0},
+	    {"seed", required_argument, NULL, 'S'},   {"loss", required_argument, NULL, 'L'},
+	    {"filter", required_argument, NULL, 'f'}, {"jobs", required_argument, NULL, 'J'},
+	    {"tap", no_argument, NULL, 't'},          {"help", no_argument, NULL, 'h'},
+	    {0},
 	};
 	struct settings file = {0};
 	int c, err = 0;
 
-	while (!err && (c = getopt_long(argc, argv, ":c:s:l:w:o:jh", names, NULL)) != -1) {
+	while (!err && (c = getopt_long(argc, argv, ":c:s:l:w:o:f:jh", names, NULL)) != -1) {
 		if (c == 'h') {
 			err = 2;
 		} else if (c == '?' || c == ':') {
 			wrong_option(c, argv, command);
 			err = 1;
 		} else if (!strchr(letters, c)) {
-			complain("%s: unknown option -%c", command, c);
+			complain("%s: unknown option %s", command, argv[optind - 1]);
 			err = 1;
 		} else {
 			err = take(s, &file, c, optarg);
 		}
 	}
-	if (!err && argc - optind > 1) {
+	if (!err && argc - optind > 1 && !many) {
 		complain("%s: one argument too many: \"%s\"", command, argv[optind + 1]);
 		err = 1;
 	}
 	if (!err) {
 		s->argument = optind < argc ? argv[optind] : NULL;
+		s->arguments = argv + optind;
+		s->argument_count = (size_t)(argc - optind);
 		merge(s, &file);
 	}
 	settings_finish(&file);

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum argument { NONE, SCRIPT, ID };
+enum argument { NONE, SCRIPT, ID, FILES };
 
 static const struct command {
 	const char *name;
@@ -17,6 +17,8 @@ static const struct command {
      "serve with a dial plan"},
     {"check", command_check, "coj", SCRIPT, "[-c FILE] [-o KEY=VALUE]... [--json] SCRIPT",
      "load and verify a dial plan, open nothing"},
+    {"test", command_test, "fSLJt", FILES, "[--seed N] [--loss P] [--filter PATTERN] [--jobs N] [--tap] FILE...",
+     "run the tests of a dial plan on a virtual network"},
     {"reload", command_reload, "csj", NONE, "[-s PATH] [--json]", "read the dial plan again; wait for the outcome"},
     {"status", command_status, "csj", NONE, "[-s PATH] [--json]", "what the server is and does"},
     {"calls", command_calls, "csj", NONE, "[-s PATH] [--json]", "the live calls"},
@@ -39,6 +41,11 @@ static const struct {
     {'w', "  -w, --workers N         worker threads (default 1)\n"},
     {'o', "  -o, --option KEY=VALUE  any option: listen, workers, watch, dns, log_level, control, or config.NAME,\n"
 	  "                          which the script reads as sip.config.NAME; may be repeated\n"},
+    {'f', "  -f, --filter PATTERN    only the cases whose name contains this text or matches it as a Lua pattern\n"},
+    {'S', "      --seed N            of everything that a case leaves to chance (default 1)\n"},
+    {'L', "      --loss P            share of the datagrams that the network loses, 0 to 0.9 (default 0)\n"},
+    {'J', "      --jobs N            files at once (default: one per processor)\n"},
+    {'t', "      --tap               results in the Test Anything Protocol\n"},
     {'j', "  -j, --json              JSON instead of text\n"},
 };
 
@@ -77,6 +84,10 @@ static bool take_argument(const struct command *c, struct settings *s)
 		complain("%s: the id of a call is missing", c->name);
 		return false;
 	}
+	if (c->argument == FILES && !s->argument) {
+		complain("%s: the test file is missing\nusage: siphook %s %s", c->name, c->name, c->usage);
+		return false;
+	}
 	if (c->argument == SCRIPT && s->argument)
 		settings_set(s, "script", s->argument);
 	if (c->argument == SCRIPT && !settings_get(s, "script")) {
@@ -89,7 +100,7 @@ static bool take_argument(const struct command *c, struct settings *s)
 static int run(const struct command *c, int argc, char **argv)
 {
 	struct settings s = {0};
-	int err = settings_read(&s, argc, argv, c->letters, c->name), code = 1;
+	int err = settings_read(&s, argc, argv, c->letters, c->name, c->argument == FILES), code = 1;
 
 	if (err == 2) {
 		command_help(c);

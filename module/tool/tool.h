@@ -12,12 +12,15 @@ struct settings {
 	struct siphook_option *options;
 	size_t count;
 	const char *argument; /* SCRIPT or ID, or NULL */
-	bool json;
+	char **arguments;     /* all of them, when the command takes several */
+	size_t argument_count;
+	bool json, tap;
+	const char *seed, *loss, *filter, *jobs; /* of the test command */
 };
 
 /* args.c: an option that `letters` does not name is an error. 0, 1 (wrong; told on stderr) or 2 (help was asked for);
  * to be finished in any case. */
-int settings_read(struct settings *s, int argc, char **argv, const char *letters, const char *command);
+int settings_read(struct settings *s, int argc, char **argv, const char *letters, const char *command, bool many);
 const char *settings_get(const struct settings *s, const char *key);       /* the value or NULL */
 void settings_set(struct settings *s, const char *key, const char *value); /* adds or replaces */
 void settings_finish(struct settings *s);
@@ -40,6 +43,7 @@ void table_print(const struct json_t *value, const char *what);
 /* The commands; the result is the exit code. */
 int command_run(struct settings *s);
 int command_check(struct settings *s);
+int command_test(struct settings *s);
 int command_version(struct settings *s);
 int command_reload(struct settings *s);
 int command_status(struct settings *s);
