@@ -42,7 +42,7 @@ end
 
 -- What was said beside the messages: decisions and the log.
 local function remark(event)
-  if event.verb then return ("%s:%d: %s(%s)"):format(event.file, event.line, event.verb, event.text) end
+  if event.verb then return ("%s:%d: %s(%s)"):format(event.file:match "[^/]*$", event.line, event.verb, event.text) end
   return ("log %s: %s"):format(event.level, event.text)
 end
 

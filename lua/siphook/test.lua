@@ -135,7 +135,11 @@ function t.after(fn) after[#after + 1] = fn end
 
 local function with_traceback(why)
   if getmetatable(why) == Failure then return why end
-  return { where = "", message = tostring(why), traceback = debug.traceback(nil, 2), plan = open[#open] }
+  local lines = {}                                    -- of the stack, only the test's own
+  for line in debug.traceback(nil, 2):gmatch "\t([^\n]+)" do
+    if not line:find "^%[C%]" and not line:find "^siphook/" and not line:find "^%(" then lines[#lines + 1] = "    " .. line end
+  end
+  return { where = "", message = tostring(why), traceback = table.concat(lines, "\n"), plan = open[#open] }
 end
 
 local function details(failure)

@@ -34,10 +34,10 @@ static void put_text(struct sh_writer *w, struct sh_slice s)
 /* Reads raw: no metamethod of the script runs. */
 static void put_table(lua_State *L, int idx, struct sh_writer *w, int depth)
 {
-	lua_Integer items = (lua_Integer)lua_rawlen(L, idx);
+	lua_Integer items = (lua_Integer)lua_rawlen(L, idx), keys;
 	unsigned shown = 0;
 
-	if (depth == DEPTH_MAX || !lua_checkstack(L, 4)) {
+	if (depth == DEPTH_MAX || !lua_checkstack(L, 10)) {
 		sh_put_lit(w, "{...}");
 		return;
 	}
@@ -48,23 +48,25 @@ static void put_table(lua_State *L, int idx, struct sh_writer *w, int depth)
 		put_value(L, lua_gettop(L), w, depth + 1);
 		lua_pop(L, 1);
 	}
-	lua_pushnil(L);
-	while (lua_next(L, idx)) {
-		if (lua_type(L, -2) != LUA_TSTRING) {
+	keys = sh_sandbox_keys(L, idx); /* in order, so that two runs show the same */
+	for (lua_Integer i = 1; i <= keys; i++) {
+		if (lua_rawgeti(L, -1, i) != LUA_TSTRING) {
 			lua_pop(L, 1);
 			continue;
 		}
 		if (shown++ == ENTRIES_MAX) {
 			sh_put_lit(w, ", ...");
-			lua_pop(L, 2);
+			lua_pop(L, 1);
 			break;
 		}
 		sh_put(w, shown > 1 ? SH_LIT(", ") : SH_LIT(""));
-		sh_put(w, sh_slice_make(lua_tostring(L, -2), lua_rawlen(L, -2)));
+		sh_put(w, sh_slice_make(lua_tostring(L, -1), lua_rawlen(L, -1)));
 		sh_put_lit(w, " = ");
+		lua_rawget(L, idx);
 		put_value(L, lua_gettop(L), w, depth + 1);
 		lua_pop(L, 1);
 	}
+	lua_pop(L, 1);
 	sh_put_char(w, '}');
 }
 

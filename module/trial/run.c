@@ -123,6 +123,7 @@ static int open_library(lua_State *L)
 	struct run *r = lua_touserdata(L, 1);
 	const char *slash = strrchr(r->options->file, '/');
 
+	lua_gc(L, LUA_GCINC, 400, 400, 0); /* memory is there, and the state is short-lived */
 	luaL_requiref(L, LUA_IOLIBNAME, luaopen_io, 1);
 	lua_pop(L, 1);
 	lua_pushcfunction(L, print);
