@@ -1,6 +1,6 @@
 -- A plan: a dial plan loaded by the real engine on a virtual network with a virtual clock, and the parties around it.
 local native = ...
-local phone, ladder, sip = native.phone, native.ladder, native.sip
+local phone, ladder, http = native.phone, native.ladder, native.web
 
 local plan = {}
 local Plan = {}
@@ -33,7 +33,7 @@ function plan.load(path, options)
   self.ip, self.port = world:address()
   self.domain = o.domain or world:domain() or self.ip
   self.started = world:now()
-  if o.http then self:http(o.http) end
+  http.attach(self, o.http)
   return self
 end
 
@@ -59,6 +59,7 @@ end
 
 -- One thing that happens until then: an arrival is given to its phone, a timer of ours runs. False: it is `stop`.
 function Plan:step(stop)
+  if self.broken then native.fail(self, self.broken) end
   local timer = self.timers[1]
   local until_then = timer and timer.at < stop and timer.at or stop
   local place, message, transport, ip, port, at = self.world:receive(until_then)
@@ -152,6 +153,38 @@ function Plan:network(address, mode)
 end
 
 ---------------------------------------------------------------------------------------------- the engine
+
+-- Another answer of the web servers: plan:http([method,] url, answer), see siphook/http.lua.
+function Plan:http(...)
+  http.add(self, ...)
+  return self
+end
+
+-- A request that the script has made: of that method, to a URL that matches. {method=, url=, headers=, body=}
+function Plan:expect_http(method, pattern)
+  local found
+  self:wait(function()
+    for _, request in ipairs(self.requests) do
+      if not request.consumed and request.method == method and http.fits(request.url, pattern) then
+        found = request
+        return true
+      end
+    end
+  end, math.floor(self.patience * SECOND))
+  if not found then
+    local list = {}
+    for i, request in ipairs(self.requests) do list[i] = request.method .. " " .. request.url end
+    native.fail(self, ("expected an HTTP request %s %s, but %s"):format(method, pattern or "",
+      #list > 0 and table.concat(list, ", ") .. " came" or "none came"))
+  end
+  found.consumed = true
+  return found
+end
+
+-- The live calls, the registrations, the state of the engine, as `siphook calls`, `registrations` and `status` show them.
+function Plan:calls() return native.json.decode(self.world:query "calls") end
+function Plan:registrations() return native.json.decode(self.world:query "registrations") end
+function Plan:status() return native.json.decode(self.world:query "status") end
 
 -- The file is read again (or another one takes its place by its content: see the test library's manual). The generation.
 function Plan:reload()

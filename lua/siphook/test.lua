@@ -104,6 +104,8 @@ t.sdp = setmetatable({ read = sdp.read, write = sdp.write, answer = sdp.answer }
   __call = function(_, options) return sdp.write(options) end,
 })
 
+t.json, t.hash, t.base64 = native.json, native.hash, native.base64
+
 -- The path of a dial plan: beside the test file, else where the command runs.
 local function find(path)
   if path:find "^/" or native.defaults.folder == "" then return path end

@@ -200,23 +200,35 @@ static void wrap_class(lua_State *L, const char *class_name, const char *name)
 	lua_settop(L, top);
 }
 
+static void wrap_function(lua_State *L, const char *table, const char *name)
+{
+	char verb[64];
+
+	snprintf(verb, sizeof(verb), "%s.%s", table, name);
+	lua_pushstring(L, name);
+	if (lua_rawget(L, -2) == LUA_TFUNCTION) {
+		wrap(L, verb, 1);
+		lua_pushstring(L, name);
+		lua_insert(L, -2);
+		lua_rawset(L, -3);
+	} else {
+		lua_pop(L, 1);
+	}
+}
+
 void sh_trace_open(lua_State *L)
 {
-	static const char *const classes[][2] = {
-	    {"siphook.call", "call"}, {"siphook.request", "req"}, {"siphook.leg", "leg"}};
+	static const char *const classes[][2] = {{"siphook.call", "call"}, {"siphook.request", "req"}, {"siphook.leg", "leg"}};
 	static const char *const functions[] = {"lookup", "unbind", "request", "originate", "notify"};
+	static const char *const web[] = {"get", "post", "request"};
 
 	for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++)
 		wrap_class(L, classes[i][0], classes[i][1]);
-	for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++) {
-		char verb[32];
-
-		snprintf(verb, sizeof(verb), "sip.%s", functions[i]);
-		if (lua_getfield(L, -1, functions[i]) == LUA_TFUNCTION) {
-			wrap(L, verb, 1);
-			lua_setfield(L, -2, functions[i]);
-		} else {
-			lua_pop(L, 1);
-		}
-	}
+	for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++)
+		wrap_function(L, "sip", functions[i]);
+	lua_pushliteral(L, "http");
+	if (lua_rawget(L, -2) == LUA_TTABLE)
+		for (size_t i = 0; i < sizeof(web) / sizeof(web[0]); i++)
+			wrap_function(L, "sip.http", web[i]);
+	lua_pop(L, 1);
 }

@@ -6,8 +6,16 @@
 
 #include "core/slice.h"
 
+struct sh_world;
+
 /* world.create{...}: see lua_world.c. Adds its functions to the table on top. */
 void sh_trial_world_open(lua_State *L);
+
+/* The world of the object at idx; raises when it is something else or closed. */
+struct sh_world *sh_trial_world_check(lua_State *L, int idx);
+
+/* http(world, fn): see lua_http.c. */
+void sh_trial_http_open(lua_State *L);
 
 /* message(text [, stream]) and the class of its result, response(...): see lua_message.c. */
 void sh_trial_message_open(lua_State *L);

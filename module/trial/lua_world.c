@@ -235,7 +235,7 @@ static int create(lua_State *L)
 	luaL_checktype(L, 1, LUA_TTABLE);
 	lua_settop(L, 1);
 	luaL_checkstack(L, 20, NULL);
-	w = lua_newuserdatauv(L, sizeof(*w), 0); /* at 2 */
+	w = lua_newuserdatauv(L, sizeof(*w), 1); /* at 2 */
 	*w = (struct world){0};
 	sh_list_init(&w->events);
 	luaL_setmetatable(L, class_name);
@@ -274,6 +274,15 @@ static struct world *check(lua_State *L)
 	if (!o->w)
 		luaL_error(L, "the plan is closed");
 	return o;
+}
+
+struct sh_world *sh_trial_world_check(lua_State *L, int idx)
+{
+	struct world *o = luaL_checkudata(L, idx, class_name);
+
+	if (!o->w)
+		luaL_error(L, "the plan is closed");
+	return o->w;
 }
 
 static int close_world(lua_State *L)

@@ -11,6 +11,8 @@
 #include "core/log.h"
 #include "core/random.h"
 #include "engine/files.h"
+#include "script/codec.h"
+#include "script/json.h"
 #include "script/sandbox.h"
 #include "trial/lua.h"
 
@@ -134,6 +136,9 @@ static int open_library(lua_State *L)
 	luaL_setfuncs(L, functions, 0);
 	sh_trial_message_open(L);
 	sh_trial_world_open(L);
+	sh_trial_http_open(L);
+	sh_json_lua_open(L);
+	sh_codec_open(L);
 	lua_createtable(L, 0, 3);
 	lua_pushlstring(L, r->options->file, slash ? (size_t)(slash + 1 - r->options->file) : 0);
 	lua_setfield(L, -2, "folder");
