@@ -88,7 +88,8 @@ function Phone:target(text)
   text = tostring(text)
   if text:find "^%a[%w+.-]*:" then return text end
   if text:find "@" then return "sip:" .. text end
-  return ("sip:%s@%s"):format(text:gsub("[^%w%-_.!~*'()&=+$,;?/]", function(c) return ("%%%02X"):format(c:byte()) end), self.domain)
+  local user = text:gsub("[^%w%-_.!~*'()&=+$,;?/]", function(c) return ("%%%02X"):format(c:byte()) end)
+  return ("sip:%s@%s"):format(user, self.peer and self.plan.domain or self.domain)
 end
 
 function Phone:from(o)

@@ -363,9 +363,9 @@ function Phone:register(options)
   if o.contact == nil then o.contact = self.contact end
   if o.contact and not o.contact:find "<" and o.contact ~= "*" then o.contact = "<" .. o.contact .. ">" end
   o.to = o.to or self.aor
-  self.registering = self.registering or {}
-  local sent = phone.request(self, self.registering.call, "REGISTER", "sip:" .. self.domain, o)
-  self.registering.call = sent.call
+  self.registering = self.registering or {}                       -- one Call-ID for each address of record
+  local sent = phone.request(self, self.registering[o.to], "REGISTER", "sip:" .. self.domain, o)
+  self.registering[o.to] = sent.call
   sent.call.registration = true
   local answer
   self.plan:wait(function()

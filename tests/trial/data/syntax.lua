@@ -1,0 +1,2 @@
+local sip = require "siphook"
+local x = = 1
