@@ -547,6 +547,59 @@ function sip.sleep(seconds) end
 ---@param data? any
 function sip.after(seconds, what, data) end
 
+---Runs beside the hook.
+---@param what fun(...: any)
+---@param ... any
+function sip.spawn(what, ...) end
+
+---@class siphook.snapshot
+---@field id string
+---@field state "setup" | "early" | "up"
+---@field from siphook.uri
+---@field to siphook.uri
+---@field uri siphook.uri
+---@field worker integer
+---@field age number
+---@field duration number
+---@field times { start: number, ring: number?, answer: number? }
+---@field data table
+---@field a_call_id? string
+---@field b_call_id? string
+---@field b_uri? siphook.uri
+local snapshot = {}
+
+---Waits if the call lives on another worker.
+---@param how? integer | { q850: integer?, reason: string? }
+---@return true? ok, string? code
+function snapshot:hangup(how) end
+
+---Waits.
+---@param target siphook.address
+---@param options? { keep: ("a" | "b")? }
+---@return true? ok, any result
+function snapshot:transfer(target, options) end
+
+---Waits if the call lives on another worker.
+---@param name string
+---@param data? any
+---@return true? ok, string? code
+function snapshot:signal(name, data) end
+
+---Waits if there are several workers.
+---@return siphook.snapshot[]
+function sip.calls() end
+
+---Waits if the call lives on another worker.
+---@param id string
+---@return siphook.snapshot?, string? code
+function sip.find_call(id) end
+
+---@param name string
+---@param value number
+---@param labels? table<string, string | number | boolean>
+---@return true? ok, string? code
+function sip.metric(name, value, labels) end
+
 ---@param seconds number
 ---@param what fun()
 ---@param options? { each_worker: boolean? }
@@ -876,6 +929,16 @@ function store:pop(key) end
 ---@param key string
 ---@return integer? length, string? code
 function store:len(key) end
+
+---@class siphook.lock
+local lock = {}
+function lock:unlock() end
+
+---Waits. Of use as a <close> variable.
+---@param key string
+---@param timeout? number
+---@return siphook.lock? lock, string? code
+function store:lock(key, timeout) end
 
 ---@return string[]
 function store:keys() end

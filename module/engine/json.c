@@ -1,6 +1,7 @@
 #include "engine/json.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 
 #include "core/alloc.h"
@@ -115,6 +116,18 @@ void sh_json_int(struct sh_json *j, int64_t n)
 
 	value(j);
 	put(j, buf, (size_t)snprintf(buf, sizeof(buf), "%" PRId64, n));
+}
+
+void sh_json_number(struct sh_json *j, double n)
+{
+	char buf[40];
+	int len = isfinite(n) ? snprintf(buf, sizeof(buf), "%.15g", n) : snprintf(buf, sizeof(buf), "null");
+
+	for (int i = 0; i < len && isfinite(n); i++)
+		if (!strchr("0123456789+-e", buf[i]))
+			buf[i] = '.'; /* the host's locale may have another one */
+	value(j);
+	put(j, buf, (size_t)len);
 }
 
 void sh_json_seconds(struct sh_json *j, uint64_t us)

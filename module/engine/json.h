@@ -19,6 +19,7 @@ void sh_json_close(struct sh_json *j, char bracket); /* '}' or ']' */
 void sh_json_key(struct sh_json *j, const char *name);
 void sh_json_text(struct sh_json *j, struct sh_slice s); /* octets that are no UTF-8 are written as U+FFFD */
 void sh_json_int(struct sh_json *j, int64_t n);
+void sh_json_number(struct sh_json *j, double n);     /* what is no number in JSON (nan, inf) is null */
 void sh_json_seconds(struct sh_json *j, uint64_t us); /* a number with milliseconds */
 void sh_json_bool(struct sh_json *j, bool b);
 /* Values that another writer has made, without their brackets: "1,2,3". */

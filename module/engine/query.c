@@ -1,6 +1,7 @@
 /* Questions from outside: each worker answers for itself, the pieces are joined. */
 #include "engine/impl.h"
 #include "engine/json.h"
+#include "script/metric.h"
 
 #include <time.h>
 
@@ -137,6 +138,19 @@ static void put_int(struct sh_json *j, const char *key, uint64_t n)
 	sh_json_int(j, (int64_t)n);
 }
 
+static void put_metric(void *ctx, struct sh_slice name, struct sh_slice labels, double value)
+{
+	struct sh_json *j = ctx;
+	char key[1024];
+
+	if (labels.len)
+		snprintf(key, sizeof(key), "%.*s{%.*s}", SH_FMT(name), SH_FMT(labels));
+	else
+		snprintf(key, sizeof(key), "%.*s", SH_FMT(name));
+	sh_json_key(j, key);
+	sh_json_number(j, value);
+}
+
 static int status(struct sh_engine *e, struct sh_json *j)
 {
 	struct sums s = {0};
@@ -184,6 +198,10 @@ static int status(struct sh_engine *e, struct sh_json *j)
 	put_int(j, "retransmissions_in", s.txn.retransmissions_in);
 	put_int(j, "retransmissions_out", s.txn.retransmissions_out);
 	put_int(j, "transactions", s.txn.server_live + s.txn.client_live);
+	sh_json_key(j, "metrics"); /* of the script */
+	sh_json_open(j, '{');
+	sh_metrics_each(sh_script_metrics(e->script), put_metric, j);
+	sh_json_close(j, '}');
 	sh_json_close(j, '}');
 	return 0;
 }

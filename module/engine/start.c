@@ -149,6 +149,7 @@ static int open_shared(struct sh_engine *e)
 	config.location = e->location;
 	config.auth = e->auth;
 	config.shared = e->shared;
+	config.key = &env->key;
 	sh_engine_world(e, &config.world);
 	return sh_script_create(&e->script, &config);
 }

@@ -2,6 +2,8 @@
  * with it; a name is looked up in sip.timer of the newest generation when its time has come. */
 #include "script/impl.h"
 
+enum { SPAWNED_AT_ONCE = 1000 }; /* the rest in the next turn: others want to live too */
+
 struct sh_deferred {
 	struct sh_link link; /* in state->every or runtime->deferred */
 	struct sh_link of_call;
@@ -14,6 +16,7 @@ struct sh_deferred {
 	uint64_t call;  /* handle: call:after */
 	uint64_t delay; /* microseconds */
 	bool periodic, each_worker;
+	bool spawned; /* ref: a list of function and arguments */
 };
 
 static void destroy(struct sh_deferred *d)
@@ -36,6 +39,18 @@ static int push_deferred(lua_State *L, void *arg)
 	struct sh_deferred *d = arg;
 	struct sh_state *s = sh_state_of(L);
 
+	if (d->spawned) {
+		lua_Integer n;
+
+		lua_rawgeti(L, LUA_REGISTRYINDEX, d->ref);
+		lua_getfield(L, -1, "n");
+		n = lua_tointeger(L, -1);
+		lua_pop(L, 1);
+		luaL_checkstack(L, (int)n, "too many arguments");
+		for (lua_Integer i = 1; i <= n; i++)
+			lua_rawgeti(L, -(int)i, i);
+		return (int)n;
+	}
 	if (d->state) {
 		lua_rawgeti(L, LUA_REGISTRYINDEX, d->ref);
 		return 1;
@@ -55,7 +70,7 @@ static void on_timer(struct sh_timer *t)
 {
 	struct sh_deferred *d = SH_CONTAINER(t, struct sh_deferred, timer);
 	struct sh_runtime *rt = d->runtime;
-	struct sh_run_start start = {SH_HOOK_NONE, NULL, NULL, NULL, push_deferred, d};
+	struct sh_run_start start = {.hook = SH_HOOK_NONE, .push = push_deferred, .arg = d};
 	struct sh_state *s;
 
 	rt->firing = d;
@@ -167,6 +182,61 @@ static int after(lua_State *L)
 	return 0;
 }
 
+/* sip.spawn(fn, ...): begins when the hook that calls it waits or ends. */
+static int spawn(lua_State *L)
+{
+	struct sh_runtime *rt = sh_runtime_check(L, "sip.spawn");
+	int n = lua_gettop(L);
+	struct sh_deferred *d;
+
+	luaL_checktype(L, 1, LUA_TFUNCTION);
+	luaL_argcheck(L, n <= 100, n, "at most 99 arguments");
+	lua_createtable(L, n, 1);
+	lua_insert(L, 1);
+	lua_pushinteger(L, n);
+	lua_setfield(L, 1, "n");
+	for (int i = n; i >= 1; i--)
+		lua_rawseti(L, 1, i);
+	d = create_closure(L, 1, 0);
+	d->runtime = rt;
+	d->spawned = true;
+	d->state->spawned++;
+	sh_list_remove(&d->link);
+	sh_list_append(&rt->spawned, &d->link);
+	return 0;
+}
+
+void sh_deferred_run_spawned(struct sh_runtime *rt)
+{
+	struct sh_link *l;
+
+	for (unsigned i = 0; i < SPAWNED_AT_ONCE && (l = sh_list_pop(&rt->spawned)); i++) {
+		struct sh_deferred *d = SH_CONTAINER(l, struct sh_deferred, link);
+		struct sh_run_start start = {.hook = SH_HOOK_NONE, .push = push_deferred, .arg = d};
+		struct sh_state *s = d->state;
+
+		if (sh_run_begin(s, &start) < 0)
+			sh_error(rt->script->config.log, "out of memory: a spawned function was not run");
+		destroy(d);
+		s->spawned--;
+		sh_state_retire_if_idle(s);
+	}
+	if (!sh_list_empty(&rt->spawned))
+		sh_env_timer(rt->env, &rt->spawn_rest, 0);
+}
+
+static void on_spawn_rest(struct sh_timer *t)
+{
+	sh_runtime_flush(SH_CONTAINER(t, struct sh_runtime, spawn_rest));
+}
+
+void sh_deferred_init(struct sh_runtime *rt)
+{
+	sh_list_init(&rt->deferred);
+	sh_list_init(&rt->spawned);
+	sh_timer_init(&rt->spawn_rest, on_spawn_rest);
+}
+
 /* sip.every(seconds, fn [, {each_worker=}]) */
 static int every(lua_State *L)
 {
@@ -213,7 +283,7 @@ int sh_call_after(lua_State *L)
 
 void sh_deferred_open(lua_State *L)
 {
-	static const luaL_Reg functions[] = {{"after", after}, {"every", every}, {NULL, NULL}};
+	static const luaL_Reg functions[] = {{"after", after}, {"every", every}, {"spawn", spawn}, {NULL, NULL}};
 
 	luaL_setfuncs(L, functions, 0);
 }
@@ -251,4 +321,7 @@ void sh_deferred_drop_all(struct sh_runtime *rt)
 
 	while ((l = rt->deferred.next) != &rt->deferred)
 		destroy(SH_CONTAINER(l, struct sh_deferred, link));
+	while ((l = rt->spawned.next) != &rt->spawned)
+		destroy(SH_CONTAINER(l, struct sh_deferred, link));
+	sh_wheel_cancel(&rt->env->wheel, &rt->spawn_rest);
 }

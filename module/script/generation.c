@@ -1,5 +1,7 @@
 /* Generations: loading, publishing, giving back. */
 #include "script/impl.h"
+#include "script/lock.h"
+#include "script/metric.h"
 #include "script/shared.h"
 
 const char *const sh_hook_names[SH_HOOK_COUNT] = {
@@ -17,7 +19,9 @@ int sh_script_create(struct sh_script **out, const struct sh_script_config *conf
 	s->config = *config;
 	s->path = sh_strndup(config->path, strlen(config->path));
 	s->pairs = sh_calloc(config->npairs + 1, sizeof(*s->pairs));
-	if (!s->path || !s->pairs)
+	s->runtimes = sh_calloc(config->workers, sizeof(struct sh_runtime *));
+	if (!s->path || !s->pairs || !s->runtimes || sh_locks_create(&s->locks, config->key) < 0 ||
+	    sh_metrics_create(&s->metrics, config->key) < 0)
 		goto out;
 	for (unsigned i = 0; i < config->npairs; i++) {
 		s->pairs[i].key = sh_strndup(config->pairs[i].key, strlen(config->pairs[i].key));
@@ -41,6 +45,9 @@ void sh_script_destroy(struct sh_script *s)
 		sh_free((void *)s->pairs[i].key);
 		sh_free((void *)s->pairs[i].value);
 	}
+	sh_locks_destroy(s->locks);
+	sh_metrics_destroy(s->metrics);
+	sh_free(s->runtimes);
 	sh_free(s->pairs);
 	sh_free(s->path);
 	sh_free(s);
@@ -54,6 +61,11 @@ struct sh_generation *sh_script_current(const struct sh_script *s)
 unsigned sh_script_alive(const struct sh_script *s)
 {
 	return atomic_load(&s->alive);
+}
+
+struct sh_metrics *sh_script_metrics(const struct sh_script *s)
+{
+	return s->metrics;
 }
 
 uint64_t sh_generation_number(const struct sh_generation *g)

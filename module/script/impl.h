@@ -8,6 +8,7 @@
 
 #include "b2bua/trunk.h"
 #include "core/alloc.h"
+#include "script/post.h"
 #include "script/sandbox.h"
 #include "script/script.h"
 #include "script/value.h"
@@ -56,6 +57,7 @@ struct sh_state {
 	const void *cancel_pointer; /* lua_topointer of it */
 	struct sh_link link;        /* in runtime->states, once taken up */
 	struct sh_link runs;        /* in progress */
+	unsigned spawned;           /* functions that have not begun yet */
 	struct sh_link every;       /* sh_deferred: declared at load, armed when taken up; or running */
 	bool retiring;
 };
@@ -87,9 +89,13 @@ struct sh_script {
 	struct sh_generation *_Atomic current;
 	_Atomic unsigned alive;
 	uint64_t last_number;
+	struct sh_runtime **runtimes; /* by worker; each is looked at on its own thread */
+	struct sh_locks *locks;
+	struct sh_metrics *metrics;
 };
 
 struct sh_deferred;
+struct sh_order;
 
 struct sh_runtime {
 	struct sh_script *script;
@@ -107,6 +113,10 @@ struct sh_runtime {
 	unsigned depth; /* > 0: Lua runs */
 	bool flushing;
 	struct sh_link bound; /* what happened to bindings while Lua ran: binding_hook.c */
+	struct sh_link spawned; /* sh_deferred: functions that begin when no Lua is on the stack */
+	struct sh_timer spawn_rest;
+	struct sh_link unsent;  /* post.c */
+	struct sh_timer retry;
 	struct sh_link over; /* sh_call_data: calls that ended while Lua ran; their hangup hooks come behind it */
 	struct sh_log_limit log_limit;
 };
@@ -136,6 +146,8 @@ struct sh_run {
 	void (*abandon)(void *arg); /* gives up what it waits for: the wait ends by something else */
 	void *abandon_arg;
 	struct sh_http *exchange; /* of sip.http: that it waits for */
+	struct sh_order *order;   /* that it serves */
+	struct sh_link locks;     /* that it holds: lock.c */
 	int data_ref;          /* call.data as a table, once it was asked for; else LUA_NOREF */
 	struct sh_value *seen; /* what that table held when it was last compared */
 	char *auth_user;       /* of the request: whom auth() has found */
@@ -191,6 +203,7 @@ struct sh_run_start {
 	const struct sh_why *why;
 	sh_vm_push_fn push; /* pushes function and arguments */
 	void *arg;
+	struct sh_order *order; /* that it serves; NULL: none */
 };
 int sh_run_begin(struct sh_state *s, const struct sh_run_start *start); /* 0, or -ENOMEM: nothing was run */
 bool sh_run_waits(const struct sh_run *r);
@@ -343,6 +356,8 @@ void sh_call_data_save(struct sh_run *r); /* what the run did to it goes to the 
 /* ---- deferred.c: sip.after, sip.every, call:after */
 void sh_deferred_open(lua_State *L); /* after, every into the table on top */
 int sh_call_after(lua_State *L);
+void sh_deferred_init(struct sh_runtime *rt);
+void sh_deferred_run_spawned(struct sh_runtime *rt);
 void sh_deferred_take_up(struct sh_state *s); /* arms what its top level declared */
 void sh_deferred_drop_state(struct sh_state *s);
 void sh_deferred_drop_call(struct sh_call_data *d);

@@ -175,8 +175,11 @@ static void put_number(struct output *o, int idx)
 		n = snprintf(text, sizeof(text), "%.15g", d);
 		if (strtod(text, NULL) != d)
 			n = snprintf(text, sizeof(text), "%.17g", d);
-		if (strspn(text, "-0123456789") == (size_t)n)
-			n = snprintf(text, sizeof(text), "%.1f", d); /* a float stays one */
+		if (strspn(text, "-0123456789") == (size_t)n && n < 40) /* a float stays one */
+			n += snprintf(text + n, sizeof(text) - (size_t)n, ".0");
+		for (int i = 0; i < n; i++)
+			if (!strchr("0123456789+-e", text[i]))
+				text[i] = '.'; /* the host's locale may have another one */
 	}
 	put_text(o, text, (size_t)n);
 }

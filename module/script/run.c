@@ -1,5 +1,7 @@
 /* Runs: a hook as a coroutine, from its start over its waits to what its end means. */
 #include "script/impl.h"
+#include "script/lock.h"
+#include "script/order.h"
 
 static void finish(struct sh_run *r, int err);
 
@@ -24,6 +26,8 @@ int sh_run_begin(struct sh_state *s, const struct sh_run_start *start)
 		return -ENOMEM;
 	r->state = s;
 	r->hook = start->hook;
+	r->order = start->order;
+	sh_list_init(&r->locks);
 	r->data_ref = LUA_NOREF;
 	sh_timer_init(&r->timer, NULL);
 	if (start->call) {
@@ -228,6 +232,7 @@ static void end_request(struct sh_run *r, struct sh_request *q, int err)
 /* The run's own: memory and references. */
 static void destroy(struct sh_run *r)
 {
+	sh_lock_release_all(r);
 	luaL_unref(r->state->vm->L, LUA_REGISTRYINDEX, r->data_ref);
 	sh_list_remove(&r->link);
 	r->state->runtime->runs--;
@@ -249,6 +254,8 @@ static void finish(struct sh_run *r, int err)
 		err = 0; /* nobody caught the cancel: a normal end */
 	if (err)
 		log_error(r, c);
+	if (r->order)
+		sh_order_served(r, err ? sh_vm_error(s->vm) : (struct sh_slice){0});
 	sh_call_data_save(r);
 	if (c && r->hook == SH_HOOK_INVITE) {
 		((struct sh_call_data *)sh_call_app(c))->run = NULL;
@@ -271,6 +278,8 @@ void sh_run_drop(struct sh_run *r)
 	abandon(r);
 	forget_call(r);
 	sh_vm_drop(r->co);
+	if (r->order)
+		sh_order_served(r, (struct sh_slice){0});
 	if (c && r->hook == SH_HOOK_INVITE)
 		((struct sh_call_data *)sh_call_app(c))->run = NULL;
 	if (c)

@@ -84,7 +84,7 @@ static struct sh_state *newest(struct sh_runtime *rt)
 
 void sh_state_retire_if_idle(struct sh_state *s)
 {
-	if (!s->retiring || !sh_list_empty(&s->runs))
+	if (!s->retiring || !sh_list_empty(&s->runs) || s->spawned)
 		return;
 	s->retiring = false;
 	sh_deferred_drop_state(s); /* what its last runs left behind */
@@ -108,9 +108,11 @@ int sh_runtime_create(struct sh_runtime **out, struct sh_script *s, struct sh_en
 	rt->script = s;
 	rt->env = env;
 	sh_list_init(&rt->states);
-	sh_list_init(&rt->deferred);
 	sh_list_init(&rt->over);
 	sh_list_init(&rt->bound);
+	sh_deferred_init(rt);
+	sh_post_init(rt);
+	s->runtimes[env->worker] = rt;
 	sh_arena_init(&rt->scratch, 4096);
 	*out = rt;
 	return 0;
@@ -153,6 +155,8 @@ void sh_runtime_destroy(struct sh_runtime *rt)
 		if (s->generation != current) /* that one goes with the script */
 			give_back(s->generation);
 	}
+	sh_post_finish(rt); /* what its runs have left behind */
+	rt->script->runtimes[rt->env->worker] = NULL;
 	sh_arena_finish(&rt->scratch);
 	sh_free(rt->text);
 	sh_free(rt);
@@ -226,7 +230,7 @@ static int run_hook(struct sh_state *s, enum sh_hook h, struct sh_call *c, struc
 		    const struct sh_why *why)
 {
 	struct hook_args args = {s, h, c, q, why};
-	struct sh_run_start start = {h, q ? sh_request_call(q) : c, q, why, push_hook, &args};
+	struct sh_run_start start = {h, q ? sh_request_call(q) : c, q, why, push_hook, &args, NULL};
 
 	return sh_run_begin(s, &start);
 }
@@ -346,6 +350,7 @@ void sh_runtime_flush(struct sh_runtime *rt)
 	if (rt->flushing)
 		return;
 	rt->flushing = true;
+	sh_deferred_run_spawned(rt);
 	while ((l = sh_list_pop(&rt->over))) {
 		struct sh_call_data *d = SH_CONTAINER(l, struct sh_call_data, link);
 
@@ -353,6 +358,7 @@ void sh_runtime_flush(struct sh_runtime *rt)
 		sh_free(d->why_text);
 		d->why_text = NULL;
 		sh_call_release(d->call);
+		sh_deferred_run_spawned(rt);
 	}
 	sh_binding_hook_flush(rt);
 	rt->flushing = false;

@@ -40,6 +40,7 @@ struct sh_script_config {
 	struct sh_location *location;
 	struct sh_auth *auth;
 	struct sh_shared *shared;
+	const struct sh_hash_key *key;      /* of tables; copied */
 	struct sh_vm_world world;           /* times and randomness while a script loads; the reader of files */
 	const struct sh_script_pair *pairs; /* sip.config; copied */
 	unsigned npairs;
@@ -71,6 +72,7 @@ const struct sh_vm_file *sh_generation_files(const struct sh_generation *g, size
 unsigned sh_script_publish(struct sh_script *s, struct sh_generation *g);
 struct sh_generation *sh_script_current(const struct sh_script *s);
 unsigned sh_script_alive(const struct sh_script *s);
+struct sh_metrics *sh_script_metrics(const struct sh_script *s); /* what scripts publish: script/metric.h */
 
 /* On the worker's thread from here on. */
 int sh_runtime_create(struct sh_runtime **out, struct sh_script *s, struct sh_env *env);

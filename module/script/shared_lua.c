@@ -3,6 +3,7 @@
 #include <lauxlib.h>
 
 #include "core/alloc.h"
+#include "script/lock.h"
 #include "script/sandbox.h"
 #include "script/shared.h"
 
@@ -249,6 +250,18 @@ static int len(lua_State *L)
 	return 1;
 }
 
+/* store:lock(key [, timeout]) */
+static int lock(lua_State *L)
+{
+	struct sh_slice name;
+
+	luaL_checkudata(L, 1, class_name);
+	lua_getiuservalue(L, 1, 1);
+	name.base = lua_tolstring(L, -1, &name.len);
+	lua_pop(L, 1); /* it stays with the object */
+	return sh_lock_verb(L, name);
+}
+
 /* --- keys -------------------------------------------------------------------------------------------------------- */
 
 struct box {
@@ -325,10 +338,11 @@ void sh_shared_lua_open(lua_State *L)
 	static const luaL_Reg box_meta[] = {{"__gc", box_free}, {NULL, NULL}};
 	static const luaL_Reg methods[] = {
 	    {"get", get},   {"set", set}, {"add", add}, {"incr", incr}, {"delete", delete},
-	    {"push", push}, {"pop", pop}, {"len", len}, {"keys", keys}, {NULL, NULL},
+	    {"push", push}, {"pop", pop}, {"len", len}, {"keys", keys}, {"lock", lock}, {NULL, NULL},
 	};
 
 	sh_sandbox_class(L, class_name, meta, methods);
+	sh_lock_open(L);
 	sh_sandbox_class(L, "sip.shared.keys", box_meta, NULL);
 	lua_pushcfunction(L, open_store);
 	lua_setfield(L, -2, "shared");

@@ -1,8 +1,10 @@
 /* The table that require "siphook" gives. */
+#include "script/calls.h"
 #include "script/codec.h"
 #include "script/http.h"
 #include "script/impl.h"
 #include "script/json.h"
+#include "script/metric.h"
 #include "script/runtime_log.h"
 #include "script/shared.h"
 #include "script/uri_object.h"
@@ -287,9 +289,11 @@ int sh_sip_open(lua_State *L)
 	sh_runtime_log_open(L);
 	sh_shared_lua_open(L);
 	sh_http_lua_open(L);
+	sh_metric_open(L);
 	sh_json_lua_open(L);
 	sh_deferred_open(L);
 	sh_trunk_open(L);
+	sh_calls_open(L);
 	lua_newtable(L);
 	lua_createtable(L, 0, 1);
 	lua_pushcfunction(L, set_timer);

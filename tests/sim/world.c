@@ -231,6 +231,7 @@ struct world *world_create(const struct world_options *options, const char *scri
 	config.location = w->location;
 	config.auth = w->auth;
 	config.shared = w->shared;
+	config.key = &w->env[0]->key;
 	assert_int_equal(sh_script_create(&w->script, &config), 0);
 	for (unsigned i = 0; i < w->workers; i++)
 		worker_create(w, i, o);
