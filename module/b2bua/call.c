@@ -440,10 +440,13 @@ static int connect_caller(struct sh_call *c, struct sh_leg *leg, const struct sh
 		sh_put_copied(w, answer, SH_COPY_RESPONSE | (leg->remote_sdp ? SH_COPY_BODY : 0) |
 			      (sh_ua_trusts(c->ua, &leg->dialog.path.remote) ? SH_COPY_IDENTITY : 0), o->headers, none, none);
 	sh_put(w, o->headers);
+	sh_session_put_answer(c->a, w, c->invite);
 	put_answer_body(w, leg);
 	err = sh_leg_respond(c->a, c->a->st, 200, w);
-	if (err)
+	if (err) {
+		sh_session_drop(c->a);
 		return err;
+	}
 	c->answered = true;
 	sh_reliable_answered(c, d);
 	if (d != &c->a->dialog)

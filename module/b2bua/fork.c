@@ -238,7 +238,7 @@ static int make_leg(struct sh_branch *b, const struct sh_path *path)
 	if (!err && b->target.nlogins)
 		err = sh_client_auth_create(&l->auth, b->target.logins, b->target.nlogins);
 	if (!err)
-		err = sh_leg_send_invite(l, &b->target, &f->plan);
+		err = sh_leg_send_invite(l, &b->target, &f->plan, b->min_se);
 	if (err) {
 		sh_leg_ended(l);
 		return err;
@@ -411,6 +411,18 @@ static void relay_provisional(struct sh_branch *b, struct sh_leg *l, const struc
 		sh_early_prack(e);
 }
 
+/* A 422 wants another session interval: once more, with that (RFC 4028 7.3). */
+static bool ask_for_longer(struct sh_branch *b, struct sh_leg *l, const struct sh_msg *m)
+{
+	struct sh_path path = *sh_client_txn_path(l->ct);
+	uint32_t min = sh_session_min_of(m);
+
+	if (min <= b->min_se)
+		return false;
+	b->min_se = min;
+	return make_leg(b, &path) == 0;
+}
+
 void sh_branch_heard(struct sh_branch *b)
 {
 	struct sh_env *env = b->fork->ua->env;
@@ -461,6 +473,8 @@ void sh_branch_on_response(struct sh_branch *b, struct sh_leg *l, const struct s
 		if (try_candidates(b))
 			return;
 	}
+	if (m->status == 422 && ask_for_longer(b, l, m))
+		return;
 	if (m->status < 400 && follow(b, m)) {
 		sh_wheel_cancel(&env->wheel, &b->timer);
 		b->state = SH_BRANCH_DONE;

@@ -51,6 +51,7 @@ void sh_body_unref(struct sh_body *b);
 
 struct sh_branch;
 struct sh_early_dialog;
+struct sh_session;
 struct sh_reinvite;
 struct sh_reoffer;
 struct sh_rebridge;
@@ -73,6 +74,8 @@ struct sh_leg {
 	struct sh_link early;         /* outbound: its early dialogs, sh_early, until the bridge */
 	struct sh_early_dialog *answered_in; /* the one that the 2xx belongs to; NULL: the 2xx came first */
 	struct sh_reinvite *reinvite; /* one that came from or goes to this leg */
+	struct sh_relay *update;      /* the same for an UPDATE with an offer */
+	struct sh_session *session;   /* its session timer; NULL: none was agreed */
 	struct sh_link reoffers;      /* of our own, until their transactions end */
 	struct sh_reoffer *reoffer;   /* the one whose outcome somebody waits for */
 	enum sh_leg_state state;
@@ -215,7 +218,12 @@ void sh_leg_ended(struct sh_leg *l);   /* nothing is left to be done: freed at t
 void sh_leg_find_path(struct sh_leg *l, struct sh_dialog *d, const struct sh_path *from);
 /* A request that refreshes the target of its dialog is accepted (RFC 3261 12.2, RFC 6141 4.6). */
 void sh_leg_refresh(struct sh_leg *l, const struct sh_msg *m, const struct sh_path *from);
-int sh_leg_send_invite(struct sh_leg *l, const struct sh_target *t, const struct sh_fork_plan *plan);
+/* min_se: what a 422 has asked for, or 0. */
+int sh_leg_send_invite(struct sh_leg *l, const struct sh_target *t, const struct sh_fork_plan *plan, uint32_t min_se);
+/* Somebody has made an offer in this leg's session to which the answer is missing (RFC 3264 4, RFC 6337 4). */
+bool sh_leg_negotiates(const struct sh_leg *l);
+/* "Retry-After: n", 0 to 10 seconds at random: what such an offer is refused with (RFC 3261 14.2, RFC 3311 5.2). */
+void sh_put_retry_after(struct sh_ua *ua, struct sh_writer *w);
 void sh_leg_bye(struct sh_leg *l);
 void sh_leg_wind_up(struct sh_leg *l); /* the dialog is over */
 /* The other side of what came in a dialog of this leg, early or confirmed, and its dialog there. NULL: there is none. */
@@ -273,6 +281,7 @@ void sh_reinvite_cancel(struct sh_leg *l, struct sh_server_txn *st);
 void sh_reinvite_acked(struct sh_leg *l, const struct sh_msg *ack); /* it came for a 2xx to a re-INVITE */
 void sh_reinvite_drop(struct sh_leg *l); /* the leg ends: 487 to whoever waits */
 bool sh_reinvite_pending(const struct sh_leg *l); /* one of ours has no final answer yet */
+bool sh_reinvite_is_from(const struct sh_leg *l); /* the one that goes on came from this leg */
 
 /* ---- reoffer.c: INVITEs of our own in a dialog that is up. One at a time for each leg. */
 /* code 2xx: m is the answer; else m may be NULL. 487: the leg has ended. Called once, from a later event. */
@@ -283,6 +292,20 @@ int sh_reoffer_start(struct sh_leg *l, struct sh_body *offer, sh_reoffer_fn done
 void sh_reoffer_forget(struct sh_leg *l);  /* nobody waits for it any more: cancelled, no callback */
 void sh_reoffer_drop(struct sh_leg *l);    /* the leg ends: 487 to whoever waits */
 bool sh_reoffer_pending(const struct sh_leg *l); /* one has no final answer yet */
+
+/* ---- session.c: session timers (RFC 4028), one for each dialog */
+/* A request whose interval is below our minimum: true, it was answered with 422. */
+bool sh_session_too_small(struct sh_ua *ua, struct sh_server_txn *st, const struct sh_msg *m);
+uint32_t sh_session_min_of(const struct sh_msg *m); /* Min-SE of a 422; 0: none */
+void sh_session_put_invite(struct sh_ua *ua, struct sh_writer *w, uint32_t min); /* min: of a 422 before, or 0 */
+void sh_session_put_request(struct sh_leg *l, struct sh_writer *w);              /* a re-INVITE or UPDATE */
+/* The fields of a 2xx to a request that refreshes a session; the interval begins. */
+void sh_session_put_answer(struct sh_leg *l, struct sh_writer *w, const struct sh_msg *request);
+void sh_session_on_answer(struct sh_leg *l, const struct sh_msg *m); /* such a 2xx came */
+void sh_session_too_small_for(struct sh_leg *l, const struct sh_msg *m); /* a 422 came: the next one is larger */
+/* An UPDATE without offer that refreshes the session of this leg alone: true, it was answered. */
+bool sh_session_answers(struct sh_leg *l, struct sh_server_txn *st, const struct sh_msg *m);
+void sh_session_drop(struct sh_leg *l);
 
 /* ---- rebridge.c */
 bool sh_rebridge_concerns(const struct sh_rebridge *r, const struct sh_leg *l);
@@ -297,12 +320,15 @@ void sh_request_leg_gone(struct sh_leg *l); /* 487 to those that nobody has answ
 void sh_ua_observe(struct sh_ua *ua, const struct sh_msg *m, const struct sh_path *from, struct sh_leg *leg);
 /* Passes a request in a dialog to the other leg without an application in between. */
 void sh_relay_in_dialog(struct sh_leg *from_leg, struct sh_server_txn *st, const struct sh_msg *m);
-/* The same for an application's request, or without one (rq NULL). 0; -ENOTCONN: there is no other leg; -errno. */
+/* The same for an application's request, or without one (rq NULL). 0; -ENOTCONN: there is no other leg; an UPDATE makes an
+ * offer and -EAGAIN: its leg has made one before, -EINPROGRESS: they meet; -errno. */
 int sh_relay_to_other_leg(struct sh_leg *l, struct sh_server_txn *st, struct sh_request *rq, const struct sh_msg *m,
 			  struct sh_slice headers, struct sh_slice content_type, struct sh_slice body, sh_request_fn done,
 			  void *ctx);
 /* The caller's PRACK, for the early dialog that wants it as one for rseq. */
 void sh_relay_prack(struct sh_leg *a, struct sh_early_dialog *e, uint32_t rseq, struct sh_server_txn *st, const struct sh_msg *m);
+/* What could not be passed on, by the error of sh_relay_to_other_leg, is refused. Returns the code. */
+unsigned sh_relay_refuse(struct sh_leg *l, struct sh_server_txn *st, int err);
 void sh_relay_drop(struct sh_relay *r);
 void sh_relay_drop_all(struct sh_ua *ua);
 void sh_relay_leg_gone(struct sh_leg *l);

@@ -54,7 +54,7 @@ static void reply_with(struct sh_ua *ua, struct sh_server_txn *st, unsigned code
 	sh_server_txn_respond(st, code, w);
 }
 
-/* Option tags that we do, and the methods that may require them of us (0: any). */
+/* Option tags that we do, and the method that may require them of us (SH_METHOD_OTHER: any). */
 static bool knows_extension(struct sh_slice tag, enum sh_method method)
 {
 	static const struct {
@@ -63,17 +63,18 @@ static bool knows_extension(struct sh_slice tag, enum sh_method method)
 	} known[] = {
 		{{"path", 4}, SH_REGISTER},
 		{{"100rel", 6}, SH_INVITE},
+		{{"timer", 5}, SH_METHOD_OTHER},
 	};
 
 	for (unsigned i = 0; i < sizeof(known) / sizeof(known[0]); i++)
-		if ((!known[i].of || known[i].of == method) && sh_slice_ieq(tag, known[i].tag))
+		if ((known[i].of == SH_METHOD_OTHER || known[i].of == method) && sh_slice_ieq(tag, known[i].tag))
 			return true;
 	return false;
 }
 
 void sh_ua_put_supported(struct sh_writer *w, bool prack, bool hears_199)
 {
-	static const struct sh_slice always[] = {{"", 0}};
+	static const struct sh_slice always[] = {{"timer", 5}};
 	size_t start = w->len, none;
 
 	sh_put_lit(w, "Supported: ");
@@ -169,6 +170,8 @@ bool sh_ua_judge(struct sh_ua *ua, struct sh_server_txn *st, const struct sh_msg
 		return true;
 	}
 	if (unsupported(ua, st, m) || unreadable(ua, st, m))
+		return true;
+	if ((m->method == SH_INVITE || m->method == SH_UPDATE) && sh_session_too_small(ua, st, m))
 		return true;
 	if (ua->draining && !m->to_tag.len) {
 		sh_ua_reply(ua, st, 503, SH_LIT("Server is stopping"), none, SH_LIT("Retry-After: 5\r\n"));

@@ -102,6 +102,7 @@ void sh_leg_free(struct sh_leg *l)
 		sh_client_txn_detach(l->bye);
 	sh_locate_cancel(l->locate);
 	sh_early_forget(l);
+	sh_session_drop(l);
 	sh_dialog_finish(&l->dialog);
 	sh_slots_remove(&l->ua->legs, l->handle);
 	sh_list_remove(&l->in_call);
@@ -243,7 +244,7 @@ static void put_supported(const struct sh_leg *l, struct sh_writer *w, const str
 	sh_ua_put_supported(w, offer || acknowledges, hears_199);
 }
 
-int sh_leg_send_invite(struct sh_leg *l, const struct sh_target *t, const struct sh_fork_plan *plan)
+int sh_leg_send_invite(struct sh_leg *l, const struct sh_target *t, const struct sh_fork_plan *plan, uint32_t min_se)
 {
 	struct sh_ua *ua = l->ua;
 	struct sh_call *c = l->call;
@@ -261,6 +262,8 @@ int sh_leg_send_invite(struct sh_leg *l, const struct sh_target *t, const struct
 	sh_ua_put_product(ua, &rest, true);
 	sh_put_header(&rest, SH_H_ALLOW, ua->allow_in_dialog);
 	put_supported(l, &rest, plan);
+	if (!sh_header_line_named(t->headers, SH_LIT("Session-Expires")))
+		sh_session_put_invite(ua, &rest, min_se);
 	/* RFC 3325 7: what a trusted peer asserts goes on, but not to strangers when privacy is asked for */
 	if (!t->pai.len && c->trusted && (!anonymous || sh_ua_trusts(ua, &l->dialog.path.remote)))
 		classes |= SH_COPY_IDENTITY;
@@ -342,6 +345,7 @@ static void on_2xx(struct sh_leg *l, const struct sh_msg *m)
 		l->remote_sdp = sh_body_ref(l->answered_in->sdp);
 	}
 	sh_leg_learn_sdp(&l->remote_sdp, m);
+	sh_session_on_answer(l, m);
 	struct sh_slice agent = sh_msg_header(m, SH_H_SERVER);
 	if (!agent.len)
 		agent = sh_msg_header(m, SH_H_USER_AGENT);
@@ -408,6 +412,7 @@ void sh_leg_wind_up(struct sh_leg *l)
 	if (l->state == SH_LEG_ENDED || l->bye)
 		return;
 	l->state = SH_LEG_ENDING;
+	sh_session_drop(l);
 	sh_request_leg_gone(l);
 	sh_relay_leg_gone(l);
 	if (!sh_reinvite_pending(l) && !sh_reoffer_pending(l))
@@ -437,6 +442,7 @@ void sh_leg_bye(struct sh_leg *l)
 	sh_reinvite_drop(l);
 	sh_reoffer_drop(l);
 	l->state = SH_LEG_ENDING;
+	sh_session_drop(l);
 	sh_ua_writers(ua, &line, &rest);
 	sh_dialog_put_request(&l->dialog, SH_LIT("BYE"), 0, 70, &line, &rest);
 	sh_ua_put_product(ua, &rest, true);
@@ -480,6 +486,18 @@ int sh_leg_hangup(struct sh_leg *l, struct sh_slice reason)
 		sh_leg_leave(l);
 		return 0;
 	}
+}
+
+/* ------------------------------------------------------------------ offers */
+
+bool sh_leg_negotiates(const struct sh_leg *l)
+{
+	return l->reinvite || l->update || l->answer || sh_reoffer_pending(l);
+}
+
+void sh_put_retry_after(struct sh_ua *ua, struct sh_writer *w)
+{
+	sh_put_header_uint(w, SH_H_RETRY_AFTER, sh_random_below(&ua->env->random, 11));
 }
 
 /* ------------------------------------------------------------------ requests in the dialog */

@@ -15,6 +15,7 @@ struct sh_reinvite {
 	struct sh_msg *invite;    /* for Record-Route and the like: what the answer needs */
 	struct sh_body *offer;
 	bool late_offer, to_acked, passed_2xx, answered; /* answered: finally, by `to` */
+	bool silent; /* provisional answers would have to be reliable: there are none (RFC 3262 3) */
 	sh_request_fn done;
 	void *ctx;
 };
@@ -49,14 +50,34 @@ static void unanswered(struct sh_reinvite *r)
 	over(r);
 }
 
-static void report(struct sh_reinvite *r, unsigned code, struct sh_slice reason, enum sh_cause cause, const struct sh_msg *m)
+/* Who wants to know. It is told last of all: it may end the legs, and with them whatever it finds. */
+struct sh_report {
+	sh_request_fn done;
+	void *ctx;
+};
+
+static struct sh_report take_report(struct sh_reinvite *r)
 {
-	struct sh_result res = {code, reason.len ? reason : sh_status_reason(code), cause, m, NULL, 0};
-	sh_request_fn done = r->done;
+	struct sh_report told = {r->done, r->ctx};
 
 	r->done = NULL;
-	if (done)
-		done(r->ctx, &res);
+	return told;
+}
+
+static void report(const struct sh_report *to, unsigned code, struct sh_slice reason, enum sh_cause cause, const struct sh_msg *m)
+{
+	struct sh_result res = {code, reason.len ? reason : sh_status_reason(code), cause, m, NULL, 0};
+
+	if (to->done)
+		to->done(to->ctx, &res);
+}
+
+static void over_with(struct sh_reinvite *r, unsigned code, struct sh_slice reason, enum sh_cause cause, const struct sh_msg *m)
+{
+	struct sh_report told = take_report(r);
+
+	over(r);
+	report(&told, code, reason, cause, m);
 }
 
 /* An answer to whoever sent the re-INVITE. m: the answer of the other side, or NULL. */
@@ -75,7 +96,12 @@ static void answer(struct sh_reinvite *r, unsigned code, const struct sh_msg *m)
 	if (code < 300 && code > 100) {
 		sh_ua_put_contact(ua, w, &l->dialog.path, l->dialog.secure);
 		sh_put_header(w, SH_H_ALLOW, ua->allow_in_dialog);
+		sh_ua_put_supported(w, true, false);
 	}
+	if (code < 300 && code >= 200)
+		sh_session_put_answer(l, w, sh_server_txn_request(st));
+	if (code == 500 && !m)
+		sh_put_retry_after(ua, w);
 	sh_ua_put_product(ua, w, false);
 	if (m) {
 		sh_put_answer_fields(w, m, SH_COPY_RESPONSE);
@@ -91,6 +117,10 @@ static void answer(struct sh_reinvite *r, unsigned code, const struct sh_msg *m)
 	if (code < 300) {
 		err = sh_leg_respond(l, st, code, w);
 		if (!err) {
+			if (r->offer) {
+				sh_body_unref(l->remote_sdp);
+				l->remote_sdp = sh_body_ref(r->offer);
+			}
 			sh_leg_learn_sdp(&l->local_sdp, m);
 			return;
 		}
@@ -118,8 +148,7 @@ static void lost(struct sh_reinvite *r, unsigned code)
 	struct sh_call *c = to->call;
 
 	answer(r, code, NULL);
-	report(r, code, (struct sh_slice){0}, code == 408 ? SH_NO_ANSWER : SH_UNREACHABLE, NULL);
-	over(r);
+	over_with(r, code, (struct sh_slice){0}, code == 408 ? SH_NO_ANSWER : SH_UNREACHABLE, NULL);
 	if (c && (code == 408 || code == 481)) { /* 12.2.1.2: the dialog is gone */
 		sh_leg_want_reason(to, SH_LIT("SIP;cause=408;text=\"No answer to re-INVITE\""));
 		sh_call_hangup(c, SH_BY_ENGINE, 0, SH_LIT("SIP;cause=408;text=\"No answer to re-INVITE\""));
@@ -145,7 +174,7 @@ static void on_client_event(struct sh_client_txn *ct, enum sh_client_event ev, c
 		return;
 	}
 	if (m->status < 200) {
-		if (r->from && m->status > 100)
+		if (r->from && m->status > 100 && !r->silent)
 			answer(r, m->status, m);
 		return;
 	}
@@ -159,8 +188,11 @@ static void on_client_event(struct sh_client_txn *ct, enum sh_client_event ev, c
 		sh_dialog_refresh(&to->dialog, m, sh_client_txn_path(ct));
 		sh_leg_find_path(to, &to->dialog, sh_client_txn_path(ct));
 		sh_leg_learn_sdp(&to->remote_sdp, m);
-		sh_body_unref(to->local_sdp);
-		to->local_sdp = sh_body_ref(r->offer);
+		sh_session_on_answer(to, m);
+		if (r->offer) {
+			sh_body_unref(to->local_sdp);
+			to->local_sdp = sh_body_ref(r->offer);
+		}
 		if (!r->from || !r->st) { /* it came too late: acknowledge, the session stays as they see it */
 			r->to_acked = true;
 			sh_leg_send_ack(to, NULL);
@@ -174,9 +206,10 @@ static void on_client_event(struct sh_client_txn *ct, enum sh_client_event ev, c
 			sh_leg_send_ack(to, NULL);
 		}
 		answer(r, m->status, m);
-		report(r, m->status, sh_msg_text(m, m->reason), SH_CAUSE_NONE, m);
-		if (r->from && !r->from->answer) /* it could not be passed on */
+		struct sh_report told = take_report(r);
+		if (!r->from->answer) /* it could not be passed on */
 			unanswered(r);
+		report(&told, m->status, sh_msg_text(m, m->reason), SH_CAUSE_NONE, m);
 		return;
 	}
 	if (!r->from)
@@ -185,9 +218,13 @@ static void on_client_event(struct sh_client_txn *ct, enum sh_client_event ev, c
 		lost(r, 481);
 		return;
 	}
-	answer(r, m->status, m);
-	report(r, m->status, sh_msg_text(m, m->reason), sh_cause_of(m->status), m);
-	over(r);
+	if (m->status == 422) { /* our interval, not theirs (RFC 4028): with the next try it is larger */
+		sh_session_too_small_for(to, m);
+		answer(r, 500, NULL);
+	} else {
+		answer(r, m->status, m);
+	}
+	over_with(r, m->status, sh_msg_text(m, m->reason), sh_cause_of(m->status), m);
 }
 
 static void refuse(struct sh_leg *l, struct sh_server_txn *st, unsigned code, struct sh_slice reason, struct sh_slice headers,
@@ -216,12 +253,11 @@ void sh_reinvite_pass(struct sh_leg *l, struct sh_server_txn *st, const struct s
 		struct sh_writer w;
 
 		sh_writer_init(&w, text, sizeof(text));
-		sh_put_header_uint(&w, SH_H_RETRY_AFTER, sh_random_below(&ua->env->random, 11));
+		sh_put_retry_after(ua, &w);
 		refuse(l, st, 500, SH_LIT("Another re-INVITE is in progress"), sh_writer_text(&w), done, ctx);
 		return;
 	}
-	if (l->reinvite || sh_reoffer_pending(l) || l->answer ||
-	    (to && (to->reinvite || sh_reoffer_pending(to) || to->answer))) { /* glare */
+	if (sh_leg_negotiates(l) || (to && sh_leg_negotiates(to)) || (!to && c && !c->answered)) { /* glare, or too early */
 		refuse(l, st, 491, none, none, done, ctx);
 		return;
 	}
@@ -239,6 +275,8 @@ void sh_reinvite_pass(struct sh_leg *l, struct sh_server_txn *st, const struct s
 	r->to = to;
 	r->st = st;
 	r->late_offer = !m->body.len;
+	r->silent = sh_msg_has_token(m, SH_H_REQUIRE, SH_LIT("100rel"));
+	r->offer = sh_body_make(sh_msg_header(m, SH_H_CONTENT_TYPE), sh_msg_text(m, m->body));
 	r->done = done;
 	r->ctx = ctx;
 	sh_ua_writers(ua, &line, &rest);
@@ -247,11 +285,14 @@ void sh_reinvite_pass(struct sh_leg *l, struct sh_server_txn *st, const struct s
 	sh_ua_put_contact(ua, &rest, &to->dialog.path, to->dialog.secure);
 	sh_ua_put_product(ua, &rest, true);
 	sh_put_header(&rest, SH_H_ALLOW, ua->allow_in_dialog);
+	sh_ua_put_supported(&rest, false, false);
+	sh_session_put_request(to, &rest);
 	sh_put_copied(&rest, m, SH_COPY_DIALOG | (m->body.len ? SH_COPY_BODY : 0), headers, none, none);
 	sh_put(&rest, headers);
 	sh_put_body_of(&rest, m);
 	err = sh_leg_send(to, &r->ct, SH_INVITE, &line, &rest, on_client_event, r);
 	if (err) {
+		sh_body_unref(r->offer);
 		sh_free(r);
 		refuse(l, st, 500, none, none, done, ctx);
 		return;
@@ -260,8 +301,6 @@ void sh_reinvite_pass(struct sh_leg *l, struct sh_server_txn *st, const struct s
 	sh_list_append(&to->reinvites, &r->of_target);
 	l->reinvite = to->reinvite = r;
 	sh_server_txn_watch(st, on_server_event, l);
-	sh_leg_learn_sdp(&l->remote_sdp, m);
-	r->offer = sh_body_ref(m->body.len ? l->remote_sdp : NULL);
 }
 
 void sh_reinvite_start(struct sh_leg *l, struct sh_server_txn *st, const struct sh_msg *m)
@@ -292,6 +331,11 @@ void sh_reinvite_acked(struct sh_leg *l, const struct sh_msg *ack)
 			sh_leg_learn_sdp(&l->remote_sdp, ack);
 	}
 	over(r);
+}
+
+bool sh_reinvite_is_from(const struct sh_leg *l)
+{
+	return l->reinvite && l->reinvite->from == l;
 }
 
 bool sh_reinvite_pending(const struct sh_leg *l)

@@ -9,9 +9,19 @@ struct sh_relay {
 	struct sh_request *rq;    /* with one */
 	struct sh_client_txn *ct;
 	uint64_t from_leg, to_leg; /* handles */
+	struct sh_body *offer;     /* of an UPDATE */
 	sh_request_fn done;
 	void *ctx;
 };
+
+static void offer_over(struct sh_relay *r)
+{
+	struct sh_leg *legs[] = {sh_slots_get(&r->ua->legs, r->from_leg), sh_slots_get(&r->ua->legs, r->to_leg)};
+
+	for (unsigned i = 0; r->offer && i < 2; i++)
+		if (legs[i] && legs[i]->update == r)
+			legs[i]->update = NULL;
+}
 
 static void destroy(struct sh_relay *r)
 {
@@ -21,6 +31,8 @@ static void destroy(struct sh_relay *r)
 		sh_server_txn_watch(r->st, NULL, NULL);
 	if (r->rq)
 		r->rq->relay = NULL;
+	offer_over(r);
+	sh_body_unref(r->offer);
 	sh_list_remove(&r->of_leg);
 	sh_list_remove(&r->link);
 	sh_free(r);
@@ -57,6 +69,33 @@ static bool refreshes_target(enum sh_method method)
 	return method == SH_UPDATE || method == SH_REFER || method == SH_SUBSCRIBE || method == SH_NOTIFY;
 }
 
+/* An UPDATE is accepted: what the two sides were told, and by whom. */
+static void session_agreed(struct sh_relay *r, const struct sh_msg *m)
+{
+	struct sh_leg *from = sh_slots_get(&r->ua->legs, r->from_leg), *to = sh_slots_get(&r->ua->legs, r->to_leg);
+	struct sh_dialog *d = sh_dialog_find(&r->ua->dialogs, m);
+	struct sh_early_dialog *e;
+
+	if (d)
+		sh_dialog_refresh(d, m, NULL);
+	if (to && to->dialog.confirmed)
+		sh_session_on_answer(to, m);
+	if (!r->offer || !from || !to)
+		return;
+	sh_body_unref(from->remote_sdp);
+	sh_body_unref(to->local_sdp);
+	from->remote_sdp = sh_body_ref(r->offer);
+	to->local_sdp = sh_body_ref(r->offer);
+	sh_leg_learn_sdp(&to->remote_sdp, m);
+	sh_body_unref(from->local_sdp);
+	from->local_sdp = sh_body_ref(to->remote_sdp);
+	e = to->inbound ? (to->call ? sh_early_by_caller(to->call, d) : NULL) : sh_early_by_callee(to, d);
+	if (e) {
+		sh_body_unref(e->sdp);
+		e->sdp = sh_body_ref(to->inbound ? r->offer : to->remote_sdp);
+	}
+}
+
 /* Passes the answer back: the fields that matter to the requester, and the body. */
 static void answer_with(struct sh_ua *ua, struct sh_server_txn *st, struct sh_leg *l, unsigned code, struct sh_slice reason,
 			const struct sh_msg *m)
@@ -66,6 +105,8 @@ static void answer_with(struct sh_ua *ua, struct sh_server_txn *st, struct sh_le
 
 	if (code == 408 || sh_server_txn_answered(st))
 		return; /* nobody answers 408 here: RFC 4320 4.2 */
+	if (code == 422) /* about our own interval (RFC 4028): the next try is larger */
+		code = 503;
 	if (sh_code_passed_on(code) != code) {
 		code = sh_code_passed_on(code);
 		reason = none;
@@ -76,6 +117,12 @@ static void answer_with(struct sh_ua *ua, struct sh_server_txn *st, struct sh_le
 	w = sh_server_txn_begin(st, code, reason, none);
 	if (m && l && code < 300 && refreshes_target((enum sh_method)m->method))
 		sh_ua_put_contact(ua, w, sh_server_txn_path(st), l->dialog.secure);
+	if (m && m->method == SH_UPDATE && code < 300) {
+		sh_put_header(w, SH_H_ALLOW, ua->allow_in_dialog);
+		sh_ua_put_supported(w, true, false);
+		if (l && l->dialog.confirmed)
+			sh_session_put_answer(l, w, sh_server_txn_request(st));
+	}
 	if (m && m->method == SH_OPTIONS && code < 300)
 		sh_put_header(w, SH_H_ALLOW, l ? ua->allow_in_dialog : ua->allow);
 	sh_ua_put_product(ua, w, false);
@@ -134,6 +181,15 @@ static void finish_in_dialog(struct sh_relay *r, unsigned code, enum sh_cause ca
 		sh_call_hangup(c, SH_BY_ENGINE, 0, SH_LIT("SIP;cause=481"));
 }
 
+/* Our interval, not that of who asked. */
+static void session_too_small(struct sh_relay *r, const struct sh_msg *m)
+{
+	struct sh_leg *to = sh_slots_get(&r->ua->legs, r->to_leg);
+
+	if (to)
+		sh_session_too_small_for(to, m);
+}
+
 static void on_dialog_response(struct sh_client_txn *ct, enum sh_client_event ev, const struct sh_msg *m, void *user)
 {
 	struct sh_relay *r = user;
@@ -143,12 +199,10 @@ static void on_dialog_response(struct sh_client_txn *ct, enum sh_client_event ev
 	case SH_CLIENT_RESPONSE:
 		if (m->status < 200)
 			return;
-		if (m->method == SH_UPDATE && m->status < 300) {
-			struct sh_dialog *d = sh_dialog_find(&r->ua->dialogs, m);
-
-			if (d)
-				sh_dialog_refresh(d, m, NULL);
-		}
+		if (m->method == SH_UPDATE && m->status < 300)
+			session_agreed(r, m);
+		if (m->method == SH_UPDATE && m->status == 422)
+			session_too_small(r, m);
 		finish_in_dialog(r, m->status, sh_cause_of(m->status), m);
 		return;
 	case SH_CLIENT_TIMEOUT:
@@ -199,6 +253,41 @@ static void answer_later(struct sh_relay *r, struct sh_server_txn *st)
 	sh_server_txn_watch(st, on_server_event, r);
 }
 
+static bool is_from(const struct sh_relay *r, const struct sh_leg *l)
+{
+	return r->from_leg == l->handle;
+}
+
+/* RFC 3311 5.2: who makes an offer while one of his waits for its answer is to try again later, who makes one while we
+ * wait for his answer has met us. An INVITE that has no answer yet counts. */
+static int may_offer(const struct sh_leg *l, const struct sh_leg *to, const struct sh_dialog *d)
+{
+	const struct sh_early_dialog *e = !l->dialog.confirmed || !to->dialog.confirmed
+						  ? (l->inbound ? sh_early_by_callee(to, d) : sh_early_by_caller(l->call, d))
+						  : NULL;
+
+	if (e && !e->sdp)
+		return l->inbound ? -EAGAIN : -EINPROGRESS;
+	if (l->update || l->reinvite)
+		return l->reinvite ? (sh_reinvite_is_from(l) ? -EAGAIN : -EINPROGRESS)
+				   : (is_from(l->update, l) ? -EAGAIN : -EINPROGRESS);
+	return sh_leg_negotiates(l) || sh_leg_negotiates(to) ? -EINPROGRESS : 0;
+}
+
+unsigned sh_relay_refuse(struct sh_leg *l, struct sh_server_txn *st, int err)
+{
+	struct sh_slice none = {0};
+	char text[32];
+	struct sh_writer w;
+
+	sh_writer_init(&w, text, sizeof(text));
+	if (err == -EAGAIN)
+		sh_put_retry_after(l->ua, &w);
+	unsigned code = err == -ENOTCONN ? 480 : err == -ENOMEM ? 503 : err == -EINPROGRESS ? 491 : 500;
+	sh_ua_reply(l->ua, st, code, none, none, sh_writer_text(&w));
+	return code;
+}
+
 int sh_relay_to_other_leg(struct sh_leg *l, struct sh_server_txn *st, struct sh_request *rq, const struct sh_msg *m,
 			  struct sh_slice headers, struct sh_slice content_type, struct sh_slice body, sh_request_fn done,
 			  void *ctx)
@@ -213,12 +302,21 @@ int sh_relay_to_other_leg(struct sh_leg *l, struct sh_server_txn *st, struct sh_
 
 	if (!to || to->state >= SH_LEG_ENDING)
 		return -ENOTCONN;
+	bool offers = m->method == SH_UPDATE && (body.base ? body.len : m->body.len);
+	err = offers ? may_offer(l, to, d) : 0;
+	if (err)
+		return err;
 	sh_ua_writers(ua, &line, &rest);
 	sh_dialog_put_request(d, sh_msg_text(m, m->method_name), 0, m->max_forwards > 0 ? (unsigned)m->max_forwards - 1 : 70, &line,
 			      &rest);
 	if (refreshes_target((enum sh_method)m->method))
 		sh_ua_put_contact(ua, &rest, &d->path, d->secure);
 	sh_ua_put_product(ua, &rest, true);
+	if (m->method == SH_UPDATE) {
+		sh_put_header(&rest, SH_H_ALLOW, ua->allow_in_dialog);
+		sh_ua_put_supported(&rest, false, false);
+		sh_session_put_request(to, &rest);
+	}
 	sh_put_copied(&rest, m, SH_COPY_DIALOG | (m->body.len && !body.base ? SH_COPY_BODY : 0), headers, none, none);
 	sh_put(&rest, headers);
 	if (body.base)
@@ -230,6 +328,10 @@ int sh_relay_to_other_leg(struct sh_leg *l, struct sh_server_txn *st, struct sh_
 		return err;
 	r->done = done;
 	r->ctx = ctx;
+	if (offers) {
+		r->offer = body.base ? sh_body_make(content_type, body) : sh_body_make(sh_msg_header(m, SH_H_CONTENT_TYPE), sh_msg_text(m, m->body));
+		l->update = to->update = r->offer ? r : NULL;
+	}
 	if (rq) {
 		r->rq = rq;
 		rq->relay = r;
@@ -262,10 +364,13 @@ void sh_relay_prack(struct sh_leg *a, struct sh_early_dialog *e, uint32_t rseq, 
 void sh_relay_in_dialog(struct sh_leg *l, struct sh_server_txn *st, const struct sh_msg *m)
 {
 	struct sh_slice none = {0};
-	int err = sh_relay_to_other_leg(l, st, NULL, m, none, none, none, NULL, NULL);
+	int err;
 
+	if (sh_session_answers(l, st, m))
+		return;
+	err = sh_relay_to_other_leg(l, st, NULL, m, none, none, none, NULL, NULL);
 	if (err)
-		sh_ua_reply(l->ua, st, err == -ENOTCONN ? 480 : err == -ENOMEM ? 503 : 500, none, none, none);
+		sh_relay_refuse(l, st, err);
 }
 
 void sh_relay_leg_gone(struct sh_leg *l)

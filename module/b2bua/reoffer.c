@@ -136,6 +136,7 @@ static void on_event(struct sh_client_txn *ct, enum sh_client_event ev, const st
 	sh_dialog_refresh(&l->dialog, m, sh_client_txn_path(ct));
 	sh_leg_find_path(l, &l->dialog, sh_client_txn_path(ct));
 	sh_leg_learn_sdp(&l->remote_sdp, m);
+	sh_session_on_answer(l, m);
 	if (r->offer || !r->done) {
 		if (r->offer) {
 			sh_body_unref(l->local_sdp);
@@ -164,6 +165,7 @@ static int send_invite(struct sh_reoffer *r)
 	sh_ua_put_product(ua, &rest, true);
 	sh_put_header(&rest, SH_H_ALLOW, ua->allow_in_dialog);
 	sh_ua_put_supported(&rest, false, false);
+	sh_session_put_request(l, &rest);
 	if (r->offer)
 		sh_put_body(&rest, sh_body_type(r->offer), sh_body_text(r->offer));
 	else
@@ -173,7 +175,7 @@ static int send_invite(struct sh_reoffer *r)
 
 static bool busy(const struct sh_leg *l)
 {
-	return l->reinvite || l->answer;
+	return l->reinvite || l->update || l->answer;
 }
 
 static void on_turn(struct sh_timer *t)

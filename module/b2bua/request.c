@@ -190,11 +190,13 @@ int sh_request_reply(struct sh_request *r, unsigned code, struct sh_slice reason
 		return -EALREADY;
 	if ((code == 405 || (r->msg->method == SH_OPTIONS && code < 300)) && !sh_header_line_named(headers, SH_LIT("Allow")))
 		sh_put_header(w, SH_H_ALLOW, r->ua->allow);
-	if (r->msg->method == SH_INVITE && code < 300) {
+	if ((r->msg->method == SH_INVITE || r->msg->method == SH_UPDATE) && code < 300) {
 		struct sh_leg *l = sh_request_leg(r);
 
 		sh_ua_put_contact(r->ua, w, &r->from, l && l->dialog.secure);
 		sh_put_header(w, SH_H_ALLOW, r->ua->allow_in_dialog);
+		if (l && code >= 200 && l->dialog.confirmed)
+			sh_session_put_answer(l, w, r->msg);
 	}
 	sh_put(w, headers);
 	sh_put_body(w, content_type, body);
@@ -231,13 +233,23 @@ int sh_request_pass(struct sh_request *r, struct sh_slice headers, struct sh_sli
 		sh_reinvite_pass(l, st, r->msg, headers, done, ctx);
 		return 0;
 	}
+	if (l && !body.base && sh_session_answers(l, r->st, r->msg)) {
+		r->answered = true;
+		res.code = 200;
+		res.reason = sh_status_reason(200);
+		if (done)
+			done(ctx, &res);
+		return 0;
+	}
 	err = l ? sh_relay_to_other_leg(l, r->st, r, r->msg, headers, content_type, body, done, ctx) : -ENOTCONN;
 	if (err) {
-		res.code = err == -ENOTCONN ? 480 : err == -ENOMEM ? 503 : 500;
-		res.reason = sh_status_reason(res.code);
-		res.cause = SH_UNREACHABLE;
 		r->answered = true;
-		sh_ua_reply(r->ua, r->st, res.code, none, none, none);
+		if (l)
+			res.code = sh_relay_refuse(l, r->st, err);
+		else
+			sh_ua_reply(r->ua, r->st, res.code = 480, none, none, none);
+		res.reason = sh_status_reason(res.code);
+		res.cause = err == -EAGAIN || err == -EINPROGRESS ? SH_REJECTED : SH_UNREACHABLE;
 		if (done)
 			done(ctx, &res);
 	}
