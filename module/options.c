@@ -70,6 +70,16 @@ static int set_dns(struct sh_options *o, const char *value)
 	return *value ? 0 : -EINVAL;
 }
 
+static int set_session_expires(struct sh_options *o, const char *value)
+{
+	uint64_t n;
+
+	if (sh_slice_u64(sh_slice_cstr(value), 86400, &n) < 0 || (n && n < 90))
+		return -EINVAL;
+	o->engine.session_expires = n ? (uint32_t)n : UINT32_MAX;
+	return 0;
+}
+
 static const struct rule {
 	const char *key;
 	int (*set)(struct sh_options *o, const char *value);
@@ -82,6 +92,7 @@ static const struct rule {
     {"watch", set_watch, false, "yes or no"},
     {"log_level", set_log_level, false, "error, warn, info or debug"},
     {"dns", set_dns, false, "the addresses of name servers, such as 127.0.0.1:5353,[::1]"},
+    {"session_expires", set_session_expires, false, "0 or 90 to 86400 seconds"},
     {"control", set_control, false, "the path of a socket"},
 };
 

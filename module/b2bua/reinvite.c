@@ -241,7 +241,7 @@ void sh_reinvite_pass(struct sh_leg *l, struct sh_server_txn *st, const struct s
 		      sh_request_fn done, void *ctx)
 {
 	struct sh_call *c = l->call;
-	struct sh_leg *to = c ? (l == c->a ? c->b : c->a) : NULL;
+	struct sh_leg *to = !c ? NULL : l == c->a ? c->b : l == c->b ? c->a : NULL;
 	struct sh_ua *ua = l->ua;
 	struct sh_writer line, rest;
 	struct sh_slice none = {0};
@@ -257,7 +257,8 @@ void sh_reinvite_pass(struct sh_leg *l, struct sh_server_txn *st, const struct s
 		refuse(l, st, 500, SH_LIT("Another re-INVITE is in progress"), sh_writer_text(&w), done, ctx);
 		return;
 	}
-	if (sh_leg_negotiates(l) || (to && sh_leg_negotiates(to)) || (!to && c && !c->answered)) { /* glare, or too early */
+	if (sh_leg_negotiates(l) || (to && sh_leg_negotiates(to)) || (!to && c && (l != c->a || !c->answered))) {
+		/* glare, or too early: it is not connected yet */
 		refuse(l, st, 491, none, none, done, ctx);
 		return;
 	}

@@ -188,10 +188,14 @@ void sh_session_put_request(struct sh_leg *l, struct sh_writer *w)
 void sh_session_put_answer(struct sh_leg *l, struct sh_writer *w, const struct sh_msg *m)
 {
 	struct sh_slice params, role;
-	uint32_t interval = seconds(m, SH_H_SESSION_EXPIRES, &params), min;
-	bool able = supports(m);
 	struct sh_session *s;
+	uint32_t interval, min;
+	bool able;
 
+	if (!m) /* its transaction was answered already: nothing of this is sent */
+		return;
+	interval = seconds(m, SH_H_SESSION_EXPIRES, &params);
+	able = supports(m);
 	if (!interval && (!able || !configured(l->ua))) { /* 9: without the field in the 2xx the session does not expire */
 		stop(l);
 		return;

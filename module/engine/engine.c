@@ -54,6 +54,7 @@ int sh_engine_create(struct sh_engine **out, const struct sh_engine_config *conf
 	e->watch_files = config->watch;
 	e->simulation = config->simulation;
 	e->script_path = copy(config->script);
+	e->session_expires = config->session_expires;
 	e->dns = config->dns ? copy(config->dns) : NULL;
 	e->listen = sh_calloc(e->nlisten, sizeof(*e->listen));
 	e->pairs = sh_calloc(e->npairs + 1, sizeof(*e->pairs));

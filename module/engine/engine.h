@@ -26,6 +26,7 @@ struct sh_engine_config {
 	unsigned nlisten;                    /* 0: udp://0.0.0.0:5060 and tcp://0.0.0.0:5060 */
 	unsigned workers;                    /* 0 = 1; at most 64 */
 	bool watch;                          /* reload when a file of the script changes (inotify) */
+	uint32_t session_expires;            /* seconds, RFC 4028: what calls ask for; 0: 1800, UINT32_MAX: nothing */
 	const char *dns;                     /* name servers, "127.0.0.1:5353,[::1]"; NULL: those of the machine */
 	const struct sh_engine_pair *config; /* sip.config of the scripts */
 	unsigned nconfig;

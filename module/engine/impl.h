@@ -46,6 +46,7 @@ struct sh_engine {
 	/* configuration, ours */
 	char *script_path;
 	char **listen;
+	uint32_t session_expires; /* as in the configuration */
 	char *dns; /* NULL: the machine's */
 	unsigned nlisten, nworkers;
 	bool watch_files;

@@ -444,7 +444,7 @@ static void who_cannot_answer_an_early_offer_is_not_made_to(void **state)
 	begin(PLAN_BOB);
 	a = dial(NULL, NULL);
 	invite = soon(bob, "INVITE");
-	assert_null(phone_value(invite, "Supported"));
+	assert_null(strstr(phone_value(invite, "Supported"), "100rel"));
 	phone_reply(invite, 180, NULL, NULL, NULL);
 	soon(alice, "180");
 	phone_reply(invite, 200, NULL, NULL, SDP_B);
