@@ -145,6 +145,7 @@ function request:dtmf() end
 ---@field default_expires? integer
 ---@field max_contacts? integer
 ---@field on_limit? "reject" | "replace"
+---@field nat? "auto" | "always" | "never"
 
 ---@param options? siphook.register_options
 ---@---@class siphook.http_options
@@ -390,6 +391,7 @@ function leg:hangup() end
 ---@field expires number
 ---@field source { ip: string, port: integer, transport: string }
 ---@field call_id string
+---@field behind_nat boolean
 ---@field user_agent? string
 ---@field instance? string
 ---@field reg_id? integer

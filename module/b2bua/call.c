@@ -255,6 +255,7 @@ void sh_call_on_invite(struct sh_ua *ua, struct sh_server_txn *st, const struct 
 	}
 	a->st = st;
 	sh_server_txn_watch(st, on_invite_server, a);
+	a->behind_nat = sh_transport_behind_nat(ua->transport, m, a->dialog.target, from);
 	sh_leg_find_path(a, &a->dialog, from);
 	sh_leg_learn_sdp(&a->remote_sdp, m);
 	struct sh_slice agent = sh_msg_header(m, SH_H_USER_AGENT);

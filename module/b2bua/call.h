@@ -74,6 +74,7 @@ struct sh_target {
 	struct sh_slice diversion;
 	const struct sh_login *logins; /* what answers a 401 or 407 of this target */
 	unsigned nlogins;
+	bool behind_nat;         /* path is where it registered from, whatever its URI says */
 	bool has_path;           /* path is to be used: a registered contact's connection, source address or endpoint */
 	struct sh_path path;
 	int proto;               /* enum sh_proto wanted, -1: by the URI */

@@ -233,6 +233,7 @@ static int make_leg(struct sh_branch *b, const struct sh_path *path)
 
 	if (!l)
 		return -ENOMEM;
+	l->behind_nat = b->target.behind_nat;
 	err = sh_dialog_init_uac(&l->dialog, &f->ua->dialogs, l, (struct sh_slice){0}, from, to, b->target.uri, b->target.route,
 				 path);
 	if (!err && b->target.nlogins)
@@ -360,7 +361,7 @@ static bool follow(struct sh_branch *b, const struct sh_msg *m)
 
 			if (contact.star || tried(f, contact.uri) || sh_arena_dup(&f->plan.arena, contact.uri, &t.uri) < 0)
 				continue;
-			t.has_path = false;
+			t.has_path = t.behind_nat = false;
 			t.route = (struct sh_slice){0};
 			t.nlogins = 0; /* credentials are not for those whom somebody else names */
 			t.delay = 0;

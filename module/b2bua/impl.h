@@ -80,6 +80,7 @@ struct sh_leg {
 	struct sh_reoffer *reoffer;   /* the one whose outcome somebody waits for */
 	enum sh_leg_state state;
 	bool inbound;
+	bool behind_nat;    /* it is reached where its packets come from */
 	bool hangup_wanted; /* as soon as its ACK, or the final answer to our INVITE, has come */
 	bool acked;         /* outbound: the ACK to the last 2xx has been sent */
 	unsigned code;

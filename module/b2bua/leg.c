@@ -183,9 +183,16 @@ static void on_located(const struct sh_path *paths, unsigned count, int error, v
 		l->dialog.path = paths[0];
 }
 
+static bool believes_source(const struct sh_leg *l, const struct sh_dialog *d, const struct sh_path *from)
+{
+	const struct sh_endpoint *e = sh_transport_endpoint(l->ua->transport, from->endpoint);
+
+	return !d->routes.len && e && e->nat != SH_NAT_NEVER;
+}
+
 /* The path of what has just come is good for now: it reaches the peer, or the peer's proxy. The next hop of the dialog
- * takes its place unless the peer came by a connection that lives and no route leads elsewhere; a name is looked up and
- * takes over when it is known. */
+ * takes its place unless the peer came by a connection that lives, or is behind a NAT, and no route leads elsewhere; a
+ * name is looked up and takes over when it is known. */
 void sh_leg_find_path(struct sh_leg *l, struct sh_dialog *d, const struct sh_path *from)
 {
 	struct sh_path found[SH_MAX_CANDIDATES];
@@ -193,8 +200,8 @@ void sh_leg_find_path(struct sh_leg *l, struct sh_dialog *d, const struct sh_pat
 	int n;
 
 	d->path = *from;
-	if (sh_proto_reliable((enum sh_proto)from->proto) && from->flow && !d->routes.len &&
-	    sh_transport_flow_alive(l->ua->transport, from->flow))
+	if (!d->routes.len && (l->behind_nat || (sh_proto_reliable((enum sh_proto)from->proto) && from->flow &&
+						 sh_transport_flow_alive(l->ua->transport, from->flow))))
 		return;
 	sh_locate_cancel(l->locate);
 	l->locate = NULL;
@@ -206,6 +213,9 @@ void sh_leg_find_path(struct sh_leg *l, struct sh_dialog *d, const struct sh_pat
 		l->locate = NULL;
 	}
 	if (n <= 0)
+		return;
+	/* Nobody who speaks to us from outside is at an address of an inside. */
+	if (sh_addr_is_private(&found[0].remote) && !sh_addr_is_private(&from->remote) && believes_source(l, d, from))
 		return;
 	if (found[0].proto == from->proto && sh_addr_same_host(&found[0].remote, &from->remote)) {
 		/* the same peer: from the socket and address that it knows */
@@ -223,8 +233,11 @@ void sh_leg_refresh(struct sh_leg *l, const struct sh_msg *m, const struct sh_pa
 	    (m->method != SH_INVITE && m->method != SH_UPDATE && m->method != SH_SUBSCRIBE && m->method != SH_NOTIFY))
 		return;
 	d = sh_dialog_find(&l->ua->dialogs, m);
-	if (d && d->owner == l && sh_dialog_refresh(d, m, from) == 0)
-		sh_leg_find_path(l, d, from);
+	if (!d || d->owner != l || sh_dialog_refresh(d, m, from) != 0)
+		return;
+	if (m->is_request) /* an answer says nothing about it */
+		l->behind_nat = sh_transport_behind_nat(l->ua->transport, m, d->target, from);
+	sh_leg_find_path(l, d, from);
 }
 
 /* ------------------------------------------------------------------ INVITE */

@@ -88,13 +88,7 @@ void sh_ua_on_flow_closed(struct sh_ua *ua, void (*fn)(void *ctx, uint64_t flow)
 /* Called at the end of each turn. */
 void sh_ua_on_turn_end(struct sh_ua *ua, void (*fn)(void *ctx), void *ctx);
 
-/* Peers whose P-Asserted-Identity and Remote-Party-ID are believed and passed on (RFC 3325). prefix: address/bits. */
-struct sh_prefix {
-	struct sh_addr addr;
-	unsigned bits;
-};
-int sh_prefix_parse(struct sh_prefix *out, struct sh_slice text); /* "10.0.0.0/8", "2001:db8::1"; 0 or -EINVAL */
-bool sh_prefix_match(const struct sh_prefix *p, const struct sh_addr *a);
+/* Peers whose P-Asserted-Identity and Remote-Party-ID are believed and passed on (RFC 3325). */
 /* Replaces the list of trusted peers (copied). 0 or -ENOMEM. */
 int sh_ua_set_trust(struct sh_ua *ua, const struct sh_prefix *list, unsigned count);
 bool sh_ua_trusts(const struct sh_ua *ua, const struct sh_addr *peer);

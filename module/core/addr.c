@@ -209,3 +209,53 @@ socklen_t sh_addr_to_sockaddr(const struct sh_addr *a, struct sockaddr_storage *
 	}
 	return 0;
 }
+
+int sh_prefix_parse(struct sh_prefix *out, struct sh_slice text)
+{
+	struct sh_slice host, bits;
+	struct sh_prefix p;
+	unsigned max;
+	bool has_bits = sh_slice_cut(text, '/', &host, &bits);
+
+	if (sh_addr_parse(&p.addr, host, 0) < 0)
+		return -EINVAL;
+	max = p.addr.family == 4 ? 32 : 128;
+	p.bits = max;
+	if (has_bits && (sh_slice_u32(bits, &p.bits) < 0 || p.bits > max))
+		return -EINVAL;
+	*out = p;
+	return 0;
+}
+
+bool sh_prefix_match(const struct sh_prefix *p, const struct sh_addr *a)
+{
+	unsigned whole = p->bits / 8, rest = p->bits % 8;
+
+	if (p->addr.family != a->family || memcmp(p->addr.ip, a->ip, whole) != 0)
+		return false;
+	return rest == 0 || ((p->addr.ip[whole] ^ a->ip[whole]) & (0xff << (8 - rest)) & 0xff) == 0;
+}
+
+static bool is_within(const struct sh_addr *a, uint8_t family, const uint8_t *prefix, unsigned bits)
+{
+	struct sh_prefix p = {.addr.family = family, .bits = bits};
+
+	memcpy(p.addr.ip, prefix, bits / 8 + (bits % 8 != 0));
+	return sh_prefix_match(&p, a);
+}
+
+bool sh_addr_is_private(const struct sh_addr *a)
+{
+	static const struct {
+		uint8_t family, bits, prefix[2];
+	} nets[] = {
+	    {4, 8, {10}},       {4, 12, {172, 16}}, {4, 16, {192, 168}},  {4, 10, {100, 64}},
+	    {4, 16, {169, 254}}, {6, 7, {0xfc}},    {6, 10, {0xfe, 0x80}},
+	};
+
+	for (unsigned i = 0; i < sizeof(nets) / sizeof(nets[0]); i++) {
+		if (is_within(a, nets[i].family, nets[i].prefix, nets[i].bits))
+			return true;
+	}
+	return sh_addr_is_loopback(a);
+}

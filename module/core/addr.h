@@ -33,10 +33,20 @@ bool sh_addr_eq(const struct sh_addr *a, const struct sh_addr *b);      /* with 
 bool sh_addr_same_host(const struct sh_addr *a, const struct sh_addr *b);
 bool sh_addr_is_any(const struct sh_addr *a); /* 0.0.0.0 or ::; not family 0 */
 bool sh_addr_is_loopback(const struct sh_addr *a);
+/* Means something in its own network only: RFC 1918, 6598 (carriers), 3927 and 4291 (link-local), 4193, loopback. */
+bool sh_addr_is_private(const struct sh_addr *a);
 
 /* An IPv4-mapped IPv6 address becomes IPv4. Unknown families give family 0. */
 void sh_addr_from_sockaddr(struct sh_addr *out, const struct sockaddr *sa);
 /* The length, 0 for family 0. */
 socklen_t sh_addr_to_sockaddr(const struct sh_addr *a, struct sockaddr_storage *out);
+
+/* A network: the first bits of an address. */
+struct sh_prefix {
+	struct sh_addr addr;
+	unsigned bits;
+};
+int sh_prefix_parse(struct sh_prefix *out, struct sh_slice text); /* "10.0.0.0/8", "2001:db8::1"; 0 or -EINVAL */
+bool sh_prefix_match(const struct sh_prefix *p, const struct sh_addr *a);
 
 #endif

@@ -30,6 +30,7 @@ struct sh_contact {             /* one binding, immutable once published */
 	uint64_t expires_at;
 	uint64_t updated_at;
 	struct sh_path from; /* the REGISTER came by this: streams are reached over the same connection */
+	bool behind_nat;     /* so are datagram contacts: it is reached there and not at its URI */
 };
 
 struct sh_bindings { /* a snapshot */
@@ -63,6 +64,7 @@ struct sh_contact_update {
 	uint32_t reg_id;
 	uint16_t q;
 	uint32_t expires; /* seconds, limits applied already; 0 removes */
+	bool behind_nat;
 };
 
 struct sh_location_update {

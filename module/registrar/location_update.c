@@ -92,6 +92,7 @@ static void bind_item(struct plan *p, struct item *it, const struct sh_contact_u
 	    .instance = c->instance,
 	    .cseq = u->cseq,
 	    .reg_id = c->reg_id,
+	    .behind_nat = c->behind_nat,
 	    .q = c->q,
 	    .expires_at = u->now + c->expires * SH_SECOND,
 	    .updated_at = u->now,

@@ -23,6 +23,7 @@ struct request {
 	struct sh_contact_update *contacts; /* those of update, to be filled in */
 	unsigned count;
 	bool reg_id_counts;
+	const struct sh_transport *transport; /* who knows about NAT; may be NULL */
 };
 
 /* The answer has been found. Returns what every step returns then: the caller just goes back. */
@@ -230,6 +231,9 @@ static int read_contact(struct request *r, const struct sh_name_addr *v, struct 
 		thousandths = sh_qvalue(q);
 	c->q = (uint16_t)(thousandths < 0 ? 1000 : thousandths);
 	read_instance(r, v->params, c);
+	c->behind_nat = r->o.nat == SH_REGISTER_NAT_ALWAYS ||
+			(r->o.nat == SH_REGISTER_NAT_AUTO && r->transport &&
+			 sh_transport_behind_nat(r->transport, r->m, c->uri, &u->from));
 	if (c->uri.len + c->params.len + c->instance.len + u->call_id.len + u->path.len + u->user_agent.len > MAX_TEXT)
 		return answer(r, 403, "Contact Too Long");
 	return 0;
@@ -335,6 +339,8 @@ int sh_register_process(struct sh_location *l, struct sh_arena *a, const struct 
 	struct request r = {.a = a, .m = m, .out = out};
 
 	*out = (struct sh_register_result){.code = 500};
+	if (d)
+		r.transport = d->transport;
 	set_options(&r, o);
 	return process(&r, l, from, d, now_wall) == -ENOMEM ? -ENOMEM : 0;
 }

@@ -8,6 +8,9 @@
 #include "msg/writer.h"
 #include "registrar/location.h"
 
+/* Is the phone behind a NAT? By what the request shows and the endpoint says, or as the caller wants. */
+enum sh_register_nat { SH_REGISTER_NAT_AUTO, SH_REGISTER_NAT_ALWAYS, SH_REGISTER_NAT_NEVER };
+
 struct sh_register_options {
 	struct sh_slice aor; /* a URI; empty: that of To */
 	/* Seconds. Shorter than min_expires (and than an hour) is refused with 423, longer than max_expires is cut. */
@@ -16,6 +19,7 @@ struct sh_register_options {
 	uint32_t default_expires; /* for who does not ask; 0 = 3,600 */
 	unsigned max_contacts;    /* of an address of record; 0 = 10 */
 	bool replace_oldest;      /* at that limit: instead of 403 */
+	enum sh_register_nat nat;
 	void *by;                 /* for the events of the location store */
 };
 

@@ -233,7 +233,7 @@ int sh_challenge_verb(lua_State *L)
 int sh_register_verb(lua_State *L)
 {
 	static const char *const known[] = {"aor",          "min_expires", "max_expires", "default_expires",
-					    "max_contacts", "on_limit",    NULL};
+					    "max_contacts", "on_limit",    "nat",         NULL};
 	struct sh_runtime *rt = sh_runtime_check(L, "register");
 	struct sh_request *q = sh_request_check(L, 1);
 	struct sh_register_options o = {.by = rt};
@@ -263,6 +263,7 @@ int sh_register_verb(lua_State *L)
 		o.replace_oldest = sh_slice_eq(limit, SH_LIT("replace"));
 		if (limit.base && !o.replace_oldest && !sh_slice_eq(limit, SH_LIT("reject")))
 			return luaL_error(L, "register: option 'on_limit': \"reject\" or \"replace\" expected");
+		o.nat = (enum sh_register_nat)sh_opt_choice(L, 2, "nat", sh_nat_words, 0);
 	}
 	if (sh_request_answered(q))
 		return sh_push_errno(L, -EALREADY);

@@ -41,6 +41,8 @@ void sh_push_contact(lua_State *L, const struct sh_contact *c, uint64_t now)
 		lua_pushinteger(L, c->reg_id);
 		lua_setfield(L, -2, "reg_id");
 	}
+	lua_pushboolean(L, c->behind_nat);
+	lua_setfield(L, -2, "behind_nat");
 	sh_push_source(L, &c->from);
 	lua_setfield(L, -2, "source");
 }

@@ -235,3 +235,25 @@ void sh_opt_headers(lua_State *L, int idx, struct sh_writer *w, struct sh_writer
 	if (w->full)
 		luaL_error(L, "headers: too long");
 }
+
+const char *const sh_nat_words[] = {"auto", "always", "never", NULL};
+
+unsigned sh_opt_choice(lua_State *L, int table, const char *key, const char *const *words, unsigned fallback)
+{
+	struct sh_slice text = sh_opt_text(L, table, key);
+	luaL_Buffer list;
+
+	if (!text.base)
+		return fallback;
+	for (unsigned i = 0; words[i]; i++)
+		if (sh_slice_eq(text, sh_slice_cstr(words[i])))
+			return i;
+	luaL_buffinit(L, &list);
+	for (unsigned i = 0; words[i]; i++) {
+		luaL_addstring(&list, i ? ", \"" : "\"");
+		luaL_addstring(&list, words[i]);
+		luaL_addchar(&list, '"');
+	}
+	luaL_pushresult(&list);
+	return (unsigned)luaL_error(L, "option '%s': one of %s expected, got \"%s\"", key, lua_tostring(L, -1), text.base);
+}

@@ -3,8 +3,13 @@
 #include "script/uri_object.h"
 
 static const char guard_name[] = "siphook.bindings";
-/* By which way a contact registered: a userdata with a struct sh_path, so that no script can make one up. */
+/* By which way a contact registered: a userdata with a struct way, so that no script can make one up. */
 static const char flow_name[] = "siphook.flow";
+
+struct way {
+	struct sh_path path;
+	bool behind_nat;
+};
 
 /* A snapshot that a raise must not leak: a userdata that is emptied, at the latest by the collector. */
 static int release_guard(lua_State *L)
@@ -125,7 +130,7 @@ int sh_lookup(lua_State *L)
 			sh_push_slice(L, c->path);
 			lua_setfield(L, -2, "path");
 		}
-		*(struct sh_path *)lua_newuserdatauv(L, sizeof(c->from), 0) = c->from;
+		*(struct way *)lua_newuserdatauv(L, sizeof(struct way), 0) = (struct way){c->from, c->behind_nat};
 		luaL_setmetatable(L, flow_name);
 		lua_setfield(L, -2, "flow");
 		lua_rawseti(L, -2, ++n);
@@ -563,7 +568,7 @@ static void read_entry(struct reader *r, int idx, lua_Integer group)
 	const struct sh_trunk_config *trunk = sh_trunk_test(r->L, idx);
 	lua_State *L = r->L;
 	struct sh_target t = r->all;
-	const struct sh_path *flow;
+	const struct way *way;
 	struct sh_slice s;
 
 	t.group = (unsigned)group;
@@ -597,13 +602,14 @@ static void read_entry(struct reader *r, int idx, lua_Integer group)
 	if (s.len && !t.route.len)
 		t.route = keep(r, s);
 	sh_opt_get(L, idx, "flow");
-	flow = luaL_testudata(L, -1, flow_name);
-	if (flow) {
-		t.path = *flow;
-		/* a connection is used as it is; a datagram contact is reached at its URI, from the socket that
-		 * it knows */
-		t.has_path = sh_proto_reliable((enum sh_proto)flow->proto) && flow->flow;
-		t.endpoint = flow->endpoint;
+	way = luaL_testudata(L, -1, flow_name);
+	if (way) {
+		t.path = way->path;
+		t.behind_nat = way->behind_nat;
+		/* a connection is used as it is; a datagram contact is reached at its URI, from the socket that it
+		 * knows, or behind a NAT where its packets came from */
+		t.has_path = sh_proto_reliable((enum sh_proto)way->path.proto) ? way->path.flow != 0 : way->behind_nat;
+		t.endpoint = way->path.endpoint;
 	} else if (!lua_isnil(L, -1)) {
 		luaL_error(L, "%s: option 'flow': only what sip.lookup gives", r->what);
 	}

@@ -1,6 +1,6 @@
 /* What the files of the transport share. The parts: transport.c (life cycle, the driver's events), endpoint.c (where we
  * listen and who we are), udp.c (datagrams), flow.c (the connections: table, limits, timeouts), stream.c (their bytes),
- * relay.c (other workers' connections), locate.c (RFC 3263), names.c (what DNS said), avoid.c (who does not answer).
+ * relay.c (other workers' connections), locate.c (RFC 3263), names.c (what DNS said), avoid.c (who does not answer), nat.c.
  * Private to transport/.
  *
  * Who calls whom: driver events enter in transport.c, udp.c and stream.c; only there the user's message() is called.

@@ -24,11 +24,15 @@ struct sh_path {
 	struct sh_addr remote;
 };
 
+/* What is made of a peer that seems to be behind a NAT: it is reached where its packets come from. */
+enum sh_nat { SH_NAT_AUTO, SH_NAT_ALWAYS, SH_NAT_NEVER };
+
 struct sh_endpoint {
 	enum sh_proto proto;
 	struct sh_addr local;      /* as bound (port filled in) */
 	struct sh_slice host;      /* advertised in Via and Contact, IPv6 in brackets; never empty, never 0.0.0.0 */
 	uint16_t port;             /* advertised */
+	enum sh_nat nat;
 };
 
 struct sh_transport_config {
@@ -78,6 +82,12 @@ const struct sh_endpoint *sh_transport_endpoint(const struct sh_transport *t, un
 /* The host:port that the peer of this path should see in Via and Contact. host points into t or into buf. */
 void sh_transport_sent_by(const struct sh_transport *t, const struct sh_path *p, char buf[SH_ADDR_TEXT],
 			  struct sh_slice *host, uint16_t *port);
+
+/* True when the sender of a request, whose Contact has that URI, is to be reached where the request came from and not at
+ * that URI: its Contact cannot be right (automatic), or the endpoint says so for everybody. Never for what came through
+ * a proxy. */
+bool sh_transport_behind_nat(const struct sh_transport *t, const struct sh_msg *m, struct sh_slice contact,
+			     const struct sh_path *from);
 
 /* True when host[:port] is one of our endpoints (bound or advertised); port 0 in the URI means the default port. */
 bool sh_transport_is_local(const struct sh_transport *t, const struct sh_uri *uri);

@@ -1,6 +1,15 @@
 /* Where answers go, and answers without a transaction. */
 #include "txn/txn_impl.h"
 
+/* It names itself by an address of an inside, and we hear it from outside: its port is the NAT's, too. */
+static bool is_behind_nat(const struct sh_msg *m, const struct sh_addr *remote)
+{
+	struct sh_addr named;
+
+	return sh_addr_parse(&named, sh_msg_text(m, m->via_host), 0) == 0 && sh_addr_is_private(&named) &&
+	       !sh_addr_is_private(remote);
+}
+
 /* RFC 3261 18.2.2, RFC 3581 4. What stands in received would be the source address, so that is taken. maddr is passed
  * over: it is for multicast, which nobody listens to here, and would make every answer a packet for whom the sender names. */
 void sh_txn_reply_address(struct sh_addr *out, const struct sh_msg *m, const struct sh_path *from)
@@ -12,7 +21,7 @@ void sh_txn_reply_address(struct sh_addr *out, const struct sh_msg *m, const str
 		out->port = sent_by; /* only for when the connection is gone */
 		return;
 	}
-	if (m->via_has_rport)
+	if (m->via_has_rport || is_behind_nat(m, &from->remote))
 		return;
 	out->port = sent_by;
 }
