@@ -114,6 +114,13 @@ static void tell_generation(void *ctx, uint64_t generation)
 		s->host.metric(s->host.ctx, "script.generation", (int64_t)generation);
 }
 
+static void tell_event(void *ctx, const char *name, const char *json, size_t len)
+{
+	struct siphook *s = ctx;
+
+	s->host.event(s->host.ctx, name, json, len);
+}
+
 static void tell_stop_wanted(void *ctx)
 {
 	struct siphook *s = ctx;
@@ -182,6 +189,8 @@ static int make_instance(struct siphook **out, const struct siphook_host *host, 
 	}
 	o->engine.log = s->log.sink;
 	o->engine.log_ctx = s;
+	o->engine.event = s->host.event ? tell_event : NULL;
+	o->engine.event_ctx = s;
 	create_error[0] = '\0';
 	err = sh_engine_create(&s->engine, &o->engine, create_error, sizeof(create_error));
 	if (err < 0)
@@ -425,6 +434,15 @@ static int api_hangup(struct siphook *s, const char *id)
 	return id ? sh_engine_hangup(s->engine, id) : -EINVAL;
 }
 
+static int api_drain(struct siphook *s, int64_t deadline_ms)
+{
+	int err = in_state(s, RUNNING);
+
+	if (err < 0)
+		return err;
+	return deadline_ms >= 0 ? sh_engine_drain(s->engine, deadline_ms) : -EINVAL;
+}
+
 static int api_stop(struct siphook *s, int64_t deadline_ms)
 {
 	int err, running = RUNNING;
@@ -550,7 +568,7 @@ static const struct siphook_api api = {
     .abi = SIPHOOK_ABI,
     .size = sizeof(api),
     .version = SIPHOOK_VERSION,
-    .features = SIPHOOK_HAS_TEST,
+    .features = SIPHOOK_HAS_TEST | SIPHOOK_HAS_EVENTS | SIPHOOK_HAS_METRICS | SIPHOOK_HAS_DRAIN,
     .create = api_create,
     .start = api_start,
     .fd = api_fd,
@@ -563,6 +581,7 @@ static const struct siphook_api api = {
     .check = api_check,
     .last_error = api_last_error,
     .test = api_test,
+    .drain = api_drain,
 };
 
 __attribute__((visibility("default"))) const struct siphook_api *siphook_entry(uint32_t host_abi);

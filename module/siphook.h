@@ -32,6 +32,12 @@ extern "C" {
 #define SIPHOOK_VERSION   "0.1.0" /* of this header; api->version is the module's */
 #define SIPHOOK_INSTANCES 64
 
+/* Bits of api->features. */
+#define SIPHOOK_HAS_TEST    UINT64_C(1) /* test() is there */
+#define SIPHOOK_HAS_EVENTS  UINT64_C(2) /* host.event is called */
+#define SIPHOOK_HAS_METRICS UINT64_C(4) /* query "metrics" */
+#define SIPHOOK_HAS_DRAIN   UINT64_C(8) /* drain() */
+
 struct siphook; /* an instance */
 
 enum siphook_level { SIPHOOK_ERROR, SIPHOOK_WARN, SIPHOOK_INFO, SIPHOOK_DEBUG };
@@ -55,6 +61,11 @@ struct siphook_host {
 	/* [worker] Somebody asked over the control socket that the server stop: the host decides. Must return at once.
 	 * Absent: such a request is refused. */
 	void (*stop_wanted)(void *ctx);
+	/* --- since 1.1 */
+	/* [worker] A call came, was answered or ended: name "call.new", "call.answer" or "call.end", and a JSON object of
+	 * `len` bytes (and a NUL): event, id, time, from, to, uri, source, connected, at the end by, code, reason, q850,
+	 * duration. Not for an INVITE that was only challenged. The same rules as for log. */
+	void (*event)(void *ctx, const char *name, const char *json, size_t len);
 };
 
 /* One option. Unknown keys are errors that name the key. */
@@ -69,7 +80,6 @@ typedef void (*siphook_reload_fn)(void *ctx, uint64_t generation, const char *er
 /* Gets JSON text of `len` bytes (and a NUL). Called inside query(). */
 typedef void (*siphook_text_fn)(void *ctx, const char *text, size_t len);
 
-#define SIPHOOK_HAS_TEST UINT64_C(1) /* test() is there */
 
 /* How one case of a test file ended. Texts are valid during the call. */
 struct siphook_case {
@@ -122,8 +132,8 @@ struct siphook_api {
 	/* [any; SIPHOOK_DRIVEN: host] Starts a verified reload and returns at once; fn (may be NULL) gets the outcome.
 	 */
 	int (*reload)(struct siphook *s, siphook_reload_fn fn, void *ctx);
-	/* [any; SIPHOOK_DRIVEN: host] "status", "calls" or "registrations" as JSON. Not from a callback of the module.
-	 * -EINVAL: no such thing; -ETIMEDOUT: a worker did not answer within a second. */
+	/* [any; SIPHOOK_DRIVEN: host] "status", "calls" or "registrations" as JSON, "metrics" in Prometheus' text format
+	 * (since 1.1). Not from a callback of the module. -EINVAL: no such thing; -ETIMEDOUT: a worker did not answer within a second. */
 	int (*query)(struct siphook *s, const char *what, siphook_text_fn fn, void *ctx);
 	/* [any; SIPHOOK_DRIVEN: host] Ends one call by its id. -ENOENT: no such call; -ETIMEDOUT. Not from a callback.
 	 */
@@ -146,6 +156,11 @@ struct siphook_api {
 	 * socket. Several threads may run files at once. 0 when the file ran, whatever its cases did; else -errno and words
 	 * ("plan_test.lua:3: ...") in error, which has `size` bytes. */
 	int (*test)(const struct siphook_test *test, char *error, size_t size);
+	/* [any; SIPHOOK_DRIVEN: host] Takes no new calls and requests (503 with Retry-After) and no new connections, and
+	 * returns at once; calls that are up go on until they end, at the longest for deadline_ms (0: no deadline), then they
+	 * are hung up. "draining" and "calls" in the status tell how far it is; stop() ends the instance. It cannot be taken
+	 * back. */
+	int (*drain)(struct siphook *s, int64_t deadline_ms);
 };
 
 /* [any] The one exported symbol. NULL: the host's major version is not supported. */

@@ -227,6 +227,21 @@ static void on_invite_server(struct sh_server_txn *st, enum sh_server_event ev, 
 	}
 }
 
+/* To whoever observes calls. The first event comes late, so that an INVITE that was only challenged makes none. */
+static void tell(struct sh_call *c, enum sh_call_event event, const struct sh_why *why)
+{
+	struct sh_ua *ua = c->ua;
+
+	if (!ua->on_call || (c->told && event == SH_CALL_EVENT_NEW))
+		return;
+	if (!c->told && event == SH_CALL_EVENT_END && (why->code == 401 || why->code == 407))
+		return;
+	if (!c->told && event != SH_CALL_EVENT_NEW)
+		ua->on_call(ua->on_call_ctx, c, SH_CALL_EVENT_NEW, NULL);
+	c->told = true;
+	ua->on_call(ua->on_call_ctx, c, event, why);
+}
+
 void sh_call_on_invite(struct sh_ua *ua, struct sh_server_txn *st, const struct sh_msg *m, const struct sh_path *from)
 {
 	struct sh_call *c = create(ua, m, from);
@@ -262,6 +277,8 @@ void sh_call_on_invite(struct sh_ua *ua, struct sh_server_txn *st, const struct 
 	if (agent.len)
 		a->user_agent = sh_strndup(agent.base, agent.len);
 	ua->app->invite(ua->app_ctx, c);
+	if (c->state != SH_CALL_ENDED)
+		tell(c, SH_CALL_EVENT_NEW, NULL);
 }
 
 /* What a Reason field says of a Q.850 cause (RFC 3326). */
@@ -530,8 +547,10 @@ void sh_call_acked(struct sh_call *c, const struct sh_msg *ack)
 	sh_reliable_answered(c, NULL);
 	setup_over(c);
 	bridge_over(c, 0);
-	if (c->state == SH_CALL_UP)
+	if (c->state == SH_CALL_UP) {
+		tell(c, SH_CALL_EVENT_ANSWER, NULL);
 		c->ua->app->answered(c->ua->app_ctx, c);
+	}
 }
 
 void sh_call_ack_lost(struct sh_call *c)
@@ -629,6 +648,7 @@ void sh_call_end(struct sh_call *c, const struct sh_why *why, struct sh_slice re
 	if (!c->times.answer)
 		ua->stats.failed++;
 	ua->app->interrupted(ua->app_ctx, c, why);
+	tell(c, SH_CALL_EVENT_END, why);
 	ua->app->ended(ua->app_ctx, c, why);
 	setup_over(c);
 	sh_call_release(c);

@@ -30,6 +30,8 @@ struct sh_ua {
 	struct sh_log_limit log_limit;
 	void (*flow_closed)(void *ctx, uint64_t flow);
 	void *flow_closed_ctx;
+	void (*on_call)(void *ctx, struct sh_call *call, enum sh_call_event event, const struct sh_why *why);
+	void *on_call_ctx;
 	void (*turn_end)(void *ctx);
 	void *turn_end_ctx;
 	struct sh_slice allow, allow_in_dialog; /* texts in allow_text */
@@ -124,6 +126,7 @@ struct sh_call {
 	struct sh_path source;
 	bool a_tag_used; /* a provisional answer bore the tag of the dialog */
 	bool prackable, prack_required; /* the caller supports, or requires, 100rel (RFC 3262) */
+	bool told; /* the observer knows of it */
 	bool trusted, setup_over, keep_on_peer_hangup, answered;
 	uint32_t invite_cseq;    /* of the caller's INVITE */
 	struct sh_link reliable; /* provisional answers without their PRACK */

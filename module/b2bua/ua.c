@@ -289,6 +289,13 @@ void sh_ua_on_flow_closed(struct sh_ua *ua, void (*fn)(void *ctx, uint64_t flow)
 	ua->flow_closed_ctx = ctx;
 }
 
+void sh_ua_on_call(struct sh_ua *ua,
+		   void (*fn)(void *ctx, struct sh_call *call, enum sh_call_event event, const struct sh_why *why), void *ctx)
+{
+	ua->on_call = fn;
+	ua->on_call_ctx = ctx;
+}
+
 void sh_ua_on_turn_end(struct sh_ua *ua, void (*fn)(void *ctx), void *ctx)
 {
 	ua->turn_end = fn;
@@ -329,10 +336,15 @@ void sh_ua_each_call(struct sh_ua *ua, void (*fn)(void *ctx, struct sh_call *cal
 		fn(ctx, SH_CONTAINER(l, struct sh_call, link));
 }
 
-void sh_ua_drain(struct sh_ua *ua)
+void sh_ua_refuse(struct sh_ua *ua)
 {
 	ua->draining = true;
 	sh_ua_set_trunks(ua, NULL, 0);
+}
+
+void sh_ua_drain(struct sh_ua *ua)
+{
+	sh_ua_refuse(ua);
 	SH_LIST_EACH_SAFE (l, &ua->live_calls) {
 		struct sh_call *c = SH_CONTAINER(l, struct sh_call, link);
 

@@ -85,6 +85,10 @@ const struct sh_ua_stats *sh_ua_stats(const struct sh_ua *ua);
 
 /* A connection ended: for the location store. */
 void sh_ua_on_flow_closed(struct sh_ua *ua, void (*fn)(void *ctx, uint64_t flow), void *ctx);
+/* Told of every call but one whose INVITE was only challenged, in this order, each once at most; why: of the end. */
+enum sh_call_event { SH_CALL_EVENT_NEW, SH_CALL_EVENT_ANSWER, SH_CALL_EVENT_END };
+void sh_ua_on_call(struct sh_ua *ua,
+		   void (*fn)(void *ctx, struct sh_call *call, enum sh_call_event event, const struct sh_why *why), void *ctx);
 /* Called at the end of each turn. */
 void sh_ua_on_turn_end(struct sh_ua *ua, void (*fn)(void *ctx), void *ctx);
 
@@ -102,7 +106,9 @@ struct sh_request *sh_ua_request(const struct sh_ua *ua, uint64_t handle);
 struct sh_call *sh_ua_find_call(const struct sh_ua *ua, struct sh_slice id);
 void sh_ua_each_call(struct sh_ua *ua, void (*fn)(void *ctx, struct sh_call *call), void *ctx);
 
-/* No new calls from now on (503 with Retry-After); live ones are hung up. */
+/* No new calls and requests from now on (503 with Retry-After); what is in progress goes on. */
+void sh_ua_refuse(struct sh_ua *ua);
+/* The same, and live calls are hung up. */
 void sh_ua_drain(struct sh_ua *ua);
 bool sh_ua_idle(const struct sh_ua *ua); /* no call, leg or request is left */
 

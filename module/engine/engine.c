@@ -46,6 +46,8 @@ int sh_engine_create(struct sh_engine **out, const struct sh_engine_config *conf
 	pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
 	pthread_rwlock_init(&e->life, &attr);
 	pthread_rwlockattr_destroy(&attr);
+	e->event = config->event;
+	e->event_ctx = config->event_ctx;
 	sh_log_init(&e->log, config->log_level, config->log, config->log_ctx);
 	sh_timer_init(&e->retry, sh_engine_retry);
 	e->nworkers = config->workers ? config->workers : 1;
@@ -184,6 +186,7 @@ int sh_engine_start(struct sh_engine *e, bool threads, char *error, size_t size)
 		return fail(error, size, -EINVAL, "workers: exactly one when the host drives");
 	e->threads = threads;
 	atomic_store(&e->quit, false);
+	atomic_store(&e->draining, false);
 	err = sh_engine_open(e, error, size);
 	if (!err) {
 		atomic_store(&e->state, SH_ENGINE_RUNNING);
@@ -230,6 +233,50 @@ static void drain(struct sh_env *env, void *arg)
 	sh_transport_listen_stop(sh_ua_transport(w->ua));
 	sh_ua_drain(w->ua);
 	atomic_store(&w->idle, sh_ua_idle(w->ua));
+}
+
+static void on_drain_deadline(struct sh_timer *t)
+{
+	struct sh_worker *w = SH_CONTAINER(t, struct sh_worker, drain);
+
+	sh_ua_drain(w->ua);
+}
+
+static void refuse(struct sh_env *env, void *arg)
+{
+	struct sh_engine *e = arg;
+	struct sh_worker *w = &e->workers[env->worker];
+	int64_t ms = atomic_load(&e->drain_ms);
+
+	sh_transport_listen_stop(sh_ua_transport(w->ua));
+	sh_ua_refuse(w->ua);
+	sh_timer_init(&w->drain, on_drain_deadline);
+	if (ms > 0)
+		sh_env_timer(env, &w->drain, (uint64_t)ms * SH_MS);
+}
+
+int sh_engine_drain(struct sh_engine *e, int64_t deadline_ms)
+{
+	int err = 0;
+
+	pthread_rwlock_rdlock(&e->life);
+	if (atomic_load(&e->state) != SH_ENGINE_RUNNING) {
+		err = -EPERM;
+	} else if (!atomic_exchange(&e->draining, true)) {
+		atomic_store(&e->drain_ms, deadline_ms);
+		for (unsigned i = 0; i < e->nworkers && !err; i++) {
+			if (e->threads)
+				err = sh_engine_call(e, i, refuse, e);
+			else
+				refuse(e->workers[i].env, e); /* at once: this is their thread */
+		}
+		if (!e->threads && e->net)
+			sh_net_wake(e->net, 0); /* what it has sent and armed takes effect in the next turn */
+		if (err)
+			atomic_store(&e->draining, false); /* those that were told refuse; a second try tells the others */
+	}
+	pthread_rwlock_unlock(&e->life);
+	return err;
 }
 
 void sh_worker_turn_end(void *ctx)

@@ -30,6 +30,10 @@ struct sh_engine_config {
 	const char *dns;                     /* name servers, "127.0.0.1:5353,[::1]"; NULL: those of the machine */
 	const struct sh_engine_pair *config; /* sip.config of the scripts */
 	unsigned nconfig;
+	/* [worker] Calls as they come and go: name "call.new", "call.answer", "call.end", and an object as JSON text. NULL: nobody
+	 * listens, and nothing is written. */
+	void (*event)(void *ctx, const char *name, const char *json, size_t len);
+	void *event_ctx;
 	enum sh_log_level log_level;
 	sh_log_fn log;
 	void *log_ctx;
@@ -67,13 +71,18 @@ bool sh_engine_busy(struct sh_engine *e, char *text, size_t size);
 /* The first local domain that the script declared; empty: none. Valid until the next reload. Without threads only. */
 struct sh_slice sh_engine_domain(const struct sh_engine *e);
 
-/* [any] "status", "calls", "registrations": JSON text. Threads: waits (at most a second) for the workers to answer. -EINVAL:
+/* [any] "status", "calls", "registrations": JSON text; "metrics": Prometheus' text format. Threads: waits (at most a second) for the workers to answer. -EINVAL:
  * no such thing; -ETIMEDOUT. Not from a worker's callback. Without threads: on the host's thread only. */
 typedef void (*sh_engine_text_fn)(void *ctx, const char *text, size_t len);
 int sh_engine_query(struct sh_engine *e, const char *what, sh_engine_text_fn fn, void *ctx);
 
 /* [any] Ends a call by its id; 0, -ENOENT, -ETIMEDOUT. The same rules as query. */
 int sh_engine_hangup(struct sh_engine *e, const char *id);
+
+/* [any] No new calls and requests (503 with Retry-After), no new connections; calls that are up go on, at the longest for deadline_ms
+ * (0: without end), then they are hung up. Returns at once; "draining" and "calls" of the status tell how far it is. It cannot be
+ * taken back. Without threads: on the host's thread only. 0, -EPERM, -EAGAIN, -ENOMEM. */
+int sh_engine_drain(struct sh_engine *e, int64_t deadline_ms);
 
 /* [host] No new calls (503), the live ones are ended with BYE, CANCEL or 480; returns when all are gone or the deadline is over, with
  * everything closed and the threads joined. Idempotent. */

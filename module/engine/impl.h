@@ -26,6 +26,7 @@ struct sh_worker {
 	struct sh_ua *ua;
 	struct sh_runtime *runtime;
 	struct sh_timer expire; /* worker 0: due bindings */
+	struct sh_timer drain;  /* when it fires, what is left is hung up */
 	pthread_t thread;
 	bool has_thread;
 	_Atomic bool idle;      /* draining, and nothing is left */
@@ -53,6 +54,8 @@ struct sh_engine {
 	struct sh_engine_pair *pairs;
 	unsigned npairs;
 	struct sh_log log;
+	void (*event)(void *ctx, const char *name, const char *json, size_t len);
+	void *event_ctx;
 	struct sh_engine_simulation simulation;
 
 	_Atomic int state;
@@ -66,7 +69,8 @@ struct sh_engine {
 	struct sh_worker *workers;
 	struct sh_ua **peers; /* by worker */
 	struct sh_watch *watch;
-	_Atomic bool quit, parked;
+	_Atomic bool quit, parked, draining;
+	_Atomic int64_t drain_ms; /* 0: no deadline */
 	_Atomic unsigned parked_count;
 
 	pthread_rwlock_t life; /* read by questions from outside, written by the end of what they look at */
@@ -98,6 +102,14 @@ void sh_engine_retry(struct sh_timer *t);
 int sh_watch_create(struct sh_watch **out, struct sh_engine *e);
 void sh_watch_update(struct sh_watch *w, const struct sh_generation *g); /* the files of the newest generation; NULL is fine */
 void sh_watch_destroy(struct sh_watch *w);
+
+/* events.c */
+void sh_engine_tell_call(void *worker, struct sh_call *c, enum sh_call_event event, const struct sh_why *why);
+
+/* metrics.c */
+struct sh_json;
+int sh_engine_put_status(struct sh_engine *e, struct sh_json *j);  /* the counters, as members of an object */
+int sh_engine_put_metrics(struct sh_engine *e, struct sh_json *j); /* the same as Prometheus' text */
 
 /* query.c */
 /* Runs fn on each worker and waits, at most a second. 0 or -ETIMEDOUT. */

@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 
 #include "core/alloc.h"
@@ -152,4 +153,17 @@ void sh_json_join(struct sh_json *j, const struct sh_json *part)
 		return;
 	value(j);
 	put(j, part->text, part->len);
+}
+
+void sh_json_raw(struct sh_json *j, const char *fmt, ...)
+{
+	char line[2048];
+	va_list args;
+	int n;
+
+	va_start(args, fmt);
+	n = vsnprintf(line, sizeof(line), fmt, args);
+	va_end(args);
+	if (n > 0)
+		put(j, line, (size_t)n < sizeof(line) ? (size_t)n : sizeof(line) - 1);
 }

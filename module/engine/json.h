@@ -22,6 +22,8 @@ void sh_json_int(struct sh_json *j, int64_t n);
 void sh_json_number(struct sh_json *j, double n);     /* what is no number in JSON (nan, inf) is null */
 void sh_json_seconds(struct sh_json *j, uint64_t us); /* a number with milliseconds */
 void sh_json_bool(struct sh_json *j, bool b);
+/* Text that is no JSON, as it is: what else is written line by line (Prometheus). */
+void sh_json_raw(struct sh_json *j, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Values that another writer has made, without their brackets: "1,2,3". */
 void sh_json_join(struct sh_json *j, const struct sh_json *part);
 

@@ -1,7 +1,6 @@
 /* Questions from outside: each worker answers for itself, the pieces are joined. */
 #include "engine/impl.h"
 #include "engine/json.h"
-#include "script/metric.h"
 
 #include <time.h>
 
@@ -101,74 +100,17 @@ int sh_engine_ask(struct sh_engine *e, void (*fn)(struct sh_worker *w, void *arg
 
 /* ------------------------------------------------------------------ status */
 
-struct sums {
-	struct sh_ua_stats ua;
-	struct sh_txn_stats txn;
-	struct sh_transport_stats transport;
-	uint64_t runs;
-};
-
-static void add_up(struct sh_worker *w, void *arg)
-{
-	struct sums *s = arg;
-	const struct sh_ua_stats *u = sh_ua_stats(w->ua);
-	const struct sh_txn_stats *t = sh_txn_layer_stats(sh_ua_txn(w->ua));
-	const struct sh_transport_stats *p = sh_transport_stats(sh_ua_transport(w->ua));
-
-	s->ua.calls += u->calls;
-	s->ua.answered += u->answered;
-	s->ua.failed += u->failed;
-	s->ua.requests += u->requests;
-	s->ua.calls_live += u->calls_live;
-	s->ua.legs_live += u->legs_live;
-	s->txn.retransmissions_in += t->retransmissions_in;
-	s->txn.retransmissions_out += t->retransmissions_out;
-	s->txn.server_live += t->server_live;
-	s->txn.client_live += t->client_live;
-	s->transport.messages_in += p->messages_in;
-	s->transport.messages_out += p->messages_out;
-	s->transport.malformed += p->malformed;
-	s->transport.connections += p->connections;
-	s->runs += sh_runtime_runs(w->runtime);
-}
-
-static void put_int(struct sh_json *j, const char *key, uint64_t n)
-{
-	sh_json_key(j, key);
-	sh_json_int(j, (int64_t)n);
-}
-
-static void put_metric(void *ctx, struct sh_slice name, struct sh_slice labels, double value)
-{
-	struct sh_json *j = ctx;
-	char key[1024];
-
-	if (labels.len)
-		snprintf(key, sizeof(key), "%.*s{%.*s}", SH_FMT(name), SH_FMT(labels));
-	else
-		snprintf(key, sizeof(key), "%.*s", SH_FMT(name));
-	sh_json_key(j, key);
-	sh_json_number(j, value);
-}
-
 static int status(struct sh_engine *e, struct sh_json *j)
 {
-	struct sums s = {0};
 	struct sh_transport *t = sh_ua_transport(e->workers[0].ua); /* endpoints do not change after the start */
 	struct timespec now;
-	int err = sh_engine_ask(e, add_up, &s);
 
-	if (err)
-		return err;
 	clock_gettime(CLOCK_REALTIME, &now);
 	sh_json_open(j, '{');
 	sh_json_key(j, "script");
 	sh_json_text(j, sh_slice_cstr(e->script_path));
-	put_int(j, "generation", atomic_load(&e->generation));
-	put_int(j, "generations_alive", sh_script_alive(e->script));
-	put_int(j, "reloads", atomic_load(&e->reloads));
-	put_int(j, "reload_failures", atomic_load(&e->reload_failures));
-	put_int(j, "workers", e->nworkers);
+	sh_json_key(j, "draining");
+	sh_json_bool(j, atomic_load(&e->draining));
 	sh_json_key(j, "uptime");
 	sh_json_seconds(j, (uint64_t)now.tv_sec * SH_SECOND + (uint64_t)now.tv_nsec / 1000 - e->started_at);
 	sh_json_key(j, "listeners");
@@ -183,27 +125,9 @@ static int status(struct sh_engine *e, struct sh_json *j)
 		sh_json_text(j, sh_slice_cstr(text));
 	}
 	sh_json_close(j, ']');
-	put_int(j, "calls", s.ua.calls_live);
-	put_int(j, "calls_total", s.ua.calls);
-	put_int(j, "calls_answered", s.ua.answered);
-	put_int(j, "calls_failed", s.ua.failed);
-	put_int(j, "legs", s.ua.legs_live);
-	put_int(j, "hooks_running", s.runs);
-	put_int(j, "requests_total", s.ua.requests);
-	put_int(j, "registrations", sh_location_count(e->location));
-	put_int(j, "connections", s.transport.connections);
-	put_int(j, "messages_in", s.transport.messages_in);
-	put_int(j, "messages_out", s.transport.messages_out);
-	put_int(j, "malformed", s.transport.malformed);
-	put_int(j, "retransmissions_in", s.txn.retransmissions_in);
-	put_int(j, "retransmissions_out", s.txn.retransmissions_out);
-	put_int(j, "transactions", s.txn.server_live + s.txn.client_live);
-	sh_json_key(j, "metrics"); /* of the script */
-	sh_json_open(j, '{');
-	sh_metrics_each(sh_script_metrics(e->script), put_metric, j);
+	int err = sh_engine_put_status(e, j);
 	sh_json_close(j, '}');
-	sh_json_close(j, '}');
-	return 0;
+	return err;
 }
 
 /* ------------------------------------------------------------------ calls */
@@ -328,6 +252,8 @@ int sh_engine_query(struct sh_engine *e, const char *what, sh_engine_text_fn fn,
 		err = calls(e, &j);
 	else if (strcmp(what, "registrations") == 0)
 		err = registrations(e, &j);
+	else if (strcmp(what, "metrics") == 0)
+		err = sh_engine_put_metrics(e, &j);
 	pthread_rwlock_unlock(&e->life);
 	if (!err && j.failed)
 		err = -ENOMEM;

@@ -113,6 +113,8 @@ static int open_worker(struct sh_engine *e, unsigned i)
 	sh_runtime_attach(w->runtime, w->ua);
 	sh_ua_on_flow_closed(w->ua, on_flow_closed, w);
 	sh_ua_on_turn_end(w->ua, sh_worker_turn_end, w);
+	if (e->event)
+		sh_ua_on_call(w->ua, sh_engine_tell_call, w);
 	sh_timer_init(&w->expire, on_expire);
 	if (i == 0)
 		sh_env_timer(w->env, &w->expire, SH_SECOND);

@@ -119,20 +119,26 @@ static inline void send_request(int fd, unsigned own, unsigned port, const char 
 	send_text(fd, port, text);
 }
 
-/* Whether the instance at the port answers OPTIONS with 200. */
-static inline int answers_options(unsigned port)
+/* The status code of the answer to a request outside of dialogs (not INVITE, whose answer wants an ACK); 0: none came. */
+static inline int answer_to(unsigned port, const char *method)
 {
 	static unsigned serial = 1000;
 	char text[4096];
 	unsigned own;
-	int fd = udp_socket(&own), ok = 0;
+	int fd = udp_socket(&own), code = 0;
 
-	for (int tries = 0; tries < 5 && !ok; tries++) {
-		send_request(fd, own, port, "OPTIONS", ++serial, "");
-		ok = strncmp(receive_text(fd, 1000, text, sizeof(text)), "SIP/2.0 200", 11) == 0;
+	for (int tries = 0; tries < 5 && !code; tries++) {
+		send_request(fd, own, port, method, ++serial, "");
+		if (strncmp(receive_text(fd, 1000, text, sizeof(text)), "SIP/2.0 ", 8) == 0)
+			code = atoi(text + 8);
 	}
 	close(fd);
-	return ok;
+	return code;
+}
+
+static inline int answers_options(unsigned port)
+{
+	return answer_to(port, "OPTIONS") == 200;
 }
 
 #endif

@@ -62,6 +62,37 @@ static void a_smaller_host_structure_is_read_no_further_than_its_size(void)
 	MUST(sip->create(NULL, &whole, options, 2) == -EINVAL);
 }
 
+/* What a host of ABI 1.0 knew: it has no event(), and never looks behind last_error. */
+static void a_host_of_the_first_version_works(void)
+{
+	struct siphook_host old = whole;
+	struct siphook_option options[] = {{"script", script}, {"listen", uri}};
+	struct siphook *s = NULL;
+
+	old.abi = (uint32_t)SIPHOOK_ABI_MAJOR << 16;
+	old.size = offsetof(struct siphook_host, event);
+	old.event = (void (*)(void *, const char *, const char *, size_t))(uintptr_t)1; /* lies beyond: never called */
+	MUST(sip->create(&s, &old, options, 2) == 0 && sip->start(s, SIPHOOK_THREADS) == 0);
+	MUST(answer_to(port, "MESSAGE") == 405);
+	MUST(sip->stop(s, 1000) == 0);
+	sip->destroy(s);
+	MUST(offsetof(struct siphook_api, drain) == offsetof(struct siphook_api, last_error) + 2 * sizeof(void *));
+}
+
+static void draining_refuses_what_is_new(void)
+{
+	struct siphook *s = NULL;
+
+	MUST(create(&s, NULL, NULL) == 0);
+	MUST(sip->drain(s, 0) == -EINVAL);
+	MUST(sip->start(s, SIPHOOK_THREADS) == 0);
+	MUST(answer_to(port, "MESSAGE") == 405);
+	MUST(sip->drain(s, -1) == -EINVAL && sip->drain(s, 0) == 0 && sip->drain(s, 0) == 0);
+	MUST(answer_to(port, "MESSAGE") == 503);
+	MUST(sip->stop(s, 1000) == 0 && sip->drain(s, 0) == -ESHUTDOWN);
+	sip->destroy(s);
+}
+
 static void a_larger_host_structure_of_a_later_minor_version_is_fine(void)
 {
 	struct {
@@ -235,7 +266,9 @@ int main(int argc, char **argv)
 	snprintf(uri, sizeof(uri), "udp://127.0.0.1:%u", port);
 	another_major_version_is_refused(entry);
 	a_smaller_host_structure_is_read_no_further_than_its_size();
+	a_host_of_the_first_version_works();
 	a_larger_host_structure_of_a_later_minor_version_is_fine();
+	draining_refuses_what_is_new();
 	wrong_options_are_named();
 	the_life_of_an_instance();
 	a_failed_start_leaves_the_instance_usable();

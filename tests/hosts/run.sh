@@ -44,6 +44,11 @@ done
 try "the command line" sh "$here/command.sh" "$out" "$here/host.lua"
 try "the examples of docs/host-abi.md" env CC="$cc" FLAGS="$FLAGS" sh "$here/doc_examples.sh" "$so"
 
+# Hosts that are not compiled here: with a sanitizer its runtime comes first in the process.
+preload=
+[ -z "$FLAGS" ] || preload=$($cc -print-file-name=libasan.so)
+try "the Python adapter" env ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$preload" python3 "$here/python_host.py" "$so"
+
 # A sanitizer's runtime must come first in the process, and redis-server has none.
 if [ -n "$FLAGS" ]; then
 	:

@@ -1,0 +1,130 @@
+/* The counters of an instance in one table: members of the status, and lines for Prometheus. */
+#include "engine/impl.h"
+#include "engine/json.h"
+#include "script/metric.h"
+
+struct sums {
+	struct sh_ua_stats ua;
+	struct sh_txn_stats txn;
+	struct sh_transport_stats transport;
+	uint64_t runs, transactions;
+	uint64_t generation, generations_alive, reloads, reload_failures, workers, registrations;
+};
+
+/* X(member of struct sums, key of the status, name for Prometheus, type, what it counts) */
+#define METRICS(X)                                                                                                       \
+	X(generation, "generation", "script_generation", "gauge", "number of the dial plan that is used")                \
+	X(generations_alive, "generations_alive", "script_generations", "gauge", "dial plans that are in memory")        \
+	X(reloads, "reloads", "script_reloads_total", "counter", "reloads that were asked for")                          \
+	X(reload_failures, "reload_failures", "script_reload_failures_total", "counter", "reloads that were refused")    \
+	X(workers, "workers", "workers", "gauge", "worker threads")                                                      \
+	X(ua.calls_live, "calls", "calls", "gauge", "calls in any state")                                                \
+	X(ua.calls, "calls_total", "calls_total", "counter", "calls since the start")                                    \
+	X(ua.answered, "calls_answered", "calls_answered_total", "counter", "calls that were answered")                  \
+	X(ua.failed, "calls_failed", "calls_failed_total", "counter", "calls that were not")                             \
+	X(ua.legs_live, "legs", "legs", "gauge", "dialogs of calls")                                                     \
+	X(runs, "hooks_running", "hooks_running", "gauge", "hooks that wait for something")                              \
+	X(ua.requests, "requests_total", "requests_total", "counter", "requests outside of calls")                       \
+	X(registrations, "registrations", "registrations", "gauge", "contacts that are bound")                           \
+	X(transport.connections, "connections", "connections", "gauge", "stream connections")                            \
+	X(transport.messages_in, "messages_in", "messages_received_total", "counter", "SIP messages that came")          \
+	X(transport.messages_out, "messages_out", "messages_sent_total", "counter", "SIP messages that left")            \
+	X(transport.malformed, "malformed", "messages_malformed_total", "counter", "messages that could not be read")    \
+	X(transport.refused_limit, "refused", "connections_refused_total", "counter", "connections over a limit")        \
+	X(txn.retransmissions_in, "retransmissions_in", "retransmissions_received_total", "counter", "repeats that came") \
+	X(txn.retransmissions_out, "retransmissions_out", "retransmissions_sent_total", "counter", "repeats that left")  \
+	X(transactions, "transactions", "transactions", "gauge", "transactions, lingering ones included")
+
+static void add_up(struct sh_worker *w, void *arg)
+{
+	struct sums *s = arg;
+	const struct sh_ua_stats *u = sh_ua_stats(w->ua);
+	const struct sh_txn_stats *t = sh_txn_layer_stats(sh_ua_txn(w->ua));
+	const struct sh_transport_stats *p = sh_transport_stats(sh_ua_transport(w->ua));
+
+	s->ua.calls += u->calls;
+	s->ua.answered += u->answered;
+	s->ua.failed += u->failed;
+	s->ua.requests += u->requests;
+	s->ua.calls_live += u->calls_live;
+	s->ua.legs_live += u->legs_live;
+	s->txn.retransmissions_in += t->retransmissions_in;
+	s->txn.retransmissions_out += t->retransmissions_out;
+	s->transactions += t->server_live + t->client_live;
+	s->transport.messages_in += p->messages_in;
+	s->transport.messages_out += p->messages_out;
+	s->transport.malformed += p->malformed;
+	s->transport.connections += p->connections;
+	s->transport.refused_limit += p->refused_limit;
+	s->runs += sh_runtime_runs(w->runtime);
+}
+
+static int collect(struct sh_engine *e, struct sums *s)
+{
+	*s = (struct sums){
+	    .generation = atomic_load(&e->generation),
+	    .generations_alive = sh_script_alive(e->script),
+	    .reloads = atomic_load(&e->reloads),
+	    .reload_failures = atomic_load(&e->reload_failures),
+	    .workers = e->nworkers,
+	    .registrations = sh_location_count(e->location),
+	};
+	return sh_engine_ask(e, add_up, s);
+}
+
+/* Those of the script. */
+static void put_member(void *ctx, struct sh_slice name, struct sh_slice labels, double value)
+{
+	struct sh_json *j = ctx;
+	char key[1024];
+
+	if (labels.len)
+		snprintf(key, sizeof(key), "%.*s{%.*s}", SH_FMT(name), SH_FMT(labels));
+	else
+		snprintf(key, sizeof(key), "%.*s", SH_FMT(name));
+	sh_json_key(j, key);
+	sh_json_number(j, value);
+}
+
+static void put_line(void *ctx, struct sh_slice name, struct sh_slice labels, double value)
+{
+	if (labels.len)
+		sh_json_raw(ctx, "%.*s{%.*s} %.17g\n", SH_FMT(name), SH_FMT(labels), value);
+	else
+		sh_json_raw(ctx, "%.*s %.17g\n", SH_FMT(name), value);
+}
+
+int sh_engine_put_status(struct sh_engine *e, struct sh_json *j)
+{
+	struct sums s;
+	int err = collect(e, &s);
+
+	if (err)
+		return err;
+#define X(member, key, name, type, help)                                                                                \
+	sh_json_key(j, key);                                                                                             \
+	sh_json_int(j, (int64_t)s.member);
+	METRICS(X)
+#undef X
+	sh_json_key(j, "metrics"); /* of the script */
+	sh_json_open(j, '{');
+	sh_metrics_each(sh_script_metrics(e->script), put_member, j);
+	sh_json_close(j, '}');
+	return 0;
+}
+
+int sh_engine_put_metrics(struct sh_engine *e, struct sh_json *j)
+{
+	struct sums s;
+	int err = collect(e, &s);
+
+	if (err)
+		return err;
+#define X(member, key, name, type, help)                                                                                \
+	sh_json_raw(j, "# HELP siphook_%s %s\n# TYPE siphook_%s %s\nsiphook_%s %llu\n", name, help, name, type, name,    \
+		    (unsigned long long)s.member);
+	METRICS(X)
+#undef X
+	sh_metrics_each(sh_script_metrics(e->script), put_line, j);
+	return 0;
+}
