@@ -22,7 +22,7 @@ FLAGS_tsan    := -O1 -DSH_ALLOC_FAULTS -fsanitize=thread
 FLAGS_torture := $(FLAGS_asan) -DSH_TORTURE
 FLAGS_coverage := -O0 -DSH_ALLOC_FAULTS --coverage
 CFLAGS   += $(BASE) $(FLAGS_$(VARIANT))
-LDLIBS   := -llua5.4 -losipparser2 -lcurl -lcares -ljansson -lcrypto -lm -pthread
+LDLIBS   := -llua5.4 -losipparser2 -lwslay -lcurl -lcares -ljansson -lssl -lcrypto -lm -pthread
 
 # The layers, which the tests link too; the entry in front of them, which only the object has; the command, a host.
 SRCS     := $(sort $(wildcard module/*/*.c module/drivers/*/*.c))
@@ -44,11 +44,11 @@ REPLAY   := $(FUZZ:tests/fuzz/%.c=$(OUT)/replay/%)
 
 # Lua and libosip2 go into the object. Debian's archives name stdin, stdout and stderr, which is all that keeps them from being
 # position independent: module/stdio.c has the variables that these references are renamed to.
-SO_LIBS  := -l:liblua5.4.a -l:libosipparser2.a -lcurl -lcares -ljansson -lcrypto -lm -pthread
+SO_LIBS  := -l:liblua5.4.a -l:libosipparser2.a -lwslay -lcurl -lcares -ljansson -lssl -lcrypto -lm -pthread
 SO_FLAGS := -shared -Wl,--wrap=stdin,--wrap=stdout,--wrap=stderr -Wl,--exclude-libs,ALL -Wl,-Bsymbolic -Wl,-z,nodelete \
 	    -Wl,-z,relro,-z,now
 
-PACKAGES := build-essential clang libclang-rt-14-dev pkg-config liblua5.4-dev libosip2-dev libssl-dev libjansson-dev libcurl4-openssl-dev libc-ares-dev libcmocka-dev
+PACKAGES := build-essential clang libclang-rt-14-dev pkg-config liblua5.4-dev libosip2-dev libssl-dev libwslay-dev libjansson-dev libcurl4-openssl-dev libc-ares-dev libcmocka-dev
 TEST_PACKAGES := redis-server python3 sip-tester baresip-core linphone-cli iproute2 util-linux
 LINT_PACKAGES := cppcheck clang-tidy shellcheck lua-check
 

@@ -134,3 +134,36 @@ int sh_slice_u32(struct sh_slice s, uint32_t *out)
 	*out = (uint32_t)value;
 	return 0;
 }
+
+size_t sh_utf8_len(const char *text, size_t left)
+{
+	const unsigned char *p = (const unsigned char *)text;
+	size_t n;
+
+	if (left == 0)
+		return 0;
+	if (p[0] < 0x80)
+		return 1;
+	n = p[0] >= 0xc2 && p[0] < 0xe0 ? 2 : p[0] >= 0xe0 && p[0] < 0xf0 ? 3 : p[0] >= 0xf0 && p[0] < 0xf5 ? 4 : 0;
+	if (n == 0 || n > left)
+		return 0;
+	for (size_t i = 1; i < n; i++)
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+	if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) || (p[0] == 0xf0 && p[1] < 0x90) ||
+	    (p[0] == 0xf4 && p[1] > 0x8f))
+		return 0;
+	return n;
+}
+
+bool sh_slice_is_utf8(struct sh_slice s)
+{
+	size_t n;
+
+	for (size_t i = 0; i < s.len; i += n) {
+		n = sh_utf8_len(s.base + i, s.len - i);
+		if (n == 0)
+			return false;
+	}
+	return true;
+}

@@ -61,6 +61,10 @@ bool sh_slice_cut(struct sh_slice s, char c, struct sh_slice *head, struct sh_sl
 int sh_slice_u64(struct sh_slice s, uint64_t max, uint64_t *out);
 int sh_slice_u32(struct sh_slice s, uint32_t *out);
 
+/* The octets of the UTF-8 character at the start of `left` octets (RFC 3629); 0: there is none. */
+size_t sh_utf8_len(const char *text, size_t left);
+bool sh_slice_is_utf8(struct sh_slice s);
+
 static inline char sh_lower(char c)
 {
 	return (c >= 'A' && c <= 'Z') ? (char)(c | 0x20) : c;

@@ -58,22 +58,6 @@ void sh_json_close(struct sh_json *j, char bracket)
 	j->comma = true;
 }
 
-/* Length of the UTF-8 sequence at p, or 0. */
-static size_t utf8(const unsigned char *p, size_t left)
-{
-	size_t n = p[0] < 0x80 ? 1 : p[0] >= 0xc2 && p[0] < 0xe0 ? 2 : p[0] >= 0xe0 && p[0] < 0xf0 ? 3 : p[0] >= 0xf0 && p[0] < 0xf5 ? 4 : 0;
-
-	if (!n || n > left)
-		return 0;
-	for (size_t i = 1; i < n; i++)
-		if ((p[i] & 0xc0) != 0x80)
-			return 0;
-	if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) || (p[0] == 0xf0 && p[1] < 0x90) ||
-	    (p[0] == 0xf4 && p[1] > 0x8f))
-		return 0;
-	return n;
-}
-
 static void quoted(struct sh_json *j, struct sh_slice s)
 {
 	const unsigned char *p = (const unsigned char *)s.base;
@@ -81,7 +65,7 @@ static void quoted(struct sh_json *j, struct sh_slice s)
 
 	put(j, "\"", 1);
 	for (size_t i = 0; i < s.len;) {
-		size_t n = utf8(p + i, s.len - i);
+		size_t n = sh_utf8_len(s.base + i, s.len - i);
 
 		if (n == 0) {
 			put(j, "\\ufffd", 6);

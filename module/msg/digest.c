@@ -31,6 +31,7 @@ static const struct {
 static struct {
 	OSSL_LIB_CTX *lib;
 	EVP_MD *md[SH_DIGEST_UNKNOWN];
+	EVP_MD *sha1;
 	_Atomic(EVP_MD_CTX *) contexts[SH_DIGEST_UNKNOWN][KEPT_CONTEXTS];
 } crypto;
 
@@ -68,6 +69,11 @@ int sh_digest_init(void)
 			return -ENOSYS;
 		}
 	}
+	crypto.sha1 = EVP_MD_fetch(crypto.lib, "SHA1", NULL);
+	if (!crypto.sha1) {
+		sh_digest_finish();
+		return -ENOSYS;
+	}
 	return 0;
 }
 
@@ -79,6 +85,8 @@ void sh_digest_finish(void)
 		EVP_MD_free(crypto.md[i]);
 		crypto.md[i] = NULL;
 	}
+	EVP_MD_free(crypto.sha1);
+	crypto.sha1 = NULL;
 	OSSL_LIB_CTX_free(crypto.lib);
 	crypto.lib = NULL;
 }
@@ -145,6 +153,20 @@ int sh_digest_hash(enum sh_digest_alg alg, const struct sh_slice *parts, size_t 
 	out->len = 2 * algs[alg].size;
 	out->text[out->len] = '\0';
 	return 0;
+}
+
+int sh_digest_sha1(struct sh_slice s, unsigned char out[20])
+{
+	EVP_MD_CTX *ctx;
+	bool ok;
+
+	if (!crypto.sha1)
+		return -EINVAL;
+	ctx = EVP_MD_CTX_new();
+	ok = ctx && EVP_DigestInit_ex2(ctx, crypto.sha1, NULL) == 1 && EVP_DigestUpdate(ctx, s.base, s.len) == 1 &&
+	     EVP_DigestFinal_ex(ctx, out, NULL) == 1;
+	EVP_MD_CTX_free(ctx);
+	return ok ? 0 : -ENOMEM;
 }
 
 int sh_digest_ha1(enum sh_digest_alg alg, struct sh_slice user, struct sh_slice realm, struct sh_slice password,

@@ -47,6 +47,9 @@ void sh_digest_finish(void);
 /* Plain hash of concatenated slices; out gets lower-case hex. 0 or -errno. */
 int sh_digest_hash(enum sh_digest_alg alg, const struct sh_slice *parts, size_t n, struct sh_digest_hex *out);
 
+/* SHA-1, which proves nothing any more; the WebSocket handshake asks for it (RFC 6455 4.2.2). 0 or -errno. */
+int sh_digest_sha1(struct sh_slice s, unsigned char out[20]);
+
 /* H(user:realm:password). */
 int sh_digest_ha1(enum sh_digest_alg alg, struct sh_slice user, struct sh_slice realm, struct sh_slice password,
 		  struct sh_digest_hex *out);

@@ -219,37 +219,98 @@ void sh_listen_close(struct sh_listen *l)
 		env->driver->udp_close(env, l->udp);
 	if (l->listener)
 		env->driver->listen_close(env, l->listener);
+	sh_tls_unref(l->tls);
+	sh_free(l->origins);
 	sh_free(l->name);
 	sh_free(l);
 }
 
-int sh_transport_listen(struct sh_transport *t, enum sh_proto proto, const struct sh_addr *local,
-			struct sh_slice advertise_host, uint16_t advertise_port)
+/* The protocols that can share a socket: their first octets differ. */
+static enum sh_proto sibling_proto(enum sh_proto p)
 {
-	struct sh_listen *l;
-	struct sh_addr bound;
-	int err;
+	switch (p) {
+	case SH_PROTO_TCP:
+		return SH_PROTO_WS;
+	case SH_PROTO_WS:
+		return SH_PROTO_TCP;
+	case SH_PROTO_TLS:
+		return SH_PROTO_WSS;
+	case SH_PROTO_WSS:
+		return SH_PROTO_TLS;
+	default:
+		return SH_PROTO_OTHER;
+	}
+}
 
-	if (proto != SH_PROTO_UDP && proto != SH_PROTO_TCP)
+/* Who has the socket already that l may share; NULL: nobody. */
+static struct sh_listen *find_sibling(const struct sh_listen *l)
+{
+	for (unsigned i = 0; i < l->t->listen_count && l->pub.local.port != 0; i++) {
+		struct sh_listen *other = l->t->listens[i];
+		if (other->pub.proto == sibling_proto(l->pub.proto) && !other->sibling && other->tls == l->tls &&
+		    sh_addr_eq(&other->pub.local, &l->pub.local))
+			return other;
+	}
+	return NULL;
+}
+
+static int copy_origins(struct sh_listen *l, const struct sh_slice *origins, unsigned count)
+{
+	size_t room = 1;
+	char *to;
+
+	for (unsigned i = 0; i < count; i++)
+		room += origins[i].len + 1;
+	to = l->origins = count ? sh_calloc(1, room) : NULL;
+	if (count && !to)
+		return -ENOMEM;
+	for (unsigned i = 0; i < count; i++) {
+		memcpy(to, origins[i].base, origins[i].len);
+		to += origins[i].len + 1;
+	}
+	return 0;
+}
+
+static int check(const struct sh_transport *t, const struct sh_listen_config *c)
+{
+	bool secure = c->proto == SH_PROTO_TLS || c->proto == SH_PROTO_WSS;
+
+	if ((unsigned)c->proto >= SH_PROTO_COUNT || (secure && (!c->tls || !sh_tls_has_identity(c->tls))))
 		return -EPROTONOSUPPORT;
-	if (local->family == 0 || advertise_host.len > NAME_MAX_LEN)
+	if (c->local->family == 0 || c->advertise_host.len > NAME_MAX_LEN)
 		return -EINVAL;
-	if (t->listen_count == SH_MAX_ENDPOINTS)
-		return -ENOSPC;
+	return t->listen_count == SH_MAX_ENDPOINTS ? -ENOSPC : 0;
+}
+
+int sh_transport_listen_with(struct sh_transport *t, const struct sh_listen_config *c)
+{
+	struct sh_listen *l, *sibling;
+	struct sh_addr bound;
+	int err = check(t, c);
+
+	if (err)
+		return err;
 	l = sh_calloc(1, sizeof(*l));
 	if (!l)
 		return -ENOMEM;
 	l->t = t;
 	l->index = (uint8_t)t->listen_count;
-	l->any = sh_addr_is_any(local);
-	l->pub.proto = proto;
-	l->pub.local = *local;
-	err = open_socket(l, local, &bound);
+	l->any = sh_addr_is_any(c->local);
+	l->pub.proto = c->proto;
+	l->pub.local = *c->local;
+	if (c->proto == SH_PROTO_TLS || c->proto == SH_PROTO_WSS)
+		l->tls = sh_tls_ref(c->tls);
+	err = copy_origins(l, c->origins, c->origin_count);
+	if (err)
+		goto out;
+	sibling = find_sibling(l);
+	bound = *c->local;
+	err = sibling ? 0 : open_socket(l, c->local, &bound);
 	if (err)
 		goto out;
 	l->pub.local.port = bound.port;
-	l->pub.port = advertise_port ? advertise_port : bound.port;
-	err = name_endpoint(l, advertise_host, &bound);
+	l->pub.port = c->advertise_port ? c->advertise_port : bound.port;
+	err = name_endpoint(l, c->advertise_host, &bound);
 	if (!err)
 		err = remember_endpoint(l, &bound);
 out:
@@ -257,8 +318,20 @@ out:
 		sh_listen_close(l);
 		return err;
 	}
+	l->sibling = sibling;
+	if (sibling)
+		sibling->sibling = l;
 	t->listens[t->listen_count++] = l;
 	return 0;
+}
+
+int sh_transport_listen(struct sh_transport *t, enum sh_proto proto, const struct sh_addr *local,
+			struct sh_slice advertise_host, uint16_t advertise_port)
+{
+	const struct sh_listen_config config = {
+	    .proto = proto, .local = local, .advertise_host = advertise_host, .advertise_port = advertise_port};
+
+	return sh_transport_listen_with(t, &config);
 }
 
 /* Datagram sockets stay: the calls that are left need them for their last requests and answers. */

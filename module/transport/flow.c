@@ -87,13 +87,14 @@ static uint64_t remote_hash(const struct sh_transport *t, uint8_t proto, const s
 	return sh_hash_slices(&t->env->key, parts, 2);
 }
 
-struct sh_flow *sh_flow_by_remote(const struct sh_transport *t, enum sh_proto proto, const struct sh_addr *remote)
+struct sh_flow *sh_flow_by_remote(const struct sh_transport *t, enum sh_proto proto, const struct sh_addr *remote,
+				  uint32_t domain)
 {
 	struct sh_hash_node *n = sh_hash_find(&t->by_remote, remote_hash(t, (uint8_t)proto, remote));
 
 	for (; n; n = sh_hash_next(n)) {
 		struct sh_flow *f = SH_CONTAINER(n, struct sh_flow, node);
-		if (f->proto == proto && sh_addr_eq(&f->remote, remote))
+		if (f->proto == proto && sh_addr_eq(&f->remote, remote) && (!f->tls || sh_tls_flow_proves(f, domain)))
 			return f;
 	}
 	return NULL;
@@ -168,6 +169,8 @@ static struct deadline next_deadline(const struct sh_flow *f)
 
 	if (!f->connected)
 		return (struct deadline){f->since + c->connect_timeout, -ETIMEDOUT, NULL};
+	if (!f->ready)
+		return (struct deadline){f->since + c->handshake_timeout, -ETIMEDOUT, "no handshake in time"};
 	if (f->in.len > 0 && !f->paused && f->state == SH_FLOW_OPEN)
 		nearer(&d, f->part_since + SH_PART_TIMEOUT, -ETIMEDOUT, "the rest of a message did not come");
 	if (f->out.len > 0)
@@ -197,6 +200,7 @@ static void on_timer(struct sh_timer *timer)
 	}
 	if (d.why)
 		sh_transport_complain(f->t, f->proto, &f->remote, "connection closed", d.why, SH_LIT(""));
+	sh_flow_goodbye(f, SH_WS_GOING_AWAY);
 	sh_flow_end(f, d.error);
 }
 
@@ -214,8 +218,30 @@ static struct sh_flow *create(struct sh_listen *l, const struct sh_addr *remote)
 	f->remote = *remote;
 	f->since = f->last_byte = l->t->env->now;
 	sh_list_init(&f->link);
+	sh_list_init(&f->dirty);
 	sh_timer_init(&f->timer, on_timer);
 	return f;
+}
+
+static void destroy(struct sh_flow *f)
+{
+	sh_list_remove(&f->link);
+	sh_list_remove(&f->dirty);
+	sh_ws_finish(f);
+	sh_tls_flow_finish(f);
+	sh_buffer_finish(&f->in);
+	sh_buffer_finish(&f->out);
+	sh_free(f);
+}
+
+/* The layers of a connection that came in, or that we open. 0, -ENOMEM, -EINVAL. */
+static int add_layers(struct sh_flow *f, struct sh_listen *l, bool accepted)
+{
+	int err = l->tls ? sh_tls_flow_begin(f, l->tls, accepted) : 0;
+
+	if (!err && accepted && (l->pub.proto == SH_PROTO_WS || l->pub.proto == SH_PROTO_WSS || l->sibling))
+		err = sh_ws_begin(f);
+	return err;
 }
 
 /* It is complete: everybody may find it. */
@@ -230,6 +256,8 @@ static void enlist(struct sh_flow *f)
 		t->accepted++;
 	else
 		t->opened++;
+	if (f->peer)
+		t->handshakes++;
 	sh_flow_watch(f);
 }
 
@@ -256,6 +284,10 @@ struct sh_flow *sh_flow_accept(struct sh_listen *l, struct sh_stream *s, const s
 		refuse(t, l->pub.proto, remote, "too many connections");
 		return NULL;
 	}
+	if (t->handshakes >= t->config.max_handshakes && (l->tls || l->sibling || l->pub.proto == SH_PROTO_WS)) {
+		refuse(t, l->pub.proto, remote, "too many handshakes at a time");
+		return NULL;
+	}
 	f = create(l, remote);
 	if (!f)
 		return NULL;
@@ -264,18 +296,21 @@ struct sh_flow *sh_flow_accept(struct sh_listen *l, struct sh_stream *s, const s
 		refuse(t, l->pub.proto, remote, "too many connections from this address");
 	if (err)
 		goto fail;
+	err = add_layers(f, l, true);
+	if (err)
+		goto fail;
 	err = take_slot(f);
 	if (err)
 		goto fail;
 	f->stream = s;
 	f->local = *local;
-	f->connected = true;
 	enlist(f);
+	sh_flow_connected(f);
 	return f;
 
 fail:
 	leave_peer(f);
-	sh_free(f);
+	destroy(f);
 	return NULL;
 }
 
@@ -299,9 +334,15 @@ int sh_flow_open(struct sh_flow **out, struct sh_listen *l, const struct sh_path
 
 	if (t->opened >= t->config.max_connections)
 		return -ENOBUFS;
+	if (l->pub.proto == SH_PROTO_WS || l->pub.proto == SH_PROTO_WSS)
+		return -EPIPE; /* RFC 7118 5: browsers connect to us, and only they know how to be reached again */
 	f = create(l, &path->remote);
 	if (!f)
 		return -ENOMEM;
+	f->domain = path->domain;
+	err = add_layers(f, l, false);
+	if (err)
+		goto fail;
 	err = take_slot(f);
 	if (err)
 		goto fail;
@@ -316,8 +357,56 @@ int sh_flow_open(struct sh_flow **out, struct sh_listen *l, const struct sh_path
 fail_slot:
 	free_slot(t, slot_of(f->id));
 fail:
-	sh_free(f);
+	destroy(f);
 	return err;
+}
+
+/* ---- the layers come up ---- */
+
+void sh_flow_connected(struct sh_flow *f)
+{
+	f->connected = true;
+	f->since = f->last_byte = f->moved = f->t->env->now;
+	if (f->tls && !f->peer)
+		sh_tls_flow_connected(f);
+	else if (!f->tls)
+		sh_flow_secured(f);
+}
+
+void sh_flow_secured(struct sh_flow *f)
+{
+	if (!f->ws)
+		sh_flow_ready(f, f->t->listens[f->endpoint]);
+}
+
+/* It may be another endpoint than that of the socket; then it is found by other keys, too. */
+void sh_flow_ready(struct sh_flow *f, struct sh_listen *l)
+{
+	struct sh_transport *t = f->t;
+
+	f->ready = true;
+	if (f->peer)
+		t->handshakes--;
+	if (l->index != f->endpoint) {
+		sh_hash_remove(&t->by_remote, &f->node);
+		f->proto = (uint8_t)l->pub.proto;
+		f->endpoint = l->index;
+		sh_hash_insert(&t->by_remote, &f->node, remote_hash(t, f->proto, &f->remote));
+	}
+	if (f->tls && sh_tls_flow_send_early(f) < 0)
+		return;
+	sh_flow_watch(f);
+}
+
+void sh_flow_goodbye(struct sh_flow *f, unsigned code)
+{
+	if (!f->ready || f->broken || f->state == SH_FLOW_ENDED)
+		return;
+	if (f->ws)
+		sh_ws_close(f, code);
+	if (f->tls)
+		sh_tls_flow_shut(f);
+	sh_stream_flush(f);
 }
 
 void sh_flow_unlist(struct sh_flow *f)
@@ -346,19 +435,14 @@ void sh_flow_end(struct sh_flow *f, int error)
 		t->accepted--;
 	else
 		t->opened--;
+	if (f->peer && !f->ready)
+		t->handshakes--;
 	leave_peer(f);
+	sh_list_remove(&f->dirty);
 	sh_list_remove(&f->link);
 	sh_list_append(&t->ended, &f->link);
 	if (!sh_timer_pending(&t->report))
 		sh_env_timer(t->env, &t->report, 0);
-}
-
-static void destroy(struct sh_flow *f)
-{
-	sh_list_remove(&f->link);
-	sh_buffer_finish(&f->in);
-	sh_buffer_finish(&f->out);
-	sh_free(f);
 }
 
 void sh_flow_report(struct sh_transport *t)

@@ -1,7 +1,13 @@
 /* What the files of the transport share. The parts: transport.c (life cycle, the driver's events), endpoint.c (where we
  * listen and who we are), udp.c (datagrams), flow.c (the connections: table, limits, timeouts), stream.c (their bytes),
- * relay.c (other workers' connections), locate.c (RFC 3263), names.c (what DNS said), avoid.c (who does not answer), nat.c.
+ * tls*.c and ws*.c (layers between the two), domain.c (whom a TLS peer must prove to be), relay.c (other workers'
+ * connections), locate.c (RFC 3263), names.c (what DNS said), avoid.c (who does not answer), nat.c.
  * Private to transport/.
+ *
+ * A connection, from the driver up:   stream -> [TLS] -> [WebSocket] -> messages, each layer only where it is used.
+ *   stream.c  sh_stream_receive -> tls_flow.c -> sh_stream_take -> ws.c -> sh_transport_receive
+ *   stream.c  sh_stream_send -> ws.c -> sh_stream_put_plain -> tls_flow.c -> sh_stream_put
+ * It is connected when TCP is, and ready when messages may pass.
  *
  * Who calls whom: driver events enter in transport.c, udp.c and stream.c; only there the user's message() is called.
  * A flow may end while its own message is being handed up. So ending unlinks it from every table at once, closes the
@@ -17,6 +23,9 @@
 #include "transport/transport.h"
 
 #define SH_PART_TIMEOUT  (10 * SH_SECOND) /* for the rest of a message that has begun */
+/* Why a WebSocket ends (RFC 6455 7.4.1). */
+enum { SH_WS_NORMAL = 1000, SH_WS_GOING_AWAY = 1001 };
+
 #define SH_STALL_TIMEOUT (32 * SH_SECOND) /* output that does not move: 64*T1, everybody has given up on it */
 
 struct sh_listen {
@@ -30,6 +39,9 @@ struct sh_listen {
 	struct sh_udp *udp;  /* one of the two; NULL when stopped */
 	struct sh_listener *listener;
 	char *name; /* pub.host */
+	struct sh_tls *tls;
+	struct sh_listen *sibling; /* tls and wss, or tcp and ws, on one socket: the other of the two */
+	char *origins;             /* each with a NUL behind it, and an empty one at the end; NULL: all */
 };
 
 /* A name or address, with port, that means this server. */
@@ -65,6 +77,7 @@ struct sh_flow {
 	struct sh_addr local, remote;
 	uint8_t proto, endpoint, state;
 	bool connected;
+	bool ready;   /* messages may pass: the layers are up */
 	bool paused;  /* reading, while output waits */
 	bool broken;  /* a write failed: stream_closed is on its way */
 	uint8_t ping; /* octets of CRLF CRLF seen */
@@ -72,7 +85,11 @@ struct sh_flow {
 	struct sh_framer framer;
 	struct sh_buffer in;  /* the beginning of a message */
 	struct sh_buffer out; /* what the driver did not take yet */
-	uint64_t since;       /* connecting or closing began */
+	struct sh_tls_flow *tls;
+	struct sh_ws *ws;
+	uint32_t domain;      /* whom a peer that we connect to must be */
+	struct sh_link dirty; /* t->dirty: its output goes out at the end of the turn */
+	uint64_t since;       /* connecting, or what makes it ready, began */
 	uint64_t last_byte;   /* in either direction */
 	uint64_t part_since;  /* the message in `in` began */
 	uint64_t moved;       /* output moved, or began to wait */
@@ -95,6 +112,7 @@ struct sh_locate {
 	uint16_t port; /* 0: not said */
 	unsigned pending, rounds; /* names that it waits for; how often it has looked */
 	uint64_t since; /* it began: what came later is good for it, whatever its time to live */
+	uint32_t domain;
 	size_t len;
 	char host[];
 };
@@ -113,12 +131,15 @@ struct sh_transport {
 	struct sh_slot *slots;
 	uint32_t slot_count, free_slot; /* free_slot: index, or slot_count or more: none */
 	unsigned accepted, opened;      /* open flows of either kind */
-	struct sh_link flows, ended, locates;
+	unsigned handshakes;            /* accepted, and not ready */
+	struct sh_link flows, ended, locates, dirty;
 	struct sh_hash names; /* sh_name by name and type */
 	struct sh_link names_by_age;
 	struct sh_hash avoided; /* by protocol and remote address */
 	struct sh_link avoided_by_age;
-	struct sh_timer report; /* for flows that end outside of a turn */
+	struct sh_timer report; /* for what happens outside of a turn */
+	struct sh_domains *domains;
+	struct sh_tls_session *sessions;
 	struct sh_log_limit malformed_limit, refused_limit;
 	struct sh_transport_stats stats;
 	struct sh_msg msg; /* the one in hand: large, and never cleared */
@@ -165,7 +186,17 @@ struct sh_flow *sh_flow_accept(struct sh_listen *l, struct sh_stream *s, const s
 /* Begins to connect. 0 or -errno. */
 int sh_flow_open(struct sh_flow **out, struct sh_listen *l, const struct sh_path *path);
 struct sh_flow *sh_flow_by_id(const struct sh_transport *t, uint64_t id); /* NULL: gone or closing */
-struct sh_flow *sh_flow_by_remote(const struct sh_transport *t, enum sh_proto proto, const struct sh_addr *remote);
+/* A connection to that address, of a TLS peer that has proven (or must prove) to be `domain`. */
+struct sh_flow *sh_flow_by_remote(const struct sh_transport *t, enum sh_proto proto, const struct sh_addr *remote,
+				  uint32_t domain);
+/* TCP is connected. */
+void sh_flow_connected(struct sh_flow *f);
+/* TLS is up: what comes next is the peer's WebSocket handshake, or messages. */
+void sh_flow_secured(struct sh_flow *f);
+/* All layers are up. `l`: the endpoint that it turned out to belong to. */
+void sh_flow_ready(struct sh_flow *f, struct sh_listen *l);
+/* Says goodbye in the layers' words: a close frame (RFC 6455 7.4.1), close_notify. */
+void sh_flow_goodbye(struct sh_flow *f, unsigned code);
 /* Takes no more part in anything new: it is not found any more. */
 void sh_flow_unlist(struct sh_flow *f);
 /* Ends it now: output that waits is lost. Does nothing to one that has ended. */
@@ -185,8 +216,49 @@ static inline unsigned sh_flow_worker(uint64_t id)
 
 void sh_stream_receive(struct sh_flow *f, const char *data, size_t len);
 void sh_stream_flush(struct sh_flow *f); /* the driver takes more */
-/* Writes or queues all of it. 0; -ENOMEM, -ENOBUFS: not sent, and then the flow may have ended. */
+void sh_stream_flush_dirty(struct sh_transport *t);
+/* One message. 0; -ENOMEM, -ENOBUFS: not sent, and then the flow may have ended. */
 int sh_stream_send(struct sh_flow *f, struct sh_slice text);
+/* Octets of the layer above TLS, from the peer and to it. Results as those of send. */
+void sh_stream_take(struct sh_flow *f, const char *data, size_t len);
+int sh_stream_put_plain(struct sh_flow *f, struct sh_slice text);
+/* Octets for the wire, at the end of the turn. Whoever calls it has begun something that must be finished: on an error
+ * the flow has ended. */
+int sh_stream_put(struct sh_flow *f, struct sh_slice octets);
+/* Octets between messages, see stream.c. */
+size_t sh_stream_keep_alive(struct sh_flow *f, const char *data, size_t len);
+
+/* ---- tls_flow.c ---- */
+
+int sh_tls_flow_begin(struct sh_flow *f, struct sh_tls *t, bool server); /* 0, -ENOMEM, -EINVAL */
+void sh_tls_flow_finish(struct sh_flow *f);
+void sh_tls_flow_connected(struct sh_flow *f); /* our turn to speak */
+void sh_tls_flow_receive(struct sh_flow *f, const char *data, size_t len);
+int sh_tls_flow_send(struct sh_flow *f, struct sh_slice text);
+int sh_tls_flow_send_early(struct sh_flow *f); /* what was sent before it was ready */
+void sh_tls_flow_shut(struct sh_flow *f);
+bool sh_tls_flow_proves(const struct sh_flow *f, uint32_t domain);
+const char *sh_tls_flow_names(const struct sh_flow *f);
+void sh_tls_sessions_finish(struct sh_transport *t);
+
+/* ---- domain.c ---- */
+
+struct sh_slice sh_domain_text(const struct sh_transport *t, uint32_t id); /* empty: unknown */
+void sh_domains_finish(struct sh_transport *t);
+
+/* ---- ws.c, ws_upgrade.c ---- */
+
+int sh_ws_begin(struct sh_flow *f); /* an accepted connection that may become one. 0 or -ENOMEM */
+void sh_ws_finish(struct sh_flow *f);
+void sh_ws_receive(struct sh_flow *f, const char *data, size_t len);
+int sh_ws_send(struct sh_flow *f, struct sh_slice text);
+void sh_ws_close(struct sh_flow *f, unsigned code);
+/* The answer to an upgrade request (RFC 6455 4.2). `request` ends with its empty line. 101, or the status of a refusal;
+ * *why says it in words. The answer is written to out in any case. */
+unsigned sh_ws_answer(const struct sh_listen *l, struct sh_slice request, char *out, size_t size, size_t *len,
+		      const char **why);
+/* The answer of a refusal; why stands in its body. Returns its length. */
+size_t sh_ws_refusal(unsigned status, const char *why, char *out, size_t size);
 
 /* ---- relay.c ---- */
 

@@ -25,6 +25,7 @@ struct target {
 	int hint;
 	struct sh_slice host;
 	uint16_t port; /* 0: not said */
+	uint32_t domain; /* that a TLS peer must prove; 0: the host is an address */
 };
 
 static bool has_endpoint(const struct sh_transport *t, enum sh_proto proto)
@@ -81,8 +82,7 @@ static int read_target(const struct sh_transport *t, const struct sh_uri *uri, i
 
 	if ((uri->kind != SH_URI_SIP && uri->kind != SH_URI_SIPS) || hint >= (int)t->listen_count)
 		return -EINVAL;
-	to->hint = hint;
-	to->secure = uri->kind == SH_URI_SIPS;
+	*to = (struct target){.hint = hint, .secure = uri->kind == SH_URI_SIPS};
 	err = choose_proto(t, uri, to);
 	if (err)
 		return err;
@@ -118,10 +118,11 @@ static bool is_name(struct sh_slice s)
 
 /* The endpoint for one address. 0 or -EHOSTUNREACH: none of ours reaches that family. */
 static int choose_endpoint(const struct sh_transport *t, uint8_t proto, int hint, const struct sh_addr *addr,
-			   struct sh_path *out)
+			   uint32_t domain, struct sh_path *out)
 {
 	bool open = proto == SH_PROTO_OTHER;
-	struct sh_path p = {.proto = open ? SH_PROTO_UDP : proto, .endpoint = hint >= 0 ? (uint8_t)hint : 0};
+	struct sh_path p = {
+	    .proto = open ? SH_PROTO_UDP : proto, .endpoint = hint >= 0 ? (uint8_t)hint : 0, .domain = domain};
 	const struct sh_listen *l;
 
 	if (sh_addr_is_any(addr))
@@ -203,7 +204,7 @@ static void search_family(struct search *s, struct sh_slice name, uint8_t proto,
 		struct sh_path p;
 
 		addr.port = port;
-		if (choose_endpoint(s->t, proto, s->l->hint, &addr, &p) == 0)
+		if (choose_endpoint(s->t, proto, s->l->hint, &addr, s->l->domain, &p) == 0)
 			add_path(s, &p);
 		else
 			s->error = -EHOSTUNREACH;
@@ -454,6 +455,7 @@ static int begin(struct sh_transport *t, const struct target *to, struct sh_path
 	l->proto = to->proto;
 	l->secure = to->secure;
 	l->port = to->port;
+	l->domain = to->domain;
 	l->since = t->env->now;
 	l->len = to->host.len;
 	memcpy(l->host, to->host.base, to->host.len);
@@ -476,9 +478,12 @@ int sh_transport_locate(struct sh_transport *t, const struct sh_uri *uri, int en
 
 	if (err)
 		return err;
+	/* RFC 5922 7.3: the domain that was asked for, wherever maddr or DNS leads */
+	if (has_endpoint(t, SH_PROTO_TLS) && sh_addr_parse(&addr, uri->host, 0) < 0)
+		to.domain = sh_domain_intern(t, uri->host);
 	proto = default_proto(to.proto, to.secure);
 	if (sh_addr_parse(&addr, to.host, to.port ? to.port : default_port(proto)) == 0) {
-		err = choose_endpoint(t, proto, to.hint, &addr, out);
+		err = choose_endpoint(t, proto, to.hint, &addr, to.domain, out);
 		return err ? err : 1;
 	}
 	if (!is_name(to.host))

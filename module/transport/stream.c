@@ -86,7 +86,8 @@ static int queue(struct sh_flow *f, struct sh_slice rest, bool begun)
 	return 0;
 }
 
-int sh_stream_send(struct sh_flow *f, struct sh_slice text)
+/* A message below which there is no layer: now, as far as the driver takes it. */
+static int put_now(struct sh_flow *f, struct sh_slice text)
 {
 	size_t n = 0;
 
@@ -98,6 +99,39 @@ int sh_stream_send(struct sh_flow *f, struct sh_slice text)
 	return queue(f, sh_slice_make(text.base + n, text.len - n), n > 0);
 }
 
+int sh_stream_put_plain(struct sh_flow *f, struct sh_slice text)
+{
+	return f->tls ? sh_tls_flow_send(f, text) : put_now(f, text);
+}
+
+int sh_stream_send(struct sh_flow *f, struct sh_slice text)
+{
+	return f->ws ? sh_ws_send(f, text) : sh_stream_put_plain(f, text);
+}
+
+/* What one turn writes leaves with one call of the kernel: records are many and small. */
+int sh_stream_put(struct sh_flow *f, struct sh_slice octets)
+{
+	struct sh_transport *t = f->t;
+
+	if (f->state == SH_FLOW_ENDED || f->broken)
+		return -EPIPE;
+	if (sh_list_empty(&f->dirty))
+		sh_list_append(&t->dirty, &f->dirty);
+	if (!sh_timer_pending(&t->report))
+		sh_env_timer(t->env, &t->report, 0);
+	return queue(f, octets, true);
+}
+
+void sh_stream_flush_dirty(struct sh_transport *t)
+{
+	for (struct sh_link *l; (l = sh_list_pop(&t->dirty)) != NULL;) {
+		struct sh_flow *f = SH_CONTAINER(l, struct sh_flow, dirty);
+		if (f->connected)
+			sh_stream_flush(f);
+	}
+}
+
 /* ---- in ---- */
 
 static bool listening(const struct sh_flow *f)
@@ -107,7 +141,7 @@ static bool listening(const struct sh_flow *f)
 
 /* Octets between messages: a CRLF CRLF is answered with CRLF (RFC 5626 3.5.1), everything else of the kind is passed
  * over (RFC 3261 7.5). Returns how many there are. */
-static size_t keep_alive(struct sh_flow *f, const char *data, size_t len)
+size_t sh_stream_keep_alive(struct sh_flow *f, const char *data, size_t len)
 {
 	bool pong = false;
 	size_t n;
@@ -149,7 +183,7 @@ static size_t consume(struct sh_flow *f, const char *data, size_t len)
 		ssize_t size;
 
 		if (f->framer.scanned == 0 && f->framer.total == 0)
-			done += keep_alive(f, data + done, len - done);
+			done += sh_stream_keep_alive(f, data + done, len - done);
 		if (done == len || !listening(f))
 			break;
 		size = sh_framer_feed(&f->framer, data + done, len - done);
@@ -197,9 +231,8 @@ static size_t receive_more(struct sh_flow *f, const char *data, size_t len)
 	return n;
 }
 
-void sh_stream_receive(struct sh_flow *f, const char *data, size_t len)
+static void take_messages(struct sh_flow *f, const char *data, size_t len)
 {
-	f->last_byte = f->t->env->now;
 	while (len > 0 && listening(f)) {
 		size_t n = len;
 
@@ -210,5 +243,22 @@ void sh_stream_receive(struct sh_flow *f, const char *data, size_t len)
 		data += n;
 		len -= n;
 	}
+}
+
+void sh_stream_take(struct sh_flow *f, const char *data, size_t len)
+{
+	if (f->ws)
+		sh_ws_receive(f, data, len);
+	else
+		take_messages(f, data, len);
+}
+
+void sh_stream_receive(struct sh_flow *f, const char *data, size_t len)
+{
+	f->last_byte = f->t->env->now;
+	if (f->tls)
+		sh_tls_flow_receive(f, data, len);
+	else
+		sh_stream_take(f, data, len);
 	sh_flow_watch(f);
 }

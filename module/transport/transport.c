@@ -61,9 +61,8 @@ static void on_stream_connected(void *ctx, void *user, const struct sh_addr *loc
 	struct sh_flow *f = user;
 
 	(void)ctx;
-	f->connected = true;
 	f->local = *local;
-	f->last_byte = f->moved = f->t->env->now;
+	sh_flow_connected(f);
 	sh_stream_flush(f);
 	sh_flow_watch(f);
 }
@@ -86,7 +85,7 @@ static void on_stream_closed(void *ctx, void *user, int error)
 
 	(void)ctx;
 	f->stream = NULL;
-	if (!f->connected && error == 0)
+	if (!f->ready && error == 0)
 		error = -ECONNREFUSED; /* it never was: the user shall not take it for an orderly end */
 	sh_flow_end(f, error);
 }
@@ -98,11 +97,15 @@ static void on_turn_end(void *ctx)
 	sh_flow_report(t);
 	if (t->user.turn_end)
 		t->user.turn_end(t->user_ctx);
+	sh_stream_flush_dirty(t);
 }
 
 static void on_report(struct sh_timer *timer)
 {
-	sh_flow_report(SH_CONTAINER(timer, struct sh_transport, report));
+	struct sh_transport *t = SH_CONTAINER(timer, struct sh_transport, report);
+
+	sh_flow_report(t);
+	sh_stream_flush_dirty(t);
 }
 
 static const struct sh_env_events events = {
@@ -124,6 +127,8 @@ static void set_defaults(struct sh_transport_config *c)
 	c->max_per_peer = c->max_per_peer ? c->max_per_peer : 100;
 	c->idle_timeout = c->idle_timeout ? c->idle_timeout : 3600 * SH_SECOND;
 	c->connect_timeout = c->connect_timeout ? c->connect_timeout : 4 * SH_SECOND;
+	c->handshake_timeout = c->handshake_timeout ? c->handshake_timeout : 5 * SH_SECOND;
+	c->max_handshakes = c->max_handshakes ? c->max_handshakes : 500;
 	c->max_unsent = c->max_unsent ? c->max_unsent : 1 << 20;
 	c->avoid_time = c->avoid_time ? c->avoid_time : 30 * SH_SECOND;
 }
@@ -167,6 +172,7 @@ int sh_transport_create(struct sh_transport **out, struct sh_env *env, const str
 	sh_list_init(&t->locates);
 	sh_list_init(&t->names_by_age);
 	sh_list_init(&t->avoided_by_age);
+	sh_list_init(&t->dirty);
 	sh_timer_init(&t->report, on_report);
 	env->events = &events;
 	env->events_ctx = t;
@@ -185,6 +191,8 @@ void sh_transport_destroy(struct sh_transport *t)
 	sh_names_finish(t);
 	sh_avoid_finish(t);
 	sh_locals_finish(t);
+	sh_domains_finish(t);
+	sh_tls_sessions_finish(t);
 	sh_hash_finish(&t->by_remote);
 	sh_hash_finish(&t->peers);
 	t->env->events = NULL;
@@ -209,7 +217,7 @@ static int find_flow(struct sh_flow **out, struct sh_transport *t, const struct 
 	if (!f) {
 		if (path->remote.family == 0 || path->remote.port == 0)
 			return path->flow ? -EPIPE : -EHOSTUNREACH;
-		f = sh_flow_by_remote(t, (enum sh_proto)path->proto, &path->remote);
+		f = sh_flow_by_remote(t, (enum sh_proto)path->proto, &path->remote, path->domain);
 	}
 	if (f) {
 		*out = f;
@@ -276,8 +284,18 @@ void sh_transport_flow_close(struct sh_transport *t, uint64_t flow)
 	f = flow ? sh_flow_by_id(t, flow) : NULL;
 	if (!f)
 		return;
+	sh_flow_goodbye(f, SH_WS_NORMAL);
+	if (f->state == SH_FLOW_ENDED)
+		return;
 	sh_flow_unlist(f);
 	f->state = SH_FLOW_CLOSING;
 	if (f->out.len == 0)
 		sh_flow_end(f, 0);
+}
+
+const char *sh_transport_flow_names(const struct sh_transport *t, uint64_t flow)
+{
+	const struct sh_flow *f = flow ? sh_flow_by_id(t, flow) : NULL;
+
+	return f ? sh_tls_flow_names(f) : NULL;
 }

@@ -1,5 +1,6 @@
-/* Transports: from bytes to messages and back (RFC 3261 18, RFC 3581, RFC 7118 later). Framing, connection table and
- * reuse, back-pressure, limits and keep-alive live here, above the driver's seam, so that they are simulated too.
+/* Transports: from bytes to messages and back (RFC 3261 18, RFC 3581, 5922, 7118). TLS, WebSocket, framing, connection
+ * table and reuse, back-pressure, limits and keep-alive live here, above the driver's seam, so that they are simulated
+ * too.
  *
  * One per worker, on its thread. A stream connection ("flow") has a 64-bit id that never comes again:
  * worker (8 bits) | slot (24) | generation (32); 0 = no flow. Sending on another worker's flow posts the bytes there.
@@ -12,6 +13,7 @@
 #include "core/env.h"
 #include "msg/msg.h"
 #include "msg/uri.h"
+#include "transport/tls.h"
 
 enum { SH_MAX_ENDPOINTS = 64, SH_MAX_CANDIDATES = 8 };
 
@@ -19,6 +21,7 @@ enum { SH_MAX_ENDPOINTS = 64, SH_MAX_CANDIDATES = 8 };
 struct sh_path {
 	uint8_t proto;    /* enum sh_proto */
 	uint8_t endpoint; /* index */
+	uint32_t domain;  /* TLS: whom the peer of a new connection must be (sh_domain_intern); 0: its IP address */
 	uint64_t flow;    /* streams: the connection, 0 = find or open one to `remote` */
 	struct sh_addr local; /* of ours that the peer sent to, and the source of what we send; family 0: any */
 	struct sh_addr remote;
@@ -40,6 +43,8 @@ struct sh_transport_config {
 	unsigned max_per_peer;         /* connections accepted from one remote address; 0 = 100 */
 	uint64_t idle_timeout;         /* us without a byte; 0 = 3,600 s; half-received messages: 10 s, stuck output: 32 s */
 	uint64_t connect_timeout;      /* us; 0 = 4 s */
+	uint64_t handshake_timeout;    /* us from there to the first message: TLS, WebSocket; 0 = 5 s */
+	unsigned max_handshakes;       /* of accepted connections at a time; 0 = 500 */
 	size_t max_unsent;             /* bytes queued on one connection before it is closed; 0 = 1 MB */
 	uint64_t avoid_time;           /* us that an address which failed is gone to last; 0 = 30 s */
 };
@@ -48,7 +53,7 @@ struct sh_transport_user {
 	/* A message arrived. code is sh_msg_scan's answer: 0, or the 4xx/505 that a malformed request deserves (why). */
 	void (*message)(void *ctx, const struct sh_msg *m, const struct sh_path *from, int code, const char *why);
 	/* A connection ended, or could not be made (error: -ECONNREFUSED, -ETIMEDOUT ...; 0: by the peer or by us; -EBADMSG,
-	 * -EMSGSIZE: framing was lost; -ENOBUFS: the peer did not read; -EPIPE: another worker's, found gone by a send).
+	 * -EMSGSIZE: framing was lost; -EPROTO: TLS or WebSocket failed; -ENOBUFS: the peer did not read; -EPIPE: another worker's, found gone by a send).
 	 * Never called from inside a function of this header. */
 	void (*flow_closed)(void *ctx, uint64_t flow, int error);
 	/* A datagram could not be delivered; branch: of the topmost Via of what was sent, may be empty. */
@@ -62,15 +67,31 @@ struct sh_transport;
 struct sh_transport_stats { /* counters, but `connections`: open now */
 	uint64_t datagrams_in, datagrams_out, messages_in, messages_out, malformed, connections, refused_limit, keepalives;
 	uint64_t dns_queries;
+	uint64_t handshakes, handshakes_resumed, handshakes_failed; /* TLS, both sides */
+	uint64_t upgrades, upgrades_refused;                        /* WebSocket */
 };
 
 int sh_transport_create(struct sh_transport **out, struct sh_env *env, const struct sh_transport_config *config,
 			const struct sh_transport_user *user, void *user_ctx);
 void sh_transport_destroy(struct sh_transport *t); /* closes everything without events; NULL is fine */
 
-/* Opens an endpoint. advertise_host may be empty: then the bound address; for 0.0.0.0 and :: the address that a packet
+/* What is listened for, and how. */
+struct sh_listen_config {
+	enum sh_proto proto;
+	const struct sh_addr *local;
+	struct sh_slice advertise_host; /* may be empty, see below */
+	uint16_t advertise_port;        /* 0: as bound */
+	struct sh_tls *tls;             /* of tls and wss, must have an identity; counted */
+	const struct sh_slice *origins; /* ws and wss: who may connect (RFC 6455 10.2), as "https://example.org"; copied */
+	unsigned origin_count;          /* 0: everybody */
+};
+
+/* Opens an endpoint. tls and wss, or tcp and ws, may share an address: then the first octets of a connection tell which
+ * of the two it is. advertise_host may be empty: then the bound address; for 0.0.0.0 and :: the address that a packet
  * was sent to is used per message, and otherwise the first non-loopback one that the driver gave as bound, or that a
  * packet came to (127.0.0.1 or [::1] until then). 0, -EPROTONOSUPPORT, -EINVAL, -ENOSPC, -ENOMEM or the driver's. */
+int sh_transport_listen_with(struct sh_transport *t, const struct sh_listen_config *config);
+/* The same for udp and tcp, in short. */
 int sh_transport_listen(struct sh_transport *t, enum sh_proto proto, const struct sh_addr *local,
 			struct sh_slice advertise_host, uint16_t advertise_port);
 /* Takes no more connections (drain). Those that are there live on, and datagram sockets too: the calls that are left
@@ -98,6 +119,13 @@ bool sh_transport_is_local(const struct sh_transport *t, const struct sh_uri *ur
  * many connections, -EMSGSIZE, -ENOMEM, the driver's). Another worker's flow: no other connection is tried, flow_closed
  * says when it is gone. What fails later is reported by flow_closed or unreachable. */
 int sh_transport_send(struct sh_transport *t, const struct sh_path *path, struct sh_slice text, uint64_t *flow);
+
+/* A name for sh_path.domain: the host of the URI that a request is for. 0: no memory, or no name. */
+uint32_t sh_domain_intern(struct sh_transport *t, struct sh_slice host);
+
+/* Whom the peer of a TLS connection has proven to be (RFC 5922 7.1): names, each with a NUL behind it, and an empty one
+ * at the end. NULL: no TLS, or not a connection of this worker. */
+const char *sh_transport_flow_names(const struct sh_transport *t, uint64_t flow);
 
 bool sh_transport_flow_alive(const struct sh_transport *t, uint64_t flow); /* of this worker; others: true */
 /* Closes a connection when its output is written. */
