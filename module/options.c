@@ -1,6 +1,7 @@
 #include "options.h"
 #include "core/alloc.h"
 #include "core/slice.h"
+#include "transport/tls.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -80,6 +81,51 @@ static int set_session_expires(struct sh_options *o, const char *value)
 	return 0;
 }
 
+static int set_certificate(struct sh_options *o, const char *value)
+{
+	o->certificates[o->engine.tls.ncertificates++] = value;
+	return *value ? 0 : -EINVAL;
+}
+
+static int set_private_key(struct sh_options *o, const char *value)
+{
+	o->keys[o->engine.tls.nkeys++] = value;
+	return *value ? 0 : -EINVAL;
+}
+
+static int set_ca(struct sh_options *o, const char *value)
+{
+	o->engine.tls.ca = value;
+	return *value ? 0 : -EINVAL;
+}
+
+static int set_verify(struct sh_options *o, const char *value)
+{
+	static const char *const words[] = {
+	    [SH_TLS_VERIFY_SERVERS] = "yes",
+	    [SH_TLS_VERIFY_NOBODY] = "no",
+	    [SH_TLS_VERIFY_OPTIONAL] = "optional",
+	    [SH_TLS_VERIFY_MUTUAL] = "mutual",
+	};
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		if (strcmp(value, words[i]) == 0) {
+			o->engine.tls.verify = (enum sh_tls_verify)i;
+			return 0;
+		}
+	}
+	return -EINVAL;
+}
+
+/* RFC 6454: a scheme and a host, without a path. */
+static int set_origin(struct sh_options *o, const char *value)
+{
+	const char *host = strstr(value, "://");
+
+	o->origins[o->engine.tls.norigins++] = value;
+	return host && host > value && host[3] && !strchr(host + 3, '/') ? 0 : -EINVAL;
+}
+
 static const struct rule {
 	const char *key;
 	int (*set)(struct sh_options *o, const char *value);
@@ -94,6 +140,11 @@ static const struct rule {
     {"dns", set_dns, false, "the addresses of name servers, such as 127.0.0.1:5353,[::1]"},
     {"session_expires", set_session_expires, false, "0 or 90 to 86400 seconds"},
     {"control", set_control, false, "the path of a socket"},
+    {"tls_certificate", set_certificate, true, "the path of a PEM file"},
+    {"tls_private_key", set_private_key, true, "the path of a PEM file"},
+    {"tls_ca", set_ca, false, "the path of a PEM file"},
+    {"tls_verify", set_verify, false, "yes, no, optional or mutual"},
+    {"ws_origin", set_origin, true, "an origin such as https://example.org"},
 };
 
 enum { COUNT_RULES = sizeof(rules) / sizeof(rules[0]) };
@@ -206,11 +257,17 @@ int sh_options_init(struct sh_options *o, const struct siphook_option *options, 
 	*o = (struct sh_options){.engine.log_level = SH_LOG_INFO};
 	o->listen = sh_calloc(count + 1, sizeof(*o->listen));
 	o->config = sh_calloc(count + 1, sizeof(*o->config));
-	if (!o->listen || !o->config) {
+	o->certificates = sh_calloc(count + 1, sizeof(*o->certificates));
+	o->keys = sh_calloc(count + 1, sizeof(*o->keys));
+	o->origins = sh_calloc(count + 1, sizeof(*o->origins));
+	if (!o->listen || !o->config || !o->certificates || !o->keys || !o->origins) {
 		snprintf(error, size, "out of memory");
 		goto failed;
 	}
 	o->engine.listen = o->listen;
+	o->engine.tls.certificates = o->certificates;
+	o->engine.tls.keys = o->keys;
+	o->engine.tls.origins = o->origins;
 	o->engine.config = o->config;
 	for (size_t i = 0; i < count; i++) {
 		err = -EINVAL;
@@ -236,6 +293,9 @@ failed:
 void sh_options_finish(struct sh_options *o)
 {
 	sh_free(o->listen);
+	sh_free(o->certificates);
+	sh_free(o->keys);
+	sh_free(o->origins);
 	sh_free(o->config);
 	*o = (struct sh_options){0};
 }

@@ -9,6 +9,7 @@ struct sh_options {
 	const char *control;            /* NULL: no control socket */
 	struct sh_engine_config engine; /* log and log_ctx are left empty */
 	const char **listen;            /* the arrays that `engine` points to */
+	const char **certificates, **keys, **origins;
 	struct sh_engine_pair *config;
 };
 

@@ -28,6 +28,8 @@ int sh_engine_create(struct sh_engine **out, const struct sh_engine_config *conf
 
 	if (!config->script || !*config->script)
 		return fail(error, size, -EINVAL, "no script is given");
+	if (config->tls.norigins > 64)
+		return fail(error, size, -EINVAL, "ws_origin: at most 64");
 	if (config->workers > SH_ENGINE_MAX_WORKERS)
 		return fail(error, size, -EINVAL, "workers: at most 64");
 	for (unsigned i = 0; i < config->nlisten; i++) {
@@ -67,6 +69,18 @@ int sh_engine_create(struct sh_engine **out, const struct sh_engine_config *conf
 		if (!e->listen[i])
 			goto out;
 	}
+	if (sh_engine_tls_copy(&e->tls, &config->tls, error, size) < 0) {
+		sh_engine_destroy(e);
+		return -EINVAL;
+	}
+	e->origins = sh_calloc(config->tls.norigins + 1u, sizeof(*e->origins));
+	if (!e->origins)
+		goto out;
+	for (; e->norigins < config->tls.norigins; e->norigins++) {
+		e->origins[e->norigins] = copy(config->tls.origins[e->norigins]);
+		if (!e->origins[e->norigins])
+			goto out;
+	}
 	for (unsigned i = 0; i < e->npairs; i++) {
 		e->pairs[i].key = copy(config->config[i].key);
 		e->pairs[i].value = copy(config->config[i].value);
@@ -91,6 +105,10 @@ void sh_engine_destroy(struct sh_engine *e)
 		sh_free((void *)e->pairs[i].key);
 		sh_free((void *)e->pairs[i].value);
 	}
+	for (unsigned i = 0; i < e->norigins; i++)
+		sh_free(e->origins[i]);
+	sh_free(e->origins);
+	sh_engine_tls_finish(&e->tls);
 	sh_free(e->listen);
 	sh_free(e->pairs);
 	sh_free(e->script_path);

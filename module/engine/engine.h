@@ -19,12 +19,25 @@ struct sh_engine_pair {
 	const char *key, *value;
 };
 
+/* TLS: paths of PEM files. */
+struct sh_engine_tls_config {
+	const char *const *certificates; /* each with what leads to its authority; the first is the default */
+	unsigned ncertificates;          /* at most 64 */
+	const char *const *keys;         /* in the same order */
+	unsigned nkeys;                  /* 0: they stand in the files of the certificates */
+	const char *ca;                  /* whom we trust; NULL: whom the system trusts */
+	int verify;                      /* enum sh_tls_verify */
+	const char *const *origins;      /* whose pages may connect by WebSocket */
+	unsigned norigins;               /* 0: all */
+};
+
 /* Everything is copied by create. */
 struct sh_engine_config {
 	const char *script;                  /* path of the main script */
-	const char *const *listen;           /* "udp://127.0.0.1:5060", "tcp://[::1]:5060" */
+	const char *const *listen;           /* "udp://127.0.0.1:5060", "tls://[::1]:5061", also tcp, ws, wss */
 	unsigned nlisten;                    /* 0: udp://0.0.0.0:5060 and tcp://0.0.0.0:5060 */
 	unsigned workers;                    /* 0 = 1; at most 64 */
+	struct sh_engine_tls_config tls;
 	bool watch;                          /* reload when a file of the script changes (inotify) */
 	uint32_t session_expires;            /* seconds, RFC 4028: what calls ask for; 0: 1800, UINT32_MAX: nothing */
 	const char *dns;                     /* name servers, "127.0.0.1:5353,[::1]"; NULL: those of the machine */
@@ -64,6 +77,8 @@ int sh_engine_process(struct sh_engine *e, int64_t *next_ms);
  * generation > 0, or 0 and "file:line: reason". 0, -ENOMEM, -EPERM (not started, stopping). */
 typedef void (*sh_engine_reload_fn)(void *ctx, uint64_t generation, const char *error);
 int sh_engine_reload(struct sh_engine *e, sh_engine_reload_fn done, void *ctx);
+/* [any] Certificates, keys and authorities alone; generation > 0 is then that of the script, which goes on. */
+int sh_engine_reload_tls(struct sh_engine *e, sh_engine_reload_fn done, void *ctx);
 
 /* What is not over yet, in words: calls, legs, requests, transactions; false: nothing. Without threads only. */
 bool sh_engine_busy(struct sh_engine *e, char *text, size_t size);

@@ -35,6 +35,7 @@ struct sh_worker {
 /* Somebody who waits for the outcome of a reload. */
 struct sh_reload_waiter {
 	struct sh_reload_waiter *next;
+	bool script; /* not certificates alone */
 	sh_engine_reload_fn done;
 	void *ctx;
 };
@@ -42,6 +43,17 @@ struct sh_reload_waiter {
 enum sh_engine_state { SH_ENGINE_STOPPED, SH_ENGINE_RUNNING, SH_ENGINE_STOPPING };
 
 struct sh_watch;
+
+/* The TLS of one configuration: where it comes from, what is in use, and what a reload has read. */
+struct sh_engine_tls {
+	char **certificates, **keys; /* NULL at the end; as many of one as of the other */
+	unsigned ncertificates;
+	char *ca;
+	enum sh_tls_verify verify;
+	struct sh_tls *tls;      /* NULL: not opened */
+	struct sh_tls_set *next; /* from the loader to worker 0; NULL: the files say what they said before */
+	struct sh_id128 texts, next_texts;
+};
 
 struct sh_engine {
 	/* configuration, ours */
@@ -53,6 +65,9 @@ struct sh_engine {
 	bool watch_files;
 	struct sh_engine_pair *pairs;
 	unsigned npairs;
+	struct sh_engine_tls tls;
+	char **origins;
+	unsigned norigins;
 	struct sh_log log;
 	void (*event)(void *ctx, const char *name, const char *json, size_t len);
 	void *event_ctx;
@@ -79,6 +94,7 @@ struct sh_engine {
 	pthread_mutex_t lock;
 	struct sh_reload_waiter *waiting, *served; /* for the next load; for the one that runs */
 	bool loading, again;
+	bool load_script; /* the load that runs */
 	struct sh_timer retry;           /* worker 0: too many generations are alive */
 	struct sh_generation *loaded;    /* from the loader to worker 0 */
 	char load_error[512];
@@ -114,6 +130,15 @@ int sh_engine_put_metrics(struct sh_engine *e, struct sh_json *j); /* the same a
 /* query.c */
 /* Runs fn on each worker and waits, at most a second. 0 or -ETIMEDOUT. */
 int sh_engine_ask(struct sh_engine *e, void (*fn)(struct sh_worker *w, void *arg), void *arg);
+
+/* tls.c */
+int sh_engine_tls_copy(struct sh_engine_tls *t, const struct sh_engine_tls_config *c, char *error, size_t size);
+void sh_engine_tls_finish(struct sh_engine_tls *t);
+int sh_engine_tls_open(struct sh_engine *e, struct sh_engine_tls *t, char *error, size_t size);
+void sh_engine_tls_close(struct sh_engine_tls *t);
+/* Reads and judges; slow, on the loader's thread. 0 or -errno with words. Then commit uses it, or drops it. */
+int sh_engine_tls_prepare(struct sh_engine *e, struct sh_engine_tls *t, char *error, size_t size);
+void sh_engine_tls_commit(struct sh_engine_tls *t, bool use);
 
 /* start.c */
 /* "udp://127.0.0.1:5060", "tcp://[::1]:5060"; without a port the default one. 0, or -EINVAL with words. */

@@ -1,4 +1,4 @@
-/* Reload: a request goes to worker 0, the load to the background thread, the swap back to worker 0, and then every worker is
+/* Reload, of the script with its certificates or of certificates alone: a request goes to worker 0, the load to the background thread, the swap back to worker 0, and then every worker is
  * told. Requests that come while a load runs are served together by the next one. */
 #include "engine/impl.h"
 
@@ -28,7 +28,13 @@ static void work(void *arg)
 	struct sh_engine *e = arg;
 
 	e->loaded = NULL;
-	sh_generation_load(&e->loaded, e->script, e->load_error, sizeof(e->load_error));
+	e->load_error[0] = '\0';
+	if (e->load_script && sh_generation_load(&e->loaded, e->script, e->load_error, sizeof(e->load_error)) < 0)
+		return;
+	if (sh_engine_tls_prepare(e, &e->tls, e->load_error, sizeof(e->load_error)) < 0) {
+		sh_generation_destroy(e->loaded);
+		e->loaded = NULL;
+	}
 }
 
 static void done(void *arg)
@@ -36,9 +42,13 @@ static void done(void *arg)
 	struct sh_engine *e = arg;
 	struct sh_reload_waiter *served;
 	uint64_t number = 0;
-	bool again;
+	bool again, running = atomic_load(&e->state) == SH_ENGINE_RUNNING && !e->load_error[0];
 
-	if (e->loaded && atomic_load(&e->state) == SH_ENGINE_RUNNING) {
+	sh_engine_tls_commit(&e->tls, running);
+	if (running && !e->load_script) {
+		number = atomic_load(&e->generation);
+		sh_info(&e->log, "certificates and keys were read again");
+	} else if (running && e->loaded) {
 		number = sh_generation_number(e->loaded);
 		sh_watch_update(e->watch, e->loaded);
 		sh_script_publish(e->script, e->loaded);
@@ -79,6 +89,9 @@ static void begin(struct sh_env *env, void *arg)
 	pthread_mutex_lock(&e->lock);
 	e->served = e->waiting;
 	e->waiting = NULL;
+	e->load_script = false;
+	for (struct sh_reload_waiter *w = e->served; w; w = w->next)
+		e->load_script |= w->script;
 	pthread_mutex_unlock(&e->lock);
 	err = env->driver->background(env, work, done, e);
 	if (err) {
@@ -94,14 +107,14 @@ void sh_engine_retry(struct sh_timer *t)
 	begin(e->workers[0].env, e);
 }
 
-int sh_engine_reload(struct sh_engine *e, sh_engine_reload_fn fn, void *ctx)
+static int request(struct sh_engine *e, bool script, sh_engine_reload_fn fn, void *ctx)
 {
 	struct sh_reload_waiter *w = sh_malloc(sizeof(*w));
 	int err = 0;
 
 	if (!w)
 		return -ENOMEM;
-	*w = (struct sh_reload_waiter){NULL, fn, ctx};
+	*w = (struct sh_reload_waiter){.script = script, .done = fn, .ctx = ctx};
 	pthread_mutex_lock(&e->lock);
 	if (atomic_load(&e->state) != SH_ENGINE_RUNNING) {
 		err = -EPERM;
@@ -117,6 +130,16 @@ int sh_engine_reload(struct sh_engine *e, sh_engine_reload_fn fn, void *ctx)
 	if (err)
 		sh_free(w);
 	return err;
+}
+
+int sh_engine_reload(struct sh_engine *e, sh_engine_reload_fn fn, void *ctx)
+{
+	return request(e, true, fn, ctx);
+}
+
+int sh_engine_reload_tls(struct sh_engine *e, sh_engine_reload_fn fn, void *ctx)
+{
+	return request(e, false, fn, ctx);
 }
 
 void sh_engine_reload_drop(struct sh_engine *e)

@@ -20,8 +20,8 @@ int sh_engine_parse_listen(const char *text, enum sh_proto *proto, struct sh_add
 	}
 	scheme = sh_slice_make(text, (size_t)(sep - text));
 	*proto = sh_proto_lookup(scheme);
-	if (*proto != SH_PROTO_UDP && *proto != SH_PROTO_TCP) {
-		snprintf(error, size, "listen %s: the transport must be udp or tcp", text);
+	if (*proto == SH_PROTO_OTHER) {
+		snprintf(error, size, "listen %s: the transport must be udp, tcp, tls, ws or wss", text);
 		return -EINVAL;
 	}
 	host = sh_slice_make(sep + 3, (size_t)(s.base + s.len - sep - 3));
@@ -47,20 +47,41 @@ int sh_engine_parse_listen(const char *text, enum sh_proto *proto, struct sh_add
 	return 0;
 }
 
+static bool wants_tls(const struct sh_engine *e)
+{
+	if (e->tls.ncertificates || e->tls.ca)
+		return true;
+	for (unsigned k = 0; k < e->nlisten; k++)
+		if (!strncmp(e->listen[k], "tls:", 4) || !strncmp(e->listen[k], "wss:", 4))
+			return true;
+	return false;
+}
+
 static int open_listeners(struct sh_engine *e, char *error, size_t size)
 {
+	struct sh_slice origins[64];
+
+	for (unsigned i = 0; i < e->norigins; i++)
+		origins[i] = sh_slice_cstr(e->origins[i]);
 	for (unsigned k = 0; k < e->nlisten; k++) {
 		struct sh_addr addr;
 		enum sh_proto proto;
 		int err = sh_engine_parse_listen(e->listen[k], &proto, &addr, error, size);
+		struct sh_listen_config config = {.proto = proto,
+						  .local = &addr,
+						  .tls = e->tls.tls,
+						  .origins = origins,
+						  .origin_count = e->norigins};
 
 		for (unsigned i = 0; i < e->nworkers && !err; i++) {
 			struct sh_transport *t = sh_ua_transport(e->workers[i].ua);
 
 			if (i) /* the port that the first one got */
 				addr.port = sh_transport_endpoint(sh_ua_transport(e->workers[0].ua), k)->local.port;
-			err = sh_transport_listen(t, proto, &addr, (struct sh_slice){0}, 0);
-			if (err)
+			err = sh_transport_listen_with(t, &config);
+			if (err == -EPROTONOSUPPORT)
+				snprintf(error, size, "listen %s: the option tls_certificate is missing", e->listen[k]);
+			else if (err)
 				snprintf(error, size, "listen %s: %s", e->listen[k], strerror(-err));
 		}
 		if (err)
@@ -185,6 +206,8 @@ int sh_engine_open(struct sh_engine *e, char *error, size_t size)
 	atomic_store(&e->generation, sh_generation_number(g));
 	for (unsigned i = 0; i < e->nworkers && !err; i++)
 		err = open_worker(e, i);
+	if (!err && wants_tls(e))
+		err = sh_engine_tls_open(e, &e->tls, error, size);
 	if (!err)
 		err = open_listeners(e, error, size);
 	if (!err && e->watch_files) {
@@ -217,6 +240,7 @@ void sh_engine_close(struct sh_engine *e)
 		sh_runtime_destroy(e->workers[i].runtime);
 	for (unsigned i = 0; e->workers && i < e->nworkers; i++)
 		sh_ua_destroy(e->workers[i].ua);
+	sh_engine_tls_close(&e->tls);
 	sh_script_destroy(e->script);
 	sh_shared_destroy(e->shared);
 	sh_auth_destroy(e->auth);

@@ -91,6 +91,11 @@ void sh_digest_finish(void)
 	crypto.lib = NULL;
 }
 
+OSSL_LIB_CTX *sh_digest_library(void)
+{
+	return crypto.lib;
+}
+
 static EVP_MD_CTX *context_take(enum sh_digest_alg alg)
 {
 	for (unsigned k = 0; k < KEPT_CONTEXTS; k++) {

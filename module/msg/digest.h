@@ -43,6 +43,9 @@ enum sh_digest_alg sh_digest_alg_lookup(struct sh_slice name);
  * threads; sh_digest_finish() frees it. */
 int sh_digest_init(void);
 void sh_digest_finish(void);
+/* That context, for whatever else needs OpenSSL; NULL before the set-up. It outlives every instance: a thread that has
+ * drawn random numbers from a context looks at it once more when it ends, so that nobody may free it before. */
+struct ossl_lib_ctx_st *sh_digest_library(void);
 
 /* Plain hash of concatenated slices; out gets lower-case hex. 0 or -errno. */
 int sh_digest_hash(enum sh_digest_alg alg, const struct sh_slice *parts, size_t n, struct sh_digest_hex *out);

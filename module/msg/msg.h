@@ -48,6 +48,11 @@ static inline bool sh_proto_reliable(enum sh_proto p)
 {
 	return p != SH_PROTO_UDP;
 }
+/* Messages end where their Content-Length says; the others come in pieces of their size (RFC 3261 18.3, RFC 7118 5). */
+static inline bool sh_proto_framed(enum sh_proto p)
+{
+	return p == SH_PROTO_TCP || p == SH_PROTO_TLS;
+}
 static inline uint16_t sh_proto_port(enum sh_proto p) /* default port by RFC 3261 19.1.2, RFC 7118 */
 {
 	return p == SH_PROTO_TLS ? 5061 : p == SH_PROTO_WS ? 80 : p == SH_PROTO_WSS ? 443 : 5060;

@@ -275,7 +275,7 @@ static int check(const struct sh_transport *t, const struct sh_listen_config *c)
 {
 	bool secure = c->proto == SH_PROTO_TLS || c->proto == SH_PROTO_WSS;
 
-	if ((unsigned)c->proto >= SH_PROTO_COUNT || (secure && (!c->tls || !sh_tls_has_identity(c->tls))))
+	if ((unsigned)c->proto >= SH_PROTO_COUNT || (secure && (!c->tls || (!c->connect_only && !sh_tls_has_identity(c->tls)))))
 		return -EPROTONOSUPPORT;
 	if (c->local->family == 0 || c->advertise_host.len > NAME_MAX_LEN)
 		return -EINVAL;
@@ -303,9 +303,9 @@ int sh_transport_listen_with(struct sh_transport *t, const struct sh_listen_conf
 	err = copy_origins(l, c->origins, c->origin_count);
 	if (err)
 		goto out;
-	sibling = find_sibling(l);
+	sibling = c->connect_only ? NULL : find_sibling(l);
 	bound = *c->local;
-	err = sibling ? 0 : open_socket(l, c->local, &bound);
+	err = sibling || c->connect_only ? 0 : open_socket(l, c->local, &bound);
 	if (err)
 		goto out;
 	l->pub.local.port = bound.port;

@@ -9,6 +9,7 @@
 
 #include "core/alloc.h"
 #include "core/hash.h"
+#include "msg/digest.h"
 
 /* AES-128 first: it is as good here, and cheaper. */
 #define SUITES_13 "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384"
@@ -206,7 +207,6 @@ static void destroy(struct sh_tls *t)
 	sh_tls_set_unref(t->current);
 	OPENSSL_cleanse(t->ticket_keys, sizeof(t->ticket_keys));
 	BIO_meth_free(t->bio);
-	OSSL_LIB_CTX_free(t->lib);
 	pthread_mutex_destroy(&t->lock);
 	sh_free(t);
 }
@@ -223,7 +223,7 @@ int sh_tls_create(struct sh_tls **out, const struct sh_tls_config *config, char 
 		return no_memory(error, size);
 	}
 	atomic_init(&t->refs, 1);
-	t->lib = OSSL_LIB_CTX_new();
+	t->lib = sh_digest_library();
 	t->bio = t->lib ? sh_tls_flow_bio() : NULL;
 	if (!t->bio || RAND_bytes_ex(t->lib, t->ticket_keys, sizeof(t->ticket_keys), 0) != 1)
 		err = no_memory(error, size);

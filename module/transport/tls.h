@@ -36,7 +36,7 @@ struct sh_tls_config {
 	int64_t now; /* seconds since 1970: a certificate that is not valid then is refused; 0: not looked at */
 };
 
-/* 0, -ENOMEM, -EKEYEXPIRED (the validity only), or -EINVAL, with words in `error`. */
+/* After sh_digest_init(). 0, -ENOMEM, -EKEYEXPIRED (the validity only), or -EINVAL, with words in `error`. */
 int sh_tls_create(struct sh_tls **out, const struct sh_tls_config *config, char *error, size_t size);
 struct sh_tls *sh_tls_ref(struct sh_tls *t); /* NULL is fine */
 void sh_tls_unref(struct sh_tls *t);         /* NULL is fine */

@@ -229,6 +229,8 @@ void sh_tls_flow_finish(struct sh_flow *f)
 
 	if (!c)
 		return;
+	if (c->ssl) /* TCP that breaks off says nothing against the session: SIP marks the end of what it says */
+		SSL_set_shutdown(c->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
 	SSL_free(c->ssl);
 	sh_tls_set_unref(c->set);
 	sh_buffer_finish(&c->early);

@@ -28,7 +28,7 @@ struct sh_tls_set {
 
 struct sh_tls {
 	_Atomic unsigned refs;
-	OSSL_LIB_CTX *lib; /* private: what the host does to OpenSSL's own does not reach us */
+	OSSL_LIB_CTX *lib; /* sh_digest_library() */
 	BIO_METHOD *bio;
 	unsigned char ticket_keys[80]; /* outlive a reload: sessions can be resumed after it (RFC 5077) */
 	pthread_mutex_t lock;          /* of `current`; held for a few instructions, when a connection begins */

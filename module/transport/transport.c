@@ -20,7 +20,7 @@ void sh_transport_receive(struct sh_transport *t, const struct sh_path *from, co
 {
 	enum sh_proto proto = (enum sh_proto)from->proto;
 	const char *why = NULL;
-	int code = sh_msg_scan(&t->msg, data, len, sh_proto_reliable(proto), &why);
+	int code = sh_msg_scan(&t->msg, data, len, sh_proto_framed(proto), &why);
 
 	if (code)
 		t->stats.malformed++;

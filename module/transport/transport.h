@@ -81,7 +81,8 @@ struct sh_listen_config {
 	const struct sh_addr *local;
 	struct sh_slice advertise_host; /* may be empty, see below */
 	uint16_t advertise_port;        /* 0: as bound */
-	struct sh_tls *tls;             /* of tls and wss, must have an identity; counted */
+	struct sh_tls *tls;             /* of tls and wss, must have an identity unless only connecting; counted */
+	bool connect_only;              /* no socket: it is for connections that we open (`local` says from where) */
 	const struct sh_slice *origins; /* ws and wss: who may connect (RFC 6455 10.2), as "https://example.org"; copied */
 	unsigned origin_count;          /* 0: everybody */
 };

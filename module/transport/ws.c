@@ -146,10 +146,11 @@ static void receive(struct sh_flow *f, const char *data, size_t len)
 	err = wslay_event_recv(ws->ctx);
 	if (f->state != SH_FLOW_OPEN)
 		return;
-	if (err) {
-		sh_flow_end(f, err == WSLAY_ERR_NOMEM ? -ENOMEM : -EPROTO);
+	if (err == WSLAY_ERR_NOMEM) {
+		sh_flow_end(f, -ENOMEM);
 		return;
 	}
+	/* Any other error is a frame that cannot be; wslay has a close frame for that, without a code. */
 	if (push(f) < 0 || !wslay_event_get_close_sent(ws->ctx))
 		return;
 	if (!wslay_event_get_close_received(ws->ctx))

@@ -115,16 +115,35 @@ class Program:
         return text in text_of(self.log)
 
 
+def certificate(part, name, days=30, names=f"IP:{HOST},DNS:example.org"):
+    """A self-signed certificate and its key in one file."""
+    path = part.file(f"{name}.pem")
+    done = subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", str(days),
+                           "-subj", f"/CN={name}", "-addext", f"subjectAltName={names}", "-keyout", path + ".key", "-out", path],
+                          capture_output=True, text=True, timeout=30)
+    must(done.returncode == 0, f"openssl makes a certificate: {done.stderr}")
+    with open(path, "a") as f, open(path + ".key") as key:
+        f.write(key.read())
+    return path
+
+
 class Server(Program):
-    """siphook itself, with this script, on one port for UDP and TCP."""
+    """siphook itself, with this script, on one port for UDP and TCP; tls: a certificate, and a port for TLS and secure WebSocket."""
     count = 0
 
-    def __init__(self, part, script, *options, number=None):
+    def __init__(self, part, script, *options, number=None, tls=None, host=HOST):
         Server.count += 1
         self.siphook = part.siphook
         self.port = number or port()
+        self.tls_port = port() if tls else None
         self.control = part.file(f"control{Server.count}")
-        command = [self.siphook, "run", "-s", self.control, "-l", f"udp://{HOST}:{self.port}", "-l", f"tcp://{HOST}:{self.port}"]
+        listens = [f"{scheme}://{host}:{self.port}" for scheme in ("udp", "tcp", "ws")]
+        if tls:
+            listens += [f"{scheme}://{host}:{self.tls_port}" for scheme in ("tls", "wss")]
+            options += (f"tls_certificate={tls}",)
+        command = [self.siphook, "run", "-s", self.control]
+        for listen in listens:
+            command += ["-l", listen]
         for option in options:
             command += ["-o", option]
         super().__init__(part, f"siphook{Server.count}", command + [script])

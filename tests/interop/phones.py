@@ -1,4 +1,4 @@
-"""Two baresip phones register with digest and call each other through siphook, over UDP and TCP; RTP is counted at both.
+"""Two baresip phones register with digest and call each other through siphook, over UDP, TCP and TLS; RTP is counted at both.
 baresip wants an address that is not a loopback one: run.sh gives it one on the loopback device of a network namespace."""
 import json
 import os
@@ -39,6 +39,10 @@ def tone(path):
         f.writeframes(b"".join((400 * i).to_bytes(2, "little") for i in range(20)) * 24000)
 
 
+def port_for(server, transport):
+    return server.tls_port if transport == "tls" else server.port
+
+
 class Phone(house.Program):
     """One baresip with a folder of its own, driven over its control connection: JSON in netstrings."""
 
@@ -50,7 +54,7 @@ class Phone(house.Program):
             f.write(CONFIG.format(port=house.port(even=True), host=HOST, control=control, modules=MODULES, folder=folder))
         tone(os.path.join(folder, "tone.wav"))
         with open(os.path.join(folder, "accounts"), "w") as f:
-            f.write(ACCOUNT.format(user=user, host=HOST, server=server.port, transport=transport, password=password, answer=answer))
+            f.write(ACCOUNT.format(user=user, host=HOST, server=port_for(server, transport), transport=transport, password=password, answer=answer))
         self.user = user
         self.transport = transport
         self.events = []
@@ -67,6 +71,9 @@ class Phone(house.Program):
             return False
         self.link.setblocking(False)
         return True
+
+    def uri(self, server, user):
+        return f"sip:{user}@{HOST}:{port_for(server, self.transport)}" + (";transport=tls" if self.transport == "tls" else "")
 
     def tell(self, command, params=""):
         text = json.dumps({"command": command, "params": params, "token": "t"}).encode()
@@ -112,7 +119,7 @@ class Phone(house.Program):
 def talk(server, caller, callee, dials, hangs_up, during=lambda: None):
     """A call with RTP both ways, counted at both ends, that `hangs_up` ends."""
     before = [len(p.packets()) for p in (caller, callee)]
-    caller.tell("dial", f"sip:{dials}@{HOST}:{server.port}")
+    caller.tell("dial", caller.uri(server, dials))
     caller.expect("CALL_ESTABLISHED")
     callee.expect("CALL_ESTABLISHED")
     calls = server.ask("calls")
@@ -138,7 +145,7 @@ def over(part, transport):
     name = f"baresip, {transport}: "
     script = part.file(f"phones-{transport}.lua", plan)
     with part.test(name + "two phones register with digest", keep=True):
-        server = house.Server(part, script)
+        server = house.Server(part, script, tls=house.certificate(part, "siphook") if transport == "tls" else None)
         alice = Phone(part, server, transport, "alice", "wonder", "manual")
         bob = Phone(part, server, transport, "bob", "builder", "auto")
         until("both are registered", lambda: len(server.ask("registrations")) == 2)
@@ -158,7 +165,7 @@ def over(part, transport):
         talk(server, alice, bob, "secretary", hangs_up=alice)
         until("the log tells who answered", lambda: server.says("answered by plan 2"))
     with part.test(name + "the callee calls the caller, who answers by hand"):
-        bob.tell("dial", f"sip:alice@{HOST}:{server.port}")
+        bob.tell("dial", bob.uri(server, "alice"))
         alice.expect("CALL_INCOMING")
         bob.expect("CALL_RINGING")
         alice.tell("accept")
@@ -175,7 +182,7 @@ def over(part, transport):
 
 
 def tests(part):
-    for transport in ("udp", "tcp"):
+    for transport in ("udp", "tcp", "tls"):
         over(part, transport)
 
 
