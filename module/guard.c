@@ -65,8 +65,9 @@ static const struct symbol ssl[] = {
     SYMBOL(SSL_get_ex_data), SYMBOL(SSL_get_ex_data_X509_STORE_CTX_idx), SYMBOL(SSL_get_servername),
     SYMBOL(SSL_get_verify_result), SYMBOL(SSL_is_init_finished), SYMBOL(SSL_new), SYMBOL(SSL_read_ex),
     SYMBOL(SSL_session_reused), SYMBOL(SSL_set_SSL_CTX), SYMBOL(SSL_set_accept_state), SYMBOL(SSL_set_bio),
-    SYMBOL(SSL_set_connect_state), SYMBOL(SSL_set_ex_data), SYMBOL(SSL_set_session), SYMBOL(SSL_set_verify),
-    SYMBOL(SSL_shutdown), SYMBOL(SSL_write_ex), SYMBOL(TLS_client_method), SYMBOL(TLS_server_method),
+    SYMBOL(SSL_set_connect_state), SYMBOL(SSL_set_ex_data), SYMBOL(SSL_set_session), SYMBOL(SSL_set_shutdown),
+    SYMBOL(SSL_set_verify), SYMBOL(SSL_shutdown), SYMBOL(SSL_write_ex), SYMBOL(TLS_client_method),
+    SYMBOL(TLS_server_method),
 };
 
 enum {
