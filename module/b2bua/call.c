@@ -152,6 +152,12 @@ void sh_call_free(struct sh_call *c)
 	struct sh_ua *ua = c->ua;
 	struct sh_link *l;
 
+	if (c->transfer)
+		sh_transfer_abort(c->transfer);
+	if (c->pickup)
+		sh_pickup_abort(c->pickup);
+	if (c->picked)
+		sh_pickup_target_gone(c->picked);
 	if (c->fork)
 		sh_fork_abort(c->fork, (struct sh_slice){0});
 	if (c->rebridge)
@@ -538,8 +544,40 @@ void sh_call_pracked(struct sh_call *c)
 		bridge_over(c, err);
 }
 
+int sh_call_connect(struct sh_call *c, struct sh_body *sdp)
+{
+	struct sh_slice none = {0};
+	struct sh_writer *w;
+	int err;
+
+	if (sh_reliable_holds_2xx(c, &c->a->dialog))
+		return -EBUSY;
+	w = begin(c, 200, none, a_tag(c));
+	sh_put_body(w, sh_body_type(sdp), sh_body_text(sdp));
+	err = sh_leg_respond(c->a, c->a->st, 200, w);
+	if (err)
+		return err;
+	c->answered = true;
+	sh_reliable_answered(c, &c->a->dialog);
+	c->a->state = SH_LEG_ANSWERED;
+	c->a->code = 200;
+	c->a->dialog.confirmed = true;
+	sh_body_unref(c->a->local_sdp);
+	c->a->local_sdp = sh_body_ref(sdp);
+	c->times.answer = sh_env_wall(c->ua->env);
+	c->state = SH_CALL_UP;
+	c->ua->stats.answered++;
+	return 0;
+}
+
 void sh_call_acked(struct sh_call *c, const struct sh_msg *ack)
 {
+	if (c->pickup) {
+		sh_reliable_answered(c, NULL);
+		setup_over(c);
+		sh_pickup_acked(c->pickup, ack);
+		return;
+	}
 	if (c->b && !c->b->acked) /* a late offer: the answer is in this ACK */
 		sh_leg_send_ack(c->b, ack);
 	if (c->b && ack->body.len)
@@ -568,6 +606,10 @@ static bool survives(const struct sh_call *c, const struct sh_leg *l)
 	if (l != c->a && l != c->b)
 		return true;
 	if (c->rebridge && !sh_rebridge_concerns(c->rebridge, l))
+		return true;
+	if (c->picked && sh_pickup_replaces(c->picked, l))
+		return true;
+	if (c->transfer && sh_transfer_survives(c->transfer, l))
 		return true;
 	return l == c->b && c->keep_on_peer_hangup;
 }
@@ -626,6 +668,12 @@ void sh_call_end(struct sh_call *c, const struct sh_why *why, struct sh_slice re
 	sh_wheel_cancel(&ua->env->wheel, &c->duration);
 	sh_call_hold(c);
 	sh_reliable_answered(c, NULL);
+	if (c->transfer)
+		sh_transfer_abort(c->transfer);
+	if (c->pickup)
+		sh_pickup_abort(c->pickup);
+	if (c->picked)
+		sh_pickup_target_gone(c->picked);
 	if (c->fork)
 		sh_fork_abort(c->fork, reason);
 	if (c->rebridge)
@@ -665,13 +713,22 @@ int sh_call_hangup(struct sh_call *c, enum sh_why_by by, unsigned code, struct s
 	return 0;
 }
 
+void sh_call_note_failure(struct sh_call *c, unsigned code)
+{
+	if (c->answered)
+		return;
+	sh_free(c->failure);
+	c->failure = NULL;
+	c->failure_code = code;
+}
+
 bool sh_call_settle(struct sh_call *c)
 {
 	struct sh_link *l;
 	const struct sh_msg *m = c->failure;
 	unsigned code = c->failure_code;
 
-	while (!c->rebridge && (l = c->loose.next) != &c->loose)
+	while (!c->rebridge && !c->transfer && (l = c->loose.next) != &c->loose)
 		sh_leg_hangup(SH_CONTAINER(l, struct sh_leg, in_call), (struct sh_slice){0});
 	if (c->state == SH_CALL_ENDED || c->answered)
 		return true;

@@ -96,6 +96,8 @@ struct sh_fork_plan {
 	unsigned follow_redirects;
 	bool has_sdp;
 	struct sh_slice sdp;    /* instead of the caller's body */
+	/* Of a call that is up: who wants to hear of 1xx other than 100. May be NULL. */
+	void (*progress)(void *ctx, unsigned code, struct sh_slice reason);
 };
 /* The plan's targets must be grouped: target i's group is that of i-1 or one higher. */
 

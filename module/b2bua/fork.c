@@ -137,6 +137,35 @@ static void finish(struct sh_fork *f, struct sh_leg *winner)
 	destroy(f);
 }
 
+void sh_fork_suspend(struct sh_fork *f, struct sh_slice reason)
+{
+	f->suspended = true;
+	sh_wheel_cancel(&f->ua->env->wheel, &f->timer);
+	for (unsigned i = 0; i < f->count; i++) /* the groups to come may still be wanted */
+		if (f->branches[i]->state != SH_BRANCH_DONE && f->branches[i]->state != SH_BRANCH_IDLE)
+			cancel_branch(f->branches[i], reason);
+}
+
+void sh_fork_won_by(struct sh_fork *f, struct sh_leg *l)
+{
+	l->code = 200;
+	finish(f, l);
+}
+
+void sh_fork_resume(struct sh_fork *f)
+{
+	f->suspended = false;
+	if (f->best_rank == UINT32_MAX) { /* nobody had said anything yet */
+		f->best_code = 480;
+		f->best_reason = sh_status_reason(480);
+		f->best_cause = SH_NO_ANSWER;
+		f->best_rank = sh_result_rank(480, SH_NO_ANSWER);
+	}
+	f->in_call = true; /* told in the next turn */
+	advance(f);
+	f->in_call = false;
+}
+
 static void note(struct sh_fork *f, struct sh_branch *b, unsigned code, struct sh_slice reason, enum sh_cause cause,
 		 const struct sh_msg *m)
 {
@@ -192,7 +221,7 @@ static void advance(struct sh_fork *f)
 		}
 		if (fresh && busy)
 			sh_env_timer(env, &f->timer, wait);
-		if (busy)
+		if (busy || f->suspended)
 			break;
 		sh_wheel_cancel(&env->wheel, &f->timer);
 		if (next == UINT32_MAX || (f->best_code >= 600 && !f->plan.ignore_6xx)) {
@@ -385,6 +414,11 @@ static void relay_provisional(struct sh_branch *b, struct sh_leg *l, const struc
 
 	if (code == 100 || code == 199)
 		return;
+	if (c->answered) {
+		if (f->plan.progress)
+			f->plan.progress(f->ctx, code, sh_msg_text(m, m->reason));
+		return;
+	}
 	e = sh_early_of(l, m, path);
 	if (!e)
 		return; /* out of memory: as if it had been lost */

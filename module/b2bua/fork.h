@@ -33,6 +33,7 @@ struct sh_fork {
 	unsigned redirects; /* still to be followed */
 	struct sh_timer timer; /* of the group */
 	bool starting, in_call;
+	bool suspended;
 	struct sh_branch *media_branch; /* SH_EARLY_FIRST: whose media are passed on */
 	struct sh_msg *best;
 	unsigned best_code, best_rank;
@@ -42,6 +43,10 @@ struct sh_fork {
 	void *ctx;
 };
 
+/* Somebody else is about to answer: the branches are cancelled, and it waits. Then he has, or has not after all. */
+void sh_fork_suspend(struct sh_fork *f, struct sh_slice reason);
+void sh_fork_won_by(struct sh_fork *f, struct sh_leg *l);
+void sh_fork_resume(struct sh_fork *f);
 void sh_fork_abort(struct sh_fork *f, struct sh_slice reason); /* branches are cancelled, no callback; frees it */
 
 #endif

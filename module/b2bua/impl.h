@@ -5,7 +5,8 @@
 #include <errno.h>
 
 #include "b2bua/call.h"
-#include "b2bua/request.h"
+#include "b2bua/subscription.h"
+#include "b2bua/transfer.h"
 #include "core/alloc.h"
 
 enum { SH_UA_BUFFER = SH_MSG_MAX_SIZE, SH_ALLOW_ROOM = 192 };
@@ -18,11 +19,13 @@ struct sh_ua {
 	const struct sh_app *app;
 	void *app_ctx;
 	struct sh_ua_config config;
-	struct sh_slots calls, legs, requests; /* by handle */
+	struct sh_slots calls, legs, requests, subscriptions; /* by handle */
 	struct sh_hash calls_by_id;
 	struct sh_link live_calls, live_legs, live_requests, live_relays, live_sendings;
 	struct sh_link trunks;
-	struct sh_link dead_calls, dead_legs, dead_requests; /* to be freed at the end of the turn */
+	struct sh_link live_subscriptions, live_refers;
+	struct sh_hash resources; /* event.c: by event and address of record */
+	struct sh_link dead_calls, dead_legs, dead_requests, dead_subscriptions; /* to be freed at the end of the turn */
 	struct sh_prefix *trust;
 	unsigned ntrust;
 	bool draining, closing; /* closing: it is being destroyed, the application is told nothing */
@@ -36,7 +39,7 @@ struct sh_ua {
 	void *turn_end_ctx;
 	struct sh_slice allow, allow_in_dialog; /* texts in allow_text */
 	char allow_text[2][SH_ALLOW_ROOM];
-	char *line, *rest; /* buffers in which requests are built: one at a time */
+	char *line, *rest, *body; /* buffers in which requests are built: one at a time */
 };
 
 /* A body that several legs may name: what one offered is what the other was sent. Its Content-Type stands behind it. */
@@ -52,8 +55,10 @@ struct sh_body *sh_body_ref(struct sh_body *b);
 void sh_body_unref(struct sh_body *b);
 
 struct sh_branch;
+struct sh_pickup;
 struct sh_early_dialog;
 struct sh_session;
+struct sh_transfer;
 struct sh_reinvite;
 struct sh_reoffer;
 struct sh_rebridge;
@@ -75,6 +80,8 @@ struct sh_leg {
 	struct sh_link relays;        /* to this leg */
 	struct sh_link early;         /* outbound: its early dialogs, sh_early, until the bridge */
 	struct sh_early_dialog *answered_in; /* the one that the 2xx belongs to; NULL: the 2xx came first */
+	struct sh_link subscriptions; /* in its dialog: of its REFERs */
+	unsigned refers;              /* that were accepted */
 	struct sh_reinvite *reinvite; /* one that came from or goes to this leg */
 	struct sh_relay *update;      /* the same for an UPDATE with an offer */
 	struct sh_session *session;   /* its session timer; NULL: none was agreed */
@@ -122,6 +129,10 @@ struct sh_call {
 	struct sh_link loose; /* legs that answered and are not bridged */
 	struct sh_fork *fork;
 	struct sh_rebridge *rebridge;
+	struct sh_transfer *transfer;
+	struct sh_pickup *pickup; /* its caller is about to take somebody's place in another call */
+	struct sh_pickup *picked; /* and that is this one */
+	bool lends; /* one of its legs is about to leave for another call */
 	struct sh_msg *invite; /* freed when set-up is over */
 	struct sh_path source;
 	bool a_tag_used; /* a provisional answer bore the tag of the dialog */
@@ -158,6 +169,7 @@ struct sh_request {
 	struct sh_msg *msg;       /* ours */
 	struct sh_path from;
 	uint64_t call, leg; /* handles; 0 = none */
+	uint64_t subscription; /* that it made */
 	struct sh_relay *relay;
 	struct sh_sending *sending;
 	bool observed, answered, in_dialog, released;
@@ -220,6 +232,9 @@ void sh_leg_leave(struct sh_leg *l);   /* it leaves its call */
 void sh_leg_ended(struct sh_leg *l);   /* nothing is left to be done: freed at the end of the turn */
 /* Where requests in that dialog of the leg go from now on. */
 void sh_leg_find_path(struct sh_leg *l, struct sh_dialog *d, const struct sh_path *from);
+/* The same for any dialog: fn when a name has been looked up; *locate is the look-up in progress. */
+void sh_dialog_locate(struct sh_ua *ua, struct sh_dialog *d, const struct sh_path *from, bool behind_nat, sh_locate_fn fn, void *ctx,
+		      struct sh_locate **locate);
 /* A request that refreshes the target of its dialog is accepted (RFC 3261 12.2, RFC 6141 4.6). */
 void sh_leg_refresh(struct sh_leg *l, const struct sh_msg *m, const struct sh_path *from);
 /* min_se: what a 422 has asked for, or 0. */
@@ -253,6 +268,7 @@ void sh_call_on_invite(struct sh_ua *ua, struct sh_server_txn *st, const struct 
 void sh_call_on_cancel(struct sh_call *c, const struct sh_msg *cancel);
 void sh_call_leg_gone(struct sh_call *c, struct sh_leg *l, const struct sh_msg *bye); /* it hung up or was lost */
 void sh_call_leg_lost(struct sh_call *c, struct sh_leg *l, unsigned code); /* it does not answer (408), or knows nothing (481) */
+int sh_call_connect(struct sh_call *c, struct sh_body *sdp); /* the 2xx to the caller, without a second leg */
 void sh_call_acked(struct sh_call *c, const struct sh_msg *ack);
 void sh_call_ack_lost(struct sh_call *c);
 void sh_call_end(struct sh_call *c, const struct sh_why *why, struct sh_slice reason);
@@ -315,6 +331,65 @@ void sh_session_drop(struct sh_leg *l);
 bool sh_rebridge_concerns(const struct sh_rebridge *r, const struct sh_leg *l);
 void sh_rebridge_leg_gone(struct sh_rebridge *r); /* one that it concerns: 487 to whoever waits */
 void sh_rebridge_abort(struct sh_rebridge *r);    /* without a callback */
+
+/* ---- transfer.c, refer.c */
+bool sh_transfer_survives(const struct sh_transfer *t, const struct sh_leg *l); /* the call goes on when l hangs up */
+void sh_transfer_abort(struct sh_transfer *t);                                   /* the call ends: 487 to whoever waits */
+void sh_refer_drop_all(struct sh_ua *ua);
+
+/* ---- pickup.c */
+void sh_pickup_acked(struct sh_pickup *p, const struct sh_msg *ack);
+bool sh_pickup_replaces(const struct sh_pickup *p, const struct sh_leg *l); /* the call goes on when l hangs up */
+void sh_pickup_abort(struct sh_pickup *p);       /* the call of who picks up ends */
+void sh_pickup_target_gone(struct sh_pickup *p); /* the other one ends */
+
+/* ---- subscription.c */
+struct sh_resource;
+struct sh_subscription {
+	enum sh_owner owner; /* SH_OWNER_SUBSCRIPTION */
+	struct sh_link link; /* in live_subscriptions or dead_subscriptions */
+	struct sh_link of_leg;
+	struct sh_link of_resource;
+	struct sh_resource *resource; /* NULL: of a REFER, or over */
+	uint64_t handle;
+	struct sh_ua *ua;
+	struct sh_leg *leg;      /* whose dialog it shares; NULL: it has its own */
+	struct sh_dialog dialog;
+	struct sh_locate *locate;
+	const struct sh_package *package; /* NULL: the script says what is notified */
+	enum sh_sub_state state;
+	struct sh_timer timer;   /* of its expiry */
+	uint64_t expires_at;
+	uint32_t limit;
+	struct sh_client_txn *notify; /* on its way */
+	bool again;              /* a newer state waits for that */
+	bool dead;
+	unsigned version;
+	struct sh_body *body;    /* of its own: what a script said to this one */
+	struct sh_slice reason;
+	char reason_text[16];
+	sh_sub_done_fn done;     /* the last NOTIFY has its answer */
+	void *done_ctx;
+	struct sh_slice event, id, aor, accepts; /* in text */
+	char text[];
+};
+struct sh_subscription *sh_subscription_create(struct sh_ua *ua, struct sh_leg *leg, struct sh_slice event, struct sh_slice id,
+					       struct sh_slice aor, struct sh_slice accepts);
+int sh_subscription_in_dialog(struct sh_subscription *s, struct sh_request *q); /* a dialog of its own, as its UAS */
+void sh_subscription_set_expires(struct sh_subscription *s, uint32_t seconds);
+int sh_subscription_keep(struct sh_subscription *s, struct sh_slice type, struct sh_slice body); /* for the next NOTIFY */
+void sh_subscription_free(struct sh_subscription *s);
+void sh_subscription_leg_gone(struct sh_leg *l);
+void sh_subscription_on_request(struct sh_subscription *s, struct sh_server_txn *st, const struct sh_msg *m,
+				const struct sh_path *from);
+/* A SUBSCRIBE in a leg's dialog: false when it is for none of the leg's subscriptions. */
+bool sh_subscription_in_leg(struct sh_leg *l, struct sh_server_txn *st, const struct sh_msg *m, const struct sh_path *from);
+void sh_event_split(struct sh_slice value, struct sh_slice *name, struct sh_slice *id); /* "dialog;id=7" */
+
+/* ---- event.c */
+void sh_event_join(struct sh_subscription *s);
+void sh_event_leave(struct sh_subscription *s);
+void sh_event_finish(struct sh_ua *ua);
 
 /* ---- request.c, relay.c and send.c */
 struct sh_request *sh_request_create(struct sh_ua *ua, struct sh_server_txn *st, const struct sh_msg *m,

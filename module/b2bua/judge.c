@@ -64,6 +64,10 @@ static bool knows_extension(struct sh_slice tag, enum sh_method method)
 		{{"path", 4}, SH_REGISTER},
 		{{"100rel", 6}, SH_INVITE},
 		{{"timer", 5}, SH_METHOD_OTHER},
+		{{"replaces", 8}, SH_INVITE},
+		{{"tdialog", 7}, SH_INVITE},
+		{{"tdialog", 7}, SH_REFER},
+		{{"norefersub", 10}, SH_REFER},
 	};
 
 	for (unsigned i = 0; i < sizeof(known) / sizeof(known[0]); i++)
@@ -74,7 +78,7 @@ static bool knows_extension(struct sh_slice tag, enum sh_method method)
 
 void sh_ua_put_supported(struct sh_writer *w, bool prack, bool hears_199)
 {
-	static const struct sh_slice always[] = {{"timer", 5}};
+	static const struct sh_slice always[] = {{"timer", 5}, {"replaces", 8}, {"norefersub", 10}, {"tdialog", 7}};
 	size_t start = w->len, none;
 
 	sh_put_lit(w, "Supported: ");
@@ -85,8 +89,7 @@ void sh_ua_put_supported(struct sh_writer *w, bool prack, bool hears_199)
 		sh_put_lit(w, "199, ");
 	for (unsigned i = 0; i < sizeof(always) / sizeof(always[0]); i++) {
 		sh_put(w, always[i]);
-		if (always[i].len)
-			sh_put_lit(w, ", ");
+		sh_put_lit(w, ", ");
 	}
 	if (w->full)
 		return;
@@ -146,6 +149,34 @@ static bool unreadable(struct sh_ua *ua, struct sh_server_txn *st, const struct 
 	return false;
 }
 
+/* REFER without a Refer-To, or with two (RFC 3515 2.4.2); Replaces and Join that name nothing, or both (RFC 3891 3). */
+static bool refers_badly(struct sh_ua *ua, struct sh_server_txn *st, const struct sh_msg *m)
+{
+	struct sh_slice none = {0}, why;
+	struct sh_refer_to to;
+	struct sh_dialog_ids ids;
+	struct sh_arena a;
+	unsigned code;
+
+	if (m->to_tag.len && !sh_dialog_find(&ua->dialogs, m))
+		return false; /* 481 says more */
+	if (m->method == SH_REFER) {
+		sh_arena_init(&a, 512);
+		code = sh_refer_read(&to, m, &a, &why);
+		sh_arena_finish(&a);
+		if (code == 400)
+			sh_ua_reply(ua, st, 400, why, none, none);
+		return code == 400;
+	}
+	if (!m->first[SH_H_REPLACES] && !m->first[SH_H_JOIN])
+		return false;
+	if (m->method == SH_INVITE && !m->to_tag.len && !(m->first[SH_H_REPLACES] && m->first[SH_H_JOIN]) &&
+	    sh_dialog_ids_of(&ids, m, m->first[SH_H_JOIN] ? SH_H_JOIN : SH_H_REPLACES) == 0)
+		return false;
+	sh_ua_reply(ua, st, 400, SH_LIT("Bad Replaces or Join"), none, none);
+	return true;
+}
+
 bool sh_ua_judge(struct sh_ua *ua, struct sh_server_txn *st, const struct sh_msg *m, const struct sh_path *from)
 {
 	struct sh_slice none = {0};
@@ -169,7 +200,7 @@ bool sh_ua_judge(struct sh_ua *ua, struct sh_server_txn *st, const struct sh_msg
 		sh_ua_reply(ua, st, 483, none, none, none);
 		return true;
 	}
-	if (unsupported(ua, st, m) || unreadable(ua, st, m))
+	if (unsupported(ua, st, m) || unreadable(ua, st, m) || refers_badly(ua, st, m))
 		return true;
 	if ((m->method == SH_INVITE || m->method == SH_UPDATE) && sh_session_too_small(ua, st, m))
 		return true;

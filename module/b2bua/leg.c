@@ -76,6 +76,7 @@ struct sh_leg *sh_leg_create(struct sh_ua *ua, struct sh_call *call, bool inboun
 	sh_list_init(&l->in_call);
 	sh_list_init(&l->reinvites);
 	sh_list_init(&l->reoffers);
+	sh_list_init(&l->subscriptions);
 	sh_list_init(&l->requests);
 	sh_list_init(&l->relays);
 	sh_list_init(&l->early);
@@ -92,6 +93,7 @@ void sh_leg_free(struct sh_leg *l)
 	l->state = SH_LEG_ENDED;
 	sh_reinvite_drop(l);
 	sh_reoffer_drop(l);
+	sh_subscription_leg_gone(l);
 	sh_leg_answer_over(l);
 	sh_leg_forget_ack(l);
 	if (l->st)
@@ -128,6 +130,7 @@ void sh_leg_ended(struct sh_leg *l)
 	sh_relay_leg_gone(l);
 	sh_reinvite_drop(l);
 	sh_reoffer_drop(l);
+	sh_subscription_leg_gone(l);
 	sh_list_remove(&l->link);
 	sh_list_append(&l->ua->dead_legs, &l->link);
 }
@@ -183,9 +186,9 @@ static void on_located(const struct sh_path *paths, unsigned count, int error, v
 		l->dialog.path = paths[0];
 }
 
-static bool believes_source(const struct sh_leg *l, const struct sh_dialog *d, const struct sh_path *from)
+static bool believes_source(const struct sh_ua *ua, const struct sh_dialog *d, const struct sh_path *from)
 {
-	const struct sh_endpoint *e = sh_transport_endpoint(l->ua->transport, from->endpoint);
+	const struct sh_endpoint *e = sh_transport_endpoint(ua->transport, from->endpoint);
 
 	return !d->routes.len && e && e->nat != SH_NAT_NEVER;
 }
@@ -193,35 +196,41 @@ static bool believes_source(const struct sh_leg *l, const struct sh_dialog *d, c
 /* The path of what has just come is good for now: it reaches the peer, or the peer's proxy. The next hop of the dialog
  * takes its place unless the peer came by a connection that lives, or is behind a NAT, and no route leads elsewhere; a
  * name is looked up and takes over when it is known. */
-void sh_leg_find_path(struct sh_leg *l, struct sh_dialog *d, const struct sh_path *from)
+void sh_dialog_locate(struct sh_ua *ua, struct sh_dialog *d, const struct sh_path *from, bool behind_nat, sh_locate_fn fn, void *ctx,
+		      struct sh_locate **locate)
 {
 	struct sh_path found[SH_MAX_CANDIDATES];
 	struct sh_uri uri;
 	int n;
 
 	d->path = *from;
-	if (!d->routes.len && (l->behind_nat || (sh_proto_reliable((enum sh_proto)from->proto) && from->flow &&
-						 sh_transport_flow_alive(l->ua->transport, from->flow))))
+	if (!d->routes.len && (behind_nat || (sh_proto_reliable((enum sh_proto)from->proto) && from->flow &&
+					      sh_transport_flow_alive(ua->transport, from->flow))))
 		return;
-	sh_locate_cancel(l->locate);
-	l->locate = NULL;
+	sh_locate_cancel(*locate);
+	*locate = NULL;
 	if (sh_uri_parse(&uri, sh_dialog_next_hop(d)) < 0)
 		return;
-	n = sh_transport_locate(l->ua->transport, &uri, -1, found, on_located, l, &l->locate);
-	if (n == 0 && d != &l->dialog) { /* an early dialog beside the first: the way that the answer came will do */
-		sh_locate_cancel(l->locate);
-		l->locate = NULL;
-	}
+	n = sh_transport_locate(ua->transport, &uri, -1, found, fn, ctx, locate);
 	if (n <= 0)
 		return;
 	/* Nobody who speaks to us from outside is at an address of an inside. */
-	if (sh_addr_is_private(&found[0].remote) && !sh_addr_is_private(&from->remote) && believes_source(l, d, from))
+	if (sh_addr_is_private(&found[0].remote) && !sh_addr_is_private(&from->remote) && believes_source(ua, d, from))
 		return;
 	if (found[0].proto == from->proto && sh_addr_same_host(&found[0].remote, &from->remote)) {
 		/* the same peer: from the socket and address that it knows */
 		d->path.remote.port = found[0].remote.port;
 	} else {
 		d->path = found[0];
+	}
+}
+
+void sh_leg_find_path(struct sh_leg *l, struct sh_dialog *d, const struct sh_path *from)
+{
+	sh_dialog_locate(l->ua, d, from, l->behind_nat, on_located, l, &l->locate);
+	if (l->locate && d != &l->dialog) { /* an early dialog beside the first: the way that the answer came will do */
+		sh_locate_cancel(l->locate);
+		l->locate = NULL;
 	}
 }
 
@@ -552,6 +561,8 @@ void sh_leg_on_request(struct sh_leg *l, struct sh_dialog *d, struct sh_server_t
 		on_bye(l, st, m, from);
 		return;
 	}
+	if (m->method == SH_SUBSCRIBE && sh_subscription_in_leg(l, st, m, from))
+		return;
 	if (l->state >= SH_LEG_ENDING) {
 		sh_server_txn_reply(st, 481, (struct sh_slice){0});
 		return;

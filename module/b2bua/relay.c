@@ -298,6 +298,7 @@ int sh_relay_to_other_leg(struct sh_leg *l, struct sh_server_txn *st, struct sh_
 	struct sh_slice none = {0};
 	struct sh_writer line, rest;
 	struct sh_relay *r;
+	bool mapped;
 	int err;
 
 	if (!to || to->state >= SH_LEG_ENDING)
@@ -317,7 +318,9 @@ int sh_relay_to_other_leg(struct sh_leg *l, struct sh_server_txn *st, struct sh_
 		sh_ua_put_supported(&rest, false, false);
 		sh_session_put_request(to, &rest);
 	}
-	sh_put_copied(&rest, m, SH_COPY_DIALOG | (m->body.len && !body.base ? SH_COPY_BODY : 0), headers, none, none);
+	mapped = !sh_header_line_named(headers, SH_LIT("Refer-To")) && sh_refer_map(ua, m, &rest);
+	sh_put_copied(&rest, m, SH_COPY_DIALOG | (m->body.len && !body.base ? SH_COPY_BODY : 0), headers,
+		      mapped ? SH_LIT("Refer-To") : none, none);
 	sh_put(&rest, headers);
 	if (body.base)
 		sh_put_body(&rest, content_type, body);

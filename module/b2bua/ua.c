@@ -77,7 +77,7 @@ static void on_request(void *ctx, struct sh_server_txn *st, const struct sh_msg 
 	struct sh_dialog *d = m->to_tag.len || m->method == SH_ACK ? sh_dialog_find(&ua->dialogs, m) : NULL;
 
 	if (!st) { /* an ACK for a 2xx; without a dialog there is nobody to tell */
-		if (d)
+		if (d && *(enum sh_owner *)d->owner == SH_OWNER_LEG)
 			sh_leg_on_ack(d->owner, m, from);
 		return;
 	}
@@ -85,8 +85,12 @@ static void on_request(void *ctx, struct sh_server_txn *st, const struct sh_msg 
 	if (sh_ua_judge(ua, st, m, from))
 		return;
 	if (m->to_tag.len) {
-		if (d)
-			sh_leg_on_request(d->owner, d, st, m, from);
+		enum sh_owner *owner = d ? d->owner : NULL;
+
+		if (owner && *owner == SH_OWNER_SUBSCRIPTION)
+			sh_subscription_on_request((struct sh_subscription *)owner, st, m, from);
+		else if (owner)
+			sh_leg_on_request((struct sh_leg *)owner, d, st, m, from);
 		else
 			sh_server_txn_reply(st, 481, (struct sh_slice){0});
 		return;
@@ -134,7 +138,7 @@ static void on_stray_2xx(void *ctx, const struct sh_msg *m, const struct sh_path
 	struct sh_dialog *d = sh_dialog_find(&ua->dialogs, m);
 
 	(void)from;
-	if (d && m->cseq == d->invite_cseq)
+	if (d && *(enum sh_owner *)d->owner == SH_OWNER_LEG && m->cseq == d->invite_cseq)
 		sh_leg_repeat_ack(d->owner);
 }
 
@@ -186,6 +190,10 @@ int sh_ua_create(struct sh_ua **out, struct sh_env *env, const struct sh_ua_conf
 	sh_slots_init(&ua->calls);
 	sh_slots_init(&ua->legs);
 	sh_slots_init(&ua->requests);
+	sh_slots_init(&ua->subscriptions);
+	sh_list_init(&ua->live_subscriptions);
+	sh_list_init(&ua->dead_subscriptions);
+	sh_list_init(&ua->live_refers);
 	sh_list_init(&ua->live_calls);
 	sh_list_init(&ua->live_legs);
 	sh_list_init(&ua->live_requests);
@@ -195,13 +203,14 @@ int sh_ua_create(struct sh_ua **out, struct sh_env *env, const struct sh_ua_conf
 	sh_list_init(&ua->dead_calls);
 	sh_list_init(&ua->dead_legs);
 	sh_list_init(&ua->dead_requests);
-	if (sh_hash_init(&ua->calls_by_id, 64) < 0)
+	if (sh_hash_init(&ua->calls_by_id, 64) < 0 || sh_hash_init(&ua->resources, 0) < 0)
 		goto out;
 	if (sh_dialog_table_init(&ua->dialogs, env) < 0)
 		goto out;
 	ua->line = sh_malloc(SH_UA_BUFFER);
 	ua->rest = sh_malloc(SH_UA_BUFFER);
-	if (!ua->line || !ua->rest)
+	ua->body = sh_malloc(SH_UA_BUFFER);
+	if (!ua->line || !ua->rest || !ua->body)
 		goto out;
 	err = sh_txn_layer_create(&ua->txn, env, &ua->config.txn, &txn_user, ua);
 	if (err)
@@ -237,7 +246,11 @@ void sh_ua_destroy(struct sh_ua *ua)
 		sh_call_free(SH_CONTAINER(l, struct sh_call, link));
 	while ((l = ua->live_legs.next) != &ua->live_legs)
 		sh_leg_free(SH_CONTAINER(l, struct sh_leg, link));
+	sh_refer_drop_all(ua);
+	while ((l = ua->live_subscriptions.next) != &ua->live_subscriptions)
+		sh_subscription_free(SH_CONTAINER(l, struct sh_subscription, link));
 	sh_ua_each_dead(ua);
+	sh_event_finish(ua);
 	sh_txn_layer_destroy(ua->txn);
 	sh_transport_destroy(ua->transport);
 	sh_dialog_table_finish(&ua->dialogs);
@@ -245,9 +258,11 @@ void sh_ua_destroy(struct sh_ua *ua)
 	sh_slots_finish(&ua->calls);
 	sh_slots_finish(&ua->legs);
 	sh_slots_finish(&ua->requests);
+	sh_slots_finish(&ua->subscriptions);
 	sh_free(ua->trust);
 	sh_free(ua->line);
 	sh_free(ua->rest);
+	sh_free(ua->body);
 	sh_free(ua);
 }
 
@@ -261,6 +276,8 @@ void sh_ua_each_dead(struct sh_ua *ua)
 		sh_call_free(SH_CONTAINER(l, struct sh_call, link));
 	while ((l = ua->dead_legs.next) != &ua->dead_legs)
 		sh_leg_free(SH_CONTAINER(l, struct sh_leg, link));
+	while ((l = ua->dead_subscriptions.next) != &ua->dead_subscriptions)
+		sh_subscription_free(SH_CONTAINER(l, struct sh_subscription, link));
 }
 
 struct sh_env *sh_ua_env(const struct sh_ua *ua)

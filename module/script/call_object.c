@@ -2,11 +2,11 @@
 #include "script/impl.h"
 #include "script/uri_object.h"
 
-enum { F_ID = SH_FIELD_OWN, F_STATE, F_A, F_B, F_DURATION, F_TIMES, F_DATA };
+enum { F_ID = SH_FIELD_OWN, F_STATE, F_A, F_B, F_DURATION, F_TIMES, F_DATA, F_REPLACES, F_JOIN };
 
 static const struct sh_field fields[] = {
     {"id", F_ID},       {"state", F_STATE}, {"a", F_A}, {"b", F_B}, {"duration", F_DURATION},
-    {"times", F_TIMES}, {"data", F_DATA},   {NULL, 0},
+    {"times", F_TIMES}, {"data", F_DATA}, {"replaces", F_REPLACES}, {"join", F_JOIN}, {NULL, 0},
 };
 
 static void set_time(lua_State *L, const char *key, uint64_t t)
@@ -59,6 +59,11 @@ static int own_field(lua_State *L, int id)
 		break;
 	case F_DATA:
 		return sh_call_data_push(L, c);
+	case F_REPLACES:
+	case F_JOIN:
+		sh_push_dialog_ids(L, sh_call_invite(c) ? sh_msg_header(sh_call_invite(c), id == F_JOIN ? SH_H_JOIN : SH_H_REPLACES)
+							: (struct sh_slice){0});
+		break;
 	default:
 		lua_pushnil(L);
 	}
@@ -527,6 +532,8 @@ void sh_call_object_open(lua_State *L)
 	    {"dial", dial},
 	    {"hangup", hangup},
 	    {"after", sh_call_after},
+	    {"transfer", sh_call_transfer_verb},
+	    {"pickup", sh_call_pickup_verb},
 	    {NULL, NULL},
 	};
 

@@ -225,7 +225,8 @@ bool sh_runtime_has(struct sh_runtime *rt, enum sh_hook h); /* in the newest gen
 void sh_runtime_flush(struct sh_runtime *rt); /* runs what had to wait until no Lua is on the stack */
 
 /* ---- objects: userdata with a handle */
-enum sh_object_kind { SH_OBJECT_CALL, SH_OBJECT_REQUEST, SH_OBJECT_LEG };
+/* A REFER and a SUBSCRIBE are requests with more verbs: their handles are the requests'. */
+enum sh_object_kind { SH_OBJECT_CALL, SH_OBJECT_REQUEST, SH_OBJECT_LEG, SH_OBJECT_REFER, SH_OBJECT_SUB };
 struct sh_object {
 	enum sh_object_kind kind;
 	uint64_t handle;
@@ -240,9 +241,17 @@ struct sh_field {
 void sh_object_class(lua_State *L, enum sh_object_kind kind, const luaL_Reg *methods, const struct sh_field *fields,
 		     int (*field)(lua_State *L, int id), lua_CFunction other);
 void sh_request_object_open(lua_State *L);
+/* A class that has all of a request's verbs, and these. */
+void sh_request_class(lua_State *L, enum sh_object_kind kind, const luaL_Reg *methods, const struct sh_field *fields,
+		      int (*field)(lua_State *L, int id));
+void sh_refer_object_open(lua_State *L);
+int sh_call_transfer_verb(lua_State *L);
+int sh_call_pickup_verb(lua_State *L);
+void sh_push_dialog_ids(lua_State *L, struct sh_slice value); /* of Replaces or Join: a table, or nil */
 void sh_call_object_open(lua_State *L);
 void sh_leg_object_open(lua_State *L);
 struct sh_object *sh_object_check(lua_State *L, int idx, enum sh_object_kind kind);
+struct sh_object *sh_object_test_request(lua_State *L, int idx); /* a request of any class; NULL: something else */
 /* Raise when it is something else; NULL when it is gone. */
 struct sh_call *sh_call_check(lua_State *L, int idx);
 struct sh_leg *sh_leg_check(lua_State *L, int idx);

@@ -3,7 +3,7 @@
 #include "script/impl.h"
 #include "script/uri_object.h"
 
-static const char *const class_names[] = {"siphook.call", "siphook.request", "siphook.leg"};
+static const char *const class_names[] = {"siphook.call", "siphook.request", "siphook.leg", "siphook.refer", "siphook.sub"};
 
 void sh_object_push(lua_State *L, enum sh_object_kind kind, uint64_t handle)
 {
@@ -101,10 +101,22 @@ struct sh_leg *sh_leg_check(lua_State *L, int idx)
 	return sh_ua_leg(sh_runtime_check(L, "a leg")->ua, o->handle);
 }
 
+struct sh_object *sh_object_test_request(lua_State *L, int idx)
+{
+	static const enum sh_object_kind kinds[] = {SH_OBJECT_REQUEST, SH_OBJECT_REFER, SH_OBJECT_SUB};
+	struct sh_object *o = NULL;
+
+	for (unsigned i = 0; i < sizeof(kinds) / sizeof(kinds[0]) && !o; i++)
+		o = luaL_testudata(L, idx, class_names[kinds[i]]);
+	return o;
+}
+
 struct sh_request *sh_request_check(lua_State *L, int idx)
 {
-	struct sh_object *o = sh_object_check(L, idx, SH_OBJECT_REQUEST);
+	struct sh_object *o = sh_object_test_request(L, idx);
 
+	if (!o)
+		o = sh_object_check(L, idx, SH_OBJECT_REQUEST); /* raises */
 	return sh_ua_request(sh_runtime_check(L, "a request")->ua, o->handle);
 }
 

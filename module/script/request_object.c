@@ -215,20 +215,35 @@ static int dtmf(lua_State *L)
 	return 1;
 }
 
+static const luaL_Reg request_methods[] = {
+    {"reply", reply},
+    {"pass", pass},
+    {"auth", sh_auth_verb},
+    {"challenge", sh_challenge_verb},
+    {"register", sh_register_verb},
+    {"relay", relay},
+    {"dtmf", dtmf},
+    {"headers", sh_view_headers},
+    {NULL, NULL},
+};
+
+void sh_request_class(lua_State *L, enum sh_object_kind kind, const luaL_Reg *methods, const struct sh_field *fields,
+		      int (*field)(lua_State *L, int id))
+{
+	luaL_Reg all[32] = {{NULL, NULL}};
+	unsigned n = 0;
+
+	for (const luaL_Reg *m = request_methods; m->name; m++)
+		all[n++] = *m;
+	for (const luaL_Reg *m = methods; m->name; m++) /* the later of two with one name counts */
+		all[n++] = *m;
+	sh_object_class(L, kind, all, fields, field, sh_view_header);
+}
+
 void sh_request_object_open(lua_State *L)
 {
-	static const luaL_Reg methods[] = {
-	    {"reply", reply},
-	    {"pass", pass},
-	    {"auth", sh_auth_verb},
-	    {"challenge", sh_challenge_verb},
-	    {"register", sh_register_verb},
-	    {"relay", relay},
-	    {"dtmf", dtmf},
-	    {"headers", sh_view_headers},
-	    {NULL, NULL},
-	};
-	static const struct sh_field none[] = {{NULL, 0}};
+	static const luaL_Reg no_methods[] = {{NULL, NULL}};
+	static const struct sh_field no_fields[] = {{NULL, 0}};
 
-	sh_object_class(L, SH_OBJECT_REQUEST, methods, none, own_field, sh_view_header);
+	sh_request_class(L, SH_OBJECT_REQUEST, no_methods, no_fields, own_field);
 }

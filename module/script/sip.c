@@ -306,6 +306,7 @@ int sh_sip_open(lua_State *L)
 	sh_targets_open(L);
 	sh_plan_open(L);
 	sh_request_object_open(L);
+	sh_refer_object_open(L);
 	sh_call_object_open(L);
 	sh_leg_object_open(L);
 	if (s->generation->script->config.trace)

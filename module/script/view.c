@@ -47,10 +47,8 @@ const struct sh_field sh_view_fields[] = {
 
 bool sh_view_get(lua_State *L, int idx, struct sh_view *v)
 {
-	struct sh_object *o = lua_touserdata(L, idx);
-
 	*v = (struct sh_view){0};
-	if (o && luaL_testudata(L, idx, "siphook.request")) {
+	if (!luaL_testudata(L, idx, "siphook.call")) {
 		v->request = sh_request_check(L, idx);
 		if (!v->request)
 			return false;

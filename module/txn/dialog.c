@@ -304,6 +304,19 @@ void sh_dialog_become(struct sh_dialog *d, struct sh_dialog *other)
 	memset(other, 0, sizeof(*other));
 }
 
+void sh_dialog_move(struct sh_dialog *to, struct sh_dialog *from, void *owner)
+{
+	struct sh_dialog_table *t = from->table;
+
+	if (t)
+		sh_hash_remove(&t->by_tag, &from->node);
+	*to = *from;
+	memset(from, 0, sizeof(*from));
+	to->owner = owner;
+	if (t)
+		list_in(to, t);
+}
+
 void sh_dialog_finish(struct sh_dialog *d)
 {
 	if (d->table)

@@ -60,6 +60,8 @@ int sh_dialog_init_fork(struct sh_dialog *d, const struct sh_dialog *first, void
 int sh_dialog_init_twin(struct sh_dialog *d, const struct sh_dialog *first);
 /* d goes on as `other`, a dialog of the same INVITE, and keeps its owner. `other` is finished. */
 void sh_dialog_become(struct sh_dialog *d, struct sh_dialog *other);
+/* Another owner takes the dialog over (a subscription that outlives the call, RFC 5057): `from` is empty then. */
+void sh_dialog_move(struct sh_dialog *to, struct sh_dialog *from, void *owner);
 
 void sh_dialog_finish(struct sh_dialog *d); /* fine on a zeroed one */
 

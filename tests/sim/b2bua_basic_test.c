@@ -115,7 +115,7 @@ static void every_message_has_its_fields(void **state)
 	snprintf(text, sizeof(text), "%zu", strlen(SDP_A));
 	phone_assert_header(t.invite, "Content-Length", text);
 	phone_assert_header(t.invite, "X-Secret", NULL);
-	phone_assert_header(t.invite, "Supported", "100rel, timer");
+	phone_assert_header(t.invite, "Supported", "100rel, timer, replaces, norefersub, tdialog");
 	phone_assert_header(t.invite, "Record-Route", NULL);
 	phone_assert_header(t.invite, "Route", NULL);
 	phone_assert_header(t.invite, "Authorization", NULL);

@@ -1,0 +1,272 @@
+/* Attended transfers (RFC 5589 7): the transferor has a call of its own with the target, and REFERs the other party to it
+ * with Replaces (RFC 3891). Each leg of ours is a dialog of its own, so what Replaces names is mapped onto its partner. */
+#include "transfer_helpers.h"
+
+/* bob talks with alice (as called or calling), and with carol, whom he has called. */
+static struct talk t;
+static struct phone_call *bob_carol, *carol_bob;
+
+static void consult_at(const char *file, int line)
+{
+	struct phone_msg *m;
+
+	begin(TRANSFER_PLAN);
+	t = talk_at(file, line);
+	phone_reinvite(t.b, NULL, SDP_B "a=sendonly\r\n");
+	phone_reply(phone_expect_at(alice, NULL, "INVITE", SH_SECOND, file, line), 200, NULL, NULL, SDP_A "a=recvonly\r\n");
+	soon(alice, "ACK");
+	phone_ack(phone_expect_at(bob, NULL, "200", SH_SECOND, file, line), NULL, NULL);
+	bob_carol = phone_invite(bob, "sip:carol@example.org", NULL, SDP_B);
+	m = phone_expect_at(carol, NULL, "INVITE", SH_SECOND, file, line);
+	carol_bob = m->call;
+	phone_reply(m, 200, NULL, NULL, SDP_C);
+	soon(carol, "ACK");
+	phone_ack(phone_expect_at(bob, bob_carol, "200", SH_SECOND, file, line), NULL, NULL);
+	world_advance(w, 10 * SH_MS);
+}
+#define consult() consult_at(__FILE__, __LINE__)
+
+/* carol is asked what she can do now, alice is told, carol hears what alice can do. */
+static void come_together_at(const char *file, int line)
+{
+	struct phone_msg *m = phone_expect_at(carol, NULL, "INVITE", SH_SECOND, file, line);
+
+	assert_ptr_equal(m->call, carol_bob);
+	phone_assert_body_at(m, "", file, line);
+	phone_reply(m, 200, NULL, NULL, SDP_C);
+	m = phone_expect_at(alice, NULL, "INVITE", SH_SECOND, file, line);
+	phone_assert_body_at(m, SDP_C, file, line);
+	phone_reply(m, 200, NULL, NULL, SDP_A);
+	phone_assert_body_at(phone_expect_at(carol, NULL, "ACK", SH_SECOND, file, line), SDP_A, file, line);
+	phone_expect_at(alice, NULL, "ACK", SH_SECOND, file, line);
+}
+#define come_together() come_together_at(__FILE__, __LINE__)
+
+static void talk_and_hang_up(void)
+{
+	phone_in_call(carol_bob, "INFO", NULL, NULL);
+	ok(soon(alice, "INFO"));
+	soon(carol, "200 INFO");
+	hang_up(t.a, carol);
+}
+
+static void rfc5589_7_3_attended_transfer(void **state)
+{
+	(void)state;
+	consult();
+	refer(t.b, replaces(bob_carol, "carol"));
+	NOTIFIED_TRYING(bob);
+	come_together();
+	NOTIFIED_LAST(bob, "SIP/2.0 200 OK");
+	ok(phone_expect_in(bob_carol, "BYE", SH_SECOND));
+	ok(phone_expect_in(t.b, "BYE", SH_SECOND));
+	talk_and_hang_up();
+	world_expect_log(w, "transfer to carol: done");
+	world_expect_log(w, "hangup carol by engine 200");
+	world_expect_log(w, "hangup bob by caller 200");
+	end();
+}
+
+/* The one who was called first is the target: bob REFERs carol to alice. */
+static void the_consulted_party_may_be_the_one_that_is_referred(void **state)
+{
+	struct phone_msg *m;
+
+	(void)state;
+	consult();
+	refer(bob_carol, replaces(t.b, "alice"));
+	NOTIFIED_TRYING(bob);
+	m = soon(alice, "INVITE");
+	phone_assert_body(m, "");
+	phone_reply(m, 200, NULL, NULL, SDP_A);
+	m = soon(carol, "INVITE");
+	phone_assert_body(m, SDP_A);
+	phone_reply(m, 200, NULL, NULL, SDP_C);
+	phone_assert_body(soon(alice, "ACK"), SDP_C);
+	soon(carol, "ACK");
+	NOTIFIED_LAST(bob, "SIP/2.0 200 OK");
+	ok(phone_expect_in(t.b, "BYE", SH_SECOND));
+	phone_bye(bob_carol);
+	soon(bob, "200 BYE");
+	talk_and_hang_up();
+	end();
+}
+
+static void both_calls_survive_when_the_target_refuses(void **state)
+{
+	(void)state;
+	consult();
+	refer(t.b, replaces(bob_carol, "carol"));
+	NOTIFIED_TRYING(bob);
+	phone_reply(soon(carol, "INVITE"), 488, NULL, NULL, NULL);
+	soon(carol, "ACK");
+	NOTIFIED_LAST(bob, "SIP/2.0 488");
+	phone_in_call(carol_bob, "INFO", NULL, NULL);
+	ok(soon(bob, "INFO"));
+	soon(carol, "200 INFO");
+	hang_up(bob_carol, carol);
+	hang_up(t.a, bob);
+	end();
+}
+
+static void the_target_gets_its_session_back_when_the_other_party_refuses(void **state)
+{
+	(void)state;
+	consult();
+	refer(t.b, replaces(bob_carol, "carol"));
+	NOTIFIED_TRYING(bob);
+	phone_reply(soon(carol, "INVITE"), 200, NULL, NULL, SDP_C);
+	phone_reply(soon(alice, "INVITE"), 488, NULL, NULL, NULL);
+	soon(alice, "ACK");
+	phone_assert_body(soon(carol, "ACK"), SDP_B); /* bob's, as before */
+	NOTIFIED_LAST(bob, "SIP/2.0 488");
+	hang_up(carol_bob, bob);
+	hang_up(t.a, bob);
+	end();
+}
+
+static void the_transferor_may_hang_up_both_calls_at_once(void **state)
+{
+	(void)state;
+	consult();
+	refer(t.b, replaces(bob_carol, "carol"));
+	phone_bye(t.b);
+	phone_bye(bob_carol);
+	soon(bob, "200 BYE");
+	soon(bob, "200 BYE");
+	NOTIFIED_TRYING(bob);
+	come_together();
+	phone_reply(soon(bob, "NOTIFY"), 481, NULL, NULL, NULL);
+	talk_and_hang_up();
+	end();
+}
+
+static void when_the_other_party_hangs_up_meanwhile_the_consultation_goes_on(void **state)
+{
+	struct phone_msg *m;
+
+	(void)state;
+	consult();
+	refer(t.b, replaces(bob_carol, "carol"));
+	NOTIFIED_TRYING(bob);
+	m = soon(carol, "INVITE");
+	phone_bye(t.a);
+	soon(alice, "200 BYE");
+	NOTIFIED_LAST(bob, "SIP/2.0 487");
+	ok(phone_expect_in(t.b, "BYE", SH_SECOND));
+	phone_reply(m, 200, NULL, NULL, SDP_C);
+	soon(carol, "ACK");
+	hang_up(bob_carol, carol);
+	end();
+}
+
+static void when_the_target_hangs_up_meanwhile_its_call_ends_and_the_other_goes_on(void **state)
+{
+	struct phone_msg *m;
+
+	(void)state;
+	consult();
+	refer(t.b, replaces(bob_carol, "carol"));
+	NOTIFIED_TRYING(bob);
+	m = soon(carol, "INVITE");
+	phone_bye(carol_bob);
+	soon(carol, "200 BYE");
+	phone_reply(m, 487, NULL, NULL, NULL);
+	soon(carol, "ACK");
+	NOTIFIED_LAST(bob, "SIP/2.0 487");
+	ok(phone_expect_in(bob_carol, "BYE", SH_SECOND));
+	hang_up(t.a, bob);
+	end();
+}
+
+/* RFC 3891 3: an early dialog that the other side began cannot be replaced. */
+static void rfc5589_7_6_a_dialog_that_is_still_ringing_is_not_replaced(void **state)
+{
+	struct phone_msg *m;
+
+	(void)state;
+	begin(TRANSFER_PLAN);
+	t = talk();
+	bob_carol = phone_invite(bob, "sip:carol@example.org", NULL, SDP_B);
+	m = soon(carol, "INVITE");
+	phone_reply(m, 180, NULL, NULL, NULL);
+	soon(bob, "180");
+	phone_in_call(t.b, "REFER", replaces(bob_carol, "carol"), NULL);
+	soon(bob, "481 REFER");
+	/* the transferor gives it up and asks for a blind one, as 7.6 says */
+	phone_cancel(bob_carol, NULL);
+	soon(bob, "200 CANCEL");
+	phone_ack(soon(bob, "487"), NULL, NULL);
+	ok(soon(carol, "CANCEL"));
+	phone_reply(m, 487, NULL, NULL, NULL);
+	soon(carol, "ACK");
+	refer(t.b, "Refer-To: <sip:carol@example.org>");
+	NOTIFIED_TRYING(bob);
+	m = soon(carol, "INVITE");
+	carol_bob = m->call;
+	joined(m, SDP_C, alice, SDP_A);
+	NOTIFIED_LAST(bob, "200");
+	ok(soon(bob, "BYE"));
+	talk_and_hang_up();
+	end();
+}
+
+/* A Replaces that is none of ours goes to the target with the INVITE (RFC 5589 7.3: it is another server's). */
+static void a_foreign_replaces_is_passed_to_the_target(void **state)
+{
+	struct phone_msg *m;
+
+	(void)state;
+	begin(TRANSFER_PLAN);
+	t = talk();
+	refer(t.b, "Refer-To: <sip:carol@example.org?Replaces=abc%40elsewhere%3Bto-tag%3D1%3Bfrom-tag%3D2>\n"
+		   "Referred-By: <sip:bob@example.org>");
+	NOTIFIED_TRYING(bob);
+	m = soon(carol, "INVITE");
+	phone_assert_header(m, "Replaces", "abc@elsewhere;to-tag=1;from-tag=2");
+	phone_assert_header(m, "Referred-By", "<sip:bob@example.org>");
+	phone_reply(m, 481, NULL, NULL, NULL);
+	soon(carol, "ACK");
+	NOTIFIED_LAST(bob, "SIP/2.0 481");
+	hang_up(t.b, alice);
+	end();
+}
+
+/* irontec/itsbc #8, sems #205: without a hook the REFER passes, and Replaces in it is what the other side calls the dialog. */
+static void replaces_in_a_passed_refer_is_mapped(void **state)
+{
+	char expected[256];
+	struct phone_msg *m;
+
+	(void)state;
+	consult();
+	world_reload(w, TO_PHONES);
+	phone_in_call(t.b, "REFER", replaces(bob_carol, "carol"), NULL);
+	m = soon(alice, "REFER");
+	snprintf(expected, sizeof(expected), "<sip:carol@example.org?Replaces=%s%%3Bto-tag%%3D%s%%3Bfrom-tag%%3D%s>", carol_bob->id,
+		 carol_bob->local_tag, carol_bob->remote_tag);
+	phone_assert_header(m, "Refer-To", expected);
+	phone_reply(m, 603, NULL, NULL, NULL);
+	soon(bob, "603");
+	hang_up(bob_carol, carol);
+	hang_up(t.a, bob);
+	end();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(rfc5589_7_3_attended_transfer),
+	    cmocka_unit_test(the_consulted_party_may_be_the_one_that_is_referred),
+	    cmocka_unit_test(both_calls_survive_when_the_target_refuses),
+	    cmocka_unit_test(the_target_gets_its_session_back_when_the_other_party_refuses),
+	    cmocka_unit_test(the_transferor_may_hang_up_both_calls_at_once),
+	    cmocka_unit_test(when_the_other_party_hangs_up_meanwhile_the_consultation_goes_on),
+	    cmocka_unit_test(when_the_target_hangs_up_meanwhile_its_call_ends_and_the_other_goes_on),
+	    cmocka_unit_test(rfc5589_7_6_a_dialog_that_is_still_ringing_is_not_replaced),
+	    cmocka_unit_test(a_foreign_replaces_is_passed_to_the_target),
+	    cmocka_unit_test(replaces_in_a_passed_refer_is_mapped),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
