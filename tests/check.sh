@@ -28,6 +28,7 @@ jobs=-j$(nproc)
 step "release build, gcc" make $jobs CC=gcc
 step "release build, clang" make $jobs CC=clang
 step "the object: symbols and header" make $jobs CC=gcc abi
+step "instruction counts" make CC=gcc perf-check
 step "tests, gcc" make $jobs CC=gcc test
 step "tests, clang" make $jobs CC=clang test
 step "address and undefined behaviour sanitizers" make $jobs CC=clang asan

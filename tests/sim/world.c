@@ -295,12 +295,14 @@ void world_advance(struct world *w, uint64_t us)
 {
 	uint64_t end = sh_sim_now(w->sim) + us;
 
+#ifdef SH_ALLOC_FAULTS
 	while (w->fault >= 0 && sh_sim_step_until(w->sim, end)) {
 		if (sh_alloc_count() <= w->fault)
 			continue;
 		sh_alloc_fail_after(-1);
 		w->fault = -1;
 	}
+#endif
 	sh_sim_run_until(w->sim, end);
 }
 
@@ -355,6 +357,7 @@ void world_settle_at(struct world *w, uint64_t limit, const char *file, int line
 
 /* ---- the allocation sweep ---- */
 
+#ifdef SH_ALLOC_FAULTS
 void world_sweep(const struct world_options *options, const char *script, void (*stage)(struct world *w),
 		 void (*act)(struct world *w), void (*leave)(struct world *w), long limit)
 {
@@ -380,3 +383,4 @@ void world_sweep(const struct world_options *options, const char *script, void (
 		}
 	}
 }
+#endif
