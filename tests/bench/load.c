@@ -22,6 +22,7 @@ static const char usage[] = "usage: load [options] SCENARIO         invite, regi
 			    "  -s USER          who is called (fixed)       -x SECONDS how long to register (3600)\n"
 			    "  -U USERS         u000000, u000001 ... with the passwords pw000000 ... (10000)\n"
 			    "  -p PORT          the caller's (15080)        -u PORT    the callee's (15090)\n"
+			    "  -T               by TCP                      -c COUNT   of the caller's connections (16)\n"
 			    "One line of key=value; 0 when no call failed, 1 when some did, 2 for a mistake.\n";
 
 /* ---------------------------------------------------------------- calls */
@@ -104,7 +105,7 @@ static void send_again(struct load *load, struct call *call, double at)
 	TAILQ_REMOVE(&load->waiting, call, link);
 	call->due = at + AGAIN;
 	TAILQ_INSERT_TAIL(&load->waiting, call, link);
-	if (!call->ringing || call->state != INVITING) {
+	if (load->transport == UDP && (!call->ringing || call->state != INVITING)) {
 		load->again++;
 		sip_request(load, call);
 	}
@@ -137,7 +138,8 @@ static void run_timers(struct load *load, double at)
 
 static void sleep_until_something(struct load *load)
 {
-	struct pollfd fds[SIDES] = {{load->ports[CALLER].fd, POLLIN, 0}, {load->ports[CALLEE].fd, POLLIN, 0}};
+	struct pollfd fds[SIDES * (STREAMS_MAX + 1)];
+	unsigned n = port_poll(&load->ports[CALLEE], fds);
 	struct call *talking = load->stay ? NULL : TAILQ_FIRST(&load->talking), *waiting = TAILQ_FIRST(&load->waiting);
 	double next = load->started < load->count ? load->start + (double)load->started / load->rate : INFINITY, wait;
 	struct timespec ts = {0};
@@ -149,13 +151,12 @@ static void sleep_until_something(struct load *load)
 	wait = next - now();
 	if (wait > 0)
 		ts.tv_nsec = (long)((wait < 0.1 ? wait : 0.1) * 1e9);
-	if (ppoll(fds, SIDES, &ts, NULL) <= 0)
+	n += port_poll(&load->ports[CALLER], fds + n);
+	if (ppoll(fds, n, &ts, NULL) <= 0)
 		return;
 	/* The callee first: the server waits for it. */
-	if (fds[CALLEE].revents)
-		port_read(&load->ports[CALLEE], sip_callee, load);
-	if (fds[CALLER].revents)
-		port_read(&load->ports[CALLER], sip_caller, load);
+	port_read(&load->ports[CALLEE], sip_callee, load);
+	port_read(&load->ports[CALLER], sip_caller, load);
 }
 
 static void drive(struct load *load, long *burst)
@@ -234,7 +235,7 @@ static int read_options(struct load *load, uint16_t ports[SIDES], int argc, char
 	double value = 0;
 	int c, err = 0;
 
-	while (!err && (c = getopt(argc, argv, "t:r:n:d:ks:x:U:p:u:")) != -1) {
+	while (!err && (c = getopt(argc, argv, "t:r:n:d:ks:x:U:p:u:Tc:")) != -1) {
 		switch (c) {
 		case 't':
 			err = read_server(load, optarg);
@@ -269,6 +270,13 @@ static int read_options(struct load *load, uint16_t ports[SIDES], int argc, char
 			err = number(&value, c == 'p' ? "-p" : "-u", optarg, 1, 65535);
 			ports[c == 'p' ? CALLER : CALLEE] = (uint16_t)value;
 			break;
+		case 'T':
+			load->transport = TCP;
+			break;
+		case 'c':
+			err = number(&value, "-c", optarg, 1, STREAMS_MAX);
+			load->connections = (unsigned)value;
+			break;
 		default:
 			err = -1;
 		}
@@ -282,8 +290,8 @@ static int read_options(struct load *load, uint16_t ports[SIDES], int argc, char
 
 static void report(const struct load *load, double seconds, long burst)
 {
-	printf("ok=%ld failed=%ld again=%ld strange=%ld rate=%.0f gap_ms=%.1f burst=%ld peak=%ld", load->ok,
-	       load->count - load->ok, load->again, load->strange, (double)load->ok / seconds, load->gap * 1e3, burst,
+	printf("ok=%ld failed=%ld refused=%ld again=%ld strange=%ld rate=%.0f gap_ms=%.1f burst=%ld peak=%ld", load->ok,
+	       load->count - load->ok, load->refused, load->again, load->strange, (double)load->ok / seconds, load->gap * 1e3, burst,
 	       load->peak);
 	printf(" p50_us=%llu p99_us=%llu max_us=%llu", (unsigned long long)latency_percentile(&load->first, 0.5),
 	       (unsigned long long)latency_percentile(&load->first, 0.99), (unsigned long long)load->first.max);
@@ -298,7 +306,7 @@ static void report(const struct load *load, double seconds, long burst)
 
 int main(int argc, char **argv)
 {
-	static struct load load = {.user = "fixed", .rate = 100, .count = 1000, .users = 10000, .expires = 3600};
+	static struct load load = {.user = "fixed", .rate = 100, .count = 1000, .users = 10000, .expires = 3600, .connections = 16};
 	uint16_t ports[SIDES] = {15080, 15090};
 	long burst = 0;
 
@@ -313,9 +321,9 @@ int main(int argc, char **argv)
 		fprintf(stderr, "load: %s\n", strerror(errno));
 		return 2;
 	}
-	if (port_open(&load.ports[CALLER], ports[CALLER]))
-		return 2;
-	if (port_open(&load.ports[CALLEE], ports[CALLEE]))
+	load.ports[CALLER].transport = load.ports[CALLEE].transport = load.transport;
+	if (port_open(&load.ports[CALLER], ports[CALLER]) || port_open(&load.ports[CALLEE], ports[CALLEE]) ||
+	    port_connect(&load.ports[CALLER], &load.server, load.connections))
 		return 2;
 	prctl(PR_SET_TIMERSLACK, 1);
 	drive(&load, &burst);

@@ -1,46 +1,70 @@
-/* A load generator for SIP servers on the loopback interface: caller and callee in one thread, UDP, exact rate,
- * latencies in microseconds. load.c has the command, the calls and their clock; load_net.c the two sockets; load_sip.c
- * what is said on them; load_stats.c the latencies. */
+/* A load generator for SIP servers on the loopback interface: caller and callee in one thread, open loop at an exact rate,
+ * latencies in microseconds. load.c has the command, the calls and their clock; load_net.c the two ports, load_tcp.c their
+ * connections (another transport comes in beside it); load_sip.c what is said on them; load_stats.c the latencies. */
 #ifndef LOAD_H
 #define LOAD_H
 
 #include <netinet/in.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/queue.h>
 
-enum { MESSAGE_MAX = 2048 };
+enum { MESSAGE_MAX = 2048, STREAMS_MAX = 64 };
+enum transport { UDP, TCP };
 enum side { CALLER, CALLEE, SIDES };
 enum scenario { INVITE, REGISTER, OPTIONS };
 
 /* ---------------------------------------------------------------- load_net.c */
 
 struct batch;
+struct stream;
 
-/* A socket, with the messages that wait for one sendmmsg. */
+/* One end: a datagram socket with the messages that wait for one sendmmsg, or connections. */
 struct port {
-	int fd;
+	enum transport transport;
+	int fd; /* TCP: listens, or -1 */
 	uint16_t number;
 	struct batch *out;
+	struct stream *streams[STREAMS_MAX];
+	unsigned count;
 	long sent, received;
 };
 
-typedef void (*message_fn)(char *text, size_t len, const struct sockaddr_in *from, double at, void *ctx);
+/* Where a message came from, or goes. */
+struct origin {
+	struct sockaddr_in addr;
+	struct stream *stream; /* TCP */
+};
+
+typedef void (*message_fn)(char *text, size_t len, const struct origin *from, double at, void *ctx);
 
 double now(void); /* seconds, monotonic */
-int port_open(struct port *p, uint16_t number);
+int port_open(struct port *p, uint16_t number); /* UDP; TCP: p->transport is set, and it listens */
+int port_connect(struct port *p, const struct sockaddr_in *server, unsigned connections); /* TCP */
 void port_close(struct port *p);
 
 /* MESSAGE_MAX bytes for the next message; port_push() appends it to the batch. */
 char *port_buffer(struct port *p);
-void port_push(struct port *p, size_t len, const struct sockaddr_in *to);
+void port_push(struct port *p, size_t len, const struct origin *to);
 void port_flush(struct port *p);
 
 /* Hands over every message that waits, ended by a NUL. `at` is when the kernel took it from the server, not when we
  * came to read it: a generator that is kept from running does not make the server look slow. */
 void port_read(struct port *p, message_fn fn, void *ctx);
+unsigned port_poll(const struct port *p, struct pollfd fds[STREAMS_MAX + 1]); /* what to wait for */
+
+/* ---------------------------------------------------------------- load_tcp.c: the same for connections */
+
+int tcp_listen(struct port *p);
+int tcp_connect(struct port *p, const struct sockaddr_in *server, unsigned connections);
+void tcp_close(struct port *p);
+void tcp_push(struct port *p, struct stream *s, const char *text, size_t len);
+void tcp_flush(struct port *p);
+void tcp_read(struct port *p, message_fn fn, void *ctx);
+unsigned tcp_poll(const struct port *p, struct pollfd *fds);
 
 /* ---------------------------------------------------------------- load_stats.c */
 
@@ -72,6 +96,8 @@ TAILQ_HEAD(call_queue, call);
 
 struct load {
 	enum scenario scenario;
+	enum transport transport;
+	unsigned connections; /* TCP: of the caller */
 	struct sockaddr_in server;
 	char host[64]; /* ADDRESS:PORT of the server, as it is written in URIs */
 	const char *user;
@@ -83,7 +109,7 @@ struct load {
 	struct port ports[SIDES];
 	uint32_t run; /* tells the messages of this run from those of others */
 	struct call *calls;
-	long started, ok, failed, live, peak, again, strange;
+	long started, ok, failed, refused, live, peak, again, strange; /* refused: of those that failed, with 503 */
 	double start, last_done, gap; /* gap: the longest time between two completions */
 	struct call_queue waiting, talking;
 	struct latency first, second; /* INVITE and BYE; REGISTER without and with credentials */
@@ -99,7 +125,7 @@ void call_finished(struct load *load, struct call *call, double at, bool ok);
 /* The request that the call's state wants. */
 void sip_request(struct load *load, const struct call *call);
 void sip_ack(struct load *load, const struct call *call);
-void sip_caller(char *text, size_t len, const struct sockaddr_in *from, double at, void *load);
-void sip_callee(char *text, size_t len, const struct sockaddr_in *from, double at, void *load);
+void sip_caller(char *text, size_t len, const struct origin *from, double at, void *load);
+void sip_callee(char *text, size_t len, const struct origin *from, double at, void *load);
 
 #endif

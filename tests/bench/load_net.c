@@ -37,8 +37,10 @@ int port_open(struct port *p, uint16_t number)
 	int size = SOCKET_BUFFER, on = 1;
 
 	own.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	*p = (struct port){.fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), .number = number};
-	p->out = calloc(1, sizeof(*p->out));
+	*p = (struct port){.transport = p->transport, .fd = -1, .number = number, .out = calloc(1, sizeof(*p->out))};
+	if (p->out && p->transport == TCP)
+		return tcp_listen(p);
+	p->fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (p->fd < 0 || !p->out || bind(p->fd, (struct sockaddr *)&own, sizeof(own))) {
 		fprintf(stderr, "load: port %u: %s\n", (unsigned)number, strerror(errno));
 		port_close(p);
@@ -53,8 +55,22 @@ int port_open(struct port *p, uint16_t number)
 	return 0;
 }
 
+int port_connect(struct port *p, const struct sockaddr_in *server, unsigned connections)
+{
+	return p->transport == TCP ? tcp_connect(p, server, connections) : 0;
+}
+
+unsigned port_poll(const struct port *p, struct pollfd fds[STREAMS_MAX + 1])
+{
+	if (p->transport == TCP)
+		return tcp_poll(p, fds);
+	fds[0] = (struct pollfd){p->fd, POLLIN, 0};
+	return 1;
+}
+
 void port_close(struct port *p)
 {
+	tcp_close(p);
 	if (p->fd >= 0)
 		close(p->fd);
 	free(p->out);
@@ -68,12 +84,17 @@ char *port_buffer(struct port *p)
 	return p->out->text[p->out->count];
 }
 
-void port_push(struct port *p, size_t len, const struct sockaddr_in *to)
+void port_push(struct port *p, size_t len, const struct origin *to)
 {
 	struct batch *b = p->out;
-	unsigned i = b->count++;
+	unsigned i = b->count;
 
-	b->to[i] = *to;
+	if (p->transport == TCP) {
+		tcp_push(p, to->stream, b->text[i], len);
+		return;
+	}
+	b->count++;
+	b->to[i] = to->addr;
 	b->parts[i] = (struct iovec){b->text[i], len};
 	b->headers[i].msg_hdr = (struct msghdr){
 	    .msg_name = &b->to[i], .msg_namelen = sizeof(b->to[i]), .msg_iov = &b->parts[i], .msg_iovlen = 1};
@@ -84,6 +105,8 @@ void port_flush(struct port *p)
 {
 	unsigned done = 0;
 
+	if (p->transport == TCP)
+		tcp_flush(p);
 	while (done < p->out->count) {
 		int n = sendmmsg(p->fd, p->out->headers + done, p->out->count - done, 0);
 
@@ -115,6 +138,10 @@ void port_read(struct port *p, message_fn fn, void *ctx)
 	static struct iovec parts[BATCH];
 	static struct sockaddr_in from[BATCH];
 
+	if (p->transport == TCP) {
+		tcp_read(p, fn, ctx);
+		return;
+	}
 	for (int round = 0; round < READS; round++) {
 		double wall, mono;
 		int n;
@@ -136,7 +163,8 @@ void port_read(struct port *p, message_fn fn, void *ctx)
 		p->received += n;
 		for (int i = 0; i < n; i++) {
 			text[i][headers[i].msg_len] = '\0';
-			fn(text[i], headers[i].msg_len, &from[i], stamp(&headers[i].msg_hdr, wall, mono), ctx);
+			fn(text[i], headers[i].msg_len, &(struct origin){.addr = from[i]},
+			   stamp(&headers[i].msg_hdr, wall, mono), ctx);
 		}
 		if (n < BATCH)
 			return;

@@ -59,11 +59,17 @@ static unsigned user_of(const struct load *load, const struct call *call)
 	return (unsigned)(index_of(load, call) % load->users);
 }
 
+/* What a URI of ours ends with. */
+static const char *by(const struct load *load)
+{
+	return load->transport == TCP ? ";transport=tcp" : "";
+}
+
 /* The branch names run, call and CSeq, so that the answer finds them; the ACK of a 2xx has one of its own. */
 static void put_via(struct text *t, const struct load *load, const struct call *call, const char *method, unsigned cseq)
 {
-	put(t, "Via: SIP/2.0/UDP 127.0.0.1:%u;branch=z9hG4bK%s%x.%lx.%x;rport\r\nMax-Forwards: 70\r\n",
-	    (unsigned)load->ports[CALLER].number, *method == 'A' ? "A" : "L", load->run,
+	put(t, "Via: SIP/2.0/%s 127.0.0.1:%u;branch=z9hG4bK%s%x.%lx.%x;rport\r\nMax-Forwards: 70\r\n",
+	    load->transport == TCP ? "TCP" : "UDP", (unsigned)load->ports[CALLER].number, *method == 'A' ? "A" : "L", load->run,
 	    (unsigned long)index_of(load, call), cseq);
 }
 
@@ -87,8 +93,8 @@ static void put_outside(struct text *t, const struct load *load, const struct ca
 	put_via(t, load, call, method, 1);
 	put_from(t, load, call);
 	put_ids(t, load, call, method, 1);
-	put(t, "To: <sip:%s@%s>\r\nContact: <sip:caller@127.0.0.1:%u>\r\n", load->user, load->host,
-	    (unsigned)load->ports[CALLER].number);
+	put(t, "To: <sip:%s@%s>\r\nContact: <sip:caller@127.0.0.1:%u%s>\r\n", load->user, load->host,
+	    (unsigned)load->ports[CALLER].number, by(load));
 	put(t, "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS\r\nUser-Agent: load\r\n");
 	if (*method == 'I')
 		put(t, "Content-Type: application/sdp\r\nContent-Length: %zu\r\n\r\n%s", sizeof(sdp) - 1, sdp);
@@ -106,8 +112,8 @@ static void put_register(struct text *t, const struct load *load, const struct c
 	put(t, "From: <sip:u%06u@%s>;tag=%x\r\nTo: <sip:u%06u@%s>\r\n", user, load->host, (unsigned)id, user,
 	    load->host);
 	put_ids(t, load, call, "REGISTER", cseq);
-	put(t, "Contact: <sip:u%06u@127.0.0.1:%u>\r\nExpires: %u\r\n%s", user, (unsigned)load->ports[CALLEE].number,
-	    load->expires, call->state == PROVING ? call->keep : "");
+	put(t, "Contact: <sip:u%06u@127.0.0.1:%u%s>\r\nExpires: %u\r\n%s", user,
+	    (unsigned)load->ports[CALLEE].number, by(load), load->expires, call->state == PROVING ? call->keep : "");
 	put(t, "User-Agent: load\r\nContent-Length: 0\r\n\r\n");
 }
 
@@ -128,9 +134,18 @@ static struct text begin(struct port *p)
 	return (struct text){port_buffer(p), 0, MESSAGE_MAX};
 }
 
+/* The server, by the connection of the call. */
+static struct origin server_of(const struct load *load, const struct call *call)
+{
+	const struct port *p = &load->ports[CALLER];
+
+	return (struct origin){load->server, p->count ? p->streams[index_of(load, call) % load->connections] : NULL};
+}
+
 void sip_request(struct load *load, const struct call *call)
 {
 	struct text t = begin(&load->ports[CALLER]);
+	struct origin server = server_of(load, call);
 
 	if (call->state == ENDING)
 		put_inside(&t, load, call, "BYE", 2);
@@ -138,15 +153,16 @@ void sip_request(struct load *load, const struct call *call)
 		put_register(&t, load, call);
 	else
 		put_outside(&t, load, call, load->scenario == INVITE ? "INVITE" : "OPTIONS");
-	port_push(&load->ports[CALLER], t.len, &load->server);
+	port_push(&load->ports[CALLER], t.len, &server);
 }
 
 void sip_ack(struct load *load, const struct call *call)
 {
 	struct text t = begin(&load->ports[CALLER]);
+	struct origin server = server_of(load, call);
 
 	put_inside(&t, load, call, "ACK", 1);
-	port_push(&load->ports[CALLER], t.len, &load->server);
+	port_push(&load->ports[CALLER], t.len, &server);
 }
 
 /* ---------------------------------------------------------------- reading */
@@ -355,7 +371,7 @@ static struct call *call_of(const struct load *load, const char *text, unsigned 
 }
 
 /* The callee keeps nothing: its tag follows from the Call-ID, and a request that comes again is answered again. */
-static void answer(struct load *load, struct port *port, const char *text, size_t len, const struct sockaddr_in *from)
+static void answer(struct load *load, struct port *port, const char *text, size_t len, const struct origin *from)
 {
 	bool invite = strncmp(text, "INVITE ", 7) == 0, ringing = invite;
 	struct slice left = after_first_line(text, len), to = {0};
@@ -390,7 +406,7 @@ static void answer(struct load *load, struct port *port, const char *text, size_
 			put(&t, ";tag=s%x", tag);
 		put(&t, "\r\n");
 		if (invite)
-			put(&t, "Contact: <sip:callee@127.0.0.1:%u>\r\n", (unsigned)port->number);
+			put(&t, "Contact: <sip:callee@127.0.0.1:%u%s>\r\n", (unsigned)port->number, by(load));
 		if (invite && !ringing)
 			put(&t, "Allow: INVITE, ACK, CANCEL, BYE, OPTIONS\r\nContent-Type: application/sdp\r\n");
 		put(&t, "Content-Length: %zu\r\n\r\n%s", invite && !ringing ? sizeof(sdp) - 1 : 0,
@@ -399,7 +415,7 @@ static void answer(struct load *load, struct port *port, const char *text, size_
 	} while (ringing && !(ringing = false));
 }
 
-void sip_callee(char *text, size_t len, const struct sockaddr_in *from, double at, void *ctx)
+void sip_callee(char *text, size_t len, const struct origin *from, double at, void *ctx)
 {
 	struct load *load = ctx;
 
@@ -407,9 +423,28 @@ void sip_callee(char *text, size_t len, const struct sockaddr_in *from, double a
 	answer(load, &load->ports[CALLEE], text, len, from);
 }
 
+/* The ACK of a failure belongs to the INVITE's transaction: the same URI and branch (RFC 3261 17.1.1.3). */
+static void ack_failure(struct load *load, const struct call *call, struct slice left)
+{
+	struct text t = begin(&load->ports[CALLER]);
+	struct origin server = server_of(load, call);
+	struct slice to = {0};
+	struct field f;
+
+	while (next_field(&left, &f))
+		if (is(f.name, "To", 't'))
+			to = f.value;
+	put(&t, "ACK sip:%s@%s SIP/2.0\r\n", load->user, load->host);
+	put_via(&t, load, call, "INVITE", 1);
+	put_from(&t, load, call);
+	put_ids(&t, load, call, "ACK", 1);
+	put(&t, "To: %.*s\r\nContent-Length: 0\r\n\r\n", (int)to.len, to.base);
+	port_push(&load->ports[CALLER], t.len, &server);
+}
+
 static void invite_answer(struct load *load, struct call *call, int code, struct slice left, double at)
 {
-	if (call->state == UP || call->state == ENDING) {
+	if ((call->state == UP || call->state == ENDING) && code < 300) {
 		load->again++; /* the 2xx again: our ACK did not arrive in time */
 		sip_ack(load, call);
 	} else if (call->state == INVITING && code < 200) {
@@ -417,12 +452,16 @@ static void invite_answer(struct load *load, struct call *call, int code, struct
 	} else if (call->state == INVITING && code < 300 && (call->keep = keep_dialog(left))) {
 		call_answered(load, call, at);
 		sip_ack(load, call);
-	} else if (call->state == INVITING) {
-		call_finished(load, call, at, false);
+	} else if (code >= 300) {
+		ack_failure(load, call, left);
+		if (call->state == INVITING) {
+			load->refused += code == 503;
+			call_finished(load, call, at, false);
+		}
 	}
 }
 
-void sip_caller(char *text, size_t len, const struct sockaddr_in *from, double at, void *ctx)
+void sip_caller(char *text, size_t len, const struct origin *from, double at, void *ctx)
 {
 	struct load *load = ctx;
 	struct slice left = after_first_line(text, len);
