@@ -486,7 +486,7 @@ void sip_caller(char *text, size_t len, const struct origin *from, double at, vo
 		if (call->keep)
 			call_challenged(load, call, at);
 		else
-			call_finished(load, call, at, false);
+			call_finished(load, call, at, code == 200); /* nobody asked for a password */
 	} else if (call->state == ENDING || call->state == ASKING || (call->state == PROVING && cseq == 2)) {
 		call_finished(load, call, at, code == 200);
 	}

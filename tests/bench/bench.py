@@ -1,0 +1,429 @@
+#!/usr/bin/env python3
+"""What siphook costs, beside Kamailio where Debian's is installed.
+
+    bench.py [-q] [-o FILE] [ROW ...]        all rows without names; -q: shorter
+
+Rows: call register options tcp workers curve saturated overload live bindings lingering reload idle. Server and generator share the
+machine; traffic stays in the loopback device of a network namespace of its own (as root; else in the machine's). What something
+costs is processor time of all server processes, from /proc, divided by what was completed. Where two are compared they run in
+turn, and the median of the ratios of neighbours counts. The results are added to FILE (build/bench.json), which report.py turns
+into a table and a picture. docs/performance.md says more.
+"""
+import argparse
+import ctypes
+import json
+import os
+import platform
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+BUILD = os.path.abspath(os.environ.get("BUILD", os.path.join(HERE, "../../build")))
+BASE = int(os.environ.get("BASE", "15060"))
+CALLER, CALLEE = BASE + 20, BASE + 30
+TICK = 1e6 / os.sysconf("SC_CLK_TCK")
+LINGER = 34  # seconds until 64*T1 is over and what is left is calls and bindings
+
+
+def ticks(pid):
+    """Processor time of a process and its children, microseconds."""
+    pids = [pid]
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/children") as f:
+            pids += f.read().split()
+    total = 0
+    for p in pids:
+        with open(f"/proc/{p}/stat") as f:
+            fields = f.read().rsplit(")", 1)[1].split()
+        total += int(fields[11]) + int(fields[12])
+    return total * TICK
+
+
+def memory(pid):
+    with open(f"/proc/{pid}/smaps_rollup") as f:
+        for line in f:
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) * 1024
+
+
+class Server:
+    def __init__(self, name, command, port, **env):
+        self.port = port
+        self.log = open(os.path.join(tmp, name + ".log"), "w")
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=subprocess.STDOUT,
+                                        env={**os.environ, **env})
+        for _ in range(50):
+            if self.process.poll() is not None:
+                break
+            if load(self, 10, 1, "options", check=False).get("ok") == 1:
+                return
+            time.sleep(0.2)
+        with open(self.log.name) as f:
+            sys.exit(f"{name} does not answer on port {port}:\n{f.read()}")
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def end(self, politely=True):
+        self.process.send_signal(signal.SIGTERM if politely else signal.SIGKILL)
+        try:
+            self.process.wait(15)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.log.close()
+
+
+def siphook(name="siphook", script=os.path.join(HERE, "plan.lua"), port=BASE, workers=1, tcp=False, **config):
+    config = {"callee": f"127.0.0.1:{CALLEE}{';transport=tcp' if tcp else ''}", **config}
+    options = [x for k, v in config.items() for x in ("-o", f"config.{k}={v}")]
+    return Server(name, [f"{BUILD}/siphook", "run", "-s", f"{tmp}/{name}.sock", "-l", f"udp://127.0.0.1:{port}", "-l",
+                         f"tcp://127.0.0.1:{port}", "-w", str(workers), *options, script], port)
+
+
+def kamailio(dialog=False, workers=1, port=BASE + 10):
+    if not shutil.which("kamailio"):
+        return None
+    run = os.path.join(tmp, "kamailio")
+    os.makedirs(run, exist_ok=True)
+    # In the foreground: the children are the only processes that it starts.
+    return Server("kamailio", ["kamailio", "-DD", "-E", "-m", "2048", "-M", "32", "-n", str(workers), "-l", f"udp:127.0.0.1:{port}",
+                               "-w", HERE, "-Y", run, "-f", f"{HERE}/kamailio.cfg", "-A",
+                               "WITH_DIALOG" if dialog else "WITHOUT_DIALOG"], port, BENCH_CALLEE=f"127.0.0.1:{CALLEE}")
+
+
+def load_command(server, rate, count, scenario, *options, side=0):
+    return [os.path.join(tmp, "load"), "-t", f"127.0.0.1:{server.port}", "-p", str(CALLER + side), "-u", str(CALLEE + side),
+            "-r", f"{rate:g}", "-n", str(int(count)), *map(str, options), scenario]
+
+
+def result_of(text):
+    return {k: float(v) for k, v in (pair.split("=") for pair in text.split())}
+
+
+def load(server, rate, count, scenario, *options, check=True):
+    """One run of the generator: what it printed. 2 is a mistake of ours, 1 only says that calls failed."""
+    done = subprocess.run(load_command(server, rate, count, scenario, *options), stdout=subprocess.PIPE,
+                          stderr=None if check else subprocess.DEVNULL, text=True, timeout=600)
+    if check and done.returncode == 2:
+        sys.exit("the generator does not run")
+    return result_of(done.stdout)
+
+
+def measure(server, rate, seconds, scenario, *options):
+    before = ticks(server.pid)
+    r = load(server, rate, rate * seconds, scenario, *options)
+    r["us"] = (ticks(server.pid) - before) / max(r["ok"], 1)
+    return r
+
+
+def spread(values):
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def show(text):
+    print(text, flush=True)
+
+
+def say(row, who, r):
+    show(f"{row}: {who:9} {r['us']:7.1f} us  lost={r['failed']:.0f} again={r['again']:.0f} "
+         f"p50={r['p50_us']:.0f} us p99={r['p99_us']:.0f} us")
+
+
+def alternate(row, a, b, rate, scenario, a_options=(), b_options=(), names=("siphook", "kamailio")):
+    """Runs in turn; cost, delays and losses of both, and the ratios of neighbours."""
+    pairs, seconds = (3, 2) if quick else (5, 4)
+    runs = {names[0]: [], names[1]: []}
+    sides = [(names[0], a, a_options)] + ([(names[1], b, b_options)] if b else [])
+    for name, server, options in sides:
+        load(server, rate, rate, scenario, *options)  # warm
+    for _ in range(pairs):
+        for name, server, options in sides:
+            r = measure(server, rate, seconds, scenario, *options)
+            say(row, name, r)
+            runs[name].append(r)
+    out = {"rate": rate, "pairs": pairs, "seconds": seconds}
+    for name, rs in runs.items():
+        if rs:
+            out[name] = {k: spread([r[k] for r in rs]) for k in ("us", "p50_us", "p99_us")}
+            out[name]["lost"] = sum(r["failed"] for r in rs)
+    if b:
+        for k in ("us", "p50_us", "p99_us"):
+            out[f"ratio_{k}"] = spread([x[k] / max(y[k], 1) for x, y in zip(runs[names[0]], runs[names[1]])])
+    return out
+
+
+def versus(row, scenario, rate, dialog=False):
+    a, b = siphook(), kamailio(dialog)
+    try:
+        return alternate(row, a, b, rate, scenario)
+    finally:
+        for s in (a, b):
+            if s:
+                s.end()
+
+
+# ---------------------------------------------------------------- rows
+
+def row_call():
+    """A call at 2,000/s: INVITE 100 180 200 ACK BYE 200 on both legs."""
+    return versus("call", "invite", 2000, dialog=True)
+
+
+def row_register():
+    """REGISTER with digest (401 and 200) at 5,000/s."""
+    return versus("register", "register", 5000)
+
+
+def row_options():
+    """OPTIONS answered by a Lua hook at 5,000/s."""
+    return versus("options", "options", 5000)
+
+
+def row_tcp():
+    """A call by TCP on kept connections against one by UDP, at 2,000/s."""
+    a, b = siphook("tcp", tcp=True), siphook("udp", port=BASE + 40)
+    try:
+        return alternate("tcp", a, b, 2000, "invite", a_options=("-T",), names=("tcp", "udp"))
+    finally:
+        a.end()
+        b.end()
+
+
+def row_workers():
+    """A call with two workers against one with one, at 2,000/s."""
+    a, b = siphook("two", workers=2), siphook("one", port=BASE + 40)
+    try:
+        return alternate("workers", a, b, 2000, "invite", a_options=("-d", 20), b_options=("-d", 20), names=("two", "one"))
+    finally:
+        a.end()
+        b.end()
+
+
+def row_curve():
+    """Cost of a call against the rate."""
+    server, points = siphook(), []
+    other = kamailio(dialog=True)
+    for rate in (250, 500, 1000, 2000, 3000, 4000, 6000, 8000, 12000, 16000, 20000):
+        point = {"rate": rate}
+        for name, s in (("siphook", server), ("kamailio", other)):
+            if not s:
+                continue
+            r = measure(s, rate, 2 if quick else 3, "invite")
+            say(f"curve {rate}/s", name, r)
+            if r["failed"] > 0 or r["again"] > 0.02 * r["ok"]:
+                s.end(False)  # it is past its limit: the points end here
+                server, other = (None if s is server else server), (None if s is other else other)
+            else:
+                point[name] = r["us"]
+                point[name + "_p99_us"] = r["p99_us"]
+        points.append(point)
+        if not server:
+            break
+    for s in (server, other):
+        if s:
+            s.end()
+    return {"points": points}
+
+
+def highest(server, rates, seconds, scenario="invite"):
+    """The highest rate without a lost call and with at most 0.1 % sent again."""
+    best = 0
+    for rate in rates:
+        r = measure(server, rate, seconds, scenario)
+        say(f"{rate}/s", "siphook", r)
+        if r["failed"] > 0 or r["again"] > 0.001 * 2 * r["ok"]:
+            break
+        best = rate
+    return best
+
+
+def row_saturated():
+    """The highest rate on one worker, then that for 90 s."""
+    server = siphook()
+    best = highest(server, (2000, 4000, 6000, 8000, 10000, 12000, 14000, 16000, 18000, 20000), 2 if quick else 4)
+    out = {"highest": best}
+    if best:
+        # A little below: what the machine does beside this is not the server's fault.
+        rate, seconds = int(best * 0.9), 10 if quick else 90
+        r = measure(server, rate, seconds, "invite")
+        say(f"saturated {rate}/s for {seconds} s", "siphook", r)
+        out.update(rate=rate, seconds=seconds, us=r["us"], lost=r["failed"], again=r["again"] / (2 * r["ok"] or 1),
+                   p50_us=r["p50_us"], p99_us=r["p99_us"])
+    server.end(False)
+    return out
+
+
+def row_overload():
+    """A costly hook at twice the rate that it can do."""
+    server = siphook(work=150000)  # empty turns of a loop: some 400 us
+    best = highest(server, range(250, 10001, 250), 2)
+    before = status(server)
+    r = measure(server, 2 * best, 10, "invite")
+    share = r["ok"] / 10 / (best or 1)
+    show(f"overload: twice {best}/s: {r['ok'] / 10:.0f}/s completed ({share:.2f}), {r['refused']:.0f} refused with 503, "
+         f"{r['failed'] - r['refused']:.0f} lost otherwise")
+    server.end(False)
+    return {"highest": best, "offered": 2 * best, "completed": r["ok"] / 10, "share": share, "refused": r["refused"],
+            "lost": r["failed"] - r["refused"], "before": before.get("overload")}
+
+
+def row_live():
+    """Memory and cost of a call while 100,000 are up, and the longest pause while the tables grew."""
+    count = 20000 if quick else 100000
+    server = siphook()
+    load(server, 2000, 4000, "invite")
+    time.sleep(LINGER)
+    base = memory(server.pid)
+    points, up, lost, gap = [{"up": 0, "us": measure(server, 1000, 3, "invite")["us"]}], 0, 0, 0
+    for _ in range(4):
+        r = load(server, 3000, count / 4, "invite", "-k")
+        up, lost, gap = up + r["ok"], lost + r["failed"], max(gap, r["gap_ms"])
+        points.append({"up": up, "us": measure(server, 1000, 3, "invite")["us"]})
+        show(f"live: {up:.0f} calls up: a call costs {points[-1]['us']:.0f} us")
+    pause = turn_max(server)
+    time.sleep(LINGER)
+    each = (memory(server.pid) - base) / max(up, 1)
+    empty, full = points[0]["us"], points[-1]["us"]
+    show(f"live: {up:.0f} calls up (lost {lost:.0f}): {each:.0f} bytes each; a call costs {empty:.0f} us before and "
+         f"{full:.0f} us then; longest turn {pause / 1000:.1f} ms, longest gap {gap:.1f} ms")
+    server.end(False)
+    return {"calls": up, "lost": lost, "bytes": each, "us_empty": empty, "us_full": full, "points": points,
+            "turn_max_us": pause, "gap_ms": gap}
+
+
+def row_bindings():
+    """Memory of a binding, of a million, and the longest pause while the tables grew."""
+    count = 100000 if quick else 1000000
+    server = siphook(users=1, open=1)
+    load(server, 1000, 1000, "register", "-U", count)
+    base = memory(server.pid)
+    r = load(server, 8000, count, "register", "-U", count)
+    pause = turn_max(server)
+    time.sleep(LINGER)
+    each = (memory(server.pid) - base) / max(r["ok"], 1)
+    show(f"bindings: {r['ok']:.0f} (lost {r['failed']:.0f}): {each:.0f} bytes each; longest turn {pause / 1000:.1f} ms")
+    server.end(False)
+    return {"bindings": r["ok"], "lost": r["failed"], "bytes": each, "turn_max_us": pause}
+
+
+def row_lingering():
+    """Memory of a transaction that only waits for the end of its timer: three remain of a call for 32 s."""
+    rate, seconds = 2000, 8 if quick else 20
+    server = siphook()
+    load(server, 500, 500, "invite")
+    base = memory(server.pid)
+    r = load(server, rate, rate * seconds, "invite")
+    time.sleep(6)  # timer K of the BYE that we sent is over
+    each = (memory(server.pid) - base) / max(3 * r["ok"], 1)
+    show(f"lingering: {each:.0f} bytes each")
+    server.end()
+    return {"bytes": each}
+
+
+def row_reload():
+    """500 calls/s while a script of 500 lines is reloaded every second."""
+    seconds, script = 4 if quick else 10, os.path.join(tmp, "reload.lua")
+    write_plan(script, 0)
+    server = siphook("reload", script, users=1)
+    quiet = load(server, 500, 500 * seconds, "invite")
+    run = subprocess.Popen(load_command(server, 500, 500 * seconds, "invite"), stdout=subprocess.PIPE, text=True)
+    refused = 0
+    for i in range(1, seconds):
+        time.sleep(1)
+        write_plan(script, i)
+        refused += subprocess.run([f"{BUILD}/siphook", "reload", "-s", f"{tmp}/reload.sock"],
+                                  stdout=subprocess.DEVNULL).returncode != 0
+    r = result_of(run.communicate()[0])
+    show(f"reload: {seconds - 1} reloads, refused {refused}, lost {r['failed']:.0f}, longest gap {r['gap_ms']:.1f} ms "
+         f"(without reloads {quiet['gap_ms']:.1f} ms)")
+    server.end()
+    return {"reloads": seconds - 1, "refused": refused, "lost": r["failed"], "gap_ms": r["gap_ms"], "gap_ms_without": quiet["gap_ms"]}
+
+
+def row_idle():
+    """Processor time of a server that nobody calls."""
+    server = siphook()
+    time.sleep(2)
+    before = ticks(server.pid)
+    time.sleep(10)
+    share = (ticks(server.pid) - before) / 10e6
+    show(f"idle: {100 * share:.2f} % of a processor")
+    server.end()
+    return {"share": share}
+
+
+def write_plan(path, number):
+    """A dial plan of 500 lines; no two numbers give the same text."""
+    with open(os.path.join(HERE, "plan.lua")) as f:
+        lines = f.read().splitlines()
+    lines.append(f"local rules = {{ number = {number} }}")
+    i = 0
+    while len(lines) + 4 <= 500:
+        lines += [f"rules[{i + 1}] = function(user, prefix)", f'  local rest = user:match("^{i:04}(%d+)$")',
+                  '  return rest and "sip:" .. (prefix or "") .. rest .. "@127.0.0.1"', "end"]
+        i += 1
+    lines += [f"-- {i}" for i in range(len(lines), 500)]
+    with open(path + ".new", "w") as f:
+        f.write("\n".join(lines) + "\n")
+    os.rename(path + ".new", path)
+
+
+def status(server):
+    name = os.path.basename(server.log.name)[:-len(".log")]
+    done = subprocess.run([f"{BUILD}/siphook", "status", "--json", "-s", f"{tmp}/{name}.sock"], stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout) if done.returncode == 0 else {}
+
+
+def turn_max(server):
+    """The longest turn of any worker's loop since the last question, microseconds."""
+    return max((w.get("turn_max_us", 0) for w in status(server).get("workers", [])), default=0)
+
+
+ROWS = {name[4:]: fn for name, fn in list(globals().items()) if name.startswith("row_")}
+
+
+def own_network():
+    """A namespace of our own, so that nothing else is on the wire and no port is taken; without the right to one, the machine's."""
+    if ctypes.CDLL(None).unshare(0x40000000) == 0:
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+
+
+def machine():
+    with open("/proc/cpuinfo") as f:
+        cpu = next((line.split(":")[1].strip() for line in f if line.startswith("model name")), platform.machine())
+    version = subprocess.run([f"{BUILD}/siphook", "version"], stdout=subprocess.PIPE, text=True).stdout.split("\n")[0]
+    return {"date": time.strftime("%Y-%m-%d %H:%M"), "cpu": cpu, "processors": os.cpu_count(), "kernel": platform.release(),
+            "load": os.getloadavg()[0], "siphook": version, "command": "make bench" + (" QUICK=1" if quick else "")}
+
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("-q", action="store_true", default=bool(os.environ.get("QUICK")))
+parser.add_argument("-o", default=os.path.join(BUILD, "bench.json"))
+parser.add_argument("rows", nargs="*", metavar="ROW", choices=[*ROWS, []])
+args = parser.parse_args()
+quick = args.q
+own_network()
+with tempfile.TemporaryDirectory() as tmp:
+    subprocess.run([os.environ.get("CC", "cc"), "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-o", f"{tmp}/load",
+                    *(os.path.join(HERE, f) for f in sorted(os.listdir(HERE)) if f.startswith("load") and f.endswith(".c")),
+                    "-lcrypto", "-lm"], check=True)
+    results = {}
+    if os.path.exists(args.o):
+        with open(args.o) as f:
+            results = json.load(f)
+    if not shutil.which("kamailio"):
+        show("kamailio is not installed (apt-get install kamailio kamailio-lua-modules): no ratios")
+    for row in args.rows or ROWS:
+        show(f"== {row}: {ROWS[row].__doc__.splitlines()[0]}")
+        started = time.time()
+        results[row] = {**ROWS[row](), "took_s": round(time.time() - started), "quick": quick, "machine": machine()}
+        with open(args.o, "w") as f:
+            json.dump(results, f, indent=1)
+show(f"results are in {args.o}")
