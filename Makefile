@@ -52,7 +52,7 @@ PACKAGES := build-essential clang libclang-rt-14-dev pkg-config liblua5.4-dev li
 TEST_PACKAGES := redis-server python3 sip-tester baresip-core linphone-cli iproute2 util-linux valgrind
 LINT_PACKAGES := cppcheck clang-tidy shellcheck lua-check
 
-.PHONY: all deps test-deps lib object test unit replay check asan tsan torture fuzz format lint coverage abi hosts interop bench perf-check perf-record soak demo install clean FORCE
+.PHONY: all deps test-deps lib object test unit replay check asan tsan torture fuzz format lint coverage abi hosts interop bench bench-report perf-check perf-record soak demo install clean FORCE
 .DEFAULT_GOAL := all
 .SECONDARY:
 
@@ -122,10 +122,14 @@ perf-check perf-record: test-deps
 	@$(MAKE) --no-print-directory CC=gcc VARIANT=release $(BUILD)/release-gcc/bench/micro
 	@sh tests/bench/micro.sh $@ $(BUILD)/release-gcc/bench/micro
 
-# What a call costs, beside Kamailio where it is installed; what takes longer.
-bench: deps
+# What a call costs, beside Kamailio where it is installed (eleven minutes; QUICK=1 three; ROW="call register": only these).
+bench: test-deps
 	@$(MAKE) --no-print-directory object
-	@sh tests/bench/run.sh
+	@python3 tests/bench/bench.py $(ROW)
+
+# Puts what bench has measured into docs/performance.md and docs/performance.svg.
+bench-report:
+	@python3 tests/bench/report.py
 
 soak: deps
 	@$(MAKE) --no-print-directory object

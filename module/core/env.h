@@ -145,7 +145,13 @@ struct sh_env {
 	struct sh_log *log;
 	const struct sh_env_events *events;
 	void *events_ctx;
+	/* By the driver: for SH_OVERLOAD there was always more to do than could be done at once, so what arrives now waits in
+	 * the kernel for longer and longer. Who asks for something new is best told so while that is cheap. */
+	bool overloaded;
+	uint64_t longest_turn; /* microseconds; whoever reads it sets it to 0 again */
 };
+
+#define SH_OVERLOAD (250 * SH_MS) /* half of T1: before the peers begin to repeat what we have not read yet */
 
 static inline uint64_t sh_env_wall(const struct sh_env *env) /* microseconds since 1970 */
 {

@@ -7,7 +7,7 @@ struct sums {
 	struct sh_ua_stats ua;
 	struct sh_txn_stats txn;
 	struct sh_transport_stats transport;
-	uint64_t runs, transactions;
+	uint64_t runs, transactions, longest_turn;
 	uint64_t generation, generations_alive, reloads, reload_failures, workers, registrations;
 };
 
@@ -33,7 +33,9 @@ struct sums {
 	X(transport.refused_limit, "refused", "connections_refused_total", "counter", "connections over a limit")        \
 	X(txn.retransmissions_in, "retransmissions_in", "retransmissions_received_total", "counter", "repeats that came") \
 	X(txn.retransmissions_out, "retransmissions_out", "retransmissions_sent_total", "counter", "repeats that left")  \
-	X(transactions, "transactions", "transactions", "gauge", "transactions, lingering ones included")
+	X(transactions, "transactions", "transactions", "gauge", "transactions, lingering ones included")                \
+	X(txn.overload, "overload_refused", "overload_refused_total", "counter", "new requests refused for overload")    \
+	X(longest_turn, "longest_turn_us", "longest_turn_microseconds", "gauge", "longest turn of a loop since last asked")
 
 static void add_up(struct sh_worker *w, void *arg)
 {
@@ -56,6 +58,10 @@ static void add_up(struct sh_worker *w, void *arg)
 	s->transport.malformed += p->malformed;
 	s->transport.connections += p->connections;
 	s->transport.refused_limit += p->refused_limit;
+	s->txn.overload += t->overload;
+	if (w->env->longest_turn > s->longest_turn)
+		s->longest_turn = w->env->longest_turn;
+	w->env->longest_turn = 0;
 	s->runs += sh_runtime_runs(w->runtime);
 }
 

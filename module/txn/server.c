@@ -280,6 +280,17 @@ static void absorb(struct sh_server_txn *st)
 	}
 }
 
+/* Overload (21.5.4): what would begin something new is answered before anybody looks at it, so that there is time for what
+ * has begun. Whoever is told to come again comes at different times. */
+static void refuse_new(struct sh_txn_layer *l, const struct sh_msg *m, const struct sh_path *from)
+{
+	char line[] = "Retry-After: 5\r\n";
+
+	line[sizeof(line) - 4] = (char)('2' + sh_random_u64(&l->env->random) % 8);
+	l->stats.overload++;
+	sh_txn_reply_stateless(l, m, from, 503, SH_LIT(""), sh_slice_make(line, sizeof(line) - 1));
+}
+
 void sh_server_request(struct sh_txn_layer *l, const struct sh_msg *m, const struct sh_path *from)
 {
 	struct sh_txn_key key;
@@ -290,6 +301,10 @@ void sh_server_request(struct sh_txn_layer *l, const struct sh_msg *m, const str
 	st = find_server(l, &key, m->method);
 	if (st) {
 		absorb(st);
+		return;
+	}
+	if (m->to_tag.len == 0 && l->env->overloaded) {
+		refuse_new(l, m, from);
 		return;
 	}
 	if (m->to_tag.len == 0) {

@@ -55,6 +55,7 @@ struct sh_txn_user {
 
 struct sh_txn_stats {
 	uint64_t server_created, client_created, retransmissions_in, retransmissions_out, merged, strays;
+	uint64_t overload; /* new requests that were refused for it */
 	uint64_t server_live, client_live; /* lingering ones included */
 };
 

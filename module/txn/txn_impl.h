@@ -15,7 +15,7 @@
 enum {
 	SH_TXN_BRANCH_LEN = 7 + SH_TAG_LEN, /* the cookie and a tag */
 	SH_TXN_BUFFER = SH_MSG_MAX_SIZE + 1,
-	SH_TXN_MAX_SERVERS = 1 << 20, /* more live server transactions than that are overload: 503 */
+	SH_TXN_MAX_SERVERS = 1 << 22, /* more live server transactions than that are overload: 503 */
 	SH_TXN_DATAGRAM_MAX = 1300,   /* RFC 3261 18.1.1, path MTU unknown */
 };
 

@@ -1,10 +1,10 @@
 # shellcheck shell=sh disable=SC2034,SC2086,SC2015
-# What run.sh and soak.sh share: servers, load, processor time and memory. Everything stays on 127.0.0.1 and in $tmp; every
+# What soak.sh stands on: servers, load and memory. Everything stays on 127.0.0.1 and in $tmp; every
 # process is ended by the id under which it was started. BASE moves the ports, BUILD is where siphook and siphook.so are.
 here=$(cd "$(dirname "$0")" && pwd)
 build=$(cd "${BUILD:-$here/../../build}" && pwd) || exit 1
 base=${BASE:-15060}
-siphook_port=$base kamailio_port=$((base + 10)) caller=$((base + 20)) callee=$((base + 30))
+siphook_port=$base caller=$((base + 20)) callee=$((base + 30))
 tmp=$(mktemp -d) || exit 1
 pids=
 
@@ -67,22 +67,6 @@ start_siphook() {
 	siphook=$!
 	pids="$pids $siphook"
 	wait_ready $siphook "$port" "$tmp/$name.log"
-}
-
-# start_kamailio DEFINE: its process id is in $kamailio. In the foreground: the children are the only processes it starts.
-start_kamailio() {
-	mkdir -p "$tmp/kamailio"
-	BENCH_CALLEE=127.0.0.1:$callee kamailio -DD -E -m 1024 -M 32 -n 1 -l "udp:127.0.0.1:$kamailio_port" -w "$here" \
-		-Y "$tmp/kamailio" -f "$here/kamailio.cfg" -A "$1" >"$tmp/kamailio.log" 2>&1 </dev/null &
-	kamailio=$!
-	pids="$pids $kamailio"
-	wait_ready $kamailio $kamailio_port "$tmp/kamailio.log"
-}
-
-# User and system time of a process and its children, in clock ticks. Field 2, the name, is in parentheses.
-ticks() {
-	for p in "$1" $(cat /proc/"$1"/task/*/children); do cat "/proc/$p/stat"; done |
-		awk '{ sub(/.*\) /, ""); sum += $12 + $13 } END { print sum }'
 }
 
 # What a process has of the machine's memory, in kilobytes; pages that are shared count in part.

@@ -699,6 +699,57 @@ static void a_stateless_answer_carries_its_header_fields(void **state)
 	assert_text(sh_msg_text(last_seen(&w), last_seen(&w)->reason), "Busy");
 }
 
+static void an_overloaded_worker_refuses_what_is_new_without_a_transaction(void **state)
+{
+	struct sh_msg *m;
+	struct ask bye = other_method(invite, "BYE");
+
+	(void)state;
+	w.env->overloaded = true;
+	ask(&w, invite);
+	assert_events(&w, "");
+	settle(&w);
+	m = last_seen(&w);
+	assert_int_equal(m->status, 503);
+	assert_true(sh_slice_find(sh_msg_header(m, SH_H_RETRY_AFTER), ' ') < 0 &&
+		    sh_msg_header(m, SH_H_RETRY_AFTER).len == 1);
+	assert_int_equal(sh_txn_layer_stats(w.layer)->server_live, 0);
+	assert_int_equal(sh_txn_layer_stats(w.layer)->overload, 1);
+	/* Its ACK is nobody's, and what belongs to a dialog goes on. */
+	ask(&w, other_method(invite, "ACK"));
+	assert_events(&w, "ACK;");
+	bye.to = "<sip:us@10.1.0.1>;tag=ours";
+	bye.branch = "z9hG4bKbye";
+	ask(&w, bye);
+	assert_events(&w, "BYE;");
+	reply(200, 0);
+	w.env->overloaded = false;
+	ask(&w, invite);
+	assert_events(&w, "INVITE;");
+	reply(486, 0);
+}
+
+static void an_authentication_challenge_leaves_nothing_behind(void **state)
+{
+	struct ask a = other_method(invite, "REGISTER");
+
+	(void)state;
+	ask(&w, a);
+	assert_events(&w, "REGISTER;");
+	reply(401, 0);
+	run(&w, 2 * MS);
+	assert_int_equal(sh_txn_layer_stats(w.layer)->server_live, 0);
+	assert_events(&w, "ENDED;");
+	/* The same once more is asked once more; another answer is kept for 32 s. */
+	ask(&w, a);
+	assert_events(&w, "REGISTER;");
+	reply(200, 0);
+	run(&w, 2 * MS);
+	assert_int_equal(sh_txn_layer_stats(w.layer)->server_live, 1);
+	ask(&w, a);
+	assert_events(&w, "");
+}
+
 static void an_ack_is_never_answered(void **state)
 {
 	struct ask a = other_method(invite, "ACK");
@@ -871,6 +922,8 @@ int main(void)
 	    T(an_ack_that_overtakes_the_repetition_stops_it),
 	    T(a_malformed_request_is_answered_without_a_transaction),
 	    T(a_stateless_answer_carries_its_header_fields),
+	    T(an_overloaded_worker_refuses_what_is_new_without_a_transaction),
+	    T(an_authentication_challenge_leaves_nothing_behind),
 	    T(an_ack_is_never_answered),
 	    T(answers_go_where_the_via_says),
 	    T(answers_go_back_on_their_connection),

@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -12,7 +13,11 @@
 #include "core/alloc.h"
 #include "drivers/net/net_impl.h"
 
-enum { FIRST_SLOTS = 64 };
+enum {
+	FIRST_SLOTS = 64,
+	AT_ONCE = 20,                /* microseconds */
+	TELL_OVERLOAD = 10 * 1000000, /* not more often */
+};
 #define NO_SLOT UINT32_MAX
 /* User data of what is no handle: no slot has such a number. */
 #define ID_WAKE  UINT64_MAX
@@ -37,7 +42,30 @@ static const struct sh_driver driver = {
 
 bool net_is_child(const struct sh_net *n)
 {
-	return getpid() != n->pid;
+	return n->parent ? *n->parent == 0 : getpid() != n->pid;
+}
+
+/* So that asking costs no system call in each turn. */
+static void mark_parent(struct sh_net *n)
+{
+	size_t size = (size_t)sysconf(_SC_PAGESIZE);
+	char *page = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	n->pid = getpid();
+	if (page == MAP_FAILED)
+		return;
+	if (madvise(page, size, MADV_WIPEONFORK) < 0) {
+		munmap(page, size);
+		return;
+	}
+	*page = 1;
+	n->parent = page;
+}
+
+static void unmark_parent(struct sh_net *n)
+{
+	if (n->parent)
+		munmap((void *)(uintptr_t)n->parent, (size_t)sysconf(_SC_PAGESIZE));
 }
 
 /* ---- clock ---- */
@@ -192,16 +220,20 @@ int sh_net_fd(struct sh_net *n, unsigned worker)
 /* ---- the turn ---- */
 
 /* Milliseconds to wait, rounded up: the wheel's ticks are milliseconds too, and no timer is early. */
-static int wait_time(const struct net_worker *w, int64_t max_wait)
+static int wait_time(struct net_worker *w, int64_t max_wait)
 {
 	uint64_t limit = max_wait < 0 ? SH_NEVER : (uint64_t)max_wait;
 	uint64_t due, now;
 
+	w->turned = 0;
 	if (limit == 0 || has_more(w))
 		return 0;
 	due = sh_wheel_next(&w->env.wheel);
 	if (due != SH_NEVER) {
 		now = read_clock(CLOCK_MONOTONIC); /* the turn before took its time */
+		w->turned = now;
+		if (now - w->env.now > w->env.longest_turn)
+			w->env.longest_turn = now - w->env.now;
 		if (due <= now)
 			return 0;
 		if (due - now < limit)
@@ -211,6 +243,23 @@ static int wait_time(const struct net_worker *w, int64_t max_wait)
 		return -1;
 	limit = limit / SH_MS + (limit % SH_MS != 0);
 	return limit < INT_MAX ? (int)limit : INT_MAX;
+}
+
+/* Behind epoll_wait(), which returns within AT_ONCE when something was ready before it was asked. */
+static void judge_load(struct net_worker *w, int count)
+{
+	struct sh_env *env = &w->env;
+	bool overloaded;
+
+	if (count == 0 || w->turned == 0 || env->now - w->turned > AT_ONCE)
+		w->rested = env->now;
+	overloaded = env->now - w->rested > SH_OVERLOAD;
+	if (overloaded && (w->overload_told == 0 || env->now - w->overload_told > TELL_OVERLOAD)) {
+		w->overload_told = env->now;
+		sh_warn(env->log, "worker %u is overloaded: new requests are answered with 503 until it has caught up",
+			env->worker);
+	}
+	env->overloaded = overloaded;
 }
 
 static void dispatch(struct net_worker *w, const struct epoll_event *event)
@@ -260,6 +309,7 @@ int sh_net_turn(struct sh_net *n, unsigned worker, int64_t max_wait)
 	if (count < 0 && errno != EINTR)
 		return -errno;
 	update_clock(w);
+	judge_load(w, count);
 	w->stats.turns++;
 	net_stream_tell_broken(w);
 	net_udp_tell_failed(w);
@@ -343,6 +393,7 @@ static void init_env(struct net_worker *w, unsigned number)
 	env->workers = n->count;
 	env->log = n->log;
 	update_clock(w);
+	w->rested = env->now;
 	sh_wheel_init(&env->wheel, env->now);
 	sh_pool_init(&env->pool);
 	sh_random_init(&env->random);
@@ -387,6 +438,7 @@ static void free_net(struct sh_net *n)
 	sh_free(n->dns_servers);
 	sh_free(n->workers);
 	pthread_mutex_destroy(&n->lock);
+	unmark_parent(n);
 	sh_free(n);
 }
 
@@ -405,7 +457,7 @@ int sh_net_create(struct sh_net **out, unsigned workers, struct sh_log *log)
 		sh_free(n);
 		return err;
 	}
-	n->pid = getpid();
+	mark_parent(n);
 	n->count = workers;
 	atomic_init(&n->stopped, false);
 	sh_log_init(&n->quiet, SH_LOG_ERROR, NULL, NULL);

@@ -78,6 +78,9 @@ struct net_worker {
 	int epoll, wake, timer; /* timer: -1 until somebody asks for the descriptor */
 	uint64_t armed;         /* what the timer descriptor is set to */
 	uint64_t wall_read;     /* when wall_offset was refreshed */
+	uint64_t turned;        /* when the last turn was over; 0: unknown */
+	uint64_t overload_told;
+	uint64_t rested;        /* when it last had to wait for something to do */
 
 	struct net_slot *slots;
 	uint32_t slot_count, free_slot;
@@ -106,6 +109,7 @@ struct net_worker {
 
 struct sh_net {
 	pid_t pid;
+	volatile char *parent; /* a page that a fork child finds empty; NULL: the kernel cannot do that */
 	unsigned count;
 	atomic_bool stopped;
 	struct sh_log *log, quiet;
