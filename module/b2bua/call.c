@@ -282,6 +282,7 @@ void sh_call_on_invite(struct sh_ua *ua, struct sh_server_txn *st, const struct 
 	struct sh_slice agent = sh_msg_header(m, SH_H_USER_AGENT);
 	if (agent.len)
 		a->user_agent = sh_strndup(agent.base, agent.len);
+	sh_leg_told(a);
 	ua->app->invite(ua->app_ctx, c);
 	if (c->state != SH_CALL_ENDED)
 		tell(c, SH_CALL_EVENT_NEW, NULL);
@@ -349,6 +350,7 @@ static void ringing(struct sh_call *c, unsigned code)
 	if (!c->times.ring)
 		c->times.ring = sh_env_wall(c->ua->env);
 	c->a->state = SH_LEG_EARLY;
+	sh_leg_told(c->a);
 	c->a->code = code;
 }
 
@@ -478,6 +480,7 @@ static int connect_caller(struct sh_call *c, struct sh_leg *leg, const struct sh
 	leg->answered_in = NULL;
 	sh_early_forget(leg);
 	c->a->state = SH_LEG_ANSWERED;
+	sh_leg_told(c->a);
 	c->a->code = 200;
 	c->a->dialog.confirmed = true;
 	sh_body_unref(c->a->local_sdp);
@@ -560,6 +563,7 @@ int sh_call_connect(struct sh_call *c, struct sh_body *sdp)
 	c->answered = true;
 	sh_reliable_answered(c, &c->a->dialog);
 	c->a->state = SH_LEG_ANSWERED;
+	sh_leg_told(c->a);
 	c->a->code = 200;
 	c->a->dialog.confirmed = true;
 	sh_body_unref(c->a->local_sdp);

@@ -67,6 +67,7 @@ struct sh_target {
 	struct sh_slice from;    /* name-addr or URI; empty: the caller's */
 	struct sh_slice to;      /* empty: the To of the caller */
 	struct sh_slice headers; /* complete header lines to add, each ending in CRLF; they replace fields copied by themselves */
+	struct sh_slice aor;     /* whose contact it is, when that is known: for lamps */
 	struct sh_slice removed; /* names of header fields not to be copied, comma separated */
 	struct sh_slice copy;    /* names to copy from the caller's request, comma separated; a name may end in '*' */
 	struct sh_slice pai;     /* P-Asserted-Identity; empty: the caller's when it is trusted */

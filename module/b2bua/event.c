@@ -9,6 +9,7 @@ struct sh_resource {
 	struct sh_hash_node node;
 	struct sh_link subscriptions;
 	struct sh_link publications; /* struct sh_publication, the newest last */
+	struct sh_link lamps;        /* of the event dialog, while there are subscribers */
 	struct sh_body *body;        /* NULL: no script gave one */
 	struct sh_slice event, aor;  /* in text */
 	char text[];
@@ -45,6 +46,7 @@ static struct sh_resource *find_or_make(struct sh_ua *ua, struct sh_slice event,
 		return NULL;
 	sh_list_init(&r->subscriptions);
 	sh_list_init(&r->publications);
+	sh_list_init(&r->lamps);
 	memcpy(r->text, event.base, event.len);
 	memcpy(r->text + event.len, aor.base, aor.len);
 	r->event = sh_slice_make(r->text, event.len);
@@ -61,6 +63,7 @@ static void destroy(struct sh_ua *ua, struct sh_resource *r)
 		SH_CONTAINER(l, struct sh_subscription, of_resource)->resource = NULL;
 	while ((l = r->publications.next) != &r->publications)
 		sh_publication_free(ua, SH_CONTAINER(l, struct sh_publication, link));
+	sh_resource_drop_lamps(&r->lamps);
 	sh_hash_remove(&ua->resources, &r->node);
 	sh_body_unref(r->body);
 	sh_free(r);
@@ -110,7 +113,14 @@ void sh_event_leave(struct sh_subscription *s)
 	sh_list_remove(&s->of_resource);
 	if (sh_list_empty(&r->subscriptions) && s->package && s->package->watch && !s->ua->closing)
 		s->package->watch(s->ua, s->aor, false);
+	if (sh_list_empty(&r->subscriptions))
+		sh_resource_drop_lamps(&r->lamps);
 	sh_resource_drop_if_idle(s->ua, r);
+}
+
+struct sh_link *sh_resource_lamps(struct sh_resource *r)
+{
+	return sh_list_empty(&r->subscriptions) ? NULL : &r->lamps;
 }
 
 void sh_resource_tell(struct sh_resource *r)

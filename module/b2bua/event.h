@@ -29,6 +29,15 @@ struct sh_publication {
 const struct sh_link *sh_event_publications(const struct sh_subscription *s); /* NULL or a list, the newest last */
 void sh_publication_free(struct sh_ua *ua, struct sh_publication *p);
 
+struct sh_lamp; /* package_dialog.c */
+void sh_lamp_free(struct sh_lamp *lamp);
+/* Of a resource with subscribers; NULL: it has none. */
+struct sh_link *sh_resource_lamps(struct sh_resource *r);
+void sh_resource_drop_lamps(struct sh_link *lamps);
+void sh_watch_bindings(struct sh_ua *ua, struct sh_slice aor, bool on);
+void sh_put_xml(struct sh_writer *w, struct sh_slice s); /* as character data or attribute */
+extern const struct sh_package sh_package_dialog, sh_package_mwi, sh_package_presence, sh_package_reg;
+
 struct sh_resource *sh_resource_find(const struct sh_ua *ua, struct sh_slice event, struct sh_slice aor);
 struct sh_link *sh_resource_publications(struct sh_ua *ua, struct sh_slice event, struct sh_slice aor); /* makes it */
 void sh_resource_tell(struct sh_resource *r);

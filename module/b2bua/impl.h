@@ -3,6 +3,7 @@
 #define SH_B2BUA_IMPL_H
 
 #include <errno.h>
+#include <stdatomic.h>
 
 #include "b2bua/call.h"
 #include "b2bua/subscription.h"
@@ -25,6 +26,10 @@ struct sh_ua {
 	struct sh_link trunks;
 	struct sh_link live_subscriptions, live_refers;
 	struct sh_hash resources; /* event.c: by event and address of record */
+	struct sh_location *location;     /* may be NULL */
+	const struct sh_domains *domains; /* may be NULL */
+	/* Of the first worker's: addresses that somebody watches, on any worker. */
+	_Atomic unsigned lamps_wanted, bindings_wanted;
 	struct sh_link dead_calls, dead_legs, dead_requests, dead_subscriptions; /* to be freed at the end of the turn */
 	struct sh_prefix *trust;
 	unsigned ntrust;
@@ -82,6 +87,8 @@ struct sh_leg {
 	struct sh_early_dialog *answered_in; /* the one that the 2xx belongs to; NULL: the 2xx came first */
 	struct sh_link subscriptions; /* in its dialog: of its REFERs */
 	unsigned refers;              /* that were accepted */
+	char *aor;                    /* outbound: whose contact was called, when somebody watches; else NULL */
+	uint8_t lamp;                 /* what was told of it: package_dialog.c */
 	struct sh_reinvite *reinvite; /* one that came from or goes to this leg */
 	struct sh_relay *update;      /* the same for an UPDATE with an offer */
 	struct sh_session *session;   /* its session timer; NULL: none was agreed */
@@ -385,6 +392,15 @@ void sh_subscription_on_request(struct sh_subscription *s, struct sh_server_txn 
 /* A SUBSCRIBE in a leg's dialog: false when it is for none of the leg's subscriptions. */
 bool sh_subscription_in_leg(struct sh_leg *l, struct sh_server_txn *st, const struct sh_msg *m, const struct sh_path *from);
 void sh_event_split(struct sh_slice value, struct sh_slice *name, struct sh_slice *id); /* "dialog;id=7" */
+
+/* ---- package_dialog.c */
+bool sh_lamps_wanted(const struct sh_ua *ua); /* somebody watches calls, on any worker */
+void sh_lamp_changed(struct sh_leg *l);
+static inline void sh_leg_told(struct sh_leg *l) /* its state has changed */
+{
+	if (sh_lamps_wanted(l->ua))
+		sh_lamp_changed(l);
+}
 
 /* ---- event.c */
 void sh_event_join(struct sh_subscription *s);

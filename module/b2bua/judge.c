@@ -44,6 +44,8 @@ void sh_ua_reply(struct sh_ua *ua, struct sh_server_txn *st, unsigned code, stru
 	sh_server_txn_respond(st, code, w);
 }
 
+#define ALLOW_EVENTS SH_LIT("Allow-Events: dialog, message-summary, presence, refer, reg\r\n")
+
 static void reply_with(struct sh_ua *ua, struct sh_server_txn *st, unsigned code, enum sh_header_id id, struct sh_slice value)
 {
 	struct sh_writer *w = sh_server_txn_begin(st, code, (struct sh_slice){0}, (struct sh_slice){0});
@@ -149,6 +151,15 @@ static bool unreadable(struct sh_ua *ua, struct sh_server_txn *st, const struct 
 	return false;
 }
 
+/* Which event? (RFC 6665 4.2.1.1) */
+static bool names_no_event(struct sh_ua *ua, struct sh_server_txn *st, const struct sh_msg *m)
+{
+	if ((m->method != SH_SUBSCRIBE && m->method != SH_PUBLISH) || sh_msg_header(m, SH_H_EVENT).len)
+		return false;
+	sh_ua_default_answer(ua, st, (enum sh_method)m->method);
+	return true;
+}
+
 /* REFER without a Refer-To, or with two (RFC 3515 2.4.2); Replaces and Join that name nothing, or both (RFC 3891 3). */
 static bool refers_badly(struct sh_ua *ua, struct sh_server_txn *st, const struct sh_msg *m)
 {
@@ -200,7 +211,7 @@ bool sh_ua_judge(struct sh_ua *ua, struct sh_server_txn *st, const struct sh_msg
 		sh_ua_reply(ua, st, 483, none, none, none);
 		return true;
 	}
-	if (unsupported(ua, st, m) || unreadable(ua, st, m) || refers_badly(ua, st, m))
+	if (unsupported(ua, st, m) || unreadable(ua, st, m) || refers_badly(ua, st, m) || names_no_event(ua, st, m))
 		return true;
 	if ((m->method == SH_INVITE || m->method == SH_UPDATE) && sh_session_too_small(ua, st, m))
 		return true;
@@ -235,7 +246,7 @@ void sh_ua_default_answer(struct sh_ua *ua, struct sh_server_txn *st, enum sh_me
 		return;
 	case SH_SUBSCRIBE:
 	case SH_PUBLISH:
-		sh_ua_reply(ua, st, 489, none, none, none);
+		sh_ua_reply(ua, st, 489, none, none, ALLOW_EVENTS);
 		return;
 	case SH_REFER:
 		sh_ua_reply(ua, st, 403, none, none, none);

@@ -116,6 +116,7 @@ void sh_leg_free(struct sh_leg *l)
 	sh_free(l->invite_credentials);
 	sh_free(l->hangup_reason);
 	sh_free(l->user_agent);
+	sh_free(l->aor);
 	l->ua->stats.legs_live--;
 	sh_pool_free(&l->ua->env->pool, l, sizeof(*l));
 }
@@ -125,6 +126,7 @@ void sh_leg_ended(struct sh_leg *l)
 	if (l->state == SH_LEG_ENDED)
 		return;
 	l->state = SH_LEG_ENDED;
+	sh_leg_told(l);
 	sh_leg_leave(l);
 	sh_request_leg_gone(l);
 	sh_relay_leg_gone(l);
@@ -316,6 +318,7 @@ int sh_leg_send_invite(struct sh_leg *l, const struct sh_target *t, const struct
 		l->local_sdp = sh_body_make(SH_LIT("application/sdp"), plan->sdp);
 	else if (in && c->a)
 		l->local_sdp = sh_body_ref(c->a->remote_sdp);
+	sh_leg_told(l);
 	return 0;
 }
 
@@ -362,6 +365,7 @@ static void on_2xx(struct sh_leg *l, const struct sh_msg *m)
 		return;
 	}
 	l->state = SH_LEG_UP;
+	sh_leg_told(l);
 	if (!m->body.len && l->answered_in && l->answered_in->sdp) { /* its answer came before, with a provisional one */
 		sh_body_unref(l->remote_sdp);
 		l->remote_sdp = sh_body_ref(l->answered_in->sdp);
@@ -398,6 +402,7 @@ static void on_invite_event(struct sh_client_txn *ct, enum sh_client_event ev, c
 				l->state = SH_LEG_EARLY;
 			if (!unwanted(l))
 				sh_branch_on_response(l->branch, l, m);
+			sh_leg_told(l); /* behind it: the dialog is known now */
 			return;
 		}
 		l->code = m->status;
@@ -464,6 +469,7 @@ void sh_leg_bye(struct sh_leg *l)
 	sh_reinvite_drop(l);
 	sh_reoffer_drop(l);
 	l->state = SH_LEG_ENDING;
+	sh_leg_told(l);
 	sh_session_drop(l);
 	sh_ua_writers(ua, &line, &rest);
 	sh_dialog_put_request(&l->dialog, SH_LIT("BYE"), 0, 70, &line, &rest);
@@ -486,6 +492,7 @@ int sh_leg_hangup(struct sh_leg *l, struct sh_slice reason)
 			return 0;
 		}
 		l->state = SH_LEG_ENDING;
+		sh_leg_told(l);
 		sh_leg_leave(l);
 		if (sh_client_txn_cancel(l->ct, sh_slice_cstr(l->hangup_reason)) < 0)
 			sh_leg_ended(l);
@@ -538,6 +545,7 @@ static void on_bye(struct sh_leg *l, struct sh_server_txn *st, const struct sh_m
 	sh_leg_answer_over(l);
 	sh_reinvite_drop(l);
 	l->state = SH_LEG_ENDING; /* no BYE of ours */
+	sh_leg_told(l);
 	sh_reoffer_drop(l);
 	if (c && live)
 		sh_call_leg_gone(c, l, m);
@@ -561,8 +569,11 @@ void sh_leg_on_request(struct sh_leg *l, struct sh_dialog *d, struct sh_server_t
 		on_bye(l, st, m, from);
 		return;
 	}
-	if (m->method == SH_SUBSCRIBE && sh_subscription_in_leg(l, st, m, from))
+	if (m->method == SH_SUBSCRIBE) { /* one of a REFER's; nobody makes a new one here (RFC 6665 4.5.2) */
+		if (!sh_subscription_in_leg(l, st, m, from))
+			sh_ua_default_answer(ua, st, SH_SUBSCRIBE);
 		return;
+	}
 	if (l->state >= SH_LEG_ENDING) {
 		sh_server_txn_reply(st, 481, (struct sh_slice){0});
 		return;

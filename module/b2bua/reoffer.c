@@ -88,6 +88,11 @@ static bool try_again(struct sh_reoffer *r, const struct sh_msg *m)
 		later(r, glare_wait(r->leg));
 		return true;
 	}
+	if (m->status == 422) { /* RFC 4028 7.4 */
+		sh_session_too_small_for(r->leg, m);
+		later(r, 0);
+		return true;
+	}
 	sh_slice_cut(sh_msg_header(m, SH_H_RETRY_AFTER), '(', &text, &comment);
 	sh_slice_cut(text, ';', &text, &comment);
 	if (m->status != 500 || sh_slice_u32(sh_slice_trim(text), &seconds) < 0 || seconds > LONGEST_RETRY_AFTER)

@@ -313,6 +313,12 @@ void sh_ua_on_call(struct sh_ua *ua,
 	ua->on_call_ctx = ctx;
 }
 
+void sh_ua_set_location(struct sh_ua *ua, struct sh_location *location, const struct sh_domains *domains)
+{
+	ua->location = location;
+	ua->domains = domains;
+}
+
 void sh_ua_on_turn_end(struct sh_ua *ua, void (*fn)(void *ctx), void *ctx)
 {
 	ua->turn_end = fn;

@@ -89,6 +89,11 @@ void sh_ua_on_flow_closed(struct sh_ua *ua, void (*fn)(void *ctx, uint64_t flow)
 enum sh_call_event { SH_CALL_EVENT_NEW, SH_CALL_EVENT_ANSWER, SH_CALL_EVENT_END };
 void sh_ua_on_call(struct sh_ua *ua,
 		   void (*fn)(void *ctx, struct sh_call *call, enum sh_call_event event, const struct sh_why *why), void *ctx);
+/* What the packages reg and presence look into, and which domains are ours: both outlive the user agent; may be NULL. */
+void sh_ua_set_location(struct sh_ua *ua, struct sh_location *location, const struct sh_domains *domains);
+/* A binding of that address of record has changed: who watches it is told. Called on the worker's thread. */
+void sh_ua_binding_changed(struct sh_ua *ua, struct sh_slice aor);
+
 /* Called at the end of each turn. */
 void sh_ua_on_turn_end(struct sh_ua *ua, void (*fn)(void *ctx), void *ctx);
 

@@ -105,6 +105,8 @@ void sh_runtime_on_binding(void *ctx, void *by, struct sh_slice aor, const struc
 	struct happening *h;
 
 	(void)ctx;
+	if (rt && rt->ua)
+		sh_ua_binding_changed(rt->ua, aor);
 	if (!rt || !sh_runtime_has(rt, SH_HOOK_BINDING))
 		return;
 	h = create(aor, c, event);

@@ -209,7 +209,7 @@ static void put_contact(lua_State *L, int idx, struct sh_writer *w)
 
 	if (lua_type(L, idx) == LUA_TTABLE) {
 		/* what sip.lookup and sip.bindings say beside is for others */
-		static const char *const known[] = {"uri", "q", "expires", "group", "path", "flow", "user_agent", NULL};
+		static const char *const known[] = {"uri", "q", "expires", "group", "path", "flow", "user_agent", "aor", NULL};
 
 		sh_opt_known(L, idx, "call:redirect", known);
 		if (sh_opt_get(L, idx, "uri") == LUA_TNIL)

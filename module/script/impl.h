@@ -230,6 +230,7 @@ enum sh_object_kind { SH_OBJECT_CALL, SH_OBJECT_REQUEST, SH_OBJECT_LEG, SH_OBJEC
 struct sh_object {
 	enum sh_object_kind kind;
 	uint64_t handle;
+	uint64_t other; /* of a SUBSCRIBE: its subscription, which outlives it */
 };
 void sh_object_push(lua_State *L, enum sh_object_kind kind, uint64_t handle);
 /* Makes a class. field(L, id) answers the fields, with the object at 1; other(object, name) what is neither field nor
@@ -246,6 +247,9 @@ void sh_request_class(lua_State *L, enum sh_object_kind kind, const luaL_Reg *me
 		      int (*field)(lua_State *L, int id));
 void sh_refer_object_open(lua_State *L);
 int sh_call_transfer_verb(lua_State *L);
+void sh_sub_object_open(lua_State *L);
+int sh_publish_verb(lua_State *L);
+int sh_notify(lua_State *L); /* sip.notify */
 int sh_call_pickup_verb(lua_State *L);
 void sh_push_dialog_ids(lua_State *L, struct sh_slice value); /* of Replaces or Join: a table, or nil */
 void sh_call_object_open(lua_State *L);

@@ -9,7 +9,7 @@ void sh_object_push(lua_State *L, enum sh_object_kind kind, uint64_t handle)
 {
 	struct sh_object *o = lua_newuserdatauv(L, sizeof(*o), 0);
 
-	*o = (struct sh_object){kind, handle};
+	*o = (struct sh_object){kind, handle, 0};
 	luaL_setmetatable(L, class_names[kind]);
 }
 

@@ -222,6 +222,7 @@ static const luaL_Reg request_methods[] = {
     {"challenge", sh_challenge_verb},
     {"register", sh_register_verb},
     {"relay", relay},
+    {"publish", sh_publish_verb},
     {"dtmf", dtmf},
     {"headers", sh_view_headers},
     {NULL, NULL},

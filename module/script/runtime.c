@@ -122,6 +122,7 @@ void sh_runtime_attach(struct sh_runtime *rt, struct sh_ua *ua)
 {
 	rt->ua = ua;
 	rt->domains.transport = sh_ua_transport(ua);
+	sh_ua_set_location(ua, rt->script->config.location, &rt->domains);
 	if (rt->state)
 		tell_ua(rt);
 }
@@ -217,7 +218,7 @@ static int push_hook(lua_State *L, void *arg)
 
 	lua_rawgeti(L, LUA_REGISTRYINDEX, a->state->hooks[a->hook]);
 	if (a->request)
-		sh_object_push(L, a->hook == SH_HOOK_REFER ? SH_OBJECT_REFER : SH_OBJECT_REQUEST, sh_request_handle(a->request));
+		sh_object_push(L, a->hook == SH_HOOK_REFER ? SH_OBJECT_REFER : a->hook == SH_HOOK_SUBSCRIBE ? SH_OBJECT_SUB : SH_OBJECT_REQUEST, sh_request_handle(a->request));
 	else
 		sh_object_push(L, SH_OBJECT_CALL, sh_call_handle(a->call));
 	if (!a->why)

@@ -271,7 +271,7 @@ int sh_sip_open(lua_State *L)
 {
 	static const luaL_Reg functions[] = {
 	    {"lookup", sh_lookup}, {"bindings", sh_bindings},
-	    {"unbind", sh_unbind}, {"domains", domains},
+	    {"notify", sh_notify}, {"unbind", sh_unbind}, {"domains", domains},
 	    {"acl", acl},          {"now", now},
 	    {"sleep", sleep_},     {"is_cancel", is_cancel},
 	    {"request", sh_request_verb},
@@ -307,6 +307,7 @@ int sh_sip_open(lua_State *L)
 	sh_plan_open(L);
 	sh_request_object_open(L);
 	sh_refer_object_open(L);
+	sh_sub_object_open(L);
 	sh_call_object_open(L);
 	sh_leg_object_open(L);
 	if (s->generation->script->config.trace)

@@ -130,6 +130,8 @@ int sh_lookup(lua_State *L)
 			sh_push_slice(L, c->path);
 			lua_setfield(L, -2, "path");
 		}
+		lua_pushlstring(L, aor.base, aor.len);
+		lua_setfield(L, -2, "aor");
 		*(struct way *)lua_newuserdatauv(L, sizeof(struct way), 0) = (struct way){c->from, c->behind_nat};
 		luaL_setmetatable(L, flow_name);
 		lua_setfield(L, -2, "flow");
@@ -248,7 +250,7 @@ static struct sh_slice rename_caller(struct reader *r, struct sh_slice display)
 
 static const char *const entry_keys[] = {
     "uri",   "to",      "from",  "display", "pai",   "privacy", "diversion", "headers", "copy",       "transport",
-    "route", "timeout", "delay", "q",       "group", "path",    "flow",      "expires", "user_agent", "auth", "listener", "user", NULL};
+    "route", "timeout", "delay", "q",       "group", "path",    "flow",      "expires", "user_agent", "auth", "listener", "user", "aor", NULL};
 static const char *const option_keys[] = {
     "to",         "from",  "display", "pai",   "privacy",       "diversion", "headers", "copy",
     "transport",  "route", "timeout", "delay", "first_timeout", "early",     "tags",    "follow_redirects",
@@ -598,6 +600,7 @@ static void read_entry(struct reader *r, int idx, lua_Integer group)
 		add_trunk(r, trunk, &t, s);
 		return;
 	}
+	t.aor = keep(r, sh_opt_text(L, idx, "aor"));
 	s = sh_opt_text(L, idx, "path");
 	if (s.len && !t.route.len)
 		t.route = keep(r, s);
