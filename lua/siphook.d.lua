@@ -15,7 +15,7 @@ local sip = {}
 ---@class siphook.hooks
 ---@field invite fun(hook: fun(call: siphook.call))
 ---@field register fun(hook: fun(req: siphook.request))
----@field subscribe fun(hook: fun(req: siphook.request))
+---@field subscribe fun(hook: fun(sub: siphook.subscription))
 ---@field publish fun(hook: fun(req: siphook.request))
 ---@field reinvite fun(hook: fun(req: siphook.request))
 ---@field update fun(hook: fun(req: siphook.request))
@@ -23,7 +23,7 @@ local sip = {}
 ---@field message fun(hook: fun(req: siphook.request))
 ---@field options fun(hook: fun(req: siphook.request))
 ---@field notify fun(hook: fun(req: siphook.request))
----@field refer fun(hook: fun(req: siphook.request))
+---@field refer fun(hook: fun(ref: siphook.refer))
 ---@field ack fun(hook: fun(req: siphook.request))
 ---@field bye fun(hook: fun(req: siphook.request))
 ---@field cancel fun(hook: fun(req: siphook.request))
@@ -1223,5 +1223,95 @@ function sip.request(request) end
 ---@param trunk siphook.trunk_options
 ---@return siphook.trunk
 function sip.trunk(trunk) end
+
+---@class siphook.dialog_ids
+---@field call_id string
+---@field to_tag string
+---@field from_tag string
+---@field early_only? true
+
+---@class siphook.transfer_options : siphook.fork_options
+---@field keep? "a" | "b"
+
+---@class siphook.call
+---@field replaces? siphook.dialog_ids of Replaces in its INVITE
+---@field join? siphook.dialog_ids
+local call = {}
+
+---Waits.
+---@param target siphook.targets
+---@param options? siphook.transfer_options
+---@return true? ok, siphook.result | string | nil result, string? detail
+function call:transfer(target, options) end
+
+---Waits.
+---@param id? string of a call of this worker; without it the leg that Replaces names
+---@return true? ok, siphook.result | string | nil result, string? detail
+function call:pickup(id) end
+
+---@class siphook.refer_options : siphook.fork_options
+---@field targets? siphook.targets
+---@field manual? boolean
+
+---@class siphook.refer : siphook.request
+---@field target siphook.uri
+---@field replaces? siphook.dialog_ids
+---@field referred_by? siphook.uri
+local refer = {}
+
+---Waits until the transfer is over.
+---@param options? siphook.refer_options
+---@return true? ok, siphook.result | string | nil result, string? detail
+function refer:accept(options) end
+
+---@param code integer
+---@return true? ok, string? code, string? detail
+function refer:reject(code) end
+
+---@param code integer
+---@param reason? string
+---@return true? ok, string? code, string? detail
+function refer:notify(code, reason) end
+
+---@class siphook.subscribe_options
+---@field expires? number
+---@field serve? boolean
+---@field aor? siphook.address
+---@field pending? boolean
+---@field headers? siphook.header_values
+
+---@class siphook.subscription : siphook.request
+---@field aor string
+---@field state? "pending" | "active" | "terminated"
+local subscription = {}
+
+---@param options? siphook.subscribe_options
+---@return true? ok, string? code, string? detail
+function subscription:accept(options) end
+
+---@param code integer
+---@return true? ok, string? code, string? detail
+function subscription:reject(code) end
+
+---@param content_type string
+---@param body string
+---@param state? "active" | "pending" | "terminated"
+---@return true? ok, string? code, string? detail
+function subscription:notify(content_type, body, state) end
+
+---@param reason? "noresource" | "deactivated" | "probation" | "rejected" | "timeout" | "giveup" | "invariant"
+---@return true? ok, string? code, string? detail
+function subscription:terminate(reason) end
+
+---@param options? { expires: number?, aor: siphook.address?, headers: siphook.header_values? }
+---@return true? ok, string? code, string? detail
+function request:publish(options) end
+
+---@param event string
+---@param aor siphook.address
+---@param content_type string
+---@param body string
+---@return true? ok, string? code, string? detail
+function sip.notify(event, aor, content_type, body) end
 
 return sip

@@ -368,6 +368,8 @@ void sh_ua_refuse(struct sh_ua *ua)
 void sh_ua_drain(struct sh_ua *ua)
 {
 	sh_ua_refuse(ua);
+	SH_LIST_EACH_SAFE (l, &ua->live_subscriptions) /* they may come again when we do */
+		sh_subscription_terminate(SH_CONTAINER(l, struct sh_subscription, link), SH_LIT("probation"), NULL, NULL);
 	SH_LIST_EACH_SAFE (l, &ua->live_calls) {
 		struct sh_call *c = SH_CONTAINER(l, struct sh_call, link);
 

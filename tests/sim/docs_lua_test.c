@@ -84,13 +84,37 @@ static void request_once(const char *method)
 	soon(bob, "200");
 }
 
+/* bob sends alice to carol; all three get along by themselves. */
+static void refer_once(void)
+{
+	struct phone_call *c = phone_invite(alice, "sip:bob@example.org", NULL, SDP), *b;
+	struct phone_msg *m;
+
+	carol = world_phone(w, "carol", "10.0.0.4");
+	phone_auto(carol, PHONE_ROBUST);
+	alice->on_message = carol->on_message = be_polite;
+	phone_ack(phone_expect_in(c, "200", 60 * SH_SECOND), NULL, NULL);
+	world_advance(w, SH_SECOND);
+	b = SH_CONTAINER(bob->calls.next, struct phone_call, link);
+	phone_in_call(b, "REFER", "Refer-To: <sip:carol@example.org>", NULL);
+	m = phone_expect_in(b, "200 REFER", 60 * SH_SECOND);
+	phone_assert(bob, m->m.status != 500);
+	world_advance(w, 60 * SH_SECOND);
+	phone_bye(c);
+	phone_expect_in(c, "200 BYE", SH_SECOND);
+}
+
 static void try_example(const char *text, size_t len)
 {
 	static const char prelude[] = "local sip = require 'siphook' ";
-	char *script = calloc(1, sizeof(prelude) + len);
+	static const char a_call[] = "\nsip.on.invite(function(call) call:dial 'sip:bob@10.0.0.3' end)\n";
+	bool refer = strncmp(text, "-- refer", 8) == 0;
+	char *script = calloc(1, sizeof(prelude) + len + sizeof(a_call));
 
 	memcpy(script, prelude, sizeof(prelude) - 1);
 	memcpy(script + sizeof(prelude) - 1, text, len);
+	if (refer)
+		memcpy(script + sizeof(prelude) - 1 + len, a_call, sizeof(a_call) - 1);
 	w = world_create(NULL, script);
 	alice = world_phone(w, "alice", "10.0.0.2");
 	bob = world_phone(w, "bob", "10.0.0.3");
@@ -102,6 +126,8 @@ static void try_example(const char *text, size_t len)
 		cancel_once();
 	} else if (strncmp(text, "-- message", 10) == 0) {
 		request_once("MESSAGE");
+	} else if (refer) {
+		refer_once();
 	} else if (strncmp(text, "-- register", 11) == 0) {
 		request_once("REGISTER");
 	}
@@ -131,7 +157,8 @@ static void every_name_is_documented(void **state)
 {
 	static const char *const verbs[] = {"reply",    "pass",    "relay",  "dtmf",   "auth",     "challenge",
 					    "register", "headers", "ring",   "reject", "redirect", "fork",
-					    "bridge",   "dial",    "hangup", "after"};
+					    "bridge",   "dial",    "hangup", "after",  "transfer", "pickup",
+					    "accept",   "publish"};
 	char plan[] = "local sip = require 'siphook'\n"
 		      "local names = {}\n"
 		      "for k, v in pairs(sip) do names[#names + 1] = k end\n"
