@@ -252,6 +252,7 @@ function request:register(options) end
 ---@field early? "relay" | "drop" | "first"
 ---@field tags? "branch" | "single"
 ---@field follow_redirects? integer
+---@field on_branch? fun(leg: siphook.leg, event: "trying"|"ringing"|"early"|"answered"|"failed"|"cancelled", res: siphook.result)
 ---@field ignore_6xx? boolean
 ---@field sdp? string
 

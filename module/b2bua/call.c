@@ -406,6 +406,40 @@ bool sh_call_relay_provisional(struct sh_call *c, struct sh_early_dialog *e, uns
 	return sh_reliable_send(c, d, code, w, passed ? e : NULL, e->callee->rseq, with_body) == 0 && passed;
 }
 
+unsigned sh_sip_cause_of(const struct sh_msg *m)
+{
+	struct sh_slice protocol, params, cause;
+	uint32_t n;
+
+	sh_slice_cut(sh_msg_header(m, SH_H_REASON), ';', &protocol, &params);
+	if (!sh_slice_ieq(sh_slice_trim(protocol), SH_LIT("SIP")) || !sh_param_find(params, SH_LIT("cause"), &cause) ||
+	    sh_slice_u32(cause, &n) < 0)
+		return 0;
+	return n;
+}
+
+void sh_call_early_over(struct sh_call *c, const struct sh_early_dialog *e, unsigned code)
+{
+	const struct sh_dialog *d = e->caller;
+	struct sh_slice none = {0};
+	struct sh_writer *w;
+
+	/* one that must be acknowledged would be worse than none (RFC 6228 5) */
+	if (c->answered || c->bridging || c->prack_required || !d || !c->a || !c->a->st || !c->invite ||
+	    !sh_msg_has_token(c->invite, SH_H_SUPPORTED, SH_LIT("199")))
+		return;
+	w = begin(c, 199, none, (struct sh_slice){d->local_tag, SH_TAG_LEN});
+	if (code) {
+		sh_put_lit(w, "Reason: SIP;cause=");
+		sh_put_uint(w, code);
+		sh_put_lit(w, ";text=\"");
+		sh_put(w, sh_status_reason(code));
+		sh_put_lit(w, "\"\r\n");
+	}
+	sh_put_body(w, none, none);
+	sh_server_txn_respond(c->a->st, 199, w);
+}
+
 int sh_call_reject(struct sh_call *c, unsigned code, struct sh_slice reason, struct sh_slice headers,
 		   struct sh_slice content_type, struct sh_slice body)
 {

@@ -85,6 +85,20 @@ struct sh_target {
 	unsigned group;          /* groups are tried one after the other, from 0 */
 };
 
+struct sh_result;
+
+/* What happens to a branch: its INVITE was sent; it rings (a provisional answer without a body); one with a body came; it
+ * answered; it failed for good; we cancelled it. */
+enum sh_branch_event {
+	SH_BRANCH_SENT,
+	SH_BRANCH_RINGING,
+	SH_BRANCH_EARLY,
+	SH_BRANCH_ANSWERED,
+	SH_BRANCH_FAILED,
+	SH_BRANCH_CANCELLED,
+	SH_BRANCH_OVER,
+};
+
 struct sh_fork_plan {
 	struct sh_arena arena; /* owns every text; taken over by whoever accepts the plan */
 	struct sh_target *targets;
@@ -99,7 +113,12 @@ struct sh_fork_plan {
 	struct sh_slice sdp;    /* instead of the caller's body */
 	/* Of a call that is up: who wants to hear of 1xx other than 100. May be NULL. */
 	void (*progress)(void *ctx, unsigned code, struct sh_slice reason);
+	/* Who watches the branches; NULL: nobody. What it is told goes on while it looks: it does nothing to the call from inside.
+	 * SH_BRANCH_OVER is the last event, also when the plan is refused or never used; leg and r are NULL then. */
+	void (*on_branch)(void *ctx, enum sh_branch_event ev, struct sh_leg *leg, const struct sh_result *r);
+	void *branch_ctx;
 };
+void sh_fork_plan_finish(struct sh_fork_plan *plan); /* nobody took it over */
 /* The plan's targets must be grouped: target i's group is that of i-1 or one higher. */
 
 enum sh_cause { SH_CAUSE_NONE, SH_BUSY, SH_DECLINED, SH_NO_ANSWER, SH_UNREACHABLE, SH_NOT_FOUND, SH_REDIRECTED, SH_REJECTED, SH_FAILED, SH_EMPTY };

@@ -23,6 +23,36 @@ static int branch_add(struct sh_fork *f, const struct sh_target *t)
 	return 0;
 }
 
+/* ------------------------------------------------------------------ who hears of it */
+
+static void tell(struct sh_branch *b, enum sh_branch_event ev, struct sh_leg *l, unsigned code, enum sh_cause cause,
+		 const struct sh_msg *m)
+{
+	const struct sh_fork_plan *plan = &b->fork->plan;
+	struct sh_branch_result one = {b->target.uri, m ? sh_msg_text(m, m->reason) : sh_status_reason(code), code};
+	struct sh_result r = {code, one.reason, cause, m, &one, 1};
+
+	if (plan->on_branch)
+		plan->on_branch(plan->branch_ctx, ev, l, &r);
+}
+
+void sh_fork_plan_finish(struct sh_fork_plan *plan)
+{
+	if (plan->on_branch)
+		plan->on_branch(plan->branch_ctx, SH_BRANCH_OVER, NULL, NULL);
+	plan->on_branch = NULL;
+	sh_arena_finish(&plan->arena);
+}
+
+/* The early dialogs of a branch are over while others go on: the caller may give up what he keeps for them (RFC 6228 6). */
+static void tell_caller(struct sh_branch *b, const struct sh_leg *l, unsigned code)
+{
+	if (b->fork->plan.single_tag)
+		return;
+	SH_LIST_EACH (k, &l->early)
+		sh_call_early_over(b->fork->call, SH_CONTAINER(k, struct sh_early_dialog, link), code);
+}
+
 static void cancel_branch(struct sh_branch *b, struct sh_slice reason)
 {
 	struct sh_leg *l = b->leg;
@@ -32,7 +62,10 @@ static void cancel_branch(struct sh_branch *b, struct sh_slice reason)
 	b->locate = NULL;
 	b->state = SH_BRANCH_DONE;
 	b->leg = NULL;
+	if (b->fork->media_branch == b)
+		b->fork->media_branch = NULL;
 	if (l) {
+		tell(b, SH_BRANCH_CANCELLED, l, 487, SH_NO_ANSWER, NULL);
 		l->branch = NULL;
 		sh_leg_hangup(l, reason);
 	}
@@ -47,13 +80,13 @@ static void cancel_all(struct sh_fork *f, const struct sh_branch *but, struct sh
 
 static void destroy(struct sh_fork *f)
 {
-	struct sh_arena arena = f->plan.arena;
+	struct sh_fork_plan plan = f->plan;
 
 	sh_wheel_cancel(&f->ua->env->wheel, &f->timer);
 	for (unsigned i = 0; i < f->count; i++)
 		sh_wheel_cancel(&f->ua->env->wheel, &f->branches[i]->timer);
 	sh_free(f->best);
-	sh_arena_finish(&arena); /* f itself lives in it */
+	sh_fork_plan_finish(&plan); /* f itself lives in its arena */
 }
 
 void sh_fork_abort(struct sh_fork *f, struct sh_slice reason)
@@ -72,13 +105,14 @@ int sh_call_fork(struct sh_call *c, struct sh_fork_plan *plan, sh_fork_fn done, 
 	if (f)
 		f->branches = sh_arena_alloc(&plan->arena, plan->count * sizeof(*f->branches));
 	if (!f || !f->branches) {
-		sh_arena_finish(&plan->arena);
+		sh_fork_plan_finish(plan);
 		return err ? err : -ENOMEM;
 	}
 	f->call = c;
 	f->ua = c->ua;
 	f->plan = *plan;
 	sh_arena_init(&plan->arena, 256); /* moved */
+	plan->on_branch = NULL;
 	f->redirects = plan->follow_redirects;
 	f->best_rank = UINT32_MAX;
 	f->done = done;
@@ -243,6 +277,9 @@ static void fail_branch(struct sh_branch *b, unsigned code, struct sh_slice reas
 
 	sh_wheel_cancel(&f->ua->env->wheel, &b->timer);
 	b->state = SH_BRANCH_DONE;
+	if (f->media_branch == b)
+		f->media_branch = NULL;
+	tell(b, SH_BRANCH_FAILED, b->leg, code, cause, m);
 	b->leg = NULL;
 	note(f, b, code, reason, cause, m);
 	if (code >= 600 && !f->plan.ignore_6xx)
@@ -278,6 +315,7 @@ static int make_leg(struct sh_branch *b, const struct sh_path *path)
 	b->leg = l;
 	l->branch = b;
 	b->state = SH_BRANCH_TRYING;
+	tell(b, SH_BRANCH_SENT, l, 0, SH_CAUSE_NONE, NULL);
 	b->heard = false;
 	sh_env_timer(f->ua->env, &b->timer, f->plan.first_timeout ? f->plan.first_timeout : f->ua->config.first_answer);
 	return 0;
@@ -368,36 +406,83 @@ static bool tried(const struct sh_fork *f, struct sh_slice uri)
 	return false;
 }
 
-/* Follows a 3xx: its Contacts join the group that is being tried, each URI once (8.1.3.4). */
+/* The q value of a Contact in thousandths; without one, or with nonsense, 1 (20.10). */
+static unsigned q_of(const struct sh_name_addr *contact)
+{
+	struct sh_slice text;
+	int q = sh_param_find(contact->params, SH_LIT("q"), &text) ? sh_qvalue(text) : -1;
+
+	return q < 0 ? 1000 : (unsigned)q;
+}
+
+struct redirect {
+	struct sh_slice uri;
+	unsigned q;
+};
+
+/* The Contacts of a 3xx that were not tried yet, those with the highest q first. */
+static unsigned read_redirects(struct sh_fork *f, const struct sh_msg *m, struct redirect *out, unsigned most)
+{
+	struct sh_name_addr contact;
+	unsigned n = 0;
+
+	for (unsigned i = m->first[SH_H_CONTACT]; i; i = m->headers[i - 1].next) {
+		struct sh_slice list = sh_msg_value(m, i);
+
+		while (n < most && sh_name_addr_next(&list, &contact) == 0) {
+			struct redirect r = {{0}, q_of(&contact)};
+			unsigned at = n;
+
+			if (contact.star || tried(f, contact.uri) || sh_arena_dup(&f->plan.arena, contact.uri, &r.uri) < 0)
+				continue;
+			for (unsigned k = 0; k < n; k++)
+				if (sh_slice_eq(out[k].uri, r.uri))
+					at = most;
+			if (at == most)
+				continue;
+			for (; at && out[at - 1].q < r.q; at--)
+				out[at] = out[at - 1];
+			out[at] = r;
+			n++;
+		}
+	}
+	return n;
+}
+
+/* Follows a 3xx, each URI once (8.1.3.4): the Contacts with the highest q join the group that is being tried, the others
+ * are groups of their own behind it and before all that were to come. */
 static bool follow(struct sh_branch *b, const struct sh_msg *m)
 {
 	enum { MOST = 64, MOST_OF_ONE = 16 };
 	struct sh_fork *f = b->fork;
-	unsigned before = f->count;
+	struct redirect found[MOST_OF_ONE];
+	unsigned before = f->count, n, levels = 0;
 	struct sh_branch **grown;
-	struct sh_name_addr contact;
 
 	if (!f->redirects || before >= MOST || !m->first[SH_H_CONTACT])
 		return false;
-	grown = sh_arena_alloc(&f->plan.arena, (before + MOST_OF_ONE) * sizeof(*grown));
+	n = read_redirects(f, m, found, MOST_OF_ONE);
+	grown = n ? sh_arena_alloc(&f->plan.arena, (before + n) * sizeof(*grown)) : NULL;
 	if (!grown)
 		return false;
 	memcpy(grown, f->branches, before * sizeof(*grown));
 	f->branches = grown;
-	for (unsigned i = m->first[SH_H_CONTACT]; i; i = m->headers[i - 1].next) {
-		struct sh_slice list = sh_msg_value(m, i);
+	for (unsigned i = 1; i < n; i++)
+		levels += found[i].q != found[i - 1].q;
+	for (unsigned i = 0; i < before; i++)
+		if (f->branches[i]->target.group > f->group)
+			f->branches[i]->target.group += levels;
+	for (unsigned i = 0, level = 0; i < n; i++) {
+		struct sh_target t = b->target;
 
-		while (f->count < before + MOST_OF_ONE && sh_name_addr_next(&list, &contact) == 0) {
-			struct sh_target t = b->target;
-
-			if (contact.star || tried(f, contact.uri) || sh_arena_dup(&f->plan.arena, contact.uri, &t.uri) < 0)
-				continue;
-			t.has_path = t.behind_nat = false;
-			t.route = (struct sh_slice){0};
-			t.nlogins = 0; /* credentials are not for those whom somebody else names */
-			t.delay = 0;
-			branch_add(f, &t);
-		}
+		level += i && found[i].q != found[i - 1].q;
+		t.uri = found[i].uri;
+		t.group = f->group + level;
+		t.has_path = t.behind_nat = false;
+		t.route = (struct sh_slice){0};
+		t.nlogins = 0; /* credentials are not for those whom somebody else names */
+		t.delay = 0;
+		branch_add(f, &t);
 	}
 	if (f->count == before)
 		return false;
@@ -414,7 +499,7 @@ static void relay_provisional(struct sh_branch *b, struct sh_leg *l, const struc
 	bool with_body = m->body.len > 0, reliable = sh_early_is_reliable(m);
 	struct sh_early_dialog *e;
 
-	if (code == 100 || code == 199)
+	if (code == 100)
 		return;
 	if (c->answered) {
 		if (f->plan.progress)
@@ -424,6 +509,11 @@ static void relay_provisional(struct sh_branch *b, struct sh_leg *l, const struc
 	e = sh_early_of(l, m, path);
 	if (!e)
 		return; /* out of memory: as if it had been lost */
+	if (code == 199) { /* of a fork further on */
+		if (!f->plan.single_tag)
+			sh_call_early_over(c, e, sh_sip_cause_of(m));
+		return;
+	}
 	if (reliable && !sh_early_in_order(e, m))
 		return;
 	if (reliable)
@@ -433,6 +523,7 @@ static void relay_provisional(struct sh_branch *b, struct sh_leg *l, const struc
 		sh_body_unref(l->remote_sdp);
 		l->remote_sdp = sh_body_ref(e->sdp);
 	}
+	tell(b, m->body.len ? SH_BRANCH_EARLY : SH_BRANCH_RINGING, l, code, SH_CAUSE_NONE, m);
 	if (f->plan.early == SH_EARLY_FIRST && with_body) {
 		if (!f->media_branch)
 			f->media_branch = b;
@@ -492,6 +583,7 @@ void sh_branch_on_response(struct sh_branch *b, struct sh_leg *l, const struct s
 		b->leg = NULL;
 		b->code = m->status;
 		l->branch = NULL;
+		tell(b, SH_BRANCH_ANSWERED, l, m->status, SH_CAUSE_NONE, m);
 		if (l->answered_in && !f->call->answered)
 			sh_early_tell(l->answered_in, f->plan.single_tag);
 		sh_list_append(&f->call->loose, &l->in_call);
@@ -521,8 +613,26 @@ void sh_branch_on_response(struct sh_branch *b, struct sh_leg *l, const struct s
 		advance(f);
 		return;
 	}
+	tell_caller(b, l, m->status);
 	fail_branch(b, m->status, sh_msg_text(m, m->reason), sh_cause_of(m->status), m);
 	advance(f);
+}
+
+void sh_branch_hung_up(struct sh_branch *b)
+{
+	struct sh_fork *f = b->fork;
+	struct sh_leg *l = b->leg;
+
+	tell_caller(b, l, 487);
+	tell(b, SH_BRANCH_CANCELLED, l, 487, SH_NO_ANSWER, NULL);
+	l->branch = NULL;
+	b->leg = NULL;
+	b->state = SH_BRANCH_DONE;
+	sh_wheel_cancel(&f->ua->env->wheel, &b->timer);
+	note(f, b, 487, (struct sh_slice){0}, SH_NO_ANSWER, NULL);
+	f->in_call = true; /* who asked for this is still at work */
+	advance(f);
+	f->in_call = false;
 }
 
 void sh_branch_on_failure(struct sh_branch *b, struct sh_leg *l, unsigned code, enum sh_cause cause)
@@ -572,6 +682,8 @@ static void on_group_timer(struct sh_timer *t)
 			continue;
 		any = true;
 		heard = heard || b->heard;
+		if (b->leg)
+			tell_caller(b, b->leg, 408);
 		cancel_branch(b, SH_LIT("SIP;cause=408;text=\"No answer\""));
 		note(f, b, 408, (struct sh_slice){0}, b->heard ? SH_NO_ANSWER : SH_UNREACHABLE, NULL);
 	}

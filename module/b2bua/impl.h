@@ -283,12 +283,16 @@ void sh_call_free(struct sh_call *c);
 /* reliable: the answer of e is, so that the caller's PRACK is wanted if the caller can give one. True: it will. */
 bool sh_call_relay_provisional(struct sh_call *c, struct sh_early_dialog *e, unsigned code, const struct sh_msg *m, bool with_body,
 			       bool reliable);
+/* That early dialog is over, and why: 199 to a caller who wants to know (RFC 6228). */
+void sh_call_early_over(struct sh_call *c, const struct sh_early_dialog *e, unsigned code);
+unsigned sh_sip_cause_of(const struct sh_msg *m); /* of its Reason (RFC 3326); 0: none */
 void sh_call_pracked(struct sh_call *c); /* a 2xx that waited for it may be sent */
 void sh_ua_each_dead(struct sh_ua *ua); /* frees what has ended */
 
 /* ---- fork.c */
 void sh_branch_on_response(struct sh_branch *b, struct sh_leg *l, const struct sh_msg *m);
 void sh_branch_heard(struct sh_branch *b); /* it lives: any answer came */
+void sh_branch_hung_up(struct sh_branch *b); /* the application ends this one; the fork goes on */
 void sh_branch_on_failure(struct sh_branch *b, struct sh_leg *l, unsigned code, enum sh_cause cause);
 
 /* ---- result.c */

@@ -491,6 +491,8 @@ int sh_leg_hangup(struct sh_leg *l, struct sh_slice reason)
 			sh_leg_ended(l);
 			return 0;
 		}
+		if (l->branch)
+			sh_branch_hung_up(l->branch);
 		l->state = SH_LEG_ENDING;
 		sh_leg_told(l);
 		sh_leg_leave(l);

@@ -112,6 +112,7 @@ struct sh_runtime {
 	uint64_t runs;
 	unsigned depth; /* > 0: Lua runs */
 	bool flushing;
+	struct sh_link branch_hooks; /* of forks that go on */
 	struct sh_link bound; /* what happened to bindings while Lua ran: binding_hook.c */
 	struct sh_link spawned; /* sh_deferred: functions that begin when no Lua is on the stack */
 	struct sh_timer spawn_rest;
@@ -337,6 +338,10 @@ void sh_targets_open(lua_State *L);
 void sh_push_contact(lua_State *L, const struct sh_contact *c, uint64_t now); /* a table */
 void sh_binding_hook_flush(struct sh_runtime *rt);
 void sh_binding_hook_drop(struct sh_runtime *rt);
+
+/* ---- branch_hook.c: the option on_branch of a fork */
+void sh_branch_hook_read(lua_State *L, int options, struct sh_fork_plan *plan);
+void sh_branch_hook_stop(struct sh_runtime *rt); /* its Lua states go: nothing is told any more */
 
 /* ---- result.c */
 void sh_result_open(lua_State *L);

@@ -109,6 +109,7 @@ int sh_runtime_create(struct sh_runtime **out, struct sh_script *s, struct sh_en
 	rt->env = env;
 	sh_list_init(&rt->states);
 	sh_list_init(&rt->over);
+	sh_list_init(&rt->branch_hooks);
 	sh_list_init(&rt->bound);
 	sh_deferred_init(rt);
 	sh_post_init(rt);
@@ -143,6 +144,7 @@ void sh_runtime_destroy(struct sh_runtime *rt)
 	if (!rt)
 		return;
 	current = sh_script_current(rt->script);
+	sh_branch_hook_stop(rt);
 	sh_deferred_drop_all(rt);
 	sh_binding_hook_drop(rt);
 	if (rt->state)

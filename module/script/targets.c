@@ -254,7 +254,7 @@ static const char *const entry_keys[] = {
 static const char *const option_keys[] = {
     "to",         "from",  "display", "pai",   "privacy",       "diversion", "headers", "copy",
     "transport",  "route", "timeout", "delay", "first_timeout", "early",     "tags",    "follow_redirects",
-    "ignore_6xx", "sdp",   "auth",    "listener", NULL};
+    "ignore_6xx", "sdp",   "auth",    "listener", "on_branch", NULL};
 static const char *const own_keys[] = {"method",  "uri",   "targets", "body",    "content_type", "to",   "from",
 				       "display", "pai",   "privacy", "headers", "transport",    "auth", "listener",
 				       "route",   "timeout", NULL};
@@ -672,6 +672,7 @@ static void read_options(struct reader *r, int idx)
 	if (s.base && !p->single_tag && !sh_slice_eq(s, SH_LIT("branch")))
 		luaL_error(L, "%s: option 'tags': \"branch\" or \"single\" expected", r->what);
 	p->ignore_6xx = sh_opt_bool(L, idx, "ignore_6xx", false);
+	sh_branch_hook_read(L, idx, p);
 	p->follow_redirects = (unsigned)sh_opt_integer(L, idx, "follow_redirects", 0, 0, 10);
 	if (sh_opt_get(L, idx, "sdp") == LUA_TSTRING) {
 		struct sh_slice sdp;
@@ -691,7 +692,7 @@ static int release_plan(lua_State *L)
 {
 	struct sh_fork_plan *p = luaL_checkudata(L, 1, plan_guard);
 
-	sh_arena_finish(&p->arena);
+	sh_fork_plan_finish(p);
 	return 0;
 }
 

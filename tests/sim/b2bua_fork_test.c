@@ -446,9 +446,239 @@ static void a_leg_that_is_not_bridged_is_hung_up(void **state)
 	end();
 }
 
+/* ---- what the script hears of branches ---- */
+
+static void on_branch_hears_of_every_branch(void **state)
+{
+	struct phone_msg *b, *c, *answer;
+	struct phone_call *a;
+
+	(void)state;
+	begin(FORK(BOTH, "on_branch = function(leg, event, res)\n"
+			 "  sip.log.info('%s %s %d', res.branches[1].uri, event, res.code) end"));
+	a = dial();
+	b = soon(bob, "INVITE");
+	c = soon(carol, "INVITE");
+	phone_reply(b, 180, NULL, NULL, NULL);
+	phone_reply(c, 183, NULL, NULL, SDP_C);
+	soon(alice, "180");
+	soon(alice, "183");
+	phone_reply(b, 486, NULL, NULL, NULL);
+	soon(bob, "ACK");
+	phone_reply(c, 200, NULL, NULL, SDP_C);
+	answer = soon(alice, "200");
+	phone_ack(answer, NULL, NULL);
+	soon(carol, "ACK");
+	world_advance(w, 10 * SH_MS);
+	assert_true(world_has_log(w, "sip:bob@10.0.0.3 trying 0"));
+	assert_true(world_has_log(w, "sip:bob@10.0.0.3 ringing 180"));
+	assert_true(world_has_log(w, "sip:bob@10.0.0.3 failed 486"));
+	assert_true(world_has_log(w, "sip:carol@10.0.0.4 early 183"));
+	assert_true(world_has_log(w, "sip:carol@10.0.0.4 answered 200"));
+	phone_follow(answer);
+	hang_up(a, carol);
+	end();
+}
+
+static void on_branch_may_end_a_branch(void **state)
+{
+	struct phone_msg *b, *c;
+
+	(void)state;
+	begin(FORK(BOTH, "on_branch = function(leg, event, res)\n"
+			 "  if event == 'early' then leg:hangup() end\n"
+			 "  if event == 'ringing' then sip.sleep(1) leg:hangup() end\n"
+			 "  sip.log.info('%s %s', event, leg.uri or 'gone') end"));
+	dial();
+	b = soon(bob, "INVITE");
+	c = soon(carol, "INVITE");
+	phone_reply(b, 183, NULL, NULL, SDP_B);
+	soon(alice, "183");
+	ok(soon(bob, "CANCEL"));
+	phone_reply(b, 487, NULL, NULL, NULL);
+	soon(bob, "ACK");
+	phone_reply(c, 180, NULL, NULL, NULL);
+	soon(alice, "180");
+	ok(phone_expect(carol, "CANCEL", 2 * SH_SECOND));
+	phone_reply(c, 487, NULL, NULL, NULL);
+	soon(carol, "ACK");
+	refused(487);
+	assert_true(world_has_log(w, "cancelled"));
+	assert_true(world_has_log(w, "fork 487 no_answer"));
+	end();
+}
+
+static void on_branch_is_a_function(void **state)
+{
+	(void)state;
+	begin(FORK(BOTH, "on_branch = 'me'"));
+	dial();
+	refused(500);
+	world_expect_log(w, "option 'on_branch': function expected, got string");
+	w->forgiving = true; /* the traceback */
+	end();
+}
+
+static void a_reload_does_not_take_on_branch_away(void **state)
+{
+	struct phone_msg *b, *c;
+
+	(void)state;
+	begin(FORK(BOTH, "timeout = 5, on_branch = function(leg, event, res) sip.log.info('heard %s', event) end"));
+	dial();
+	b = soon(bob, "INVITE");
+	c = soon(carol, "INVITE");
+	world_reload(w, PLAN("call:reject(603)\n"));
+	phone_reply(b, 180, NULL, NULL, NULL);
+	soon(alice, "180");
+	assert_true(world_has_log(w, "heard ringing"));
+	phone_reply(b, 486, NULL, NULL, NULL);
+	phone_reply(c, 486, NULL, NULL, NULL);
+	soon(bob, "ACK");
+	soon(carol, "ACK");
+	refused(486);
+	world_advance(w, 10 * SH_MS);
+	assert_true(world_has_log(w, "heard failed"));
+	end();
+}
+
+/* ---- 199 (RFC 6228) ---- */
+
+static void a_branch_that_fails_is_told_with_199(void **state)
+{
+	struct phone_msg *b, *c, *ringing, *gone;
+
+	(void)state;
+	begin(FORK(BOTH, ""));
+	phone_invite(alice, "sip:bob@example.org", "Supported: 199", SDP_A);
+	b = soon(bob, "INVITE");
+	c = soon(carol, "INVITE");
+	phone_assert_contains(b, "Supported", "199");
+	phone_reply(b, 183, NULL, NULL, SDP_B);
+	ringing = soon(alice, "183");
+	phone_reply(b, 486, NULL, NULL, NULL);
+	soon(bob, "ACK");
+	gone = soon(alice, "199");
+	assert_string_equal(tag_of(ringing), tag_of(gone));
+	phone_assert_header(gone, "Reason", "SIP;cause=486;text=\"Busy Here\"");
+	phone_assert_body(gone, "");
+	phone_reply(c, 480, NULL, NULL, NULL); /* it was never heard of */
+	soon(carol, "ACK");
+	refused(486);
+	end();
+}
+
+static void a_199_from_further_on_is_passed_with_its_tag(void **state)
+{
+	struct phone_msg *b, *one, *two, *gone;
+	struct phone_call *a;
+
+	(void)state;
+	begin(FORK("{'sip:bob@10.0.0.3'}", ""));
+	a = phone_invite(alice, "sip:bob@example.org", "Supported: 199", SDP_A);
+	b = soon(bob, "INVITE");
+	phone_reply(b, 180, NULL, "To: <sip:bob@example.org>;tag=one", NULL);
+	one = soon(alice, "180");
+	phone_reply(b, 183, NULL, "To: <sip:bob@example.org>;tag=two", SDP_B);
+	two = soon(alice, "183");
+	assert_string_not_equal(tag_of(one), tag_of(two));
+	phone_reply(b, 199, NULL, "To: <sip:bob@example.org>;tag=one\nReason: SIP;cause=486", NULL);
+	gone = soon(alice, "199");
+	assert_string_equal(tag_of(one), tag_of(gone));
+	phone_assert_contains(gone, "Reason", "cause=486");
+	phone_cancel(a, NULL);
+	soon(alice, "200 CANCEL");
+	refused(487);
+	ok(soon(bob, "CANCEL"));
+	phone_reply(b, 487, NULL, NULL, NULL);
+	soon(bob, "ACK");
+	end();
+}
+
+static void who_does_not_know_199_gets_none(void **state)
+{
+	struct phone_msg *b;
+
+	(void)state;
+	begin(FORK("{{'sip:bob@10.0.0.3'}, {'sip:carol@10.0.0.4'}}", ""));
+	dial();
+	b = soon(bob, "INVITE");
+	phone_reply(b, 180, NULL, NULL, NULL);
+	soon(alice, "180");
+	phone_reply(b, 486, NULL, NULL, NULL);
+	soon(bob, "ACK");
+	phone_expect_none(alice, "199", 100 * SH_MS);
+	phone_reply(soon(carol, "INVITE"), 404, NULL, NULL, NULL);
+	soon(carol, "ACK");
+	refused(486);
+	end();
+}
+
+/* ---- media of the first ---- */
+
+static void when_the_first_media_end_another_branch_may_have_its_turn(void **state)
+{
+	struct phone_msg *b, *c, *m;
+
+	(void)state;
+	begin(FORK(BOTH, "early = 'first'"));
+	dial();
+	b = soon(bob, "INVITE");
+	c = soon(carol, "INVITE");
+	phone_reply(b, 183, NULL, NULL, SDP_B);
+	phone_assert_body(soon(alice, "183"), SDP_B);
+	phone_reply(c, 183, NULL, NULL, SDP_C);
+	m = soon(alice, "180");
+	phone_assert_body(m, "");
+	phone_reply(b, 486, NULL, NULL, NULL);
+	soon(bob, "ACK");
+	phone_reply(c, 183, NULL, NULL, SDP_C);
+	phone_assert_body(soon(alice, "183"), SDP_C);
+	phone_reply(c, 480, NULL, NULL, NULL);
+	soon(carol, "ACK");
+	refused(486);
+	end();
+}
+
+/* ---- redirects ---- */
+
+static void contacts_of_a_redirect_are_tried_by_their_q(void **state)
+{
+	struct phone *dave;
+	struct phone_msg *m;
+
+	(void)state;
+	begin(FORK("{{'sip:bob@10.0.0.3'}, {'sip:late@10.0.0.3'}}", "follow_redirects = 1"));
+	dave = world_phone(w, "dave", DAVE);
+	dial();
+	m = soon(bob, "INVITE");
+	phone_reply(m, 302, NULL, "Contact: <sip:dave@10.0.0.5>;q=0.3, <sip:carol@10.0.0.4>;q=0.75, <sip:carol@10.0.0.4>;q=0.1", NULL);
+	soon(bob, "ACK");
+	phone_reply(soon(carol, "INVITE"), 486, NULL, NULL, NULL);
+	soon(carol, "ACK");
+	phone_reply(soon(dave, "INVITE"), 486, NULL, NULL, NULL);
+	soon(dave, "ACK");
+	m = soon(bob, "INVITE"); /* what the script had behind it */
+	assert_string_equal(uri_of(m), "sip:late@10.0.0.3");
+	phone_reply(m, 404, NULL, NULL, NULL);
+	soon(bob, "ACK");
+	refused(486);
+	phone_expect_none(carol, "*", SH_SECOND);
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(on_branch_hears_of_every_branch),
+		cmocka_unit_test(on_branch_may_end_a_branch),
+		cmocka_unit_test(on_branch_is_a_function),
+		cmocka_unit_test(a_reload_does_not_take_on_branch_away),
+		cmocka_unit_test(a_branch_that_fails_is_told_with_199),
+		cmocka_unit_test(a_199_from_further_on_is_passed_with_its_tag),
+		cmocka_unit_test(who_does_not_know_199_gets_none),
+		cmocka_unit_test(when_the_first_media_end_another_branch_may_have_its_turn),
+		cmocka_unit_test(contacts_of_a_redirect_are_tried_by_their_q),
 	    cmocka_unit_test(the_first_2xx_wins_and_the_others_are_cancelled),
 	    cmocka_unit_test(two_answers_that_cross),
 	    cmocka_unit_test(each_branch_has_a_tag_of_its_own),
