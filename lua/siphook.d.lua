@@ -54,6 +54,37 @@ local sip = {}
 ---@field uri string
 local uri = {}
 
+---@class siphook.codec
+---@field name string
+---@field rate? integer
+---@field payload? integer
+---@field fmtp? string
+
+---@class siphook.media
+---@field kind string
+---@field port integer
+---@field proto string
+---@field address? string
+---@field direction "sendrecv" | "sendonly" | "recvonly" | "inactive"
+---@field codecs siphook.codec[]
+
+---@class siphook.sdp
+---@field media siphook.media[]
+---@field text string
+local sdp = {}
+---@param codecs string | string[]
+---@return siphook.sdp
+function sdp:keep(codecs) end
+---@param codecs string | string[]
+---@return siphook.sdp
+function sdp:drop(codecs) end
+---@param codecs string | string[]
+---@return siphook.sdp
+function sdp:prefer(codecs) end
+---@param name string
+---@return boolean
+function sdp:has(name) end
+
 ---@class siphook.uri_parts
 ---@field scheme? string | false
 ---@field user? string | false
@@ -675,6 +706,12 @@ function json.encode(value, options) end
 
 return siphook.uri?, string? code, string? detail
 function sip.uri(what) end
+
+---@param text? string | siphook.sdp
+---@return siphook.sdp? sdp
+---@return string? code
+---@return string? detail
+function sip.sdp(text) end
 
 ---@alias siphook.algorithm "md5" | "sha256" | "sha512-256"
 

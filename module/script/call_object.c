@@ -1,5 +1,6 @@
 /* `call`: the verbs of the invite hook and of hooks in a call. */
 #include "script/impl.h"
+#include "script/sdp_object.h"
 #include "script/uri_object.h"
 
 enum { F_ID = SH_FIELD_OWN, F_STATE, F_A, F_B, F_DURATION, F_TIMES, F_DATA, F_REPLACES, F_JOIN };
@@ -113,11 +114,7 @@ static int ring(lua_State *L)
 	} else {
 		luaL_checktype(L, table, LUA_TTABLE);
 		sh_opt_known(L, table, "call:ring", known);
-		if (sh_opt_get(L, table, "sdp") == LUA_TSTRING)
-			sdp.base = lua_tolstring(L, -1, &sdp.len);
-		else if (!lua_isnil(L, -1))
-			luaL_error(L, "option 'sdp': string expected, got %s", luaL_typename(L, -1));
-		lua_pop(L, 1);
+		sh_opt_sdp(L, table, "sdp", "call:ring", &sdp);
 	}
 	headers = option_headers(L, table, rt, &w);
 	if (!c)

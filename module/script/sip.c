@@ -6,6 +6,7 @@
 #include "script/json.h"
 #include "script/metric.h"
 #include "script/runtime_log.h"
+#include "script/sdp_object.h"
 #include "script/shared.h"
 #include "script/uri_object.h"
 
@@ -274,7 +275,7 @@ int sh_sip_open(lua_State *L)
 	    {"notify", sh_notify}, {"unbind", sh_unbind}, {"domains", domains},
 	    {"acl", acl},          {"now", now},
 	    {"sleep", sleep_},     {"is_cancel", is_cancel},
-	    {"request", sh_request_verb},
+	    {"request", sh_request_verb}, {"sdp", sh_sdp_new},
 	    {NULL, NULL},
 	};
 	struct sh_state *s = sh_state_of(L);
@@ -285,6 +286,7 @@ int sh_sip_open(lua_State *L)
 	open_cancel(L, s);
 	open_config(L, s->generation->script);
 	sh_uri_object_open(L);
+	sh_sdp_object_open(L);
 	sh_codec_open(L);
 	sh_runtime_log_open(L);
 	sh_shared_lua_open(L);

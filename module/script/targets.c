@@ -1,5 +1,6 @@
 /* From an address of record to targets (sip.lookup), and from a script's targets and options to the plan of a fork. */
 #include "script/impl.h"
+#include "script/sdp_object.h"
 #include "script/uri_object.h"
 
 static const char guard_name[] = "siphook.bindings";
@@ -674,16 +675,9 @@ static void read_options(struct reader *r, int idx)
 	p->ignore_6xx = sh_opt_bool(L, idx, "ignore_6xx", false);
 	sh_branch_hook_read(L, idx, p);
 	p->follow_redirects = (unsigned)sh_opt_integer(L, idx, "follow_redirects", 0, 0, 10);
-	if (sh_opt_get(L, idx, "sdp") == LUA_TSTRING) {
-		struct sh_slice sdp;
-
-		sdp.base = lua_tolstring(L, -1, &sdp.len);
-		p->has_sdp = true;
-		p->sdp = keep(r, sdp);
-	} else if (!lua_isnil(L, -1)) {
-		luaL_error(L, "fork: option 'sdp': string expected, got %s", luaL_typename(L, -1));
-	}
-	lua_pop(L, 1);
+	p->has_sdp = sh_opt_sdp(L, idx, "sdp", r->what, &s);
+	if (p->has_sdp)
+		p->sdp = keep(r, s);
 }
 
 static const char plan_guard[] = "siphook.plan";

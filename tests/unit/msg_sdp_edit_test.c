@@ -1,0 +1,98 @@
+/* Codecs of a session description, kept, dropped and put in order. */
+#include "msg_helpers.h"
+
+#include "msg/sdp_edit.h"
+#include "msg/uri.h"
+
+#define HEAD "v=0\r\no=a 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n"
+#define AUDIO                                                                                                          \
+	"m=audio 4000 RTP/SAVPF 111 0 8 9 101\r\na=rtpmap:111 opus/48000/2\r\na=fmtp:111 useinbandfec=1\r\n"           \
+	"a=rtcp-fb:111 nack\r\na=rtpmap:9 G722/8000\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na=sendrecv\r\n"
+#define VIDEO "m=video 4002 RTP/AVP 96\r\na=rtpmap:96 VP8/90000\r\n"
+#define FAX   "m=image 4004 udptl t38\r\na=T38FaxVersion:0\r\n"
+
+static void gives(const char *text, enum sh_sdp_edit how, const char *list, const char *expected)
+{
+	struct sh_slice names[8], rest = sh_slice_cstr(list), one;
+	unsigned count = 0;
+	char buf[2000];
+	struct sh_writer w;
+
+	while (sh_list_next(&rest, &one))
+		names[count++] = one;
+	sh_writer_init(&w, buf, sizeof(buf) - 1);
+	assert_int_equal(sh_sdp_edit(&w, sh_slice_cstr(text), how, names, count), 0);
+	assert_false(w.full);
+	buf[w.len] = 0;
+	assert_string_equal(buf, expected);
+}
+
+static void what_is_not_listed_goes_with_its_lines(void **state)
+{
+	(void)state;
+	gives(HEAD AUDIO, SH_SDP_KEEP, "PCMA, opus",
+	      HEAD "m=audio 4000 RTP/SAVPF 111 8\r\na=rtpmap:111 opus/48000/2\r\na=fmtp:111 useinbandfec=1\r\na=rtcp-fb:111 nack\r\na=sendrecv\r\n");
+	gives(HEAD AUDIO, SH_SDP_DROP, "OPUS, g722, pcmu, telephone-event", HEAD "m=audio 4000 RTP/SAVPF 8\r\na=sendrecv\r\n");
+	gives(HEAD AUDIO, SH_SDP_KEEP, "8, 101",
+	      HEAD "m=audio 4000 RTP/SAVPF 8 101\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na=sendrecv\r\n");
+}
+
+static void what_is_preferred_comes_first_in_the_order_of_the_list(void **state)
+{
+	(void)state;
+	gives(HEAD "m=audio 4000 RTP/AVP 0 8 9 18\r\n", SH_SDP_PREFER, "G729, PCMA", HEAD "m=audio 4000 RTP/AVP 18 8 0 9\r\n");
+	gives(HEAD "m=audio 4000 RTP/AVP 0 8\n", SH_SDP_PREFER, "PCMA", HEAD "m=audio 4000 RTP/AVP 8 0\n");
+	gives(HEAD "m=audio 4000 RTP/AVP 0 8", SH_SDP_PREFER, "iLBC", HEAD "m=audio 4000 RTP/AVP 0 8");
+}
+
+static void the_rate_may_be_named(void **state)
+{
+	(void)state;
+	gives(HEAD "m=audio 4 RTP/AVP 96 97\r\na=rtpmap:96 L16/8000\r\na=rtpmap:97 L16/16000\r\n", SH_SDP_KEEP, "L16/16000",
+	      HEAD "m=audio 4 RTP/AVP 97\r\na=rtpmap:97 L16/16000\r\n");
+}
+
+static void a_stream_without_a_codec_left_is_refused_as_it_was_offered(void **state)
+{
+	(void)state;
+	gives(HEAD "m=audio 4000 RTP/AVP 0 8\r\n" VIDEO, SH_SDP_KEEP, "PCMA",
+	      HEAD "m=audio 4000 RTP/AVP 8\r\nm=video 0 RTP/AVP 96\r\na=rtpmap:96 VP8/90000\r\n");
+}
+
+static void what_is_no_rtp_is_left_alone(void **state)
+{
+	(void)state;
+	gives(HEAD FAX, SH_SDP_KEEP, "PCMA", HEAD FAX);
+	gives(HEAD FAX, SH_SDP_DROP, "t38", HEAD FAX);
+	gives(HEAD "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n", SH_SDP_KEEP, "opus", HEAD "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n");
+	gives(HEAD "m=broken\r\na=x\r\n" FAX, SH_SDP_KEEP, "opus", HEAD "m=broken\r\na=x\r\n" FAX);
+}
+
+static void has_finds_codecs_of_streams_that_are_not_refused(void **state)
+{
+	struct sh_slice text = sh_slice_cstr(HEAD AUDIO FAX "m=video 0 RTP/AVP 96\r\na=rtpmap:96 VP8/90000\r\n");
+
+	(void)state;
+	assert_true(sh_sdp_has(text, SH_LIT("opus")));
+	assert_true(sh_sdp_has(text, SH_LIT("opus/48000")));
+	assert_false(sh_sdp_has(text, SH_LIT("opus/8000")));
+	assert_true(sh_sdp_has(text, SH_LIT("pcma")));
+	assert_true(sh_sdp_has(text, SH_LIT("T38")));
+	assert_false(sh_sdp_has(text, SH_LIT("VP8")));
+	assert_false(sh_sdp_has(text, SH_LIT("G729")));
+	assert_false(sh_sdp_has(SH_LIT("hello"), SH_LIT("PCMA")));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(what_is_not_listed_goes_with_its_lines),
+	    cmocka_unit_test(what_is_preferred_comes_first_in_the_order_of_the_list),
+	    cmocka_unit_test(the_rate_may_be_named),
+	    cmocka_unit_test(a_stream_without_a_codec_left_is_refused_as_it_was_offered),
+	    cmocka_unit_test(what_is_no_rtp_is_left_alone),
+	    cmocka_unit_test(has_finds_codecs_of_streams_that_are_not_refused),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
