@@ -81,7 +81,7 @@ static void wrong_arguments_of_calls_are_named(void **state)
 	static const char *const checks[][2] = {
 	    {"call:ring(200)", "error: t:1: bad argument #1 to 'ring' (status code from 101 to 199 expected)"},
 	    {"call:ring('a')", "error: t:1: bad argument #1 to 'ring' (table expected, got string)"},
-	    {"call:ring{sdp = 5}", "error: t:1: option 'sdp': string expected, got number"},
+	    {"call:ring{sdp = 5}", "error: t:1: call:ring: option 'sdp': text or sdp expected, got number"},
 	    {"call:ring{foo = 5}", "error: t:1: call:ring: unknown option 'foo'"},
 	    {"call:reject()", "error: t:1: bad argument #1 to 'reject' (number expected, got no value)"},
 	    {"call:reject(200)", "error: t:1: bad argument #1 to 'reject' (status code from 300 to 699 expected)"},
