@@ -52,7 +52,7 @@ PACKAGES := build-essential clang libclang-rt-14-dev pkg-config liblua5.4-dev li
 TEST_PACKAGES := redis-server python3 sip-tester baresip-core linphone-cli iproute2 util-linux valgrind
 LINT_PACKAGES := cppcheck clang-tidy shellcheck lua-check
 
-.PHONY: all deps test-deps lib object test unit replay check asan tsan torture fuzz format lint coverage abi hosts interop bench bench-report perf-check perf-record soak demo install clean FORCE
+.PHONY: all deps test-deps lib object test unit explore replay check asan tsan torture fuzz format lint coverage abi hosts interop bench bench-report perf-check perf-record soak demo install clean FORCE
 .DEFAULT_GOAL := all
 .SECONDARY:
 
@@ -179,6 +179,13 @@ $(OUT)/replay/%: tests/fuzz/%.c tests/fuzz/replay.c $(ARCHIVE)
 
 unit: $(TEST_BIN) $(REPLAY)
 	@sh tests/run.sh $(OUT)
+
+# The race explorer on other seeds than the tests: make explore SEEDS=10000 SEED=1. A failure prints its ladder and its seed.
+SEEDS ?= 10000
+SEED  ?= $(shell date +%s)
+explore: deps
+	@$(MAKE) --no-print-directory VARIANT=test build/test-$(notdir $(firstword $(CC)))/tests/b2bua_explore_test
+	@SEEDS=$(SEEDS) SEED=$(SEED) build/test-$(notdir $(firstword $(CC)))/tests/b2bua_explore_test
 
 test: test-deps
 	@$(MAKE) --no-print-directory VARIANT=test unit

@@ -1,5 +1,5 @@
 /* 2xx and ACK are the business of the transaction user (RFC 3261 13.2.2.4, 13.3.1.4): the 2xx that we sent is repeated
- * until its ACK comes, the ACK that we sent is repeated whenever the 2xx comes again. */
+ * until its ACK comes; the ACK that we sent is kept by the INVITE's transaction, which answers a repeated 2xx with it. */
 #include "b2bua/impl.h"
 
 static void on_server_event(struct sh_server_txn *st, enum sh_server_event ev, void *user)
@@ -67,6 +67,10 @@ void sh_leg_on_ack(struct sh_leg *l, const struct sh_msg *m, const struct sh_pat
 	if (!l->answer || m->cseq != l->answer_cseq)
 		return; /* a repetition, or the ACK to something older */
 	sh_leg_answer_over(l);
+	if (l->state == SH_LEG_ENDING) { /* the BYE was faster */
+		sh_leg_wind_up(l);
+		return;
+	}
 	sh_ua_observe(l->ua, m, from, l);
 	if (first)
 		l->state = SH_LEG_UP;
@@ -96,14 +100,8 @@ static void send_ack(struct sh_leg *l, const struct sh_writer *line, const struc
 		return;
 	if (sh_txn_send_ack(l->ua->txn, &l->dialog.path, sh_writer_text(line), sh_writer_text(rest), &text) < 0)
 		return;
-	sh_leg_forget_ack(l);
-	l->ack = sh_malloc(text.len);
-	if (!l->ack)
-		return; /* a lost ACK will be missed: the peer gives up after its 64*T1 */
-	memcpy(l->ack, text.base, text.len);
-	l->ack_len = text.len;
-	l->ack_path = l->dialog.path;
-	l->ack_cseq = l->dialog.invite_cseq;
+	if (l->invite_ct)
+		sh_client_txn_keep_ack(l->invite_ct, &l->dialog.path, text);
 }
 
 void sh_leg_send_ack(struct sh_leg *l, const struct sh_msg *with_body)
@@ -131,20 +129,16 @@ void sh_leg_send_ack_body(struct sh_leg *l, struct sh_slice content_type, struct
 	send_ack(l, &line, &rest);
 }
 
-bool sh_leg_repeat_ack(struct sh_leg *l)
+void sh_leg_detach_invite(struct sh_leg *l, struct sh_client_txn *ct)
 {
-	if (!l->ack)
-		return false;
-	sh_transport_send(l->ua->transport, &l->ack_path, (struct sh_slice){l->ack, l->ack_len}, NULL);
-	return true;
+	sh_leg_invite_ended(l, ct);
+	sh_client_txn_detach(ct);
 }
 
-void sh_leg_forget_ack(struct sh_leg *l)
+void sh_leg_invite_ended(struct sh_leg *l, const struct sh_client_txn *ct)
 {
-	sh_free(l->ack);
-	l->ack = NULL;
-	l->ack_len = 0;
-	l->ack_cseq = 0;
+	if (l->invite_ct == ct)
+		l->invite_ct = NULL;
 }
 
 /* Another dialog of the same INVITE that nobody wants: acknowledged and ended on the spot. */

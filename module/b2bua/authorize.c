@@ -167,9 +167,13 @@ int sh_leg_send(struct sh_leg *l, struct sh_client_txn **out, enum sh_method met
 	int err;
 
 	if (!l->auth)
-		return sh_ua_send(l->ua, out, method, line, rest, &l->dialog.path, fn, user);
-	err = sh_ua_send_auth(l->ua, out, method, line, rest, &l->dialog.path, fn, user, l->auth, on_challenged, l);
-	if (!err && method == SH_INVITE)
+		err = sh_ua_send(l->ua, out, method, line, rest, &l->dialog.path, fn, user);
+	else
+		err = sh_ua_send_auth(l->ua, out, method, line, rest, &l->dialog.path, fn, user, l->auth, on_challenged, l);
+	if (err || method != SH_INVITE)
+		return err;
+	l->invite_ct = *out;
+	if (l->auth)
 		keep_credentials(l, sh_writer_text(rest));
-	return err;
+	return 0;
 }

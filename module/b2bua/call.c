@@ -91,10 +91,16 @@ void sh_call_set_app(struct sh_call *c, void *app)
 
 /* ------------------------------------------------------------------ life */
 
+static void bridge_over(struct sh_call *c, int error);
+
 static void on_duration(struct sh_timer *t)
 {
 	struct sh_call *c = SH_CONTAINER(t, struct sh_call, duration);
 
+	if (!c->answered) { /* before the answer this timer only tells of a bridge that came to nothing */
+		bridge_over(c, -EPIPE);
+		return;
+	}
 	sh_call_hangup(c, SH_BY_ENGINE, 0, SH_LIT("Q.850;cause=102;text=\"Longest duration reached\""));
 }
 
@@ -568,6 +574,13 @@ int sh_call_bridge(struct sh_call *c, struct sh_leg *leg, const struct sh_bridge
 	return 0;
 }
 
+void sh_call_bridging_lost(struct sh_call *c)
+{
+	c->bridging = NULL;
+	if (c->state != SH_CALL_ENDED)
+		sh_env_timer(c->ua->env, &c->duration, 0);
+}
+
 void sh_call_pracked(struct sh_call *c)
 {
 	struct sh_leg *leg = c->bridging;
@@ -681,11 +694,7 @@ void sh_call_leg_gone(struct sh_call *c, struct sh_leg *l, const struct sh_msg *
 	if (c->state == SH_CALL_ENDED)
 		return;
 	if (survives(c, l)) {
-		bool awaited = l == c->bridging;
-
 		sh_leg_leave(l);
-		if (awaited)
-			bridge_over(c, -EPIPE);
 		return;
 	}
 	sh_call_end(c, &why, bye ? sh_msg_header(bye, SH_H_REASON) : (struct sh_slice){0});

@@ -111,11 +111,7 @@ struct sh_leg {
 	uint32_t answer_cseq; /* of its INVITE: what the ACK names */
 	uint64_t answer_wait, answer_end;
 	struct sh_timer answer_timer;
-	/* The ACK that we sent, for retransmissions of the 2xx (13.2.2.4). */
-	char *ack;
-	size_t ack_len;
-	uint32_t ack_cseq; /* 0: none is kept */
-	struct sh_path ack_path;
+	struct sh_client_txn *invite_ct; /* of the last INVITE that we sent in the dialog, until it ends: it keeps our ACK */
 	const struct sh_msg *answered_with; /* outbound: its 2xx, until the bridge passes it on */
 	bool answer_owned;            /* it is a copy; else the message of the event that is being handled */
 	struct sh_client_auth *auth; /* NULL: no credentials */
@@ -266,8 +262,9 @@ void sh_leg_on_ack(struct sh_leg *l, const struct sh_msg *m, const struct sh_pat
 void sh_leg_answer_over(struct sh_leg *l);
 void sh_leg_send_ack(struct sh_leg *l, const struct sh_msg *with_body); /* NULL: without a body */
 void sh_leg_send_ack_body(struct sh_leg *l, struct sh_slice content_type, struct sh_slice body);
-bool sh_leg_repeat_ack(struct sh_leg *l);                              /* false: none was sent yet */
-void sh_leg_forget_ack(struct sh_leg *l);
+/* An INVITE of the leg's own goes on without it; or it has ended. */
+void sh_leg_detach_invite(struct sh_leg *l, struct sh_client_txn *ct);
+void sh_leg_invite_ended(struct sh_leg *l, const struct sh_client_txn *ct);
 void sh_leg_drop_answer(struct sh_leg *l, const struct sh_msg *response, const struct sh_path *from); /* ACK and BYE */
 
 /* ---- call.c */
@@ -286,6 +283,7 @@ bool sh_call_relay_provisional(struct sh_call *c, struct sh_early_dialog *e, uns
 /* That early dialog is over, and why: 199 to a caller who wants to know (RFC 6228). */
 void sh_call_early_over(struct sh_call *c, const struct sh_early_dialog *e, unsigned code);
 unsigned sh_sip_cause_of(const struct sh_msg *m); /* of its Reason (RFC 3326); 0: none */
+void sh_call_bridging_lost(struct sh_call *c); /* the leg whose 2xx waits has left: the bridge fails, soon */
 void sh_call_pracked(struct sh_call *c); /* a 2xx that waited for it may be sent */
 void sh_ua_each_dead(struct sh_ua *ua); /* frees what has ended */
 

@@ -95,11 +95,10 @@ void sh_leg_free(struct sh_leg *l)
 	sh_reoffer_drop(l);
 	sh_subscription_leg_gone(l);
 	sh_leg_answer_over(l);
-	sh_leg_forget_ack(l);
 	if (l->st)
 		sh_server_txn_watch(l->st, NULL, NULL);
 	if (l->ct)
-		sh_client_txn_detach(l->ct);
+		sh_leg_detach_invite(l, l->ct);
 	if (l->bye)
 		sh_client_txn_detach(l->bye);
 	sh_locate_cancel(l->locate);
@@ -147,6 +146,8 @@ void sh_leg_leave(struct sh_leg *l)
 		return;
 	sh_early_forget(l);
 	l->answered_in = NULL;
+	if (c->bridging == l)
+		sh_call_bridging_lost(c);
 	l->call = NULL;
 	if (c->a == l)
 		c->a = NULL;
@@ -345,8 +346,6 @@ static void on_2xx(struct sh_leg *l, const struct sh_msg *m)
 	if (l->dialog.confirmed) {
 		if (!sh_slice_eq(l->dialog.remote_tag, sh_msg_text(m, m->to_tag)))
 			sh_leg_drop_answer(l, m, path); /* a fork further on: another phone answered too (13.2.2.4) */
-		else
-			sh_leg_repeat_ack(l);
 		return;
 	}
 	if (!unwanted(l))
@@ -389,7 +388,6 @@ static void on_invite_event(struct sh_client_txn *ct, enum sh_client_event ev, c
 {
 	struct sh_leg *l = user;
 
-	(void)ct;
 	switch (ev) {
 	case SH_CLIENT_RESPONSE:
 		if (m->status >= 200 && m->status < 300) {
@@ -420,6 +418,7 @@ static void on_invite_event(struct sh_client_txn *ct, enum sh_client_event ev, c
 		sh_leg_ended(l);
 		return;
 	case SH_CLIENT_ENDED:
+		sh_leg_invite_ended(l, ct);
 		l->ct = NULL;
 		if (!l->dialog.confirmed && l->state != SH_LEG_ENDED) { /* it ended without a word: cannot be, but must not hang */
 			if (!unwanted(l))
@@ -433,7 +432,7 @@ static void on_invite_event(struct sh_client_txn *ct, enum sh_client_event ev, c
 /* ------------------------------------------------------------------ the end */
 
 /* The dialog is over. It is remembered while our BYE, or a re-INVITE of ours, has no final answer: a 2xx that crossed
- * the BYE wants its ACK all the same. */
+ * the BYE wants its ACK all the same; and while a 2xx of ours has no ACK: whoever hung up is told it until he has it. */
 void sh_leg_wind_up(struct sh_leg *l)
 {
 	if (l->state == SH_LEG_ENDED || l->bye)
@@ -442,7 +441,7 @@ void sh_leg_wind_up(struct sh_leg *l)
 	sh_session_drop(l);
 	sh_request_leg_gone(l);
 	sh_relay_leg_gone(l);
-	if (!sh_reinvite_pending(l) && !sh_reoffer_pending(l))
+	if (!sh_reinvite_pending(l) && !sh_reoffer_pending(l) && !l->answer)
 		sh_leg_ended(l);
 }
 
@@ -544,7 +543,6 @@ static void on_bye(struct sh_leg *l, struct sh_server_txn *st, const struct sh_m
 	}
 	sh_server_txn_reply(st, 200, (struct sh_slice){0});
 	sh_ua_observe(l->ua, m, from, l);
-	sh_leg_answer_over(l);
 	sh_reinvite_drop(l);
 	l->state = SH_LEG_ENDING; /* no BYE of ours */
 	sh_leg_told(l);
@@ -606,6 +604,10 @@ static void on_answer_timer(struct sh_timer *t)
 		struct sh_call *c = l->call;
 
 		sh_leg_answer_over(l);
+		if (l->state == SH_LEG_ENDING) { /* they have hung up without it */
+			sh_leg_wind_up(l);
+			return;
+		}
 		l->state = SH_LEG_UP;
 		sh_leg_want_reason(l, SH_LIT("SIP;cause=408;text=\"No ACK\""));
 		if (c)

@@ -23,7 +23,7 @@ struct sh_reinvite {
 static void destroy(struct sh_reinvite *r)
 {
 	if (r->ct)
-		sh_client_txn_detach(r->ct);
+		sh_leg_detach_invite(r->to, r->ct);
 	sh_list_remove(&r->of_target);
 	sh_body_unref(r->offer);
 	sh_free(r);
@@ -161,6 +161,7 @@ static void on_client_event(struct sh_client_txn *ct, enum sh_client_event ev, c
 	struct sh_leg *to = r->to;
 
 	if (ev == SH_CLIENT_ENDED) {
+		sh_leg_invite_ended(to, ct);
 		r->ct = NULL;
 		if (!r->from)
 			destroy(r);
@@ -180,11 +181,8 @@ static void on_client_event(struct sh_client_txn *ct, enum sh_client_event ev, c
 	}
 	r->answered = true;
 	if (m->status < 300) {
-		if (r->passed_2xx || r->to_acked) { /* again */
-			if (r->to_acked)
-				sh_leg_repeat_ack(to);
+		if (r->passed_2xx || r->to_acked) /* again */
 			return;
-		}
 		sh_dialog_refresh(&to->dialog, m, sh_client_txn_path(ct));
 		sh_leg_find_path(to, &to->dialog, sh_client_txn_path(ct));
 		sh_leg_learn_sdp(&to->remote_sdp, m);

@@ -24,7 +24,7 @@ static void destroy(struct sh_reoffer *r)
 {
 	sh_wheel_cancel(&r->leg->ua->env->wheel, &r->timer);
 	if (r->ct)
-		sh_client_txn_detach(r->ct);
+		sh_leg_detach_invite(r->leg, r->ct);
 	if (r->leg->reoffer == r)
 		r->leg->reoffer = NULL;
 	sh_list_remove(&r->of_leg);
@@ -107,6 +107,7 @@ static void on_event(struct sh_client_txn *ct, enum sh_client_event ev, const st
 	struct sh_leg *l = r->leg;
 
 	if (ev == SH_CLIENT_ENDED) {
+		sh_leg_invite_ended(l, ct);
 		r->ct = NULL;
 		if (!r->done && l->reoffer != r)
 			destroy(r);
@@ -132,11 +133,8 @@ static void on_event(struct sh_client_txn *ct, enum sh_client_event ev, const st
 			report(r, m->status, m);
 		return;
 	}
-	if (r->answered) { /* again */
-		if (l->ack_cseq == m->cseq)
-			sh_leg_repeat_ack(l);
+	if (r->answered) /* again */
 		return;
-	}
 	r->answered = true;
 	sh_dialog_refresh(&l->dialog, m, sh_client_txn_path(ct));
 	sh_leg_find_path(l, &l->dialog, sh_client_txn_path(ct));
@@ -162,7 +160,7 @@ static int send_invite(struct sh_reoffer *r)
 	r->tries++;
 	r->answered = false;
 	if (r->ct)
-		sh_client_txn_detach(r->ct);
+		sh_leg_detach_invite(l, r->ct);
 	r->ct = NULL;
 	sh_ua_writers(ua, &line, &rest);
 	sh_dialog_put_request(&l->dialog, SH_LIT("INVITE"), 0, 70, &line, &rest);

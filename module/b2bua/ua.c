@@ -131,17 +131,6 @@ static void on_cancel(void *ctx, struct sh_server_txn *invite, const struct sh_m
 		sh_call_on_cancel(l->call, cancel);
 }
 
-/* A 2xx that no transaction knows any more. The dialog may live: then its ACK was lost and is sent again. */
-static void on_stray_2xx(void *ctx, const struct sh_msg *m, const struct sh_path *from)
-{
-	struct sh_ua *ua = ctx;
-	struct sh_dialog *d = sh_dialog_find(&ua->dialogs, m);
-
-	(void)from;
-	if (d && *(enum sh_owner *)d->owner == SH_OWNER_LEG && m->cseq == d->invite_cseq)
-		sh_leg_repeat_ack(d->owner);
-}
-
 static void on_flow_closed(void *ctx, uint64_t flow, int error)
 {
 	struct sh_ua *ua = ctx;
@@ -160,7 +149,7 @@ static void on_turn_end(void *ctx)
 	sh_ua_each_dead(ua);
 }
 
-static const struct sh_txn_user txn_user = {on_request, on_cancel, on_stray_2xx, on_flow_closed, on_turn_end};
+static const struct sh_txn_user txn_user = {on_request, on_cancel, NULL, on_flow_closed, on_turn_end};
 
 void sh_ua_observe(struct sh_ua *ua, const struct sh_msg *m, const struct sh_path *from, struct sh_leg *leg)
 {

@@ -147,6 +147,15 @@ static void stray_2xx(struct sh_txn_layer *l, const struct sh_msg *m, const stru
 		l->user->stray_2xx(l->ctx, m, from);
 }
 
+/* The ACK that is kept answers that 2xx, and not one of another dialog. */
+static bool is_acked_by_text(const struct sh_client_txn *ct, const struct sh_msg *m)
+{
+	struct sh_msg ack;
+
+	return ct->text.len && sh_msg_scan(&ack, ct->text.base, ct->text.len, false, NULL) >= 0 && ack.cseq == m->cseq &&
+	       sh_slice_eq(sh_msg_text(&ack, ack.to_tag), sh_msg_text(m, m->to_tag));
+}
+
 /* Every 2xx goes to the user: each one may be another dialog. Nobody there: somebody still has to end that call. */
 static void accepted(struct sh_client_txn *ct, const struct sh_msg *m, const struct sh_path *from)
 {
@@ -161,10 +170,21 @@ static void accepted(struct sh_client_txn *ct, const struct sh_msg *m, const str
 		sh_txn_text_free(ct->layer, &ct->text);
 		sh_env_timer(l->env, &ct->timer, sh_txn_64t1(l)); /* M */
 	}
-	if (ct->fn)
+	if (is_acked_by_text(ct, m))
+		send_ack(ct);
+	else if (ct->fn)
 		tell(ct, SH_CLIENT_RESPONSE, m);
 	else
 		stray_2xx(l, m, from);
+}
+
+void sh_client_txn_keep_ack(struct sh_client_txn *ct, const struct sh_path *path, struct sh_slice ack)
+{
+	if (ct->state != SH_TXN_ACCEPTED)
+		return;
+	sh_client_leave_flow(ct);
+	ct->path = *path;
+	sh_txn_text_set(ct->layer, &ct->text, ack); /* without memory the peer waits until it gives up */
 }
 
 static void ringing(struct sh_client_txn *ct, const struct sh_msg *m)

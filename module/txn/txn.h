@@ -113,7 +113,7 @@ int sh_server_txn_resend(struct sh_server_txn *st, struct sh_slice text);
 /* ------------------------------------------------------------------ client transactions */
 
 enum sh_client_event {
-	SH_CLIENT_RESPONSE,    /* 1xx, 2xx.., each 2xx of an INVITE; never a retransmission of a 3xx-6xx */
+	SH_CLIENT_RESPONSE,    /* 1xx, 2xx.., each 2xx of an INVITE whose ACK is not kept; never a repeated 3xx-6xx */
 	SH_CLIENT_TIMEOUT,     /* timer B or F */
 	SH_CLIENT_UNREACHABLE, /* transport error, ICMP, connection refused */
 	SH_CLIENT_ENDED,       /* about to be freed; the last event */
@@ -153,6 +153,10 @@ int sh_client_txn_cancel(struct sh_client_txn *ct, struct sh_slice reason);
 /* No more events; the machine goes on by itself: it ACKs failures, 2xx become strays, and a ringing INVITE has 64*T1 left
  * for a final answer. */
 void sh_client_txn_detach(struct sh_client_txn *ct);
+
+/* The user has sent this ACK for a 2xx: when that 2xx comes again (its CSeq and tag), the ACK is sent again and the user is
+ * not told, for as long as the peer may repeat it (RFC 3261 13.2.2.4, RFC 6026 timer M), with a user or without. */
+void sh_client_txn_keep_ack(struct sh_client_txn *ct, const struct sh_path *path, struct sh_slice ack);
 
 struct sh_slice sh_client_txn_branch(const struct sh_client_txn *ct);
 const struct sh_path *sh_client_txn_path(const struct sh_client_txn *ct); /* with the flow that is really used */

@@ -77,9 +77,6 @@ static void a_repeated_2xx_gets_its_ack_again(void **state)
 	phone_reply(t.invite, 200, NULL, NULL, SDP_B); /* as if the ACK had been lost */
 	assert_memory_equal(soon(bob, "ACK")->text, t.ack->text, t.ack->len);
 	phone_expect_none(alice, "*", 2 * SH_SECOND);
-	world_advance(w, 40 * SH_SECOND); /* the transaction is gone, the dialog is not */
-	phone_reply(t.invite, 200, NULL, NULL, SDP_B);
-	assert_memory_equal(soon(bob, "ACK")->text, t.ack->text, t.ack->len);
 	hang_up(t.a, bob);
 	end();
 }
@@ -133,11 +130,13 @@ static void a_late_offer_is_acknowledged_even_when_the_caller_leaves(void **stat
 	t.a = phone_invite(alice, "sip:bob@example.org", NULL, NULL);
 	t.invite = soon(bob, "INVITE");
 	phone_reply(t.invite, 200, NULL, NULL, SDP_B);
-	soon(alice, "200");
+	t.answer = soon(alice, "200");
 	phone_bye(t.a);
 	soon(alice, "200 BYE");
 	soon(bob, "ACK");
 	ok(soon(bob, "BYE"));
+	soon(alice, "200 INVITE"); /* it may have been lost: it comes until she has it */
+	phone_ack(t.answer, NULL, SDP_A);
 	end();
 }
 

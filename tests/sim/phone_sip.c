@@ -548,7 +548,7 @@ struct phone_msg *phone_reply(struct phone_msg *request, unsigned code, const ch
 		put_contact(&d, way.proto);
 	put_rest(&d, body);
 	answer = draft_send(&d, &way, c);
-	if (c && in_dialog && code >= 200)
+	if (c && in_dialog && code >= 200 && !m->to_tag.len) /* else it came in a dialog, which may be an early one */
 		c->confirmed = true;
 	if (m->method == SH_INVITE && code >= 200)
 		phone_insist(answer);
