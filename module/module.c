@@ -399,7 +399,8 @@ static void on_reloaded(void *ctx, uint64_t generation, const char *error)
 	sh_free(r);
 }
 
-static int api_reload(struct siphook *s, siphook_reload_fn fn, void *ctx)
+static int start_reload(struct siphook *s, siphook_reload_fn fn, void *ctx,
+			int (*start)(struct sh_engine *e, sh_engine_reload_fn done, void *ctx))
 {
 	int err = in_state(s, RUNNING);
 	struct reload *r;
@@ -410,10 +411,20 @@ static int api_reload(struct siphook *s, siphook_reload_fn fn, void *ctx)
 	if (!r)
 		return -ENOMEM;
 	*r = (struct reload){s, fn, ctx};
-	err = sh_engine_reload(s->engine, on_reloaded, r);
+	err = start(s->engine, on_reloaded, r);
 	if (err < 0)
 		sh_free(r);
 	return err;
+}
+
+static int api_reload(struct siphook *s, siphook_reload_fn fn, void *ctx)
+{
+	return start_reload(s, fn, ctx, sh_engine_reload);
+}
+
+static int api_rollback(struct siphook *s, siphook_reload_fn fn, void *ctx)
+{
+	return start_reload(s, fn, ctx, sh_engine_rollback);
 }
 
 static int api_query(struct siphook *s, const char *what, siphook_text_fn fn, void *ctx)
@@ -582,6 +593,7 @@ static const struct siphook_api api = {
     .last_error = api_last_error,
     .test = api_test,
     .drain = api_drain,
+    .rollback = api_rollback,
 };
 
 __attribute__((visibility("default"))) const struct siphook_api *siphook_entry(uint32_t host_abi);

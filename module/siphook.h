@@ -161,6 +161,9 @@ struct siphook_api {
 	 * are hung up. "draining" and "calls" in the status tell how far it is; stop() ends the instance. It cannot be taken
 	 * back. */
 	int (*drain)(struct siphook *s, int64_t deadline_ms);
+	/* [any; SIPHOOK_DRIVEN: host] As reload(), but to the text of the script that the present generation took the place of,
+	 * as it was read then. */
+	int (*rollback)(struct siphook *s, siphook_reload_fn fn, void *ctx);
 };
 
 /* [any] The one exported symbol. NULL: the host's major version is not supported. */

@@ -79,6 +79,8 @@ typedef void (*sh_engine_reload_fn)(void *ctx, uint64_t generation, const char *
 int sh_engine_reload(struct sh_engine *e, sh_engine_reload_fn done, void *ctx);
 /* [any] Certificates, keys and authorities alone; generation > 0 is then that of the script, which goes on. */
 int sh_engine_reload_tls(struct sh_engine *e, sh_engine_reload_fn done, void *ctx);
+/* [any] The same, but of the text that the present generation took the place of, as it was read then. */
+int sh_engine_rollback(struct sh_engine *e, sh_engine_reload_fn done, void *ctx);
 
 /* What is not over yet, in words: calls, legs, requests, transactions; false: nothing. Without threads only. */
 bool sh_engine_busy(struct sh_engine *e, char *text, size_t size);

@@ -1,5 +1,7 @@
 /* The world of a script while it loads: files, the clock, random numbers. */
+#include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -46,6 +48,51 @@ int sh_engine_read_file(void *ctx, const char *path, char **text, size_t *len, s
 	*len = got;
 	*stamp = (struct sh_vm_stamp){(int64_t)st.st_mtim.tv_sec * 1000000000 + st.st_mtim.tv_nsec, (uint64_t)st.st_size, st.st_ino};
 	return 0;
+}
+
+enum { DEPTH_MAX = 4 };
+
+struct listing {
+	bool (*fn)(void *arg, const char *path);
+	void *arg;
+	bool stop;
+};
+
+/* dir ends in a slash, or is empty. Hidden files and folders are left out. */
+static void list(struct listing *l, const char *dir, int depth)
+{
+	DIR *d = opendir(*dir ? dir : ".");
+	struct dirent *entry;
+
+	while (d && !l->stop && (entry = readdir(d))) {
+		char path[PATH_MAX];
+		size_t len = strlen(entry->d_name);
+		struct stat st;
+		int n;
+
+		if (entry->d_name[0] == '.')
+			continue;
+		n = snprintf(path, sizeof(path) - 1, "%s%s", dir, entry->d_name);
+		if (n < 0 || (size_t)n >= sizeof(path) - 1 || fstatat(dirfd(d), entry->d_name, &st, 0) < 0)
+			continue;
+		if (S_ISDIR(st.st_mode) && depth < DEPTH_MAX) {
+			path[n] = '/';
+			path[n + 1] = '\0';
+			list(l, path, depth + 1);
+		} else if (S_ISREG(st.st_mode) && len > 4 && strcmp(entry->d_name + len - 4, ".lua") == 0) {
+			l->stop = !l->fn(l->arg, path);
+		}
+	}
+	if (d)
+		closedir(d);
+}
+
+void sh_engine_list_files(void *ctx, const char *dir, bool (*fn)(void *arg, const char *path), void *arg)
+{
+	struct listing l = {fn, arg, false};
+
+	(void)ctx;
+	list(&l, dir, 0);
 }
 
 static uint64_t clock_us(clockid_t id)
@@ -97,7 +144,7 @@ void sh_engine_world(struct sh_engine *e, struct sh_vm_world *w)
 {
 	if (e->simulation.envs)
 		*w = (struct sh_vm_world){simulated_now, simulated_wall, simulated_random, sh_engine_read_file,
-					  e->simulation.envs[0]};
+					  e->simulation.envs[0], NULL};
 	else
-		*w = (struct sh_vm_world){world_now, world_wall, world_random, sh_engine_read_file, NULL};
+		*w = (struct sh_vm_world){world_now, world_wall, world_random, sh_engine_read_file, NULL, sh_engine_list_files};
 }

@@ -32,10 +32,13 @@ struct sh_worker {
 	_Atomic bool idle;      /* draining, and nothing is left */
 };
 
+/* Certificates alone, or with them the script: what is on the disk, or the text before the one that is in use. */
+enum sh_reload_kind { SH_RELOAD_TLS, SH_RELOAD_SCRIPT, SH_RELOAD_BEFORE };
+
 /* Somebody who waits for the outcome of a reload. */
 struct sh_reload_waiter {
 	struct sh_reload_waiter *next;
-	bool script; /* not certificates alone */
+	enum sh_reload_kind kind;
 	sh_engine_reload_fn done;
 	void *ctx;
 };
@@ -94,7 +97,7 @@ struct sh_engine {
 	pthread_mutex_t lock;
 	struct sh_reload_waiter *waiting, *served; /* for the next load; for the one that runs */
 	bool loading, again;
-	bool load_script; /* the load that runs */
+	enum sh_reload_kind kind;        /* of the load that runs */
 	struct sh_timer retry;           /* worker 0: too many generations are alive */
 	struct sh_generation *loaded;    /* from the loader to worker 0 */
 	char load_error[512];
@@ -107,6 +110,7 @@ int sh_engine_call(struct sh_engine *e, unsigned worker, void (*fn)(struct sh_en
 void sh_worker_turn_end(void *ctx);
 
 /* files.c */
+void sh_engine_list_files(void *ctx, const char *dir, bool (*fn)(void *arg, const char *path), void *arg);
 void sh_engine_world(struct sh_engine *e, struct sh_vm_world *w); /* the real clock (or the simulation's), getrandom and files */
 
 /* reload.c */

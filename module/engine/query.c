@@ -1,6 +1,7 @@
 /* Questions from outside: each worker answers for itself, the pieces are joined. */
 #include "engine/impl.h"
 #include "engine/json.h"
+#include "script/source.h"
 
 #include <time.h>
 
@@ -100,19 +101,84 @@ int sh_engine_ask(struct sh_engine *e, void (*fn)(struct sh_worker *w, void *arg
 
 /* ------------------------------------------------------------------ status */
 
+enum { GENERATIONS_MAX = 16 };
+
+/* The generations that some worker still has. */
+struct generations {
+	struct sh_generation_state list[GENERATIONS_MAX];
+	char hash[GENERATIONS_MAX][SH_SOURCE_HASH + 1]; /* a generation may be gone when we write */
+	unsigned count;
+};
+
+static void add_generation(void *ctx, const struct sh_generation_state *g)
+{
+	struct generations *all = ctx;
+	unsigned i = 0;
+
+	while (i < all->count && all->list[i].number != g->number)
+		i++;
+	if (i == GENERATIONS_MAX)
+		return;
+	if (i == all->count) {
+		all->list[all->count++] = *g;
+		snprintf(all->hash[i], sizeof(all->hash[i]), "%s", g->hash);
+		return;
+	}
+	all->list[i].hooks += g->hooks;
+	all->list[i].calls += g->calls;
+	all->list[i].current = all->list[i].current && g->current;
+}
+
+static void add_generations(struct sh_worker *w, void *arg)
+{
+	sh_runtime_each_generation(w->runtime, add_generation, arg);
+}
+
+static int put_generations(struct sh_engine *e, struct sh_json *j, uint64_t now)
+{
+	struct generations all = {.count = 0};
+	int err = sh_engine_ask(e, add_generations, &all);
+
+	sh_json_key(j, "generations");
+	sh_json_open(j, '[');
+	for (unsigned i = 0; i < all.count; i++) {
+		const struct sh_generation_state *g = &all.list[i];
+
+		sh_json_open(j, '{');
+		sh_json_key(j, "number");
+		sh_json_int(j, (int64_t)g->number);
+		sh_json_key(j, "hash");
+		sh_json_text(j, sh_slice_cstr(all.hash[i]));
+		sh_json_key(j, "age");
+		sh_json_seconds(j, now > g->loaded ? now - g->loaded : 0);
+		sh_json_key(j, "calls");
+		sh_json_int(j, g->calls);
+		sh_json_key(j, "coroutines");
+		sh_json_int(j, g->hooks);
+		sh_json_key(j, "current");
+		sh_json_bool(j, g->current);
+		sh_json_close(j, '}');
+	}
+	sh_json_close(j, ']');
+	return err;
+}
+
 static int status(struct sh_engine *e, struct sh_json *j)
 {
 	struct sh_transport *t = sh_ua_transport(e->workers[0].ua); /* endpoints do not change after the start */
 	struct timespec now;
+	uint64_t wall;
+	int err;
 
 	clock_gettime(CLOCK_REALTIME, &now);
+	wall = (uint64_t)now.tv_sec * SH_SECOND + (uint64_t)now.tv_nsec / 1000;
 	sh_json_open(j, '{');
 	sh_json_key(j, "script");
 	sh_json_text(j, sh_slice_cstr(e->script_path));
 	sh_json_key(j, "draining");
 	sh_json_bool(j, atomic_load(&e->draining));
 	sh_json_key(j, "uptime");
-	sh_json_seconds(j, (uint64_t)now.tv_sec * SH_SECOND + (uint64_t)now.tv_nsec / 1000 - e->started_at);
+	sh_json_seconds(j, wall - e->started_at);
 	sh_json_key(j, "listeners");
 	sh_json_open(j, '[');
 	for (unsigned i = 0; i < sh_transport_endpoints(t); i++) {
@@ -125,7 +191,9 @@ static int status(struct sh_engine *e, struct sh_json *j)
 		sh_json_text(j, sh_slice_cstr(text));
 	}
 	sh_json_close(j, ']');
-	int err = sh_engine_put_status(e, j);
+	err = put_generations(e, j, wall);
+	if (!err)
+		err = sh_engine_put_status(e, j);
 	sh_json_close(j, '}');
 	return err;
 }

@@ -1,5 +1,5 @@
-/* Reload, of the script with its certificates or of certificates alone: a request goes to worker 0, the load to the background thread, the swap back to worker 0, and then every worker is
- * told. Requests that come while a load runs are served together by the next one. */
+/* Reload, of the script with its certificates or of certificates alone: a request goes to worker 0, the load to the
+ * background thread, the swap back to worker 0, and then every worker is told. Requests that come while a load runs are served together by the next one. */
 #include "engine/impl.h"
 
 static void begin(struct sh_env *env, void *arg);
@@ -23,13 +23,25 @@ static void update(struct sh_env *env, void *arg)
 	sh_runtime_update(e->workers[env->worker].runtime);
 }
 
+static int load_script(struct sh_engine *e)
+{
+	switch (e->kind) {
+	case SH_RELOAD_SCRIPT:
+		return sh_generation_load(&e->loaded, e->script, e->load_error, sizeof(e->load_error));
+	case SH_RELOAD_BEFORE:
+		return sh_generation_load_before(&e->loaded, e->script, e->load_error, sizeof(e->load_error));
+	default:
+		return 0;
+	}
+}
+
 static void work(void *arg)
 {
 	struct sh_engine *e = arg;
 
 	e->loaded = NULL;
 	e->load_error[0] = '\0';
-	if (e->load_script && sh_generation_load(&e->loaded, e->script, e->load_error, sizeof(e->load_error)) < 0)
+	if (load_script(e) < 0)
 		return;
 	if (sh_engine_tls_prepare(e, &e->tls, e->load_error, sizeof(e->load_error)) < 0) {
 		sh_generation_destroy(e->loaded);
@@ -45,7 +57,7 @@ static void done(void *arg)
 	bool again, running = atomic_load(&e->state) == SH_ENGINE_RUNNING && !e->load_error[0];
 
 	sh_engine_tls_commit(&e->tls, running);
-	if (running && !e->load_script) {
+	if (running && e->kind == SH_RELOAD_TLS) {
 		number = atomic_load(&e->generation);
 		sh_info(&e->log, "certificates and keys were read again");
 	} else if (running && e->loaded) {
@@ -89,9 +101,9 @@ static void begin(struct sh_env *env, void *arg)
 	pthread_mutex_lock(&e->lock);
 	e->served = e->waiting;
 	e->waiting = NULL;
-	e->load_script = false;
-	for (struct sh_reload_waiter *w = e->served; w; w = w->next)
-		e->load_script |= w->script;
+	e->kind = SH_RELOAD_TLS;
+	for (struct sh_reload_waiter *w = e->served; w && e->kind == SH_RELOAD_TLS; w = w->next)
+		e->kind = w->kind; /* the newest comes first: of several that are about the script, it counts */
 	pthread_mutex_unlock(&e->lock);
 	err = env->driver->background(env, work, done, e);
 	if (err) {
@@ -107,14 +119,14 @@ void sh_engine_retry(struct sh_timer *t)
 	begin(e->workers[0].env, e);
 }
 
-static int request(struct sh_engine *e, bool script, sh_engine_reload_fn fn, void *ctx)
+static int request(struct sh_engine *e, enum sh_reload_kind kind, sh_engine_reload_fn fn, void *ctx)
 {
 	struct sh_reload_waiter *w = sh_malloc(sizeof(*w));
 	int err = 0;
 
 	if (!w)
 		return -ENOMEM;
-	*w = (struct sh_reload_waiter){.script = script, .done = fn, .ctx = ctx};
+	*w = (struct sh_reload_waiter){.kind = kind, .done = fn, .ctx = ctx};
 	pthread_mutex_lock(&e->lock);
 	if (atomic_load(&e->state) != SH_ENGINE_RUNNING) {
 		err = -EPERM;
@@ -134,12 +146,17 @@ static int request(struct sh_engine *e, bool script, sh_engine_reload_fn fn, voi
 
 int sh_engine_reload(struct sh_engine *e, sh_engine_reload_fn fn, void *ctx)
 {
-	return request(e, true, fn, ctx);
+	return request(e, SH_RELOAD_SCRIPT, fn, ctx);
 }
 
 int sh_engine_reload_tls(struct sh_engine *e, sh_engine_reload_fn fn, void *ctx)
 {
-	return request(e, false, fn, ctx);
+	return request(e, SH_RELOAD_TLS, fn, ctx);
+}
+
+int sh_engine_rollback(struct sh_engine *e, sh_engine_reload_fn fn, void *ctx)
+{
+	return request(e, SH_RELOAD_BEFORE, fn, ctx);
 }
 
 void sh_engine_reload_drop(struct sh_engine *e)

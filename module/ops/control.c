@@ -275,20 +275,19 @@ static void do_query(struct sh_control *c, struct client *cl, const char *what)
 		client_answer(c, cl, q.ok);
 }
 
-static void do_reload(struct sh_control *c, struct client *cl, const char *argument)
+static void start_reload(struct sh_control *c, struct client *cl, int (*start)(struct sh_engine *e, sh_engine_reload_fn done, void *ctx))
 {
 	unsigned index = (unsigned)(cl - c->clients);
 	struct ticket *t = ticket_create();
 	int err;
 
-	(void)argument;
 	if (!t) {
 		client_fail(c, cl, -ENOMEM);
 		return;
 	}
 	err = watch(c, t->fd, EPOLL_CTL_ADD, EPOLLIN, OF_TICKET + index);
 	if (err == 0)
-		err = sh_engine_reload(c->engine, on_reloaded, t);
+		err = start(c->engine, on_reloaded, t);
 	if (err < 0) {
 		epoll_ctl(c->epoll, EPOLL_CTL_DEL, t->fd, NULL);
 		ticket_unref(t);
@@ -302,6 +301,18 @@ static void do_reload(struct sh_control *c, struct client *cl, const char *argum
 	/* Only its going away is of interest until the outcome is there. */
 	if (watch(c, cl->fd, EPOLL_CTL_MOD, 0, OF_CLIENT + index) < 0)
 		client_close(c, cl);
+}
+
+static void do_reload(struct sh_control *c, struct client *cl, const char *argument)
+{
+	(void)argument;
+	start_reload(c, cl, sh_engine_reload);
+}
+
+static void do_rollback(struct sh_control *c, struct client *cl, const char *argument)
+{
+	(void)argument;
+	start_reload(c, cl, sh_engine_rollback);
 }
 
 static void finish_reload(struct sh_control *c, struct client *cl)
@@ -380,7 +391,8 @@ static const struct command {
 } commands[] = {
     {"reload", do_reload, false},     {"status", do_query_status, false},
     {"calls", do_query_calls, false}, {"registrations", do_query_registrations, false},
-    {"hangup", do_hangup, true},      {"stop", do_stop, false},
+    {"hangup", do_hangup, true},      {"rollback", do_rollback, false},
+    {"stop", do_stop, false},
 };
 
 static void run_request(struct sh_control *c, struct client *cl, char *line)

@@ -79,6 +79,11 @@ const struct sh_slice *sh_generation_domains(const struct sh_generation *g, unsi
 	return g->domains;
 }
 
+const char *sh_generation_hash(const struct sh_generation *g)
+{
+	return g->source->hash;
+}
+
 const struct sh_vm_file *sh_generation_files(const struct sh_generation *g, size_t *count)
 {
 	return sh_vm_files(g->states[0].vm, count);
@@ -115,7 +120,7 @@ static int world_read(void *ctx, const char *path, char **text, size_t *len, str
 	struct sh_state *st = ctx;
 	const struct sh_vm_world *w = &st->generation->script->config.world;
 
-	return w->read(w->ctx, path, text, len, stamp);
+	return sh_source_read(st->generation->source, w, path, text, len, stamp);
 }
 
 /* ------------------------------------------------------------------ load */
@@ -129,11 +134,12 @@ static int state_init(struct sh_state *st, struct sh_generation *g, unsigned wor
 {
 	const struct sh_script_config *c = &g->script->config;
 	struct sh_vm_config config = {
-	    .world = {world_now, world_wall, world_random, world_read, st},
+	    .world = {world_now, world_wall, world_random, world_read, st, NULL},
 	    .log = c->log,
 	    .shared = c->shared,
 	    .journal = journal,
 	    .deterministic = c->deterministic,
+	    .globals = worker == 0 ? &g->globals : NULL,
 	    .user = st,
 	};
 	int err;
@@ -184,6 +190,12 @@ static void tell_error(const struct sh_state *st, char *error, size_t size)
 		snprintf(error, size, "%s: %.*s", st->generation->script->path, SH_FMT(message));
 }
 
+static int check_globals(lua_State *L)
+{
+	sh_globals_check(lua_touserdata(L, 1), L);
+	return 0;
+}
+
 /* The same top level runs for each worker, and sees its own writes; those of the first one count. */
 static int load_states(struct sh_generation *g, unsigned n, char *error, size_t size)
 {
@@ -207,6 +219,15 @@ static int load_states(struct sh_generation *g, unsigned n, char *error, size_t 
 			st->vm->journal = NULL;
 		sh_shared_journal_destroy(own);
 	}
+	if (!err) {
+		err = sh_vm_call(ev.state->vm, check_globals, &g->globals, ev.state->vm->load_max);
+		if (err)
+			tell_error(ev.state, error, size);
+	}
+	ev.state->vm->globals = NULL;
+	sh_globals_finish(&g->globals);
+	if (!err)
+		err = sh_source_seal(g->source);
 	if (err)
 		return err;
 	if (ev.state->hooks[SH_HOOK_LOAD] != LUA_NOREF) {
@@ -218,7 +239,7 @@ static int load_states(struct sh_generation *g, unsigned n, char *error, size_t 
 	return err;
 }
 
-int sh_generation_load(struct sh_generation **out, struct sh_script *s, char *error, size_t size)
+static int load(struct sh_generation **out, struct sh_script *s, struct sh_source *source, char *error, size_t size)
 {
 	unsigned n = s->config.workers;
 	struct sh_generation *g = sh_calloc(1, sizeof(*g) + n * sizeof(g->states[0]));
@@ -229,9 +250,14 @@ int sh_generation_load(struct sh_generation **out, struct sh_script *s, char *er
 	if (g) {
 		g->script = s;
 		g->number = s->last_number + 1;
+		g->loaded = s->config.world.wall(s->config.world.ctx);
+		g->source = sh_source_ref(source);
 		sh_arena_init(&g->arena, 1024);
+		sh_globals_init(&g->globals);
 		atomic_init(&g->users, n);
-		if (sh_shared_journal_create(&g->journal, s->config.shared) == 0)
+		if (!source)
+			err = sh_source_create(&g->source, &s->config.world, s->path);
+		if (g->source && sh_shared_journal_create(&g->journal, s->config.shared) == 0)
 			err = load_states(g, n, error, size);
 	}
 	if (!err) {
@@ -245,6 +271,22 @@ int sh_generation_load(struct sh_generation **out, struct sh_script *s, char *er
 	return err == -ENOMEM ? err : -EINVAL;
 }
 
+int sh_generation_load(struct sh_generation **out, struct sh_script *s, char *error, size_t size)
+{
+	return load(out, s, NULL, error, size);
+}
+
+int sh_generation_load_before(struct sh_generation **out, struct sh_script *s, char *error, size_t size)
+{
+	const struct sh_generation *now = sh_script_current(s);
+
+	if (now && now->source->before)
+		return load(out, s, now->source->before, error, size);
+	if (size)
+		snprintf(error, size, "%s: there is no generation before this one", s->path);
+	return -EINVAL;
+}
+
 void sh_generation_destroy(struct sh_generation *g)
 {
 	if (!g)
@@ -256,6 +298,8 @@ void sh_generation_destroy(struct sh_generation *g)
 	sh_shared_journal_destroy(g->journal);
 	for (unsigned i = 0; i < g->ntrunks; i++)
 		sh_trunk_status_unref(g->trunks[i].status);
+	sh_source_unref(g->source);
+	sh_globals_finish(&g->globals);
 	sh_arena_finish(&g->arena);
 	sh_free(g);
 }
@@ -268,8 +312,10 @@ unsigned sh_script_publish(struct sh_script *s, struct sh_generation *g)
 	if (lost)
 		sh_warn(s->config.log, "generation %llu: %zu writes to shared stores did not fit",
 			(unsigned long long)g->number, lost);
-	if (old) /* its workers give it back one by one */
+	if (old) { /* its workers give it back one by one */
+		sh_source_follow(g->source, old->source);
 		old->next = g;
+	}
 	atomic_fetch_add(&s->alive, 1);
 	atomic_store_explicit(&s->current, g, memory_order_release);
 	return atomic_load(&s->alive);

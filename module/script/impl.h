@@ -8,9 +8,11 @@
 
 #include "b2bua/trunk.h"
 #include "core/alloc.h"
+#include "script/globals.h"
 #include "script/post.h"
 #include "script/sandbox.h"
 #include "script/script.h"
+#include "script/source.h"
 #include "script/value.h"
 
 /* X(identifier, name). Order and names of sip.on. */
@@ -75,6 +77,9 @@ struct sh_generation {
 	struct sh_trunk_config *trunks; /* SH_GENERATION_TRUNKS, in the arena, but for their status */
 	unsigned ntrunks;
 	struct sh_shared_journal *journal; /* of worker 0's top level */
+	struct sh_source *source;
+	struct sh_globals globals; /* that its files use; emptied when they have been judged */
+	uint64_t loaded;           /* wall clock, microseconds */
 	struct sh_generation
 	    *next;              /* published after this one: a worker that is late gives back what it never took up */
 	_Atomic unsigned users; /* workers that have not given it back */

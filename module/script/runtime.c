@@ -170,6 +170,28 @@ uint64_t sh_runtime_runs(const struct sh_runtime *rt)
 	return rt->runs;
 }
 
+void sh_runtime_each_generation(const struct sh_runtime *rt,
+				void (*fn)(void *ctx, const struct sh_generation_state *g), void *ctx)
+{
+	SH_LIST_EACH(l, &rt->states)
+	{
+		const struct sh_state *s = SH_CONTAINER(l, struct sh_state, link);
+		struct sh_generation_state g = {
+		    .number = s->generation->number,
+		    .hash = s->generation->source->hash,
+		    .loaded = s->generation->loaded,
+		    .current = s == rt->state,
+		};
+
+		SH_LIST_EACH(r, &s->runs)
+		{
+			g.hooks++;
+			g.calls += SH_CONTAINER(r, struct sh_run, link)->call != 0;
+		}
+		fn(ctx, &g);
+	}
+}
+
 /* ------------------------------------------------------------------ events */
 
 static bool has(const struct sh_state *s, enum sh_hook h)

@@ -3,12 +3,15 @@
 #include <lauxlib.h>
 
 #include "core/alloc.h"
+#include "script/globals.h"
 #include "script/sandbox.h"
 
 enum { NAME_MAX_LEN = 200 };
 
 int sh_sandbox_compile(lua_State *L, const char *chunk, struct sh_slice text)
 {
+	int status;
+
 	if (sh_slice_starts(text, SH_LIT("\xef\xbb\xbf"))) {
 		text.base += 3;
 		text.len -= 3;
@@ -20,7 +23,10 @@ int sh_sandbox_compile(lua_State *L, const char *chunk, struct sh_slice text)
 		text.base += skip;
 		text.len -= skip;
 	}
-	return luaL_loadbufferx(L, text.base ? text.base : "", text.len, chunk, "t");
+	status = luaL_loadbufferx(L, text.base ? text.base : "", text.len, chunk, "t");
+	if (status == LUA_OK && sh_vm_of(L)->globals)
+		sh_globals_note(sh_vm_of(L)->globals, L);
+	return status;
 }
 
 /* Words of letters, digits, '_' and '-' with single dots between them: nothing that climbs out of the folder. */

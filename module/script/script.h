@@ -56,12 +56,15 @@ struct sh_script_config {
 int sh_script_create(struct sh_script **out, const struct sh_script_config *config); /* copied but for the objects */
 void sh_script_destroy(struct sh_script *s); /* after all runtimes; frees the current generation; NULL is fine */
 
-/* Builds the next generation: reads, compiles and runs the top level for each worker, then the load hook on the first
- * one. One thread at a time. 0, or -EINVAL with "file:line: reason" in error, or -ENOMEM. */
+/* Builds the next generation: reads the script's folder, compiles and runs the top level for each worker, looks for
+ * globals that nobody defines, then runs the load hook on the first one. One thread at a time. 0, or -EINVAL with "file:line: reason" in error, or -ENOMEM. */
 int sh_generation_load(struct sh_generation **out, struct sh_script *s, char *error, size_t size);
+/* The same of the text that the current one took the place of, as it was read then. */
+int sh_generation_load_before(struct sh_generation **out, struct sh_script *s, char *error, size_t size);
 /* Never published, or retired. */
 void sh_generation_destroy(struct sh_generation *g);
 uint64_t sh_generation_number(const struct sh_generation *g);
+const char *sh_generation_hash(const struct sh_generation *g); /* of its text, 16 hex digits */
 /* The local domains that its script declared, in its order. */
 const struct sh_slice *sh_generation_domains(const struct sh_generation *g, unsigned *count);
 /* The files that it was made of, for a watcher. */
@@ -85,5 +88,17 @@ void sh_runtime_destroy(struct sh_runtime *rt);        /* drops all runs; before
 void sh_runtime_on_binding(void *ctx, void *by, struct sh_slice aor, const struct sh_contact *c,
 			   enum sh_binding_event event);
 uint64_t sh_runtime_runs(const struct sh_runtime *rt); /* hooks in progress */
+
+/* What a worker has of a generation. */
+struct sh_generation_state {
+	uint64_t number;
+	const char *hash;  /* of its text */
+	uint64_t loaded;   /* wall clock, microseconds */
+	bool current;
+	unsigned hooks;    /* in progress */
+	unsigned calls;    /* that these hooks are for */
+};
+void sh_runtime_each_generation(const struct sh_runtime *rt,
+				void (*fn)(void *ctx, const struct sh_generation_state *g), void *ctx);
 
 #endif

@@ -383,6 +383,7 @@ static void init(struct sh_vm *vm, const struct sh_vm_config *config)
 	vm->journal = config->journal;
 	vm->stays_open = config->stays_open;
 	vm->deterministic = config->deterministic;
+	vm->globals = config->globals;
 	vm->memory_max = config->memory_max ? config->memory_max : MEMORY_DEFAULT;
 	vm->slice_max = config->slice_max ? config->slice_max : BUDGET_DEFAULT;
 	vm->load_max = config->load_max ? config->load_max : BUDGET_DEFAULT;

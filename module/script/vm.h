@@ -23,6 +23,7 @@
 #include "core/slice.h"
 
 struct sh_vm;
+struct sh_globals;
 struct sh_shared;
 struct sh_shared_journal;
 
@@ -44,7 +45,7 @@ struct sh_vm_file {
 	struct sh_vm_stamp stamp;
 };
 
-/* The world as a script sees it. All members are set; ctx comes back with each call. */
+/* The world as a script sees it. All members but list are set; ctx comes back with each call. */
 struct sh_vm_world {
 	uint64_t (*now)(void *ctx);    /* monotonic microseconds */
 	uint64_t (*wall)(void *ctx);   /* microseconds since 1970 */
@@ -53,6 +54,9 @@ struct sh_vm_world {
 	 * Called while the script loads only. */
 	int (*read)(void *ctx, const char *path, char **text, size_t *len, struct sh_vm_stamp *stamp);
 	void *ctx;
+	/* Names the files *.lua of a folder ("": the current one; else it ends in a slash) and of folders in it, as paths that
+	 * begin with dir, until fn returns false. NULL: unknown. Not used by the VM itself. */
+	void (*list)(void *ctx, const char *dir, bool (*fn)(void *arg, const char *path), void *arg);
 };
 
 struct sh_vm_config {
@@ -60,6 +64,7 @@ struct sh_vm_config {
 	struct sh_log *log;
 	struct sh_shared *shared;          /* what sip.shared() opens; may be NULL (then it raises) */
 	struct sh_shared_journal *journal; /* see sh_vm.journal */
+	struct sh_globals *globals;        /* NULL, or where the globals that its files use are noted: globals.h */
 	size_t memory_max;                 /* bytes; 0: 64 MB */
 	uint64_t slice_max;                /* instructions between two waits; 0: 10 million */
 	uint64_t load_max;                 /* instructions of the top level; 0: 10 million */
@@ -123,6 +128,7 @@ struct sh_vm {
 	void *last_object;
 	size_t thread_offset, udata_offset[3];
 	char loading;    /* its address marks a module whose file is running */
+	struct sh_globals *globals;
 	char *directory; /* of the main script, with its last slash; "" for the current one */
 	struct sh_vm_file *files;
 	size_t file_count;

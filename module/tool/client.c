@@ -169,10 +169,10 @@ int command_registrations(struct settings *s)
 	return query(s, "registrations");
 }
 
-int command_reload(struct settings *s)
+static int reload(struct settings *s, const char *request)
 {
 	bool closed = false;
-	json_t *answer = ask(s, "reload", RELOAD_MS, &closed);
+	json_t *answer = ask(s, request, RELOAD_MS, &closed);
 	int code = 1;
 
 	if (answer && agreed(s, answer)) {
@@ -185,6 +185,16 @@ int command_reload(struct settings *s)
 	}
 	json_decref(answer);
 	return code;
+}
+
+int command_reload(struct settings *s)
+{
+	return reload(s, "reload");
+}
+
+int command_rollback(struct settings *s)
+{
+	return reload(s, "rollback");
 }
 
 int command_hangup(struct settings *s)

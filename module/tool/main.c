@@ -20,6 +20,7 @@ static const struct command {
     {"test", command_test, "fSLJt", FILES, "[--seed N] [--loss P] [--filter PATTERN] [--jobs N] [--tap] FILE...",
      "run the tests of a dial plan on a virtual network"},
     {"reload", command_reload, "csj", NONE, "[-s PATH] [--json]", "read the dial plan again; wait for the outcome"},
+    {"rollback", command_rollback, "csj", NONE, "[-s PATH] [--json]", "go back to the dial plan before this one"},
     {"status", command_status, "csj", NONE, "[-s PATH] [--json]", "what the server is and does"},
     {"calls", command_calls, "csj", NONE, "[-s PATH] [--json]", "the live calls"},
     {"registrations", command_registrations, "csj", NONE, "[-s PATH] [--json]", "who is registered where"},

@@ -46,6 +46,7 @@ int command_check(struct settings *s);
 int command_test(struct settings *s);
 int command_version(struct settings *s);
 int command_reload(struct settings *s);
+int command_rollback(struct settings *s);
 int command_status(struct settings *s);
 int command_calls(struct settings *s);
 int command_registrations(struct settings *s);

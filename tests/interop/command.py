@@ -1,4 +1,5 @@
 """The command as its user types it: what is refused, with which words, and what goes on meanwhile."""
+import json
 import os
 import signal
 import socket
@@ -96,6 +97,17 @@ def tests(part):
         server.send(signal.SIGHUP)
         until("the new generation is in use", lambda: server.generation > before)
         must(caller.call("x") == "SIP/2.0 486 Busy by plan 2", "a call is routed by it")
+    with part.test("command: rollback goes back to the dial plan before"):
+        code, said = server.command("rollback")
+        must(code == 0 and "generation" in said, f"{code} {said}")
+        must(caller.call("x") == "SIP/2.0 486 Busy by plan 1", "a call is routed by the text before, whatever the disk has")
+        code, said = server.command("rollback")
+        must(code == 1 and "no generation before" in said, f"{code} {said}")
+        code, said = server.command("reload")
+        must(caller.call("x") == "SIP/2.0 486 Busy by plan 2", "a reload reads the disk again")
+        generations = json.loads(server.command("status", "--json")[1])["generations"]
+        must([g["current"] for g in generations] == [True], f"one generation is alive: {generations}")
+        must(len(generations[0]["hash"]) == 16 and generations[0]["calls"] == 0, f"{generations}")
     with part.test("command: an unknown call to hang up is an error"):
         code, said = server.command("hangup", "nobody")
         must(code == 1 and "nobody" in said, f"{code} {said}")

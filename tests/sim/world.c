@@ -86,6 +86,7 @@ static int read_file(void *ctx, const char *path, char **text, size_t *len, stru
 {
 	struct world *w = ctx;
 
+	w->reads++;
 	for (unsigned i = 0; i < WORLD_FILES && w->files[i].path; i++) {
 		if (!w->files[i].text || strcmp(w->files[i].path, path) != 0)
 			continue;
@@ -95,6 +96,16 @@ static int read_file(void *ctx, const char *path, char **text, size_t *len, stru
 		return *text ? 0 : -ENOMEM;
 	}
 	return -ENOENT;
+}
+
+static void list_files(void *ctx, const char *dir, bool (*fn)(void *arg, const char *path), void *arg)
+{
+	struct world *w = ctx;
+
+	assert_string_equal(dir, "");
+	for (unsigned i = 0; i < WORLD_FILES && w->files[i].path; i++)
+		if (w->files[i].text && !fn(arg, w->files[i].path))
+			return;
 }
 
 static uint64_t now(void *ctx)
@@ -126,20 +137,34 @@ static void free_retired(struct world *w)
 		sh_generation_destroy(w->retired[--w->nretired]);
 }
 
-int world_try_reload(struct world *w, const char *text, char *error, size_t size)
+static int publish(struct world *w, int err, struct sh_generation **loaded)
 {
-	struct sh_generation *g;
-	int err;
+	struct sh_generation *g = *loaded; /* not by value: it is set by the argument before */
 
-	free_retired(w);
-	world_file(w, "dialplan.lua", text);
-	err = sh_generation_load(&g, w->script, error, size);
 	if (err)
 		return err;
 	sh_script_publish(w->script, g);
 	for (unsigned i = 0; i < w->workers; i++)
 		sh_runtime_update(w->runtime[i]);
 	return 0;
+}
+
+int world_try_reload(struct world *w, const char *text, char *error, size_t size)
+{
+	struct sh_generation *g = NULL;
+
+	free_retired(w);
+	if (text)
+		world_file(w, "dialplan.lua", text);
+	return publish(w, sh_generation_load(&g, w->script, error, size), &g);
+}
+
+int world_rollback(struct world *w, char *error, size_t size)
+{
+	struct sh_generation *g = NULL;
+
+	free_retired(w);
+	return publish(w, sh_generation_load_before(&g, w->script, error, size), &g);
 }
 
 void world_reload(struct world *w, const char *text)
@@ -198,7 +223,7 @@ struct world *world_create(const struct world_options *options, const char *scri
 	struct world *w = calloc(1, sizeof(*w));
 	struct sh_script_config config = {
 	    .path = "dialplan.lua",
-	    .world = {now, wall, random_bits, read_file, w},
+	    .world = {now, wall, random_bits, read_file, w, list_files},
 	    .pairs = o->pairs,
 	    .npairs = o->npairs,
 	    .deterministic = true,

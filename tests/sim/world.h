@@ -55,6 +55,7 @@ struct world {
 		const char *path;
 		char *text;
 	} files[WORLD_FILES];
+	unsigned reads; /* of files */
 	struct world_line lines[WORLD_LINES];
 	unsigned nlines;
 	struct sh_generation *retired[WORLD_GENERATIONS];
@@ -78,7 +79,9 @@ void world_file(struct world *w, const char *path, const char *text);
 /* Loads text as the next generation and publishes it. It must load. */
 void world_reload(struct world *w, const char *text);
 /* The same; what sh_generation_load says, and its error. Nothing is published then. */
-int world_try_reload(struct world *w, const char *text, char *error, size_t size);
+int world_try_reload(struct world *w, const char *text, char *error, size_t size); /* text NULL: the files as they are */
+/* Back to the text before the present generation. */
+int world_rollback(struct world *w, char *error, size_t size);
 
 void world_advance(struct world *w, uint64_t us);
 /* Nothing is left of any call or request: no call, leg, request, hook, transaction. */
