@@ -224,7 +224,8 @@ static int load_states(struct sh_generation *g, unsigned n, char *error, size_t 
 		if (err)
 			tell_error(ev.state, error, size);
 	}
-	ev.state->vm->globals = NULL;
+	if (ev.state->vm)
+		ev.state->vm->globals = NULL;
 	sh_globals_finish(&g->globals);
 	if (!err)
 		err = sh_source_seal(g->source);
@@ -255,9 +256,10 @@ static int load(struct sh_generation **out, struct sh_script *s, struct sh_sourc
 		sh_arena_init(&g->arena, 1024);
 		sh_globals_init(&g->globals);
 		atomic_init(&g->users, n);
-		if (!source)
-			err = sh_source_create(&g->source, &s->config.world, s->path);
-		if (g->source && sh_shared_journal_create(&g->journal, s->config.shared) == 0)
+		err = source ? 0 : sh_source_create(&g->source, &s->config.world, s->path);
+		if (!err)
+			err = sh_shared_journal_create(&g->journal, s->config.shared);
+		if (!err)
 			err = load_states(g, n, error, size);
 	}
 	if (!err) {

@@ -154,8 +154,7 @@ int world_try_reload(struct world *w, const char *text, char *error, size_t size
 	struct sh_generation *g = NULL;
 
 	free_retired(w);
-	if (text)
-		world_file(w, "dialplan.lua", text);
+	world_file(w, "dialplan.lua", text);
 	return publish(w, sh_generation_load(&g, w->script, error, size), &g);
 }
 

@@ -79,7 +79,7 @@ void world_file(struct world *w, const char *path, const char *text);
 /* Loads text as the next generation and publishes it. It must load. */
 void world_reload(struct world *w, const char *text);
 /* The same; what sh_generation_load says, and its error. Nothing is published then. */
-int world_try_reload(struct world *w, const char *text, char *error, size_t size); /* text NULL: the files as they are */
+int world_try_reload(struct world *w, const char *text, char *error, size_t size);
 /* Back to the text before the present generation. */
 int world_rollback(struct world *w, char *error, size_t size);
 
