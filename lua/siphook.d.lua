@@ -1262,6 +1262,10 @@ function sip.request(request) end
 ---@return siphook.trunk
 function sip.trunk(trunk) end
 
+---@class siphook.leg
+---@field local_tag string of its dialog, ours
+---@field remote_tag? string
+
 ---@class siphook.dialog_ids
 ---@field call_id string
 ---@field to_tag string

@@ -26,6 +26,10 @@ struct sh_ua {
 	struct sh_link trunks;
 	struct sh_link live_subscriptions, live_refers;
 	struct sh_hash resources; /* event.c: by event and address of record */
+	struct sh_hash forwards;          /* forward.c */
+	struct sh_link forwards_due;
+	struct sh_link passages;          /* move.c */
+	uint64_t serial;                  /* of transfers that ask another worker */
 	struct sh_location *location;     /* may be NULL */
 	const struct sh_domains *domains; /* may be NULL */
 	/* Of the first worker's: addresses that somebody watches, on any worker. */
@@ -89,6 +93,7 @@ struct sh_leg {
 	unsigned refers;              /* that were accepted */
 	char *aor;                    /* outbound: whose contact was called, when somebody watches; else NULL */
 	uint8_t lamp;                 /* what was told of it: package_dialog.c */
+	bool moved;                   /* its tag points to another worker: move.c */
 	struct sh_reinvite *reinvite; /* one that came from or goes to this leg */
 	struct sh_relay *update;      /* the same for an UPDATE with an offer */
 	struct sh_session *session;   /* its session timer; NULL: none was agreed */
@@ -351,6 +356,28 @@ void sh_pickup_acked(struct sh_pickup *p, const struct sh_msg *ack);
 bool sh_pickup_replaces(const struct sh_pickup *p, const struct sh_leg *l); /* the call goes on when l hangs up */
 void sh_pickup_abort(struct sh_pickup *p);       /* the call of who picks up ends */
 void sh_pickup_target_gone(struct sh_pickup *p); /* the other one ends */
+
+/* For legs that come from another worker: */
+bool sh_transfer_take(struct sh_call *c, uint64_t serial, struct sh_leg *l, unsigned home, uint64_t lender, uint64_t other, bool was_a);
+void sh_transfer_refused(struct sh_call *c, uint64_t serial, unsigned code);
+void sh_transfer_end_lender(struct sh_ua *ua, uint64_t lender);
+
+/* ---- move.c */
+/* Asks worker `home` for the partner of the leg that ids names: sh_transfer_take or sh_transfer_refused is the answer. 0 or
+ * -errno. */
+int sh_move_ask(struct sh_call *c, const struct sh_dialog_ids *ids, unsigned home, uint64_t serial);
+/* The transfer is over: the leg goes back (returns), or stays here. */
+void sh_move_over(struct sh_ua *ua, struct sh_leg *fresh, unsigned home, uint64_t lender, uint64_t other, bool was_a, bool returns);
+void sh_move_finish(struct sh_ua *ua);
+void sh_leg_moved_gone(struct sh_leg *l); /* it is about to be freed */
+void sh_reinvite_let_go(struct sh_leg *l); /* of those that are over: nobody repeats their ACKs any more */
+void sh_reoffer_let_go(struct sh_leg *l);
+
+/* ---- forward.c: key: a local tag, or the Call-ID of an INVITE */
+int sh_forward_find(const struct sh_ua *ua, struct sh_slice key); /* the worker, or -1 */
+void sh_forward_add(struct sh_ua *ua, struct sh_slice key, unsigned worker, uint64_t lifetime); /* us; 0: until it is removed */
+void sh_forward_remove(struct sh_ua *ua, struct sh_slice key);
+void sh_forward_finish(struct sh_ua *ua);
 
 /* ---- subscription.c */
 struct sh_resource;

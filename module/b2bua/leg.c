@@ -104,6 +104,8 @@ void sh_leg_free(struct sh_leg *l)
 	sh_locate_cancel(l->locate);
 	sh_early_forget(l);
 	sh_session_drop(l);
+	if (l->moved)
+		sh_leg_moved_gone(l);
 	sh_dialog_finish(&l->dialog);
 	sh_slots_remove(&l->ua->legs, l->handle);
 	sh_list_remove(&l->in_call);

@@ -248,11 +248,21 @@ static void on_done(void *ctx, const struct sh_result *res)
 
 static const struct sh_transfer_events events = {on_progress, on_done};
 
-static struct sh_leg *replaced(struct sh_ua *ua, struct sh_slice replaces)
+/* Whose leg it is that Replaces names: found here, or by its tag on worker *home. */
+static struct sh_leg *replaced(struct sh_ua *ua, struct sh_slice replaces, struct sh_dialog_ids *ids, int *home)
 {
-	struct sh_dialog_ids ids;
+	struct sh_leg *l;
 
-	return replaces.len && sh_dialog_ids_parse(&ids, replaces) == 0 ? sh_ua_find_leg(ua, &ids) : NULL;
+	*home = -1;
+	if (!replaces.len || sh_dialog_ids_parse(ids, replaces) < 0)
+		return NULL;
+	l = sh_ua_find_leg(ua, ids);
+	if (l)
+		return l;
+	*home = sh_tag_worker(ids->to_tag);
+	if (*home >= (int)ua->env->workers || *home == (int)ua->env->worker)
+		*home = sh_forward_find(ua, ids->to_tag);
+	return NULL;
 }
 
 /* What the target is told of who sent the call there (RFC 3892 2.3), and of the dialog to replace when that is none of ours. */
@@ -286,8 +296,8 @@ static struct sh_refer *create(struct sh_request *q, struct sh_leg *leg, sh_requ
 	return r;
 }
 
-static int attended(struct sh_request *q, struct sh_leg *leg, struct sh_leg *with, const struct sh_refer_options *o, sh_request_fn done,
-		    void *ctx)
+static int attended(struct sh_request *q, struct sh_leg *leg, struct sh_leg *with, const struct sh_dialog_ids *ids, int home,
+		    const struct sh_refer_options *o, sh_request_fn done, void *ctx)
 {
 	struct sh_refer *r = create(q, leg, done, ctx);
 	struct sh_call *c = leg->call;
@@ -296,7 +306,10 @@ static int attended(struct sh_request *q, struct sh_leg *leg, struct sh_leg *wit
 
 	if (!r)
 		return -ENOMEM;
-	err = sh_call_join(c, leg == c->a ? c->b : c->a, with, &events, r);
+	if (with)
+		err = sh_call_join(c, leg == c->a ? c->b : c->a, with, &events, r);
+	else
+		err = sh_call_join_far(c, leg == c->a ? c->b : c->a, ids, (unsigned)home, &events, r);
 	if (err) {
 		destroy(r);
 		return err;
@@ -335,9 +348,11 @@ int sh_refer_accept(struct sh_request *q, struct sh_leg *leg, struct sh_fork_pla
 		    sh_request_fn done, void *ctx)
 {
 	struct sh_call *c = leg ? leg->call : NULL;
+	struct sh_dialog_ids ids;
 	struct sh_refer_to to;
 	struct sh_slice why;
 	struct sh_leg *with;
+	int home;
 
 	if (!q->st || q->answered || q->msg->method != SH_REFER)
 		return -EALREADY;
@@ -351,8 +366,8 @@ int sh_refer_accept(struct sh_request *q, struct sh_leg *leg, struct sh_fork_pla
 		return -EBUSY;
 	if (sh_refer_read(&to, q->msg, &plan->arena, &why))
 		return -EBADMSG;
-	with = replaced(q->ua, to.replaces);
-	return with ? attended(q, leg, with, o, done, ctx) : blind(q, leg, plan, &to, o, done, ctx);
+	with = replaced(q->ua, to.replaces, &ids, &home);
+	return with || home >= 0 ? attended(q, leg, with, &ids, home, o, done, ctx) : blind(q, leg, plan, &to, o, done, ctx);
 }
 
 int sh_refer_notify(struct sh_request *q, unsigned code, struct sh_slice reason)

@@ -337,6 +337,16 @@ bool sh_reinvite_is_from(const struct sh_leg *l)
 	return l->reinvite && l->reinvite->from == l;
 }
 
+void sh_reinvite_let_go(struct sh_leg *l)
+{
+	SH_LIST_EACH_SAFE (k, &l->reinvites) {
+		struct sh_reinvite *r = SH_CONTAINER(k, struct sh_reinvite, of_target);
+
+		if (r->answered && !r->from)
+			destroy(r);
+	}
+}
+
 bool sh_reinvite_pending(const struct sh_leg *l)
 {
 	SH_LIST_EACH (k, &l->reinvites) {

@@ -145,7 +145,10 @@ static void on_event(struct sh_client_txn *ct, enum sh_client_event ev, const st
 			sh_body_unref(l->local_sdp);
 			l->local_sdp = sh_body_ref(r->offer);
 		}
-		sh_leg_send_ack(l, NULL);
+		if (!r->offer && m->body.len && l->local_sdp) /* nobody waits for its offer any more: all stays as it was */
+			sh_leg_send_ack_body(l, sh_body_type(l->local_sdp), sh_body_text(l->local_sdp));
+		else
+			sh_leg_send_ack(l, NULL);
 	}
 	report(r, m->status, m);
 }
@@ -230,6 +233,16 @@ void sh_reoffer_forget(struct sh_leg *l)
 	if (r->ct && !r->answered)
 		sh_client_txn_cancel(r->ct, (struct sh_slice){0});
 	over(r);
+}
+
+void sh_reoffer_let_go(struct sh_leg *l)
+{
+	SH_LIST_EACH_SAFE (k, &l->reoffers) {
+		struct sh_reoffer *r = SH_CONTAINER(k, struct sh_reoffer, of_leg);
+
+		if (r->answered && r != l->reoffer)
+			destroy(r);
+	}
 }
 
 bool sh_reoffer_pending(const struct sh_leg *l)

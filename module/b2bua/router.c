@@ -1,5 +1,6 @@
 /* Which worker a message belongs to (several workers, one address): what we made, a tag or a branch, says whose it is;
- * the first request of a dialog goes by a keyed hash of its Call-ID, so that its retransmissions and its CANCEL meet. */
+ * the first request of a dialog goes by a keyed hash of its Call-ID, so that its retransmissions and its CANCEL meet. One that
+ * names another dialog (Replaces, Target-Dialog) goes to that one's worker, and what moved is sent after (forward.c). */
 #include "b2bua/impl.h"
 
 static unsigned owner(const struct sh_ua *ua, const struct sh_msg *m)
@@ -15,6 +16,40 @@ static unsigned owner(const struct sh_ua *ua, const struct sh_msg *m)
 	return (unsigned)(sh_hash_slice(&ua->env->key, sh_msg_text(m, m->call_id)) % ua->env->workers);
 }
 
+/* The worker of the dialog that a first request names: Replaces and Join of an INVITE, Target-Dialog of a REFER. -1: none. */
+static int named(const struct sh_ua *ua, const struct sh_msg *m)
+{
+	struct sh_dialog_ids ids;
+	enum sh_header_id id;
+	int worker;
+
+	if (!m->is_request || m->to_tag.len || (m->method != SH_INVITE && m->method != SH_REFER))
+		return -1;
+	id = m->method == SH_REFER ? SH_H_TARGET_DIALOG : m->first[SH_H_REPLACES] ? SH_H_REPLACES : SH_H_JOIN;
+	if (!m->first[id] || sh_dialog_ids_of(&ids, m, id) < 0)
+		return -1;
+	worker = sh_tag_worker(ids.to_tag);
+	if (worker < 0)
+		worker = sh_tag_worker(ids.from_tag);
+	return worker < (int)ua->env->workers ? worker : -1;
+}
+
+/* For whom it was sent after: a CANCEL by the Call-ID of its INVITE, a request in a dialog that moved, or that names one. */
+static int forwarded(const struct sh_ua *ua, const struct sh_msg *m)
+{
+	struct sh_dialog_ids ids;
+
+	if (!ua->forwards.count || !m->is_request)
+		return -1;
+	if (m->to_tag.len)
+		return sh_forward_find(ua, sh_msg_text(m, m->to_tag));
+	if (m->method == SH_CANCEL)
+		return sh_forward_find(ua, sh_msg_text(m, m->call_id));
+	if (m->method == SH_INVITE && sh_dialog_ids_of(&ids, m, SH_H_REPLACES) == 0)
+		return sh_forward_find(ua, ids.to_tag);
+	return -1;
+}
+
 /* A message on its way to another worker. */
 struct moved {
 	struct sh_ua *const *peers;
@@ -24,27 +59,21 @@ struct moved {
 	const char *why; /* static text */
 };
 
+static void deliver(struct sh_ua *ua, const struct sh_msg *m, const struct sh_path *from, int code, const char *why);
+
 static void arrive(struct sh_env *env, void *arg)
 {
 	struct moved *m = arg;
-	struct sh_ua *ua = m->peers[env->worker];
 
-	sh_txn_transport_user.message(ua->txn, m->msg, &m->from, m->code, m->why);
+	deliver(m->peers[env->worker], m->msg, &m->from, m->code, m->why);
 	sh_free(m->msg);
 	sh_free(m);
 }
 
-static void on_message(void *ctx, const struct sh_msg *m, const struct sh_path *from, int code, const char *why)
+static void pass(struct sh_ua *ua, unsigned to, const struct sh_msg *m, const struct sh_path *from, int code, const char *why)
 {
-	struct sh_ua *ua = ctx;
-	unsigned to = owner(ua, m);
-	struct moved *moved;
+	struct moved *moved = sh_malloc(sizeof(*moved));
 
-	if (to == ua->env->worker) {
-		sh_txn_transport_user.message(ua->txn, m, from, code, why);
-		return;
-	}
-	moved = sh_malloc(sizeof(*moved));
 	if (!moved)
 		return; /* as if the network had lost it */
 	*moved = (struct moved){ua->config.peers, sh_msg_clone(m), *from, code, why};
@@ -52,6 +81,72 @@ static void on_message(void *ctx, const struct sh_msg *m, const struct sh_path *
 		return;
 	sh_free(moved->msg);
 	sh_free(moved);
+}
+
+static void deliver(struct sh_ua *ua, const struct sh_msg *m, const struct sh_path *from, int code, const char *why)
+{
+	int after = forwarded(ua, m);
+
+	if (after >= 0 && (unsigned)after != ua->env->worker)
+		pass(ua, (unsigned)after, m, from, code, why);
+	else
+		sh_txn_transport_user.message(ua->txn, m, from, code, why);
+}
+
+/* An INVITE that was taken elsewhere: its CANCEL goes by its Call-ID to this worker, and has to be sent after it. */
+struct note {
+	struct sh_ua *const *peers;
+	unsigned worker;
+	size_t len;
+	char call_id[];
+};
+
+static uint64_t lifetime(const struct sh_ua *ua)
+{
+	return ua->config.timer_c + 64 * ua->config.txn.t1;
+}
+
+static void on_note(struct sh_env *env, void *arg)
+{
+	struct note *n = arg;
+	struct sh_ua *ua = n->peers[env->worker];
+
+	sh_forward_add(ua, sh_slice_make(n->call_id, n->len), n->worker, lifetime(ua));
+	sh_free(n);
+}
+
+static void note(struct sh_ua *ua, unsigned at, struct sh_slice call_id, unsigned worker)
+{
+	struct note *n;
+
+	if (at == ua->env->worker) {
+		sh_forward_add(ua, call_id, worker, lifetime(ua));
+		return;
+	}
+	n = sh_malloc(sizeof(*n) + call_id.len);
+	if (!n)
+		return;
+	*n = (struct note){ua->config.peers, worker, call_id.len};
+	memcpy(n->call_id, call_id.base, call_id.len);
+	if (ua->env->driver->post(ua->env, at, on_note, n) < 0)
+		sh_free(n);
+}
+
+static void on_message(void *ctx, const struct sh_msg *m, const struct sh_path *from, int code, const char *why)
+{
+	struct sh_ua *ua = ctx;
+	unsigned to = owner(ua, m);
+	int other = named(ua, m);
+
+	if (other >= 0) {
+		if (m->method == SH_INVITE && (unsigned)other != to)
+			note(ua, to, sh_msg_text(m, m->call_id), (unsigned)other);
+		to = (unsigned)other;
+	}
+	if (to == ua->env->worker)
+		deliver(ua, m, from, code, why);
+	else
+		pass(ua, to, m, from, code, why);
 }
 
 static void on_flow_closed(void *ctx, uint64_t flow, int error)

@@ -10,9 +10,16 @@ struct sh_transfer {
 	uint64_t leaving;       /* handle of the leg that is to go */
 	uint64_t lender, other; /* attended: handles of the call that fresh came from, and of its leg that stayed there */
 	bool fresh_was_a;
+	bool far;              /* fresh comes from another worker, `home` */
+	bool asking;           /* and has not come yet */
+	unsigned home;
+	uint64_t serial;
+	struct sh_timer timer; /* it does not come */
 	const struct sh_transfer_events *events;
 	void *ctx;
 };
+
+static void on_no_answer(struct sh_timer *timer);
 
 static struct sh_transfer *create(struct sh_call *c, struct sh_leg *keep, const struct sh_transfer_events *ev, void *ctx)
 {
@@ -26,6 +33,7 @@ static struct sh_transfer *create(struct sh_call *c, struct sh_leg *keep, const 
 	t->leaving = leaving ? leaving->handle : 0;
 	t->events = ev;
 	t->ctx = ctx;
+	sh_timer_init(&t->timer, on_no_answer);
 	return t;
 }
 
@@ -70,23 +78,28 @@ static void finish(struct sh_transfer *t, const struct sh_result *res)
 	struct sh_call *c = t->call;
 	struct sh_ua *ua = c->ua;
 	struct sh_leg *fresh = t->fresh, *keep = t->keep;
-	uint64_t lender = t->lender;
+	uint64_t lender = t->far ? 0 : t->lender;
 	bool alone;
 
 	c->transfer = NULL;
+	sh_wheel_cancel(&ua->env->wheel, &t->timer);
 	if (ua->closing) {
 		t->events->done(t->ctx, res);
 		sh_free(t);
 		return;
 	}
 	if (fresh && res->code >= 300) {
-		if (t->lender)
+		if (t->far)
+			sh_move_over(ua, fresh, t->home, t->lender, t->other, t->fresh_was_a, true);
+		else if (t->lender)
 			give_back(t, fresh);
 		else
 			sh_leg_hangup(fresh, (struct sh_slice){0});
 	}
 	sh_call_hold(c);
 	t->events->done(t->ctx, res);
+	if (t->far && res->code < 300)
+		sh_move_over(ua, NULL, t->home, t->lender, t->other, t->fresh_was_a, false);
 	sh_free(t);
 	end_lender(ua, lender, SH_LIT("SIP;cause=200;text=\"Transferred\""));
 	/* nothing came of it, and the old partner has hung up meanwhile */
@@ -224,6 +237,68 @@ int sh_call_join(struct sh_call *c, struct sh_leg *keep, struct sh_leg *with, co
 		sh_free(t);
 	}
 	return err;
+}
+
+/* ------------------------------------------------------------------ from another worker */
+
+enum { PATIENCE = 5 }; /* s; the other worker answers at once unless the process is drowning */
+
+static void on_no_answer(struct sh_timer *timer)
+{
+	finish_with(SH_CONTAINER(timer, struct sh_transfer, timer), 503, NULL);
+}
+
+int sh_call_join_far(struct sh_call *c, struct sh_leg *keep, const struct sh_dialog_ids *ids, unsigned home,
+		     const struct sh_transfer_events *ev, void *ctx)
+{
+	int err = check(c, keep);
+	struct sh_transfer *t = err ? NULL : create(c, keep, ev, ctx);
+
+	if (!t)
+		return err ? err : -ENOMEM;
+	t->far = t->asking = true;
+	t->home = home;
+	t->serial = ++c->ua->serial;
+	err = sh_move_ask(c, ids, home, t->serial);
+	if (err) {
+		sh_free(t);
+		return err;
+	}
+	c->transfer = t;
+	sh_env_timer(c->ua->env, &t->timer, PATIENCE * SH_SECOND);
+	return 0;
+}
+
+bool sh_transfer_take(struct sh_call *c, uint64_t serial, struct sh_leg *l, unsigned home, uint64_t lender, uint64_t other, bool was_a)
+{
+	struct sh_transfer *t = c ? c->transfer : NULL;
+
+	if (!t || t->serial != serial || !t->asking || c->state != SH_CALL_UP)
+		return false;
+	sh_wheel_cancel(&c->ua->env->wheel, &t->timer);
+	t->asking = false;
+	t->home = home;
+	t->lender = lender;
+	t->other = other;
+	t->fresh_was_a = was_a;
+	t->fresh = l;
+	l->call = c;
+	sh_list_append(&c->loose, &l->in_call);
+	rebridge(t);
+	return true;
+}
+
+void sh_transfer_refused(struct sh_call *c, uint64_t serial, unsigned code)
+{
+	struct sh_transfer *t = c ? c->transfer : NULL;
+
+	if (t && t->serial == serial && t->asking)
+		finish_with(t, code, NULL);
+}
+
+void sh_transfer_end_lender(struct sh_ua *ua, uint64_t lender)
+{
+	end_lender(ua, lender, SH_LIT("SIP;cause=200;text=\"Transferred\""));
 }
 
 /* ------------------------------------------------------------------ what happens meanwhile */

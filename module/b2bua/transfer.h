@@ -29,6 +29,11 @@ int sh_call_transfer(struct sh_call *c, struct sh_leg *keep, struct sh_fork_plan
 /* with: the leaving party's other leg. 0; -EPIPE: one of the calls is not up; -EBUSY; -EINVAL: it is the same call; -ENOMEM. */
 int sh_call_join(struct sh_call *c, struct sh_leg *keep, struct sh_leg *with, const struct sh_transfer_events *ev, void *ctx);
 
+struct sh_dialog_ids;
+/* The same with a leg of worker `home`: what is wrong with it there is told by done. */
+int sh_call_join_far(struct sh_call *c, struct sh_leg *keep, const struct sh_dialog_ids *ids, unsigned home,
+		     const struct sh_transfer_events *ev, void *ctx);
+
 /* ------------------------------------------------------------------ REFER (RFC 3515) */
 
 /* What Refer-To asks for. Texts live in the message and in the arena. */

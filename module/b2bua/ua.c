@@ -183,6 +183,8 @@ int sh_ua_create(struct sh_ua **out, struct sh_env *env, const struct sh_ua_conf
 	sh_list_init(&ua->live_subscriptions);
 	sh_list_init(&ua->dead_subscriptions);
 	sh_list_init(&ua->live_refers);
+	sh_list_init(&ua->forwards_due);
+	sh_list_init(&ua->passages);
 	sh_list_init(&ua->live_calls);
 	sh_list_init(&ua->live_legs);
 	sh_list_init(&ua->live_requests);
@@ -192,7 +194,7 @@ int sh_ua_create(struct sh_ua **out, struct sh_env *env, const struct sh_ua_conf
 	sh_list_init(&ua->dead_calls);
 	sh_list_init(&ua->dead_legs);
 	sh_list_init(&ua->dead_requests);
-	if (sh_hash_init(&ua->calls_by_id, 64) < 0 || sh_hash_init(&ua->resources, 0) < 0)
+	if (sh_hash_init(&ua->calls_by_id, 64) < 0 || sh_hash_init(&ua->resources, 0) < 0 || sh_hash_init(&ua->forwards, 0) < 0)
 		goto out;
 	if (sh_dialog_table_init(&ua->dialogs, env) < 0)
 		goto out;
@@ -240,6 +242,8 @@ void sh_ua_destroy(struct sh_ua *ua)
 		sh_subscription_free(SH_CONTAINER(l, struct sh_subscription, link));
 	sh_ua_each_dead(ua);
 	sh_event_finish(ua);
+	sh_forward_finish(ua);
+	sh_move_finish(ua);
 	sh_txn_layer_destroy(ua->txn);
 	sh_transport_destroy(ua->transport);
 	sh_dialog_table_finish(&ua->dialogs);

@@ -2,7 +2,7 @@
 #include "script/impl.h"
 #include "script/uri_object.h"
 
-enum { F_URI = SH_FIELD_OWN, F_STATE, F_CODE, F_CALL_ID, F_LOCAL_SDP, F_REMOTE_SDP, F_USER_AGENT };
+enum { F_URI = SH_FIELD_OWN, F_STATE, F_CODE, F_CALL_ID, F_LOCAL_SDP, F_REMOTE_SDP, F_USER_AGENT, F_LOCAL_TAG, F_REMOTE_TAG };
 
 static const struct sh_field fields[] = {
     {"uri", F_URI},
@@ -12,6 +12,8 @@ static const struct sh_field fields[] = {
     {"local_sdp", F_LOCAL_SDP},
     {"remote_sdp", F_REMOTE_SDP},
     {"user_agent", F_USER_AGENT},
+    {"local_tag", F_LOCAL_TAG},
+    {"remote_tag", F_REMOTE_TAG},
     {NULL, 0},
 };
 
@@ -39,6 +41,12 @@ static int own_field(lua_State *L, int id)
 		break;
 	case F_CALL_ID:
 		sh_push_slice(L, sh_leg_dialog(l)->call_id);
+		break;
+	case F_LOCAL_TAG:
+		lua_pushlstring(L, sh_leg_dialog(l)->local_tag, SH_TAG_LEN);
+		break;
+	case F_REMOTE_TAG:
+		push_text(L, sh_leg_dialog(l)->remote_tag);
 		break;
 	case F_LOCAL_SDP:
 		push_text(L, sh_leg_local_sdp(l));

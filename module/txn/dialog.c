@@ -317,6 +317,19 @@ void sh_dialog_move(struct sh_dialog *to, struct sh_dialog *from, void *owner)
 		list_in(to, t);
 }
 
+void sh_dialog_detach(struct sh_dialog *d)
+{
+	if (d->table)
+		sh_hash_remove(&d->table->by_tag, &d->node);
+	d->table = NULL;
+}
+
+void sh_dialog_attach(struct sh_dialog *d, struct sh_dialog_table *t, void *owner)
+{
+	d->owner = owner;
+	list_in(d, t);
+}
+
 void sh_dialog_finish(struct sh_dialog *d)
 {
 	if (d->table)

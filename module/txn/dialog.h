@@ -63,6 +63,10 @@ void sh_dialog_become(struct sh_dialog *d, struct sh_dialog *other);
 /* Another owner takes the dialog over (a subscription that outlives the call, RFC 5057): `from` is empty then. */
 void sh_dialog_move(struct sh_dialog *to, struct sh_dialog *from, void *owner);
 
+/* Out of its table, and into another one: the dialog moves to another worker. */
+void sh_dialog_detach(struct sh_dialog *d);
+void sh_dialog_attach(struct sh_dialog *d, struct sh_dialog_table *t, void *owner);
+
 void sh_dialog_finish(struct sh_dialog *d); /* fine on a zeroed one */
 
 /* UAC: takes remote tag, route set and target from a response to the dialog-making request (12.1.2); a 2xx overrides what

@@ -55,6 +55,7 @@ part() {
 parts=
 part sipp sipp
 part phones baresip
+part transfers baresip
 part command
 part trouble sipp
 part names sipp

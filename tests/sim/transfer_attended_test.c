@@ -50,7 +50,7 @@ static void talk_and_hang_up(void)
 	hang_up(t.a, carol);
 }
 
-static void rfc5589_7_3_attended_transfer(void **state)
+static void rfc5589_7_3_and_rfc5359_2_5_attended_transfer(void **state)
 {
 	(void)state;
 	consult();
@@ -256,7 +256,7 @@ static void replaces_in_a_passed_refer_is_mapped(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(rfc5589_7_3_attended_transfer),
+	    cmocka_unit_test(rfc5589_7_3_and_rfc5359_2_5_attended_transfer),
 	    cmocka_unit_test(the_consulted_party_may_be_the_one_that_is_referred),
 	    cmocka_unit_test(both_calls_survive_when_the_target_refuses),
 	    cmocka_unit_test(the_target_gets_its_session_back_when_the_other_party_refuses),

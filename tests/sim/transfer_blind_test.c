@@ -4,7 +4,7 @@
 static const char to_carol[] = "Refer-To: <sip:carol@example.org>\nReferred-By: <sip:bob@example.org>";
 
 /* RFC 5589 6.2: the REFER in the dialog of the call. The callee sends the caller to carol. */
-static void rfc5589_6_2_basic_transfer_with_dialog_reuse(void **state)
+static void rfc5589_6_2_and_rfc5359_2_4_basic_transfer_with_dialog_reuse(void **state)
 {
 	struct phone_msg *m, *invite;
 	struct talk t;
@@ -509,7 +509,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(rfc5589_6_1_refer_in_a_dialog_of_its_own),
-	    cmocka_unit_test(rfc5589_6_2_basic_transfer_with_dialog_reuse),
+	    cmocka_unit_test(rfc5589_6_2_and_rfc5359_2_4_basic_transfer_with_dialog_reuse),
 	    cmocka_unit_test(rfc5589_6_3_1_target_busy_the_old_call_survives),
 	    cmocka_unit_test(rfc5589_6_3_2_target_does_not_answer),
 	    cmocka_unit_test(the_caller_may_transfer_the_callee),

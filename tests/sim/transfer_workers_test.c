@@ -1,0 +1,285 @@
+/* Transfers and Replaces with several workers: whichever worker has a call, the dialogs that a request names are found. */
+#include "transfer_helpers.h"
+
+enum { WORKERS = 4, ROUNDS = 12 };
+
+static void stage(void)
+{
+	struct world_options o = {.workers = WORKERS};
+
+	begin_with(&o, TRANSFER_PLAN);
+}
+
+static unsigned worker_of(const struct phone_call *c)
+{
+	return (unsigned)sh_tag_worker(sh_slice_cstr(c->remote_tag));
+}
+
+static struct phone_call *bob_carol, *carol_bob;
+
+static struct talk consult(void)
+{
+	struct talk t = talk();
+	struct phone_msg *m;
+
+	bob_carol = phone_invite(bob, "sip:carol@example.org", NULL, SDP_B);
+	m = soon(carol, "INVITE");
+	carol_bob = m->call;
+	phone_reply(m, 200, NULL, NULL, SDP_C);
+	soon(carol, "ACK");
+	phone_ack(phone_expect_in(bob_carol, "200", SH_SECOND), NULL, NULL);
+	world_advance(w, 10 * SH_MS);
+	return t;
+}
+
+static void an_attended_transfer_takes_the_leg_from_another_worker(void **state)
+{
+	unsigned crossed = 0;
+
+	(void)state;
+	stage();
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		struct talk t = consult();
+		struct phone_msg *m;
+
+		crossed += worker_of(t.b) != worker_of(bob_carol);
+		/* bob holds carol first: a re-INVITE that is over is no hindrance */
+		phone_reinvite(bob_carol, NULL, SDP_B "a=sendonly\r\n");
+		phone_reply(soon(carol, "INVITE"), 200, NULL, NULL, SDP_C "a=recvonly\r\n");
+		soon(carol, "ACK");
+		phone_ack(soon(bob, "200"), NULL, NULL);
+		world_advance(w, 10 * SH_MS);
+		refer(t.b, replaces(bob_carol, "carol"));
+		NOTIFIED_TRYING(bob);
+		m = soon(carol, "INVITE");
+		phone_reply(m, 200, NULL, NULL, SDP_C);
+		m = soon(alice, "INVITE");
+		phone_assert_body(m, SDP_C);
+		phone_reply(m, 200, NULL, NULL, SDP_A);
+		soon(alice, "ACK");
+		phone_assert_body(soon(carol, "ACK"), SDP_A);
+		NOTIFIED_LAST(bob, "SIP/2.0 200 OK");
+		ok(phone_expect_in(bob_carol, "BYE", SH_SECOND));
+		ok(phone_expect_in(t.b, "BYE", SH_SECOND));
+		/* what comes in the dialog that has moved finds it */
+		phone_in_call(carol_bob, "INFO", NULL, NULL);
+		ok(soon(alice, "INFO"));
+		soon(carol, "200 INFO");
+		phone_reinvite(carol_bob, NULL, SDP_C);
+		phone_reply(soon(alice, "INVITE"), 200, NULL, NULL, SDP_A);
+		soon(alice, "ACK");
+		phone_ack(soon(carol, "200"), NULL, NULL);
+		world_advance(w, 10 * SH_MS);
+		if (i % 2)
+			hang_up(t.a, carol);
+		else
+			hang_up(carol_bob, alice);
+	}
+	assert_true(crossed > 2);
+	world_settle(w, 300 * SH_SECOND);
+	for (unsigned i = 0; i < WORKERS; i++) /* nothing is left of the moves either */
+		assert_int_equal(sh_ua_stats(w->ua[i])->legs_live, 0);
+	end();
+}
+
+static void a_leg_returns_when_the_transfer_fails(void **state)
+{
+	(void)state;
+	stage();
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		struct talk t = consult();
+
+		refer(t.b, replaces(bob_carol, "carol"));
+		NOTIFIED_TRYING(bob);
+		if (i % 2) { /* the target refuses */
+			phone_reply(soon(carol, "INVITE"), 488, NULL, NULL, NULL);
+			soon(carol, "ACK");
+		} else { /* the other party does */
+			phone_reply(soon(carol, "INVITE"), 200, NULL, NULL, SDP_C);
+			phone_reply(soon(alice, "INVITE"), 488, NULL, NULL, NULL);
+			soon(alice, "ACK");
+			phone_assert_body(soon(carol, "ACK"), SDP_B);
+		}
+		NOTIFIED_LAST(bob, "SIP/2.0 488");
+		phone_in_call(carol_bob, "INFO", NULL, NULL);
+		ok(soon(bob, "INFO"));
+		soon(carol, "200 INFO");
+		hang_up(bob_carol, carol);
+		hang_up(t.a, bob);
+	}
+	end();
+}
+
+static void a_call_that_ends_while_its_leg_is_away(void **state)
+{
+	(void)state;
+	stage();
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		struct talk t = consult();
+		struct phone_msg *m;
+
+		refer(t.b, replaces(bob_carol, "carol"));
+		NOTIFIED_TRYING(bob);
+		m = soon(carol, "INVITE");
+		if (i % 2) { /* bob leaves both: the others meet all the same */
+			phone_bye(bob_carol);
+			soon(bob, "200 BYE");
+			phone_reply(m, 200, NULL, NULL, SDP_C);
+			phone_reply(soon(alice, "INVITE"), 200, NULL, NULL, SDP_A);
+			soon(alice, "ACK");
+			soon(carol, "ACK");
+			NOTIFIED_LAST(bob, "200");
+			ok(phone_expect_in(t.b, "BYE", SH_SECOND));
+			hang_up(t.a, carol);
+		} else { /* alice leaves: bob and carol are left */
+			phone_bye(t.a);
+			soon(alice, "200 BYE");
+			NOTIFIED_LAST(bob, "487");
+			ok(phone_expect_in(t.b, "BYE", SH_SECOND));
+			phone_reply(m, 487, NULL, NULL, NULL);
+			soon(carol, "ACK");
+			w->forgiving = true;
+			if (phone_count(carol, "CANCEL"))
+				ok(soon(carol, "CANCEL"));
+			phone_bye(bob_carol);
+			soon(bob, "200 BYE");
+			ok(soon(carol, "BYE"));
+		}
+		world_advance(w, SH_SECOND);
+	}
+	end();
+}
+
+static void a_transfer_to_a_dialog_that_is_not_there(void **state)
+{
+	(void)state;
+	stage();
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		struct talk t = talk(), u;
+
+		refer(t.b, "Refer-To: <sip:carol@example.org?Replaces=x%3Bto-tag%3D1%3Bfrom-tag%3D2>");
+		NOTIFIED_TRYING(bob);
+		phone_reply(soon(carol, "INVITE"), 481, NULL, NULL, NULL);
+		soon(carol, "ACK");
+		NOTIFIED_LAST(bob, "481");
+		u = talk();
+		hang_up(u.a, bob);
+		phone_in_call(t.b, "REFER", replaces(u.b, "carol"), NULL); /* of a call that has ended, on any worker */
+		world_advance(w, 100 * SH_MS);
+		while (phone_count(bob, "NOTIFY") && t.b->confirmed && u.b) { /* 481 to the REFER, or by NOTIFY */
+			bool any = false;
+
+			SH_LIST_EACH (l, &bob->log) {
+				struct phone_msg *m = SH_CONTAINER(l, struct phone_msg, link);
+
+				if (!m->sent && !m->consumed && m->m.is_request && m->m.method == SH_NOTIFY) {
+					m->consumed = any = true;
+					ok(m);
+				} else if (!m->sent && !m->m.is_request) {
+					m->consumed = true;
+				}
+			}
+			world_advance(w, 100 * SH_MS);
+			if (!any)
+				break;
+		}
+		SH_LIST_EACH (l, &carol->log) {
+			struct phone_msg *m = SH_CONTAINER(l, struct phone_msg, link);
+
+			if (!m->sent && !m->consumed && m->m.is_request && m->m.method == SH_INVITE) {
+				m->consumed = true;
+				phone_reply(m, 481, NULL, NULL, NULL);
+			}
+		}
+		world_advance(w, SH_SECOND);
+		SH_LIST_EACH (l, &carol->log)
+			SH_CONTAINER(l, struct phone_msg, link)->consumed = true;
+		SH_LIST_EACH (l, &bob->log) {
+			struct phone_msg *m = SH_CONTAINER(l, struct phone_msg, link);
+
+			if (!m->sent && !m->consumed && m->m.is_request)
+				ok(m);
+			m->consumed = true;
+		}
+		hang_up(t.a, bob);
+	}
+	w->forgiving = true;
+	world_destroy(w);
+}
+
+static void an_invite_with_replaces_and_its_cancel_find_the_dialog(void **state)
+{
+	unsigned elsewhere = 0;
+
+	(void)state;
+	stage();
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		char headers[256];
+		struct phone_call *c;
+		struct phone_msg *m;
+		struct talk t = talk();
+
+		snprintf(headers, sizeof(headers), "Replaces: %s;to-tag=%s;from-tag=%s", t.b->id, t.b->remote_tag, t.b->local_tag);
+		c = phone_invite(carol, "sip:bob@example.org", headers, SDP_C);
+		m = soon(alice, "INVITE");
+		phone_assert_body(m, SDP_C);
+		if (i % 2) { /* carol gives up: alice is asked no more, and talks with bob */
+			phone_reply(m, 100, NULL, NULL, NULL);
+			world_advance(w, 10 * SH_MS);
+			phone_cancel(c, NULL);
+			soon(carol, "200 CANCEL");
+			phone_ack(soon(carol, "487"), NULL, NULL);
+			ok(soon(alice, "CANCEL"));
+			phone_reply(m, 487, NULL, NULL, NULL);
+			soon(alice, "ACK");
+			hang_up(t.a, bob);
+		} else {
+			phone_reply(m, 200, NULL, NULL, SDP_A);
+			soon(alice, "ACK");
+			m = soon(carol, "200");
+			phone_ack(m, NULL, NULL);
+			elsewhere += worker_of(c) == worker_of(t.b);
+			ok(soon(bob, "BYE"));
+			hang_up(t.a, carol);
+		}
+	}
+	assert_true(elsewhere == ROUNDS / 2);
+	end();
+}
+
+static void a_refer_with_target_dialog_finds_the_call(void **state)
+{
+	(void)state;
+	stage();
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		struct talk t = talk();
+		struct phone_msg *m;
+		char headers[512];
+
+		snprintf(headers, sizeof(headers), "Refer-To: <sip:carol@example.org>\nTarget-Dialog: %s;local-tag=%s;remote-tag=%s\nContact: <sip:bob@10.0.0.3>",
+			 t.b->id, t.b->remote_tag, t.b->local_tag);
+		phone_request(bob, "REFER", "sip:10.0.0.1:5060", headers, NULL);
+		soon(bob, "200 REFER");
+		NOTIFIED_TRYING(bob);
+		m = soon(carol, "INVITE");
+		joined(m, SDP_C, alice, SDP_A);
+		NOTIFIED_LAST(bob, "200");
+		ok(soon(bob, "BYE"));
+		hang_up(t.a, carol);
+	}
+	end();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(an_attended_transfer_takes_the_leg_from_another_worker),
+	    cmocka_unit_test(a_leg_returns_when_the_transfer_fails),
+	    cmocka_unit_test(a_call_that_ends_while_its_leg_is_away),
+	    cmocka_unit_test(a_transfer_to_a_dialog_that_is_not_there),
+	    cmocka_unit_test(an_invite_with_replaces_and_its_cancel_find_the_dialog),
+	    cmocka_unit_test(a_refer_with_target_dialog_finds_the_call),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
