@@ -11,6 +11,7 @@ struct sh_resource {
 	struct sh_link publications; /* struct sh_publication, the newest last */
 	struct sh_link lamps;        /* of the event dialog, while there are subscribers */
 	struct sh_body *body;        /* NULL: no script gave one */
+	unsigned telling;            /* its subscribers are being told: it stays until that is over */
 	struct sh_slice event, aor;  /* in text */
 	char text[];
 };
@@ -71,7 +72,7 @@ static void destroy(struct sh_ua *ua, struct sh_resource *r)
 
 void sh_resource_drop_if_idle(struct sh_ua *ua, struct sh_resource *r)
 {
-	if (!r->body && sh_list_empty(&r->subscriptions) && sh_list_empty(&r->publications))
+	if (!r->telling && !r->body && sh_list_empty(&r->subscriptions) && sh_list_empty(&r->publications))
 		destroy(ua, r);
 }
 
@@ -125,19 +126,23 @@ struct sh_link *sh_resource_lamps(struct sh_resource *r)
 
 void sh_resource_tell(struct sh_resource *r)
 {
+	r->telling++; /* one that cannot be told ends, and may have been the last */
 	SH_LIST_EACH_SAFE (l, &r->subscriptions) {
 		struct sh_subscription *s = SH_CONTAINER(l, struct sh_subscription, of_resource);
 
 		sh_subscription_changed(s);
 	}
+	r->telling--;
 }
 
 void sh_event_tell(struct sh_ua *ua, struct sh_slice event, struct sh_slice aor)
 {
 	struct sh_resource *r = sh_resource_find(ua, event, aor);
 
-	if (r)
-		sh_resource_tell(r);
+	if (!r)
+		return;
+	sh_resource_tell(r);
+	sh_resource_drop_if_idle(ua, r);
 }
 
 struct sh_slice sh_event_body(const struct sh_subscription *s, struct sh_slice *type)

@@ -40,7 +40,7 @@ extern const struct sh_package sh_package_dialog, sh_package_mwi, sh_package_pre
 
 struct sh_resource *sh_resource_find(const struct sh_ua *ua, struct sh_slice event, struct sh_slice aor);
 struct sh_link *sh_resource_publications(struct sh_ua *ua, struct sh_slice event, struct sh_slice aor); /* makes it */
-void sh_resource_tell(struct sh_resource *r);
+void sh_resource_tell(struct sh_resource *r); /* then sh_resource_drop_if_idle */
 void sh_resource_drop_if_idle(struct sh_ua *ua, struct sh_resource *r);
 
 #endif

@@ -302,6 +302,8 @@ int sh_leg_send_invite(struct sh_leg *l, const struct sh_target *t, const struct
 		classes |= SH_COPY_PRIVACY;
 	if (in)
 		sh_put_copied(&rest, in, classes, t->headers, t->removed, t->copy);
+	if (in && in->first[SH_H_REPLACES] && !sh_header_line_named(t->headers, SH_LIT("Replaces")))
+		sh_put_replaces(ua, in, &rest);
 	if (t->pai.len)
 		sh_put_header(&rest, SH_H_P_ASSERTED_IDENTITY, t->pai);
 	if (t->diversion.len)

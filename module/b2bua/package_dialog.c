@@ -126,6 +126,7 @@ static void arrive(struct sh_ua *ua, struct sh_lamp *lamp)
 	}
 	sh_list_append(lamps, &lamp->link);
 	sh_resource_tell(r);
+	sh_resource_drop_if_idle(ua, r);
 }
 
 void sh_lamp_free(struct sh_lamp *lamp)

@@ -85,6 +85,8 @@ typedef void (*sh_pickup_fn)(void *ctx, unsigned code);
 int sh_call_pickup(struct sh_call *c, struct sh_call *target, struct sh_leg *old, sh_pickup_fn done, void *ctx);
 
 bool sh_replaces_map(const struct sh_ua *ua, struct sh_slice value, struct sh_writer *out);
+/* The Replaces of an INVITE that is sent on: mapped, or as it is when it names no dialog of ours. */
+void sh_put_replaces(const struct sh_ua *ua, const struct sh_msg *invite, struct sh_writer *out);
 /* The Refer-To of a REFER that passes, when it has such a Replaces: a line of its own in its place. */
 bool sh_refer_map(const struct sh_ua *ua, const struct sh_msg *m, struct sh_writer *out);
 
