@@ -49,10 +49,12 @@ SO_FLAGS := -shared -Wl,--wrap=stdin,--wrap=stdout,--wrap=stderr -Wl,--exclude-l
 	    -Wl,-z,relro,-z,now
 
 PACKAGES := build-essential clang libclang-rt-14-dev pkg-config liblua5.4-dev libosip2-dev libssl-dev libwslay-dev libjansson-dev libcurl4-openssl-dev libc-ares-dev libcmocka-dev
-TEST_PACKAGES := redis-server python3 sip-tester baresip-core linphone-cli iproute2 util-linux valgrind
+TEST_PACKAGES := redis-server python3 sip-tester baresip-core linphone-cli iproute2 util-linux valgrind openssl chromium
+# Whoever has npm from elsewhere keeps it.
+TEST_PACKAGES += $(if $(shell command -v npm),,nodejs npm)
 LINT_PACKAGES := cppcheck clang-tidy shellcheck lua-check
 
-.PHONY: all deps test-deps lib object test unit explore replay check asan tsan torture fuzz format lint coverage abi hosts interop bench bench-report perf-check perf-record soak demo install clean FORCE
+.PHONY: all deps test-deps lib object test unit explore replay check asan tsan torture fuzz format lint coverage abi hosts interop browser bench bench-report perf-check perf-record soak demo install clean FORCE
 .DEFAULT_GOAL := all
 .SECONDARY:
 
@@ -111,6 +113,10 @@ hosts: object
 # SIPp and real phones, in a network namespace.
 interop: object
 	@sh tests/interop/run.sh $(OUT)
+
+# JsSIP and SIP.js in Chromium, which call each other and baresip.
+browser: object
+	@sh tests/browser/run.sh $(OUT)
 
 # What the parts of a call cost, in instructions under callgrind, against those on record. A growth by more than 3 % fails;
 # perf-record writes the record anew: in a commit that says why.

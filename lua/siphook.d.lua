@@ -421,7 +421,7 @@ function leg:hangup() end
 ---@field uri string
 ---@field q number
 ---@field expires number
----@field source { ip: string, port: integer, transport: string }
+---@field source { ip: string, port: integer, transport: string, tls?: string[] }
 ---@field call_id string
 ---@field behind_nat boolean
 ---@field user_agent? string
@@ -1127,7 +1127,7 @@ function uri:with(parts) end
 ---@field event? string
 ---@field body? string
 ---@field content_type? string
----@field source { ip: string, port: integer, transport: string }
+---@field source { ip: string, port: integer, transport: string, tls?: string[] }
 ---@field auth_user? string whom auth() has proven
 ---@field trusted boolean
 ---@field call? siphook.call

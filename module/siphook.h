@@ -113,11 +113,8 @@ struct siphook_api {
 
 	/* [host] Makes an instance: no thread, no socket, no file yet. -EINVAL for an option that is unknown or wrong,
 	 * -ENOMEM, -EAGAIN for too many instances, -ENOTSUP when the host's other libraries make it impossible.
-	 * Options: script       path of the main script; obligatory listen       a URI such as udp://127.0.0.1:5060 or
-	 * tcp://[::1]:5060; may be repeated; udp and tcp 0.0.0.0:5060 without it workers      1 to 64 threads, default
-	 * 1 watch        yes or no (default): reload when a file of the script changes log_level    error, warn, info
-	 * (default) or debug control      path of the control socket; none without it config.NAME  what scripts read as
-	 * sip.config.NAME; any number */
+	 * Options, described in docs/host-abi.md: script (obligatory), listen, workers, watch, dns, log_level,
+	 * session_expires, tls_certificate, tls_private_key, tls_ca, tls_verify, ws_origin, control, config.NAME. */
 	int (*create)(struct siphook **out, const struct siphook_host *host, const struct siphook_option *options,
 		      size_t count);
 	/* [host] Loads the script, opens the sockets, starts the threads. A failed start leaves nothing behind but the

@@ -36,6 +36,7 @@ step "thread sanitizer" make $jobs CC=clang tsan
 step "hosts, gcc" make CC=gcc hosts
 step "hosts, address sanitizer" make CC=gcc VARIANT=asan hosts
 step "SIPp, phones and the command" make CC=gcc interop
+step "browsers" make CC=gcc browser
 step "race explorer, fresh seeds" make CC=gcc explore SEEDS=2000
 step "fuzzers" make fuzz TIME="${FUZZ_TIME:-20}"
 echo "$passed passed, $failed failed"

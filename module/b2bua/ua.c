@@ -42,7 +42,10 @@ void sh_ua_put_contact_of(struct sh_ua *ua, struct sh_writer *w, const struct sh
 	sh_put(w, host);
 	sh_put_char(w, ':');
 	sh_put_uint(w, port);
-	if (path->proto != SH_PROTO_UDP && !(secure && path->proto == SH_PROTO_TLS)) {
+	/* RFC 7118 5.2: "ws" says it for both, sips is what makes it secure */
+	if (path->proto == SH_PROTO_WSS) {
+		sh_put_lit(w, ";transport=ws");
+	} else if (path->proto != SH_PROTO_UDP && !(secure && path->proto == SH_PROTO_TLS)) {
 		sh_put_lit(w, ";transport=");
 		sh_put(w, sh_proto_param((enum sh_proto)path->proto));
 	}

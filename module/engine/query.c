@@ -186,6 +186,8 @@ static int status(struct sh_engine *e, struct sh_json *j)
 		char text[SH_ADDR_TEXT + 16], addr[SH_ADDR_TEXT];
 		struct sh_slice proto = sh_proto_param(ep->proto);
 
+		if (ep->connect_only)
+			continue;
 		sh_addr_format(&ep->local, addr);
 		snprintf(text, sizeof(text), "%.*s://%s", SH_FMT(proto), addr);
 		sh_json_text(j, sh_slice_cstr(text));

@@ -57,6 +57,25 @@ static bool wants_tls(const struct sh_engine *e)
 	return false;
 }
 
+/* Where TLS is configured and not listened for, connections that we open need a place to come from: the address of the
+ * first listener. Their peers answer on the same connection. */
+static int open_way_out(struct sh_engine *e, char *error, size_t size)
+{
+	enum sh_proto proto;
+	struct sh_addr addr;
+	struct sh_listen_config config = {.proto = SH_PROTO_TLS, .local = &addr, .tls = e->tls.tls, .connect_only = true};
+	int err = e->tls.tls ? sh_engine_parse_listen(e->listen[0], &proto, &addr, error, size) : 0;
+
+	if (!e->tls.tls || err)
+		return err;
+	for (unsigned k = 0; k < e->nlisten; k++)
+		if (!strncmp(e->listen[k], "tls:", 4))
+			return 0;
+	for (unsigned i = 0; i < e->nworkers && !err; i++)
+		err = sh_transport_listen_with(sh_ua_transport(e->workers[i].ua), &config);
+	return err;
+}
+
 static int open_listeners(struct sh_engine *e, char *error, size_t size)
 {
 	struct sh_slice origins[64];
@@ -87,7 +106,7 @@ static int open_listeners(struct sh_engine *e, char *error, size_t size)
 		if (err)
 			return err;
 	}
-	return 0;
+	return open_way_out(e, error, size);
 }
 
 /* ------------------------------------------------------------------ workers */

@@ -305,8 +305,10 @@ static void start_reload(struct sh_control *c, struct client *cl, int (*start)(s
 
 static void do_reload(struct sh_control *c, struct client *cl, const char *argument)
 {
-	(void)argument;
-	start_reload(c, cl, sh_engine_reload);
+	if (*argument && strcmp(argument, "tls") != 0)
+		client_refuse(c, cl, "reload: only \"tls\" can stand behind it");
+	else
+		start_reload(c, cl, *argument ? sh_engine_reload_tls : sh_engine_reload);
 }
 
 static void do_rollback(struct sh_control *c, struct client *cl, const char *argument)
@@ -389,7 +391,7 @@ static const struct command {
 	void (*run)(struct sh_control *c, struct client *cl, const char *argument);
 	bool takes_argument;
 } commands[] = {
-    {"reload", do_reload, false},     {"status", do_query_status, false},
+    {"reload", do_reload, true},     {"status", do_query_status, false},
     {"calls", do_query_calls, false}, {"registrations", do_query_registrations, false},
     {"hangup", do_hangup, true},      {"rollback", do_rollback, false},
     {"stop", do_stop, false},

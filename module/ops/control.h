@@ -3,6 +3,7 @@
  * Request: a line of text. Answer: a line of JSON; then the connection is closed.
  *
  *     reload               {"ok":true,"generation":2}, when the reload has ended
+ *     reload tls           the same for certificates, keys and authorities alone
  *     rollback             the same, to the text before
  *     status               {"ok":true,"result":{...}}
  *     calls                {"ok":true,"result":...}

@@ -73,6 +73,20 @@ static void push_uri(lua_State *L, struct sh_slice text)
 		lua_pushnil(L);
 }
 
+/* Whom a TLS peer has proven to be: a list, empty for one that showed no certificate. */
+static void push_tls(lua_State *L, const struct sh_path *from)
+{
+	const struct sh_runtime *rt = sh_state_of(L)->runtime;
+	const char *name = rt && rt->ua ? sh_transport_flow_names(sh_ua_transport(rt->ua), from->flow) : NULL;
+
+	lua_newtable(L);
+	for (lua_Integer i = 1; name && *name; name += strlen(name) + 1, i++) {
+		lua_pushstring(L, name);
+		lua_rawseti(L, -2, i);
+	}
+	lua_setfield(L, -2, "tls");
+}
+
 void sh_push_source(lua_State *L, const struct sh_path *from)
 {
 	char buf[SH_ADDR_TEXT];
@@ -84,6 +98,8 @@ void sh_push_source(lua_State *L, const struct sh_path *from)
 	lua_setfield(L, -2, "port");
 	sh_push_slice(L, sh_proto_param((enum sh_proto)from->proto));
 	lua_setfield(L, -2, "transport");
+	if (from->proto == SH_PROTO_TLS || from->proto == SH_PROTO_WSS)
+		push_tls(L, from);
 }
 
 /* Whom auth() has proven; a name that somebody only claims is none. */

@@ -99,6 +99,16 @@ static void cut_comment(char *line)
 	}
 }
 
+static bool names_file(const char *key)
+{
+	static const char *const keys[] = {"script", "tls_certificate", "tls_private_key", "tls_ca"};
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		if (strcmp(key, keys[i]) == 0)
+			return true;
+	return false;
+}
+
 static int read_line(struct settings *s, char *line, const char *file, unsigned number)
 {
 	char *key, *value, *equals;
@@ -120,8 +130,8 @@ static int read_line(struct settings *s, char *line, const char *file, unsigned 
 		complain("%s:%u: %s is missing", file, number, *key ? "the value" : "the key");
 		return 1;
 	}
-	/* A script beside its configuration is found wherever the command is called from. */
-	if (strcmp(key, "script") == 0 && value[0] != '/' && slash) {
+	/* A file beside its configuration is found wherever the command is called from. */
+	if (names_file(key) && value[0] != '/' && slash) {
 		char *path = text_format("%.*s/%s", (int)(slash - file), file, value);
 
 		append(s, key, path);
@@ -209,6 +219,9 @@ static int take(struct settings *s, struct settings *file, int c, const char *va
 	case 't':
 		s->tap = true;
 		return 0;
+	case 'T':
+		s->tls = true;
+		return 0;
 	case 'S':
 		s->seed = value;
 		return 0;
@@ -235,7 +248,8 @@ int settings_read(struct settings *s, int argc, char **argv, const char *letters
 	    {"option", required_argument, NULL, 'o'}, {"json", no_argument, NULL, 'j'},
 	    {"seed", required_argument, NULL, 'S'},   {"loss", required_argument, NULL, 'L'},
 	    {"filter", required_argument, NULL, 'f'}, {"jobs", required_argument, NULL, 'J'},
-	    {"tap", no_argument, NULL, 't'},          {"help", no_argument, NULL, 'h'},
+	    {"tls", no_argument, NULL, 'T'},          {"tap", no_argument, NULL, 't'},
+	          {"help", no_argument, NULL, 'h'},
 	    {0},
 	};
 	struct settings file = {0};

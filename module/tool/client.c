@@ -189,7 +189,7 @@ static int reload(struct settings *s, const char *request)
 
 int command_reload(struct settings *s)
 {
-	return reload(s, "reload");
+	return reload(s, s->tls ? "reload tls" : "reload");
 }
 
 int command_rollback(struct settings *s)

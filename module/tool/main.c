@@ -19,7 +19,7 @@ static const struct command {
      "load and verify a dial plan, open nothing"},
     {"test", command_test, "fSLJt", FILES, "[--seed N] [--loss P] [--filter PATTERN] [--jobs N] [--tap] FILE...",
      "run the tests of a dial plan on a virtual network"},
-    {"reload", command_reload, "csj", NONE, "[-s PATH] [--json]", "read the dial plan again; wait for the outcome"},
+    {"reload", command_reload, "csjT", NONE, "[-s PATH] [--tls] [--json]", "read the dial plan again; wait for the outcome"},
     {"rollback", command_rollback, "csj", NONE, "[-s PATH] [--json]", "go back to the dial plan before this one"},
     {"status", command_status, "csj", NONE, "[-s PATH] [--json]", "what the server is and does"},
     {"calls", command_calls, "csj", NONE, "[-s PATH] [--json]", "the live calls"},
@@ -38,15 +38,16 @@ static const struct {
     {'c', "  -c, --config FILE       options from a file: lines of KEY = VALUE, # begins a comment\n"},
     {'s', "  -s, --socket PATH       the control socket (default: siphook/control.sock under $XDG_RUNTIME_DIR,\n"
 	  "                          or /run/siphook/control.sock)\n"},
-    {'l', "  -l, --listen URI        udp://127.0.0.1:5060, tcp://[::1]:5060; may be repeated\n"},
+    {'l', "  -l, --listen URI        udp://127.0.0.1:5060, tcp://[::1]:5060, tls:, ws:, wss:; may be repeated\n"},
     {'w', "  -w, --workers N         worker threads (default 1)\n"},
-    {'o', "  -o, --option KEY=VALUE  any option: listen, workers, watch, dns, log_level, control, or config.NAME,\n"
-	  "                          which the script reads as sip.config.NAME; may be repeated\n"},
+    {'o', "  -o, --option KEY=VALUE  any option: listen, workers, watch, dns, log_level, tls_certificate,\n"
+	  "                          tls_private_key, control ..., or config.NAME, which the script reads as sip.config.NAME; may be repeated\n"},
     {'f', "  -f, --filter PATTERN    only the cases whose name contains this text or matches it as a Lua pattern\n"},
     {'S', "      --seed N            of everything that a case leaves to chance (default 1)\n"},
     {'L', "      --loss P            share of the datagrams that the network loses, 0 to 0.9 (default 0)\n"},
     {'J', "      --jobs N            files at once (default: one per processor)\n"},
     {'t', "      --tap               results in the Test Anything Protocol\n"},
+    {'T', "      --tls               certificates, keys and authorities alone, not the dial plan\n"},
     {'j', "  -j, --json              JSON instead of text\n"},
 };
 

@@ -14,7 +14,7 @@ struct settings {
 	const char *argument; /* SCRIPT or ID, or NULL */
 	char **arguments;     /* all of them, when the command takes several */
 	size_t argument_count;
-	bool json, tap;
+	bool json, tap, tls;
 	const char *seed, *loss, *filter, *jobs; /* of the test command */
 };
 

@@ -11,13 +11,13 @@ struct sh_domain {
 	char text[]; /* lower case */
 };
 
-struct sh_domains {
+struct sh_domain_ring {
 	struct sh_hash by_text;
 	uint32_t last; /* the id given last; 0: none */
 	struct sh_domain *ring[DOMAINS]; /* by id */
 };
 
-static struct sh_domain *find(const struct sh_domains *n, struct sh_slice text, uint64_t hash)
+static struct sh_domain *find(const struct sh_domain_ring *n, struct sh_slice text, uint64_t hash)
 {
 	for (struct sh_hash_node *h = sh_hash_find(&n->by_text, hash); h; h = sh_hash_next(h)) {
 		struct sh_domain *d = SH_CONTAINER(h, struct sh_domain, node);
@@ -27,7 +27,7 @@ static struct sh_domain *find(const struct sh_domains *n, struct sh_slice text, 
 	return NULL;
 }
 
-static void forget(struct sh_domains *n, uint32_t slot)
+static void forget(struct sh_domain_ring *n, uint32_t slot)
 {
 	if (!n->ring[slot])
 		return;
@@ -36,9 +36,9 @@ static void forget(struct sh_domains *n, uint32_t slot)
 	n->ring[slot] = NULL;
 }
 
-static struct sh_domains *create(void)
+static struct sh_domain_ring *create(void)
 {
-	struct sh_domains *n = sh_calloc(1, sizeof(*n));
+	struct sh_domain_ring *n = sh_calloc(1, sizeof(*n));
 
 	if (n && sh_hash_init(&n->by_text, 64) < 0) {
 		sh_free(n);
@@ -50,7 +50,7 @@ static struct sh_domains *create(void)
 uint32_t sh_domain_intern(struct sh_transport *t, struct sh_slice host)
 {
 	char lower[DOMAIN_MAX_LEN];
-	struct sh_domains *n = t->domains;
+	struct sh_domain_ring *n = t->domains;
 	struct sh_slice text;
 	struct sh_domain *d;
 	uint64_t hash;

@@ -297,6 +297,7 @@ int sh_transport_listen_with(struct sh_transport *t, const struct sh_listen_conf
 	l->index = (uint8_t)t->listen_count;
 	l->any = sh_addr_is_any(c->local);
 	l->pub.proto = c->proto;
+	l->pub.connect_only = c->connect_only;
 	l->pub.local = *c->local;
 	if (c->proto == SH_PROTO_TLS || c->proto == SH_PROTO_WSS)
 		l->tls = sh_tls_ref(c->tls);

@@ -138,7 +138,7 @@ struct sh_transport {
 	struct sh_hash avoided; /* by protocol and remote address */
 	struct sh_link avoided_by_age;
 	struct sh_timer report; /* for what happens outside of a turn */
-	struct sh_domains *domains;
+	struct sh_domain_ring *domains;
 	struct sh_tls_session *sessions;
 	struct sh_log_limit malformed_limit, refused_limit;
 	struct sh_transport_stats stats;

@@ -35,6 +35,7 @@ struct sh_endpoint {
 	struct sh_addr local;      /* as bound (port filled in) */
 	struct sh_slice host;      /* advertised in Via and Contact, IPv6 in brackets; never empty, never 0.0.0.0 */
 	uint16_t port;             /* advertised */
+	bool connect_only;         /* nobody can connect to it */
 	enum sh_nat nat;
 };
 

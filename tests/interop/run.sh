@@ -57,6 +57,8 @@ part sipp sipp
 part phones baresip
 part transfers baresip
 part command
+part transports
+part secure openssl
 part trouble sipp
 part names sipp
 SKIP=1 part linphone linphonec

@@ -1,22 +1,30 @@
-/* The examples of docs/lua.md: each one loads, and those that say so (-- call, -- message, -- register) are run. */
+/* The examples of docs/lua.md and docs/tls.md: each one loads, and those that say so (-- call, -- message, -- register) are run. */
 #include "script_world.h"
 
 static char *page;
 
+/* Both pages, one behind the other. */
 static int read_page(void **state)
 {
-	FILE *f = fopen("docs/lua.md", "rb");
-	long size;
+	static const char *const paths[] = {"docs/lua.md", "docs/tls.md"};
+	size_t len = 0;
 
 	(void)state;
-	if (!f)
-		fail_msg("docs/lua.md: run from the root of the tree");
-	fseek(f, 0, SEEK_END);
-	size = ftell(f);
-	rewind(f);
-	page = calloc(1, (size_t)size + 1);
-	assert_int_equal(fread(page, 1, (size_t)size, f), size);
-	fclose(f);
+	for (size_t i = 0; i < sizeof(paths) / sizeof(paths[0]); i++) {
+		FILE *f = fopen(paths[i], "rb");
+		long size;
+
+		if (!f)
+			fail_msg("%s: run from the root of the tree", paths[i]);
+		fseek(f, 0, SEEK_END);
+		size = ftell(f);
+		rewind(f);
+		page = realloc(page, len + (size_t)size + 1);
+		assert_int_equal(fread(page + len, 1, (size_t)size, f), size);
+		len += (size_t)size;
+		page[len] = '\0';
+		fclose(f);
+	}
 	return 0;
 }
 

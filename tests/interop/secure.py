@@ -1,0 +1,376 @@
+"""TLS and WebSocket against what the world does to them: old versions, strangers, slow and silent peers, thousands of connections,
+certificates that change or are of no use."""
+import os
+import resource
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+import time
+
+import house
+from house import HOST, must, until
+from wire import Link, Phone, message, header
+
+IDLE = int(os.environ.get("IDLE", 5000))
+RELOADS = int(os.environ.get("RELOADS", 100)) # make soak: 10,000
+
+PLAN = """
+local sip = require "siphook"
+sip.domains { "example.org" }
+sip.on.register(function(req) req:register {} end)
+sip.on.invite(function(call)
+  local leg, res = call:fork(call["X-Target"], { timeout = 5 })
+  if not leg then return call:reject(res.code, res.cause) end
+  call:bridge(leg)
+end)
+sip.on.message(function(req)
+  local tls = req.source.tls
+  req:reply(200, nil, { headers = { ["X-Names"] = tls and "<" .. table.concat(tls, ",") .. ">" or "no TLS" } })
+end)
+"""
+
+
+def openssl(*args, **options):
+    done = subprocess.run(["openssl", *args], capture_output=True, text=True, timeout=30, **options)
+    must(done.returncode == 0, f"openssl {' '.join(args)}: {done.stderr}")
+
+
+class Authority:
+    """Signs certificates; each comes in one file with its key."""
+
+    def __init__(self, part, name="ca"):
+        self.part = part
+        self.cert = house.certificate(part, name)
+        self.name = name
+
+    def sign(self, name, names, days=30):
+        path = self.part.file(f"{name}.pem")
+        openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={name}", "-keyout", path + ".key",
+                "-out", path + ".csr")
+        self.part.file(f"{name}.ext", f"subjectAltName={names}\n")
+        openssl("x509", "-req", "-in", path + ".csr", "-CA", self.cert, "-CAkey", self.cert + ".key", "-CAcreateserial", "-extfile",
+                self.part.file(f"{name}.ext"), "-out", path, "-days", str(days))
+        with open(path, "a") as f, open(path + ".key") as key:
+            f.write(key.read())
+        return path
+
+
+def options(link, name, expect="SIP/2.0 200"):
+    link.send(message(f"""OPTIONS sip:example.org SIP/2.0
+        Via: SIP/2.0/{link.transport.upper()} x.invalid;branch=z9hG4bK{name};rport
+        Max-Forwards: 70
+        From: <sip:a@example.org>;tag=a
+        To: <sip:example.org>
+        Call-ID: {name}
+        CSeq: 1 OPTIONS"""))
+    return link.expect(expect)
+
+
+def names_of(link, name):
+    """Whom the script sees at the other end."""
+    link.send(message(f"""MESSAGE sip:example.org SIP/2.0
+        Via: SIP/2.0/{link.transport.upper()} x.invalid;branch=z9hG4bK{name};rport
+        Max-Forwards: 70
+        From: <sip:a@example.org>;tag=a
+        To: <sip:example.org>
+        Call-ID: {name}
+        CSeq: 1 MESSAGE"""))
+    return header(link.expect("SIP/2.0 200"), "X-Names")
+
+
+def closed_within(s, low, high):
+    began = time.monotonic()
+    s.settimeout(high + 1)
+    try:
+        while s.recv(4096):
+            pass
+    except ConnectionError:
+        pass
+    except TimeoutError:
+        must(False, f"the connection is closed within {high} s")
+    took = time.monotonic() - began
+    must(low <= took <= high, f"the connection is closed after {low} to {high} s: {took:.1f}")
+
+
+def versions(part, server, ca):
+    with part.test("TLS 1.2 and 1.3 are spoken, and nothing older"):
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            link = Link("tls", HOST, server.tls_port, ca=ca.cert, version=version)
+            options(link, f"v{version.value}")
+            link.close()
+        done = subprocess.run(["openssl", "s_client", "-tls1_1", "-cipher", "ALL:@SECLEVEL=0", "-connect", f"{HOST}:{server.tls_port}"],
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=10)
+        must("alert protocol version" in done.stderr, f"TLS 1.1 gets an alert: {done.stderr}")
+    with part.test("openssl s_client verifies the server, talks SIP, and resumes its session"):
+        session = part.file("session")
+        text = message("""OPTIONS sip:example.org SIP/2.0
+            Via: SIP/2.0/TLS x.invalid;branch=z9hG4bKs
+            Max-Forwards: 70
+            From: <sip:a@example.org>;tag=a
+            To: <sip:example.org>
+            Call-ID: s_client
+            CSeq: 1 OPTIONS""")
+        for flags in (["-sess_out", session], ["-sess_in", session]):
+            client = subprocess.Popen(["openssl", "s_client", "-connect", f"{HOST}:{server.tls_port}", "-CAfile", ca.cert, "-verify_return_error",
+                                       "-verify_hostname", "example.org", "-ign_eof", *flags], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            client.stdin.write(text)
+            client.stdin.flush()
+            time.sleep(0.5)
+            client.kill()
+            said = client.stdout.read()
+            must("SIP/2.0 200 OK" in said and "Verify return code: 0 (ok)" in said, f"s_client is content:\n{said}")
+        must("Reused, TLSv1.3" in said, f"the session is resumed:\n{said}")
+
+
+def slow(part, server):
+    with part.test("who dribbles through a handshake, an upgrade or a message is cut off; others notice nothing"):
+        hello = socket.create_connection((HOST, server.tls_port))
+        upgrade = socket.create_connection((HOST, server.port))
+        part_of = Link("tls", HOST, server.tls_port)
+        running = True
+
+        def dribble(s, octets, pause):
+            for octet in octets:
+                if not running:
+                    return
+                try:
+                    s.sendall(bytes([octet]))
+                except OSError:
+                    return
+                time.sleep(pause)
+        slow_ones = [(hello, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(100)), (upgrade, b"GET /" + b"x" * 100),
+                     (part_of.socket, b"OPTIONS sip:example.org SIP/2.0\r\nVia: SIP/2.0/TLS " + b"x" * 100)]
+        threads = [threading.Thread(target=dribble, args=(s, o, 0.5)) for s, o in slow_ones]
+        began = time.monotonic()
+        for t in threads:
+            t.start()
+        link = Link("tls", HOST, server.tls_port)
+        worst = 0
+        for i in range(20):
+            at = time.monotonic()
+            options(link, f"meanwhile{i}")
+            worst = max(worst, time.monotonic() - at)
+            time.sleep(0.05)
+        must(worst < 0.5, f"others are answered at once: {worst:.3f} s")
+        spent = time.monotonic() - began
+        closed_within(hello, max(0, 4 - spent), 8)
+        closed_within(upgrade, 0, 8)
+        closed_within(part_of.socket, 0, 14)
+        running = False
+        for t in threads:
+            t.join()
+    with part.test("who does not read is closed, and costs no more than its limit"):
+        deaf = Link("tls", HOST, server.tls_port)
+        before = memory(server)
+        text = message("""OPTIONS sip:example.org SIP/2.0
+            Via: SIP/2.0/TLS x.invalid;branch=z9hG4bKdeaf%d
+            Max-Forwards: 70
+            From: <sip:a@example.org>;tag=a
+            To: <sip:example.org>
+            Call-ID: deaf%d
+            CSeq: 1 OPTIONS""")
+        deaf.socket.settimeout(2)
+        sent = 0
+        try:
+            for i in range(60000):
+                deaf.send(text % (i, i))
+                sent += 1
+        except (TimeoutError, OSError):
+            pass
+        must(sent < 60000, "at some time it is stopped")
+        must(memory(server) - before < 40_000, f"the memory stays bounded: {memory(server) - before} kB more")
+        options(Link("tls", HOST, server.tls_port), "after-deaf")
+        deaf.close()
+
+
+def memory(server):
+    """Resident, in kB."""
+    with open(f"/proc/{server.process.pid}/status") as f:
+        return int(next(line for line in f if line.startswith("VmRSS")).split()[1])
+
+
+def many(part, server, quiet_port):
+    """On a port for TLS alone: where WebSocket is spoken too, who says nothing is a handshake that does not end."""
+    with part.test(f"{IDLE} idle TLS connections"):
+        before = memory(server)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        links = []
+        began = time.monotonic()
+        for i in range(IDLE):
+            s = socket.socket()
+            s.bind((f"127.0.{1 + i // 90}.1", 0)) # each address may have 100
+            s.connect((HOST, quiet_port))
+            links.append(context.wrap_socket(s))
+        took = time.monotonic() - began
+        until("all are there", lambda: server.ask("status")["connections"] >= IDLE)
+        each = (memory(server) - before) / IDLE
+        print(f"# {IDLE} handshakes in {took:.1f} s, with the client's part; {each:.1f} kB for each connection")
+        must(each < 40, f"an idle connection costs less than 40 kB: {each:.1f}")
+        link = Link("tls", HOST, server.tls_port)
+        at = time.monotonic()
+        options(link, "among-many")
+        must(time.monotonic() - at < 0.2, "the next one is served at once")
+        for s in links:
+            s.close()
+        until("they are gone", lambda: server.ask("status")["connections"] < 10)
+
+
+class Peer:
+    """A TLS server that answers every request with 486."""
+
+    def __init__(self, cert, ca=None):
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(cert)
+        if ca:
+            self.context.verify_mode = ssl.CERT_REQUIRED
+            self.context.load_verify_locations(ca)
+        self.listener = socket.create_server((HOST, 0))
+        self.port = self.listener.getsockname()[1]
+        self.requests = 0
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            s, _ = self.listener.accept()
+            try:
+                s = self.context.wrap_socket(s, server_side=True)
+                link = Link.__new__(Link)
+                link.socket, link.transport, link.rest, link.websocket = s, "tls", b"", False
+                phone = Phone.__new__(Phone)
+                phone.link, phone.contact = link, "<sip:x@x.invalid>"
+                while True:
+                    request = link.receive()
+                    self.requests += 1
+                    if not request.startswith("ACK"):
+                        phone.answer(request, 486, tag="t")
+            except (OSError, house.Failure, ValueError):
+                pass
+
+
+def strangers(part, script, ca):
+    other = Authority(part, "another")
+    cases = [
+        ("a good certificate", ca.sign("good", f"IP:{HOST}"), 486),
+        ("that of another name", ca.sign("elsewhere", "DNS:elsewhere.example"), 503),
+        ("one that is signed by itself", house.certificate(part, "selfish"), 503),
+        ("one of another authority", other.sign("other", f"IP:{HOST}"), 503),
+        ("one that has expired", ca.sign("expired", f"IP:{HOST}", days=-1), 503),
+    ]
+    server = house.Server(part, script, f"tls_ca={ca.cert}", tls=ca.sign("server", "DNS:example.org"))
+    caller = Phone("caller", "udp", HOST, server.port)
+    for i, (name, cert, code) in enumerate(cases):
+        with part.test(f"siphook connects to a server with {name}: {code}", keep=True):
+            peer = Peer(cert)
+            caller.request("INVITE", "sip:x@example.org", "<sip:x@example.org>", f"stranger{i}", 1,
+                           extra=f"\nX-Target: sip:x@{HOST}:{peer.port};transport=tls")
+            got = caller.link.expect("SIP/2.0 ")
+            while got.startswith("SIP/2.0 1"):
+                got = caller.link.expect("SIP/2.0 ")
+            caller.request("ACK", "sip:x@example.org", header(got, "To"), f"stranger{i}", 1)
+            must(got.startswith(f"SIP/2.0 {code}"), f"{code} is the answer: {got}")
+            must((peer.requests > 0) == (code == 486), f"only a good server sees requests: {peer.requests}")
+    with part.test("without a TLS listener, too"):
+        out = house.Server(part, script, f"tls_ca={ca.cert}")
+        phone = Phone("caller", "udp", HOST, out.port)
+        peer = Peer(part.file("good.pem"))
+        phone.request("INVITE", "sip:x@example.org", "<sip:x@example.org>", "out", 1, extra=f"\nX-Target: sip:x@{HOST}:{peer.port};transport=tls")
+        phone.link.expect("SIP/2.0 486")
+    with part.test("the log says why"):
+        for words in ("hostname mismatch", "self-signed certificate", "unable to get local issuer certificate", "certificate has expired"):
+            must(server.says(words), f"{words} is in the log")
+    server.stop()
+
+
+def mutual(part, script, ca):
+    with part.test("who must show a certificate does so, and the script knows whose it is"):
+        server = house.Server(part, script, f"tls_ca={ca.cert}", "tls_verify=mutual", tls=ca.sign("gate", "DNS:example.org"))
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.load_verify_locations(ca.cert)
+        context.load_cert_chain(ca.sign("trunk", "DNS:trunk.example.net,URI:sip:example.net"))
+        link = Link("udp", HOST, server.port)
+        must(names_of(link, "m0") == "no TLS", "UDP has no names")
+        link = Link.__new__(Link)
+        link.socket = context.wrap_socket(socket.create_connection((HOST, server.tls_port)), server_hostname="example.org")
+        link.transport, link.rest, link.websocket = "tls", b"", False
+        must(names_of(link, "m1") == "<example.net>", f"the certificate's names: {names_of(link, 'm2')}")
+        try:
+            bare = Link("tls", HOST, server.tls_port)
+            options(bare, "m3")
+            must(False, "without a certificate nothing is answered")
+        except (OSError, house.Failure) as e:
+            must("without" not in str(e), str(e))
+        server.stop()
+
+
+def reload(part, script, ca):
+    def serial(server):
+        return ssl.DER_cert_to_PEM_cert(ssl.SSLSocket.getpeercert(Link("tls", HOST, server.tls_port).socket, True))
+
+    with part.test("certificates are read again, a pair that does not fit is refused, and connections live on", keep=True):
+        path = ca.sign("now", "DNS:example.org")
+        shutil.copy(path, part.file("used.pem"))
+        server = house.Server(part, script, tls=part.file("used.pem"))
+        link = Link("tls", HOST, server.tls_port)
+        options(link, "r0")
+        first = serial(server)
+        with open(ca.sign("later", "DNS:example.org")) as f:
+            later = f.read()
+        with open(path + ".key") as f:
+            wrong_key = f.read()
+        part.file("used.pem", later[:later.index("-----BEGIN PRIVATE")] + wrong_key)
+        code, said = server.command("reload", "--tls")
+        must(code == 1 and "the key does not belong to the certificate" in said, f"the pair is refused: {said}")
+        code, said = server.command("reload")
+        must(code == 1 and "the key does not belong to the certificate" in said, f"with the script, too: {said}")
+        must(serial(server) == first, "the old certificate is shown")
+        part.file("used.pem", "nonsense")
+        code, said = server.command("reload", "--tls")
+        must(code == 1 and "no certificate in it" in said, f"nonsense is refused: {said}")
+        part.file("used.pem", later)
+        code, said = server.command("reload", "--tls")
+        must(code == 0, f"the new pair is taken: {said}")
+        must(serial(server) != first, "the new certificate is shown")
+        must(server.generation == 1, "the script is the same")
+        options(link, "r1")
+    with part.test(f"{RELOADS} reloads leak neither memory nor descriptors"):
+        pair = [later, open(path).read()]
+
+        def rounds(n):
+            for i in range(n):
+                part.file("used.pem", pair[i % 2])
+                code, said = server.command("reload", "--tls")
+                must(code == 0, said)
+            return memory(server), len(os.listdir(f"/proc/{server.process.pid}/fd"))
+        before = rounds(20)
+        after = rounds(RELOADS)
+        must(after[0] - before[0] < 1500, f"memory: {before[0]} kB, then {after[0]} kB")
+        must(after[1] <= before[1] + 1, f"descriptors: {before[1]}, then {after[1]}")
+        options(link, "r2")
+        must(server.stop() == 0, "siphook ends with 0")
+
+
+def tests(part):
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 16384), hard)) # of siphook, too
+    script = part.file("plan.lua", PLAN)
+    with part.test("siphook starts with a certificate of an authority", keep=True):
+        ca = Authority(part)
+        quiet_port = house.port()
+        server = house.Server(part, script, f"listen=tls://{HOST}:{quiet_port}", tls=ca.sign("siphook", f"IP:{HOST},DNS:example.org"))
+    versions(part, server, ca)
+    slow(part, server)
+    many(part, server, quiet_port)
+    with part.test("siphook ends well"):
+        must(server.stop() == 0, "its code is 0")
+    strangers(part, script, ca)
+    mutual(part, script, ca)
+    reload(part, script, ca)
+
+
+if __name__ == "__main__":
+    house.run(tests)
