@@ -91,14 +91,13 @@ void sh_call_set_app(struct sh_call *c, void *app)
 
 /* ------------------------------------------------------------------ life */
 
-static void bridge_over(struct sh_call *c, int error);
 
 static void on_duration(struct sh_timer *t)
 {
 	struct sh_call *c = SH_CONTAINER(t, struct sh_call, duration);
 
 	if (!c->answered) { /* before the answer this timer only tells of a bridge that came to nothing */
-		bridge_over(c, -EPIPE);
+		sh_call_bridge_over(c, -EPIPE);
 		return;
 	}
 	sh_call_hangup(c, SH_BY_ENGINE, 0, SH_LIT("Q.850;cause=102;text=\"Longest duration reached\""));
@@ -186,6 +185,7 @@ void sh_call_free(struct sh_call *c)
 	sh_free(c->invite);
 	sh_free(c->failure);
 	sh_free(c->text);
+	sh_body_unref(c->solo);
 	sh_pool_free(&ua->env->pool, c, sizeof(*c));
 }
 
@@ -347,6 +347,11 @@ static struct sh_slice a_tag(const struct sh_call *c)
 	return (struct sh_slice){c->a->dialog.local_tag, SH_TAG_LEN};
 }
 
+struct sh_writer *sh_call_begin(struct sh_call *c, unsigned code)
+{
+	return begin(c, code, (struct sh_slice){0}, a_tag(c));
+}
+
 static void ringing(struct sh_call *c, unsigned code)
 {
 	if (code <= 100 || code == 199)
@@ -492,6 +497,22 @@ static void put_answer_body(struct sh_writer *w, const struct sh_leg *leg)
 		sh_put_body(w, none, none);
 }
 
+/* A 2xx went to the caller, in that dialog of his. */
+void sh_call_connected(struct sh_call *c, struct sh_dialog *d)
+{
+	c->answered = true;
+	sh_reliable_answered(c, d);
+	if (d != &c->a->dialog)
+		sh_dialog_become(&c->a->dialog, d);
+	c->a->state = SH_LEG_ANSWERED;
+	sh_leg_told(c->a);
+	c->a->code = 200;
+	c->a->dialog.confirmed = true;
+	c->times.answer = sh_env_wall(c->ua->env);
+	c->state = SH_CALL_UP;
+	c->ua->stats.answered++;
+}
+
 /* The 2xx to the caller: from here on he is connected. */
 static int connect_caller(struct sh_call *c, struct sh_leg *leg, const struct sh_bridge_options *o)
 {
@@ -513,21 +534,11 @@ static int connect_caller(struct sh_call *c, struct sh_leg *leg, const struct sh
 		sh_session_drop(c->a);
 		return err;
 	}
-	c->answered = true;
-	sh_reliable_answered(c, d);
-	if (d != &c->a->dialog)
-		sh_dialog_become(&c->a->dialog, d);
+	sh_call_connected(c, d);
 	leg->answered_in = NULL;
 	sh_early_forget(leg);
-	c->a->state = SH_LEG_ANSWERED;
-	sh_leg_told(c->a);
-	c->a->code = 200;
-	c->a->dialog.confirmed = true;
 	sh_body_unref(c->a->local_sdp);
 	c->a->local_sdp = sh_body_ref(leg->remote_sdp);
-	c->times.answer = sh_env_wall(c->ua->env);
-	c->state = SH_CALL_UP;
-	c->ua->stats.answered++;
 	c->keep_on_peer_hangup = o->keep_on_peer_hangup;
 	c->b = leg;
 	sh_list_remove(&leg->in_call);
@@ -537,7 +548,7 @@ static int connect_caller(struct sh_call *c, struct sh_leg *leg, const struct sh
 	return 0;
 }
 
-static void bridge_over(struct sh_call *c, int error)
+void sh_call_bridge_over(struct sh_call *c, int error)
 {
 	sh_bridge_fn done = c->bridge_done;
 
@@ -552,9 +563,11 @@ int sh_call_bridge(struct sh_call *c, struct sh_leg *leg, const struct sh_bridge
 	char *headers;
 	int err = 0;
 
+	if (c->state == SH_CALL_UP)
+		return sh_call_bridge_up(c, leg, o, done, ctx);
 	if (c->state == SH_CALL_ENDED || !c->a || !c->a->st || leg->call != c || leg->state != SH_LEG_UP)
 		return -EPIPE;
-	if (c->answered || c->bridging)
+	if (c->answered || c->bridging || c->solo)
 		return -EALREADY;
 	if (sh_reliable_holds_2xx(c, caller_dialog(c, leg))) { /* RFC 3262 3: it waits for the PRACK */
 		headers = sh_strndup(o->headers.base, o->headers.len);
@@ -586,12 +599,14 @@ void sh_call_pracked(struct sh_call *c)
 	struct sh_leg *leg = c->bridging;
 	int err;
 
+	if (c->solo)
+		sh_solo_pracked(c);
 	if (!leg || sh_reliable_holds_2xx(c, caller_dialog(c, leg)))
 		return;
 	c->bridging = NULL;
 	err = connect_caller(c, leg, &c->bridge_options);
 	if (err)
-		bridge_over(c, err);
+		sh_call_bridge_over(c, err);
 }
 
 int sh_call_connect(struct sh_call *c, struct sh_body *sdp)
@@ -631,11 +646,11 @@ void sh_call_acked(struct sh_call *c, const struct sh_msg *ack)
 	}
 	if (c->b && !c->b->acked) /* a late offer: the answer is in this ACK */
 		sh_leg_send_ack(c->b, ack);
-	if (c->b && ack->body.len)
+	if (ack->body.len)
 		sh_leg_learn_sdp(&c->a->remote_sdp, ack);
 	sh_reliable_answered(c, NULL);
 	setup_over(c);
-	bridge_over(c, 0);
+	sh_call_bridge_over(c, 0);
 	if (c->state == SH_CALL_UP) {
 		tell(c, SH_CALL_EVENT_ANSWER, NULL);
 		c->ua->app->answered(c->ua->app_ctx, c);
@@ -673,9 +688,14 @@ void sh_call_leg_lost(struct sh_call *c, struct sh_leg *l, unsigned code)
 		sh_rebridge_leg_gone(c->rebridge);
 	if (c->state == SH_CALL_ENDED)
 		return;
-	if (survives(c, l))
+	if (survives(c, l)) {
+		struct sh_why why = {SH_BY_ENGINE, code, sh_status_reason(code), 0, {0}};
+		bool partner = l == c->b;
+
 		sh_leg_hangup(l, reason);
-	else
+		if (partner)
+			c->ua->app->peer_gone(c->ua->app_ctx, c, &why);
+	} else
 		sh_call_hangup(c, SH_BY_ENGINE, 0, reason);
 }
 
@@ -694,7 +714,11 @@ void sh_call_leg_gone(struct sh_call *c, struct sh_leg *l, const struct sh_msg *
 	if (c->state == SH_CALL_ENDED)
 		return;
 	if (survives(c, l)) {
+		bool partner = l == c->b;
+
 		sh_leg_leave(l);
+		if (partner)
+			c->ua->app->peer_gone(c->ua->app_ctx, c, &why);
 		return;
 	}
 	sh_call_end(c, &why, bye ? sh_msg_header(bye, SH_H_REASON) : (struct sh_slice){0});

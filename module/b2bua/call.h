@@ -163,7 +163,11 @@ struct sh_bridge_options {
 	bool keep_on_peer_hangup;  /* when b hangs up the call goes on */
 	uint64_t max_duration;     /* us from the answer; 0: none */
 };
-typedef void (*sh_bridge_fn)(void *ctx, int error); /* 0, or -ETIMEDOUT: no ACK came */
+/* 0; -ETIMEDOUT: no ACK came; -EPIPE: the leg has gone; above 0: the status code with which a caller who was up already
+ * has refused the new session. */
+typedef void (*sh_bridge_fn)(void *ctx, int error);
+/* In set-up: answers the caller and connects the two. On a call that is up the caller is re-INVITEd onto the leg, and the
+ * one before is hung up (sh_call_rebridge). -EBUSY: one is in progress. */
 int sh_call_bridge(struct sh_call *c, struct sh_leg *leg, const struct sh_bridge_options *o, sh_bridge_fn done, void *ctx);
 
 /* A party of a call that is up, `keep`, gets another partner: `fresh`, an answered leg of the call that is not connected.
@@ -174,6 +178,10 @@ int sh_call_bridge(struct sh_call *c, struct sh_leg *leg, const struct sh_bridge
  * -EBUSY; -EBADMSG: fresh has answered without an offer; -ENOMEM. */
 typedef void (*sh_rebridge_fn)(void *ctx, unsigned code, const struct sh_msg *m);
 int sh_call_rebridge(struct sh_call *c, struct sh_leg *keep, struct sh_leg *fresh, sh_rebridge_fn done, void *ctx);
+
+/* Answers the caller without a second leg. sdp empty: streams that are inactive; its re-INVITEs are then answered in the same
+ * way. done as for a bridge. -EBADMSG: the caller's offer cannot be read. */
+int sh_call_answer(struct sh_call *c, struct sh_slice sdp, struct sh_slice headers, sh_bridge_fn done, void *ctx);
 
 /* Ends a call in any state: BYE, CANCEL, or `code` (0: 480) to the caller. reason: a value for Reason, or empty. */
 int sh_call_hangup(struct sh_call *c, enum sh_why_by by, unsigned code, struct sh_slice reason);

@@ -157,6 +157,11 @@ struct sh_call {
 	struct sh_bridge_options bridge_options; /* then; its headers are a copy */
 	sh_bridge_fn bridge_done;
 	void *bridge_ctx;
+	uint64_t bridge_former; /* handle of the partner before, on a call that is up */
+	/* one leg only: solo.c */
+	struct sh_body *solo;  /* the 2xx with that waits for a PRACK */
+	bool solo_script;      /* the script has said the session */
+	unsigned solo_version; /* of our description */
 	/* the last fork's failure, for sh_call_settle */
 	unsigned failure_code;
 	struct sh_msg *failure;
@@ -291,6 +296,16 @@ unsigned sh_sip_cause_of(const struct sh_msg *m); /* of its Reason (RFC 3326); 0
 void sh_call_bridging_lost(struct sh_call *c); /* the leg whose 2xx waits has left: the bridge fails, soon */
 void sh_call_pracked(struct sh_call *c); /* a 2xx that waited for it may be sent */
 void sh_ua_each_dead(struct sh_ua *ua); /* frees what has ended */
+
+struct sh_writer *sh_call_begin(struct sh_call *c, unsigned code); /* an answer to the caller; behind it: headers, body */
+void sh_call_connected(struct sh_call *c, struct sh_dialog *d);    /* a 2xx went to the caller, in that dialog of his */
+void sh_call_bridge_over(struct sh_call *c, int error);            /* tells who waits */
+
+/* ---- solo.c */
+void sh_solo_pracked(struct sh_call *c);
+/* A re-INVITE of a caller who has no partner. The code that it was answered with. */
+unsigned sh_solo_reinvite(struct sh_leg *l, struct sh_server_txn *st, const struct sh_msg *m);
+int sh_call_bridge_up(struct sh_call *c, struct sh_leg *leg, const struct sh_bridge_options *o, sh_bridge_fn done, void *ctx);
 
 /* ---- fork.c */
 void sh_branch_on_response(struct sh_branch *b, struct sh_leg *l, const struct sh_msg *m);

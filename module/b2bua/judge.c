@@ -23,7 +23,7 @@ void sh_ua_hooks_changed(struct sh_ua *ua)
 		for (unsigned i = 0; i < sizeof(order) / sizeof(order[0]); i++) {
 			bool named = in_dialog ? order[i].in_dialog : order[i].always;
 
-			if (!named && !ua->app->wants(ua->app_ctx, order[i].method, false))
+			if (!named && !ua->app->wants(ua->app_ctx, order[i].method, false, NULL))
 				continue;
 			if (w.len)
 				sh_put_lit(&w, ", ");
@@ -235,7 +235,7 @@ void sh_ua_default_answer(struct sh_ua *ua, struct sh_server_txn *st, enum sh_me
 		sh_put_header(w, SH_H_ACCEPT, SH_LIT("application/sdp"));
 		sh_put_header(w, SH_H_ACCEPT_ENCODING, SH_LIT("identity"));
 		sh_ua_put_supported(w, true, false);
-		if (ua->app->wants(ua->app_ctx, SH_REGISTER, false))
+		if (ua->app->wants(ua->app_ctx, SH_REGISTER, false, NULL))
 			sh_put_header(w, SH_H_SUPPORTED, SH_LIT("path"));
 		sh_put_body(w, none, none);
 		sh_server_txn_respond(st, 200, w);

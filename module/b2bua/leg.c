@@ -586,7 +586,7 @@ void sh_leg_on_request(struct sh_leg *l, struct sh_dialog *d, struct sh_server_t
 		sh_reliable_on_prack(l, d, st, m, from);
 		return;
 	}
-	if (ua->app->wants(ua->app_ctx, (enum sh_method)m->method, true)) {
+	if (ua->app->wants(ua->app_ctx, (enum sh_method)m->method, true, l->call)) {
 		r = sh_request_create(ua, st, m, from, l);
 		if (r)
 			ua->app->request(ua->app_ctx, r);

@@ -260,6 +260,14 @@ void sh_reinvite_pass(struct sh_leg *l, struct sh_server_txn *st, const struct s
 		refuse(l, st, 491, none, none, done, ctx);
 		return;
 	}
+	if (!to && l == (c ? c->a : NULL) && c->state == SH_CALL_UP) {
+		struct sh_result res = {sh_solo_reinvite(l, st, m), {0}, SH_CAUSE_NONE, NULL, NULL, 0};
+
+		res.reason = sh_status_reason(res.code);
+		if (done)
+			done(ctx, &res);
+		return;
+	}
 	if (!to || to->state != SH_LEG_UP) {
 		refuse(l, st, 480, none, none, done, ctx);
 		return;

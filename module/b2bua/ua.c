@@ -100,7 +100,7 @@ static void on_request(void *ctx, struct sh_server_txn *st, const struct sh_msg 
 	}
 	if (m->method == SH_INVITE) {
 		sh_call_on_invite(ua, st, m, from);
-	} else if (ua->app->wants(ua->app_ctx, (enum sh_method)m->method, false)) {
+	} else if (ua->app->wants(ua->app_ctx, (enum sh_method)m->method, false, NULL)) {
 		struct sh_request *r = sh_request_create(ua, st, m, from, NULL);
 
 		if (r)
@@ -158,7 +158,7 @@ void sh_ua_observe(struct sh_ua *ua, const struct sh_msg *m, const struct sh_pat
 {
 	struct sh_request *r;
 
-	if (!ua->app->wants(ua->app_ctx, (enum sh_method)m->method, leg != NULL))
+	if (!ua->app->wants(ua->app_ctx, (enum sh_method)m->method, leg != NULL, leg ? leg->call : NULL))
 		return;
 	r = sh_request_create(ua, NULL, m, from, leg);
 	if (r)

@@ -37,8 +37,11 @@ struct sh_app {
 	/* A request that needs an answer, for which wants() said yes. The application answers it, now or later, and then
 	 * releases it. */
 	void (*request)(void *ctx, struct sh_request *rq);
-	/* Is there a hook for that method? (INVITE: in a dialog, a re-INVITE.) in_dialog requests without one take the default. */
-	bool (*wants)(void *ctx, enum sh_method method, bool in_dialog);
+	/* Is there a hook for that method, or somebody in the call who waits for it? (INVITE: in a dialog, a re-INVITE.) In-dialog
+	 * requests without one take the default. call: NULL outside of one. */
+	bool (*wants)(void *ctx, enum sh_method method, bool in_dialog, const struct sh_call *call);
+	/* The connected leg has gone and the call lives on (on_peer_hangup="continue"). */
+	void (*peer_gone)(void *ctx, struct sh_call *call, const struct sh_why *why);
 	/* The caller has connected (2xx sent and ACKed). */
 	void (*answered)(void *ctx, struct sh_call *call);
 	/* The caller cancelled or hung up, or the engine must end the call, while the invite hook may be waiting: its fork and bridge

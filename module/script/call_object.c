@@ -351,8 +351,8 @@ static bool start_fork(lua_State *L, struct sh_run *run, const char *what, int *
 		*results = sh_gone(L);
 		return false;
 	}
-	if (sh_call_answered(c)) {
-		*results = sh_push_errno(L, sh_call_state(c) == SH_CALL_ENDED ? -EPIPE : -EALREADY);
+	if (sh_call_state(c) == SH_CALL_ENDED) {
+		*results = sh_push_errno(L, -EPIPE);
 		return false;
 	}
 	run->empty = run->hook == SH_HOOK_INVITE && run->call == sh_call_handle(c) && !plan->count;
@@ -388,6 +388,10 @@ static int push_bridge(lua_State *L, void *arg)
 		lua_pushboolean(L, 1);
 		return 1;
 	}
+	if (err > 0) /* a caller who is up has refused the new session */
+		r = (struct sh_result){(unsigned)err, sh_status_reason((unsigned)err), sh_cause_of((unsigned)err), NULL, NULL, 0};
+	else if (err == -EPIPE)
+		r = (struct sh_result){480, SH_LIT("The leg has gone"), SH_FAILED, NULL, NULL, 0};
 	lua_pushnil(L);
 	sh_result_push(L, &r);
 	return 2;
@@ -454,6 +458,98 @@ static int dial(lua_State *L)
 	if (!start_fork(L, run, "call:dial", &results))
 		return results;
 	return sh_run_wait_call(L, run, sh_call_check(L, 1), SH_WAIT_FORK, dial_forked);
+}
+
+/* call:answer([{sdp=, headers=}]) -> true | nil, res */
+static int answer(lua_State *L)
+{
+	static const char *const known[] = {"headers", "sdp", NULL};
+	struct sh_runtime *rt = sh_runtime_check(L, "call:answer");
+	struct sh_run *run = sh_run_check(L, "call:answer");
+	struct sh_call *c = sh_call_check(L, 1);
+	struct sh_slice sdp = {0}, headers;
+	struct sh_writer w;
+	int err;
+
+	lua_settop(L, 2);
+	if (!lua_isnil(L, 2)) {
+		luaL_checktype(L, 2, LUA_TTABLE);
+		sh_opt_known(L, 2, "call:answer", known);
+		if (sh_opt_get(L, 2, "sdp") == LUA_TSTRING)
+			sdp.base = lua_tolstring(L, -1, &sdp.len);
+		else if (!lua_isnil(L, -1))
+			luaL_error(L, "option 'sdp': string expected, got %s", luaL_typename(L, -1));
+	}
+	headers = option_headers(L, lua_isnil(L, 2) ? 0 : 2, rt, &w);
+	if (!c)
+		return sh_gone(L);
+	sh_vm_check_wait(L, "call:answer");
+	err = sh_call_answer(c, sdp, headers, on_bridged, run);
+	if (err)
+		return sh_push_errno(L, err);
+	return sh_run_wait_call(L, run, c, SH_WAIT_BRIDGE, NULL);
+}
+
+/* ------------------------------------------------------------------ other verbs */
+
+/* call:continue("name"): this hook ends here, as a cancel ends it, and the timer goes on. */
+static int continue_(lua_State *L)
+{
+	struct sh_run *run = sh_run_check(L, "call:continue");
+	struct sh_call *c = sh_call_check(L, 1);
+
+	luaL_argexpected(L, lua_type(L, 2) == LUA_TSTRING, 2, "name of a timer");
+	if (!c || sh_call_state(c) == SH_CALL_ENDED)
+		return sh_gone(L);
+	if (run->call != sh_call_handle(c) || sh_list_empty(&run->of_call))
+		return luaL_error(L, "call:continue works in the invite hook, the answer hook and timers of that call");
+	sh_free(run->go_on);
+	run->go_on = sh_strndup(lua_tostring(L, 2), lua_rawlen(L, 2));
+	if (!run->go_on)
+		return luaL_error(L, "not enough memory");
+	lua_rawgeti(L, LUA_REGISTRYINDEX, sh_state_of(L)->cancel_error);
+	return sh_vm_raise(L);
+}
+
+/* call:limit(key, max) -> true | nil, count */
+static int limit(lua_State *L)
+{
+	struct sh_runtime *rt = sh_runtime_check(L, "call:limit");
+	struct sh_call *c = sh_call_check(L, 1);
+	lua_Integer max = luaL_checkinteger(L, 3);
+	struct sh_call_data *d = c ? sh_call_app(c) : NULL;
+	struct sh_limit *taken;
+	struct sh_slice key;
+	uint64_t count;
+	int err;
+
+	luaL_argexpected(L, lua_type(L, 2) == LUA_TSTRING, 2, "text");
+	key.base = lua_tolstring(L, 2, &key.len);
+	if (key.len > 1024)
+		return luaL_argerror(L, 2, "at most 1024 bytes");
+	if (max < 0)
+		return luaL_argerror(L, 3, "0 or more expected");
+	if (!d || sh_call_state(c) == SH_CALL_ENDED)
+		return sh_gone(L);
+	for (unsigned i = 0; i < d->nlimits; i++) {
+		if (sh_slice_eq(sh_limit_key(d->limits[i]), key)) { /* a call counts once */
+			lua_pushboolean(L, 1);
+			return 1;
+		}
+	}
+	if (d->nlimits == sizeof(d->limits) / sizeof(d->limits[0]))
+		return luaL_error(L, "call:limit: more than %d keys", (int)(sizeof(d->limits) / sizeof(d->limits[0])));
+	err = sh_limit_take(rt->script->limits, key, (uint64_t)max, &taken, &count);
+	if (err == -EAGAIN) {
+		lua_pushnil(L);
+		lua_pushinteger(L, (lua_Integer)count);
+		return 2;
+	}
+	if (err)
+		return luaL_error(L, "not enough memory");
+	d->limits[d->nlimits++] = taken;
+	lua_pushboolean(L, 1);
+	return 1;
 }
 
 /* ------------------------------------------------------------------ the end */
@@ -531,6 +627,11 @@ void sh_call_object_open(lua_State *L)
 	    {"after", sh_call_after},
 	    {"transfer", sh_call_transfer_verb},
 	    {"pickup", sh_call_pickup_verb},
+	    {"answer", answer},
+	    {"continue", continue_},
+	    {"limit", limit},
+	    {"wait", sh_call_wait_verb},
+	    {"signal", sh_call_signal_verb},
 	    {NULL, NULL},
 	};
 

@@ -21,7 +21,7 @@ int sh_script_create(struct sh_script **out, const struct sh_script_config *conf
 	s->pairs = sh_calloc(config->npairs + 1, sizeof(*s->pairs));
 	s->runtimes = sh_calloc(config->workers, sizeof(struct sh_runtime *));
 	if (!s->path || !s->pairs || !s->runtimes || sh_locks_create(&s->locks, config->key) < 0 ||
-	    sh_metrics_create(&s->metrics, config->key) < 0)
+	    sh_metrics_create(&s->metrics, config->key) < 0 || sh_limits_create(&s->limits, config->key) < 0)
 		goto out;
 	for (unsigned i = 0; i < config->npairs; i++) {
 		s->pairs[i].key = sh_strndup(config->pairs[i].key, strlen(config->pairs[i].key));
@@ -48,6 +48,7 @@ void sh_script_destroy(struct sh_script *s)
 	sh_locks_destroy(s->locks);
 	sh_metrics_destroy(s->metrics);
 	sh_free(s->runtimes);
+	sh_limits_destroy(s->limits);
 	sh_free(s->pairs);
 	sh_free(s->path);
 	sh_free(s);

@@ -9,6 +9,7 @@
 #include "b2bua/trunk.h"
 #include "core/alloc.h"
 #include "script/globals.h"
+#include "script/limit.h"
 #include "script/post.h"
 #include "script/sandbox.h"
 #include "script/script.h"
@@ -91,6 +92,7 @@ struct sh_script {
 	struct sh_script_config config;
 	char *path;
 	struct sh_script_pair *pairs;
+	struct sh_limits *limits;
 	struct sh_generation *_Atomic current;
 	_Atomic unsigned alive;
 	uint64_t last_number;
@@ -123,6 +125,7 @@ struct sh_runtime {
 	struct sh_timer spawn_rest;
 	struct sh_link unsent;  /* post.c */
 	struct sh_timer retry;
+	struct sh_link signalled; /* sh_call_data: calls with signals to be delivered */
 	struct sh_link over; /* sh_call_data: calls that ended while Lua ran; their hangup hooks come behind it */
 	struct sh_log_limit log_limit;
 };
@@ -157,7 +160,13 @@ struct sh_run {
 	int data_ref;          /* call.data as a table, once it was asked for; else LUA_NOREF */
 	struct sh_value *seen; /* what that table held when it was last compared */
 	char *auth_user;       /* of the request: whom auth() has found */
+	struct sh_link of_call;   /* in sh_call_data.runs: it is cancelled when the call ends */
+	bool doomed;              /* the call has ended while it waited */
+	struct sh_link in_waits;  /* of call:wait: in sh_call_data.waits */
+	struct sh_slice waits_for; /* name of the event; on its Lua stack */
+	char *go_on;              /* call:continue: the timer that takes over */
 	uint64_t forks;        /* handle of the call whose fork or bridge it waits for; 0: none */
+	bool forked;           /* it has called somebody */
 	bool empty;            /* the last fork had no targets */
 	bool passed;           /* the outcome of req:pass came before its wait: in result */
 	bool has_result;       /* what req:relay brought, to be passed back at the end */
@@ -170,14 +179,20 @@ struct sh_call_data {
 	struct sh_value *data;
 	char *auth_user;       /* whom auth() has found */
 	bool challenged;       /* the only answer was a challenge: no hangup hook */
-	struct sh_run *run;    /* of the invite hook, while it lasts */
+	struct sh_run *run;    /* that is to answer: of the invite hook, or what it has continued with */
 	struct sh_run *waiter; /* waits for its fork or bridge: mostly the same */
+	struct sh_link runs;   /* sh_run.of_call: those that the call's end cancels */
+	struct sh_link waits;  /* sh_run.in_waits: call:wait */
+	struct sh_link signals; /* that nobody has taken: call_wait.c */
+	unsigned nsignals;
+	struct sh_link signalled; /* in runtime->signalled */
+	struct sh_limit *limits[8]; /* what it is counted under */
+	unsigned nlimits;
 	struct sh_link timers; /* sh_deferred of call:after */
 	/* It ended while Lua ran: in runtime->over. */
 	struct sh_link link;
-	struct sh_call *call; /* held */
+	struct sh_call *call; /* held while it is in one of the runtime's lists */
 	struct sh_why why;
-	bool interrupt; /* the invite hook waited then */
 	char *why_text; /* of the texts in why */
 };
 
@@ -373,6 +388,22 @@ void sh_trace_open(lua_State *L);
 int sh_request_verb(lua_State *L);  /* sip.request */
 void sh_trunk_open(lua_State *L);   /* trunk into the table on top */
 const struct sh_trunk_config *sh_trunk_test(lua_State *L, int idx); /* NULL: something else */
+
+/* ---- call_wait.c */
+int sh_call_wait_verb(lua_State *L);
+int sh_call_signal_verb(lua_State *L);
+/* Keeps it, or wakes who waits for it, when no Lua runs. data may be NULL; taken over. -EPIPE, -ENOSPC, -ENOMEM. */
+int sh_call_signal(struct sh_runtime *rt, struct sh_call *c, struct sh_slice name, struct sh_value *data);
+void sh_call_deliver(struct sh_call_data *d);
+bool sh_call_awaits(const struct sh_call_data *d, enum sh_method method);
+bool sh_call_wake_request(struct sh_call *c, struct sh_request *q); /* true: somebody has waited for it */
+void sh_call_wake_peer_gone(struct sh_call_data *d, const struct sh_why *why);
+void sh_call_wake_ended(struct sh_call_data *d, const struct sh_why *why);
+void sh_call_wait_drop(struct sh_call_data *d); /* the signals that are left */
+void sh_why_push(lua_State *L, const struct sh_why *why);
+bool sh_dtmf_push(lua_State *L, const struct sh_msg *m); /* {signal=, duration=}; false: nothing was pushed */
+/* The default of an in-dialog request, and its release. */
+void sh_request_default(struct sh_request *q, enum sh_hook h);
 
 /* ---- call_data.c: call.data */
 int sh_call_data_push(lua_State *L, struct sh_call *c);

@@ -165,34 +165,25 @@ static int relay(lua_State *L)
 /* ------------------------------------------------------------------ DTMF in INFO bodies */
 
 /* "Signal= 5\r\nDuration=160" (application/dtmf-relay) or the digit alone (application/dtmf). */
-static int dtmf(lua_State *L)
+bool sh_dtmf_push(lua_State *L, const struct sh_msg *m)
 {
-	struct sh_view v;
-	struct sh_slice type, body, line, name, value, params;
+	struct sh_slice type = sh_msg_header(m, SH_H_CONTENT_TYPE), body = sh_msg_text(m, m->body), line, name, value, params;
+	bool found = false;
 
-	if (!sh_view_get(L, 1, &v) || !v.msg)
-		return sh_gone(L);
-	type = sh_msg_header(v.msg, SH_H_CONTENT_TYPE);
 	sh_slice_cut(type, ';', &type, &params);
 	type = sh_slice_trim(type);
-	body = sh_msg_text(v.msg, v.msg->body);
 	if (sh_slice_ieq(type, SH_LIT("application/dtmf"))) {
 		body = sh_slice_trim(body);
-		if (!body.len || body.len > 2) {
-			lua_pushnil(L);
-			return 1;
-		}
-		lua_createtable(L, 0, 1);
-		lua_pushlstring(L, body.base, body.len);
+		if (!body.len || body.len > 2)
+			return false;
+		lua_createtable(L, 0, 2);
+		sh_push_slice(L, body);
 		lua_setfield(L, -2, "signal");
-		return 1;
+		return true;
 	}
-	if (!sh_slice_ieq(type, SH_LIT("application/dtmf-relay"))) {
-		lua_pushnil(L);
-		return 1;
-	}
-	lua_createtable(L, 0, 2);
-	bool found = false;
+	if (!sh_slice_ieq(type, SH_LIT("application/dtmf-relay")))
+		return false;
+	lua_createtable(L, 0, 3);
 	while (body.len) {
 		uint32_t n;
 
@@ -202,7 +193,7 @@ static int dtmf(lua_State *L)
 		name = sh_slice_trim(name);
 		value = sh_slice_trim(value);
 		if (sh_slice_ieq(name, SH_LIT("Signal")) && value.len && value.len <= 2) {
-			lua_pushlstring(L, value.base, value.len);
+			sh_push_slice(L, value);
 			lua_setfield(L, -2, "signal");
 			found = true;
 		} else if (sh_slice_ieq(name, SH_LIT("Duration")) && sh_slice_u32(value, &n) == 0) {
@@ -211,6 +202,17 @@ static int dtmf(lua_State *L)
 		}
 	}
 	if (!found)
+		lua_pop(L, 1);
+	return found;
+}
+
+static int dtmf(lua_State *L)
+{
+	struct sh_view v;
+
+	if (!sh_view_get(L, 1, &v) || !v.msg)
+		return sh_gone(L);
+	if (!sh_dtmf_push(L, v.msg))
 		lua_pushnil(L);
 	return 1;
 }

@@ -17,6 +17,16 @@ static void stepped(struct sh_run *r, struct sh_runtime *rt, int err)
 		sh_runtime_flush(rt);
 }
 
+/* Hooks of the call itself end with it; those of requests, and the hangup hook, have their own end. */
+static void join_call(struct sh_run *r, struct sh_call_data *d)
+{
+	if (!d || (r->hook != SH_HOOK_INVITE && r->hook != SH_HOOK_ANSWER && r->hook != SH_HOOK_NONE))
+		return;
+	sh_list_append(&d->runs, &r->of_call);
+	if (r->hook == SH_HOOK_INVITE)
+		d->run = r;
+}
+
 int sh_run_begin(struct sh_state *s, const struct sh_run_start *start)
 {
 	struct sh_run *r = sh_calloc(1, sizeof(*r));
@@ -30,11 +40,12 @@ int sh_run_begin(struct sh_state *s, const struct sh_run_start *start)
 	sh_list_init(&r->locks);
 	r->data_ref = LUA_NOREF;
 	sh_timer_init(&r->timer, NULL);
+	sh_list_init(&r->of_call);
+	sh_list_init(&r->in_waits);
 	if (start->call) {
 		r->call = sh_call_handle(start->call);
 		sh_call_hold(start->call);
-		if (start->hook == SH_HOOK_INVITE)
-			((struct sh_call_data *)sh_call_app(start->call))->run = r;
+		join_call(r, sh_call_app(start->call));
 	}
 	if (start->request)
 		r->request = sh_request_handle(start->request);
@@ -110,6 +121,7 @@ int sh_run_wait_call(lua_State *L, struct sh_run *r, struct sh_call *c, enum sh_
 	struct sh_call_data *d = sh_call_app(c);
 
 	r->forks = sh_call_handle(c);
+	r->forked = r->forked || wait == SH_WAIT_FORK;
 	if (d)
 		d->waiter = r;
 	r->wait = wait;
@@ -198,10 +210,44 @@ static bool passes_by_default(enum sh_hook h)
 	}
 }
 
+/* call:continue: the timer in the newest generation goes on where the hook has ended. */
+static int push_continued(lua_State *L, void *arg)
+{
+	const struct sh_run *r = arg;
+
+	lua_rawgeti(L, LUA_REGISTRYINDEX, sh_state_of(L)->timers);
+	if (lua_getfield(L, -1, r->go_on) != LUA_TFUNCTION)
+		return luaL_error(L, "call:continue: sip.timer.%s is no function in this generation", r->go_on);
+	lua_remove(L, -2);
+	sh_object_push(L, SH_OBJECT_CALL, r->call);
+	return 2;
+}
+
+static void go_on(struct sh_run *r, struct sh_call *c)
+{
+	struct sh_run_start start = {.hook = r->hook, .call = c, .push = push_continued, .arg = r};
+	struct sh_runtime *rt = r->state->runtime;
+	struct sh_slice none = {0};
+
+	sh_runtime_update(rt);
+	if (sh_run_begin(rt->state, &start) < 0 && !sh_call_answered(c))
+		sh_call_reject(c, 503, none, none, none, none);
+}
+
 static void on_default_done(void *ctx, const struct sh_result *res)
 {
 	(void)res;
 	sh_request_release(ctx);
+}
+
+/* A re-INVITE goes on by itself; another request is needed until its answer has come. */
+void sh_request_default(struct sh_request *q, enum sh_hook h)
+{
+	bool invite = h == SH_HOOK_REINVITE;
+	struct sh_slice none = {0};
+
+	if (sh_request_pass(q, none, none, none, invite ? NULL : on_default_done, q) < 0 || invite)
+		sh_request_release(q);
 }
 
 static void end_request(struct sh_run *r, struct sh_request *q, int err)
@@ -217,11 +263,7 @@ static void end_request(struct sh_run *r, struct sh_request *q, int err)
 		sh_request_answer_with(q, &r->result);
 		sh_request_release(q);
 	} else if (passes_by_default(r->hook)) {
-		/* a re-INVITE goes on by itself; another request is needed until its answer has come */
-		bool invite = r->hook == SH_HOOK_REINVITE;
-
-		if (sh_request_pass(q, none, none, none, invite ? NULL : on_default_done, q) < 0 || invite)
-			sh_request_release(q);
+		sh_request_default(q, r->hook);
 	} else {
 		warn_unanswered(r, "request from", sh_msg_text(sh_request_msg(q), sh_request_msg(q)->from_uri));
 		sh_request_reply(q, 500, none, none, none, none);
@@ -235,6 +277,9 @@ static void destroy(struct sh_run *r)
 	sh_lock_release_all(r);
 	luaL_unref(r->state->vm->L, LUA_REGISTRYINDEX, r->data_ref);
 	sh_list_remove(&r->link);
+	sh_list_remove(&r->of_call);
+	sh_list_remove(&r->in_waits);
+	sh_free(r->go_on);
 	r->state->runtime->runs--;
 	sh_value_destroy(r->seen);
 	sh_free(r->auth_user);
@@ -257,10 +302,20 @@ static void finish(struct sh_run *r, int err)
 	if (r->order)
 		sh_order_served(r, err ? sh_vm_error(s->vm) : (struct sh_slice){0});
 	sh_call_data_save(r);
+	sh_list_remove(&r->of_call);
+	if (err || !c || sh_call_state(c) == SH_CALL_ENDED) {
+		sh_free(r->go_on);
+		r->go_on = NULL;
+	}
 	if (c && r->hook == SH_HOOK_INVITE) {
 		((struct sh_call_data *)sh_call_app(c))->run = NULL;
-		end_invite(r, c, err);
+		if (!r->go_on)
+			end_invite(r, c, err);
+	} else if (c && r->forked) {
+		sh_call_settle(c); /* on a call that is up: legs that were not bridged */
 	}
+	if (r->go_on)
+		go_on(r, c);
 	if (q)
 		end_request(r, q, err);
 	if (c)

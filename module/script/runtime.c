@@ -110,6 +110,7 @@ int sh_runtime_create(struct sh_runtime **out, struct sh_script *s, struct sh_en
 	sh_list_init(&rt->states);
 	sh_list_init(&rt->over);
 	sh_list_init(&rt->branch_hooks);
+	sh_list_init(&rt->signalled);
 	sh_list_init(&rt->bound);
 	sh_deferred_init(rt);
 	sh_post_init(rt);
@@ -212,7 +213,7 @@ struct hook_args {
 	const struct sh_why *why;
 };
 
-static void push_why(lua_State *L, const struct sh_why *why)
+void sh_why_push(lua_State *L, const struct sh_why *why)
 {
 	static const char *const by[] = {"caller", "callee", "script", "engine"};
 	struct sh_runtime *rt = sh_state_of(L)->runtime;
@@ -247,7 +248,7 @@ static int push_hook(lua_State *L, void *arg)
 		sh_object_push(L, SH_OBJECT_CALL, sh_call_handle(a->call));
 	if (!a->why)
 		return 2;
-	push_why(L, a->why);
+	sh_why_push(L, a->why);
 	return 3;
 }
 
@@ -269,6 +270,10 @@ static void on_invite(void *ctx, struct sh_call *c)
 
 	if (d) {
 		sh_list_init(&d->timers);
+		sh_list_init(&d->runs);
+		sh_list_init(&d->waits);
+		sh_list_init(&d->signals);
+		sh_list_init(&d->signalled);
 		sh_list_init(&d->link);
 	}
 	sh_call_set_app(c, d);
@@ -278,25 +283,57 @@ static void on_invite(void *ctx, struct sh_call *c)
 		sh_call_reject(c, 503, SH_LIT("Out of memory"), none, none, none);
 }
 
+/* First those who wait for it, then the hook, or else the default. A key that somebody has waited for needs no other leg. */
 static void on_request(void *ctx, struct sh_request *q)
 {
 	struct sh_runtime *rt = ctx;
 	struct sh_state *s = newest(rt);
 	struct sh_slice none = {0};
 	enum sh_hook h = sh_hook_of_method((enum sh_method)sh_request_msg(q)->method, sh_request_in_dialog(q));
+	struct sh_call *c = sh_request_call(q);
+	bool awaited = false;
 
-	if (has(s, h) && run_hook(s, h, NULL, q, NULL) == 0)
-		return;
-	if (!sh_request_observed(q))
-		sh_request_reply(q, 503, none, none, none, none);
-	sh_request_release(q);
+	if (c && sh_call_app(c)) {
+		sh_call_hold(c);
+		awaited = sh_call_wake_request(c, q);
+		s = newest(rt);
+	}
+	if (has(s, h) && run_hook(s, h, NULL, q, NULL) == 0) {
+		q = NULL;
+	} else if (!sh_request_observed(q) && !sh_request_answered(q)) {
+		if (has(s, h))
+			sh_request_reply(q, 503, none, none, none, none);
+		else if (awaited && h != SH_HOOK_REINVITE && c && !sh_call_b(c))
+			sh_request_reply(q, 200, none, none, none, none);
+		else {
+			sh_request_default(q, h);
+			q = NULL;
+		}
+	}
+	if (q)
+		sh_request_release(q);
+	if (c && sh_call_app(c))
+		sh_call_release(c);
 }
 
-static bool on_wants(void *ctx, enum sh_method m, bool in_dialog)
+static bool on_wants(void *ctx, enum sh_method m, bool in_dialog, const struct sh_call *c)
 {
 	struct sh_runtime *rt = ctx;
+	const struct sh_call_data *d = c ? sh_call_app(c) : NULL;
 
-	return has(newest(rt), sh_hook_of_method(m, in_dialog));
+	return has(newest(rt), sh_hook_of_method(m, in_dialog)) || (d && sh_call_awaits(d, m));
+}
+
+static void on_peer_gone(void *ctx, struct sh_call *c, const struct sh_why *why)
+{
+	struct sh_call_data *d = sh_call_app(c);
+
+	(void)ctx;
+	if (!d)
+		return;
+	sh_call_hold(c);
+	sh_call_wake_peer_gone(d, why);
+	sh_call_release(c);
 }
 
 static void on_answered(void *ctx, struct sh_call *c)
@@ -308,18 +345,54 @@ static void on_answered(void *ctx, struct sh_call *c)
 		run_hook(s, SH_HOOK_ANSWER, c, NULL, NULL);
 }
 
-/* A call is over: the invite hook's wait, and that for its fork, raise a cancel error; then comes the hangup hook. */
-static void call_over(struct sh_runtime *rt, struct sh_call *c, const struct sh_why *why, bool interrupt)
+/* Its own hooks that wait now are cancelled: none of their callbacks comes any more. */
+static void doom(struct sh_call_data *d)
+{
+	SH_LIST_EACH(l, &d->runs)
+	{
+		struct sh_run *r = SH_CONTAINER(l, struct sh_run, of_call);
+
+		r->doomed = sh_run_waits(r);
+	}
+}
+
+static struct sh_run *next_doomed(struct sh_call_data *d)
+{
+	SH_LIST_EACH(l, &d->runs)
+	{
+		struct sh_run *r = SH_CONTAINER(l, struct sh_run, of_call);
+
+		if (r->doomed)
+			return r;
+	}
+	return NULL;
+}
+
+static void give_limits_back(struct sh_runtime *rt, struct sh_call_data *d)
+{
+	while (d->nlimits)
+		sh_limit_give(rt->script->limits, d->limits[--d->nlimits]);
+}
+
+/* A call is over: the waits of its hooks, and that for its fork, raise a cancel error; then comes the hangup hook. */
+static void call_over(struct sh_runtime *rt, struct sh_call *c, const struct sh_why *why)
 {
 	struct sh_call_data *d = sh_call_app(c);
 	struct sh_state *s;
+	struct sh_run *r;
 
-	if (d && d->waiter) {                                 /* no callback comes to it */
-		interrupt = interrupt && d->run != d->waiter; /* once */
-		sh_run_interrupt(d->waiter);
+	if (d) {
+		give_limits_back(rt, d);
+		sh_call_wake_ended(d, why);
+		if (d->waiter) {
+			d->waiter->doomed = false;
+			sh_run_interrupt(d->waiter);
+		}
+		while ((r = next_doomed(d))) {
+			r->doomed = false;
+			sh_run_interrupt(r);
+		}
 	}
-	if (interrupt && d && d->run)
-		sh_run_interrupt(d->run);
 	s = newest(rt);
 	if (has(s, SH_HOOK_HANGUP) && !(d && d->challenged) && run_hook(s, SH_HOOK_HANGUP, c, NULL, why) < 0)
 		sh_error(rt->script->config.log, "call %.*s: out of memory: no hangup hook", SH_FMT(sh_call_id(c)));
@@ -359,12 +432,14 @@ static void on_ended(void *ctx, struct sh_call *c, const struct sh_why *why)
 	sh_call_hold(c);
 	if (rt->depth && d) { /* a script ended it: what it does now comes first */
 		d->call = c;
-		d->interrupt = d->run && sh_run_waits(d->run);
+		doom(d);
 		keep_why(d, why);
 		sh_list_append(&rt->over, &d->link);
 		return;
 	}
-	call_over(rt, c, why, true);
+	if (d)
+		doom(d);
+	call_over(rt, c, why);
 	sh_call_release(c);
 }
 
@@ -376,10 +451,18 @@ void sh_runtime_flush(struct sh_runtime *rt)
 		return;
 	rt->flushing = true;
 	sh_deferred_run_spawned(rt);
+	while ((l = sh_list_pop(&rt->signalled))) {
+		struct sh_call_data *d = SH_CONTAINER(l, struct sh_call_data, signalled);
+		struct sh_call *c = d->call;
+
+		sh_list_init(l);
+		sh_call_deliver(d);
+		sh_call_release(c);
+	}
 	while ((l = sh_list_pop(&rt->over))) {
 		struct sh_call_data *d = SH_CONTAINER(l, struct sh_call_data, link);
 
-		call_over(rt, d->call, &d->why, d->interrupt);
+		call_over(rt, d->call, &d->why);
 		sh_free(d->why_text);
 		d->why_text = NULL;
 		sh_call_release(d->call);
@@ -393,12 +476,14 @@ static void on_freed(void *ctx, struct sh_call *c)
 {
 	struct sh_call_data *d = sh_call_app(c);
 
-	(void)ctx;
 	sh_deferred_drop_call(d);
+	sh_call_wait_drop(d);
+	give_limits_back(ctx, d);
 	sh_value_destroy(d->data);
 	sh_free(d->auth_user);
 	sh_free(d);
 	sh_call_set_app(c, NULL);
 }
 
-const struct sh_app sh_runtime_app = {on_invite, on_request, on_wants, on_answered, on_interrupted, on_ended, on_freed};
+const struct sh_app sh_runtime_app = {on_invite,   on_request,     on_wants, on_peer_gone,
+				      on_answered, on_interrupted, on_ended, on_freed};
