@@ -609,6 +609,15 @@ function json.encode(value, options) end
 ---@return siphook.result
 function sip.request(request) end
 
+---@class siphook.originate_options: siphook.target_options
+---@field first siphook.targets
+---@field second? siphook.targets
+---@field identity? siphook.address
+
+---@param options siphook.originate_options
+---@return siphook.call? call, siphook.result | string | nil
+function sip.originate(options) end
+
 ---@class siphook.trunk
 ---@field name string
 ---@field state "trying" | "up" | "down"

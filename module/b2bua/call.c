@@ -103,28 +103,21 @@ static void on_duration(struct sh_timer *t)
 	sh_call_hangup(c, SH_BY_ENGINE, 0, SH_LIT("Q.850;cause=102;text=\"Longest duration reached\""));
 }
 
-static struct sh_call *create(struct sh_ua *ua, const struct sh_msg *m, const struct sh_path *from)
+static struct sh_call *create(struct sh_ua *ua)
 {
 	struct sh_call *c = sh_pool_calloc(&ua->env->pool, sizeof(*c));
 
 	if (!c)
 		return NULL;
-	c->invite = sh_msg_clone(m);
-	c->handle = c->invite ? sh_slots_add(&ua->calls, c) : 0;
+	c->handle = sh_slots_add(&ua->calls, c);
 	if (!c->handle) {
-		sh_free(c->invite);
 		sh_pool_free(&ua->env->pool, c, sizeof(*c));
 		return NULL;
 	}
 	c->ua = ua;
-	c->source = *from;
-	c->trusted = sh_ua_trusts(ua, &from->remote);
 	c->times.start = sh_env_wall(ua->env);
 	sh_list_init(&c->loose);
 	sh_list_init(&c->reliable);
-	c->invite_cseq = m->cseq;
-	c->prack_required = sh_msg_has_token(m, SH_H_REQUIRE, SH_LIT("100rel"));
-	c->prackable = c->prack_required || sh_msg_has_token(m, SH_H_SUPPORTED, SH_LIT("100rel"));
 	sh_timer_init(&c->duration, on_duration);
 	sh_tag_make(ua->env, c->id);
 	sh_hash_insert(&ua->calls_by_id, &c->by_id, sh_hash_slice(&ua->env->key, sh_call_id(c)));
@@ -134,22 +127,61 @@ static struct sh_call *create(struct sh_ua *ua, const struct sh_msg *m, const st
 	return c;
 }
 
-/* The texts that a call keeps when its INVITE is gone. */
-static int intern(struct sh_call *c)
+/* Of a caller's INVITE. */
+static struct sh_call *create_for(struct sh_ua *ua, const struct sh_msg *m, const struct sh_path *from)
 {
-	struct sh_slice uri = sh_msg_text(c->invite, c->invite->uri);
-	const struct sh_dialog *d = &c->a->dialog;
+	struct sh_call *c = create(ua);
 
-	c->text = sh_malloc(uri.len + d->remote.len + d->local.len + 1);
+	if (!c)
+		return NULL;
+	c->invite = sh_msg_clone(m);
+	if (!c->invite) {
+		sh_call_free(c);
+		return NULL;
+	}
+	c->source = *from;
+	c->trusted = sh_ua_trusts(ua, &from->remote);
+	c->invite_cseq = m->cseq;
+	c->prack_required = sh_msg_has_token(m, SH_H_REQUIRE, SH_LIT("100rel"));
+	c->prackable = c->prack_required || sh_msg_has_token(m, SH_H_SUPPORTED, SH_LIT("100rel"));
+	return c;
+}
+
+static int keep_texts(struct sh_call *c, struct sh_slice uri, struct sh_slice from, struct sh_slice to)
+{
+	c->text = sh_malloc(uri.len + from.len + to.len + 1);
 	if (!c->text)
 		return -ENOMEM;
 	memcpy(c->text, uri.base, uri.len);
-	memcpy(c->text + uri.len, d->remote.base, d->remote.len);
-	memcpy(c->text + uri.len + d->remote.len, d->local.base, d->local.len);
+	memcpy(c->text + uri.len, from.base, from.len);
+	memcpy(c->text + uri.len + from.len, to.base, to.len);
 	c->uri_len = (uint16_t)uri.len;
-	c->from_len = (uint16_t)d->remote.len;
-	c->to_len = (uint16_t)d->local.len;
+	c->from_len = (uint16_t)from.len;
+	c->to_len = (uint16_t)to.len;
 	return 0;
+}
+
+int sh_call_create_own(struct sh_call **out, struct sh_ua *ua, struct sh_slice uri, struct sh_slice from, struct sh_slice to)
+{
+	struct sh_call *c = create(ua);
+
+	if (!c)
+		return -ENOMEM;
+	if (keep_texts(c, uri, from, to) < 0) {
+		sh_call_free(c);
+		return -ENOMEM;
+	}
+	c->answered = c->setup_over = true; /* there is no INVITE to be answered */
+	*out = c;
+	return 0;
+}
+
+/* The texts that a call keeps when its INVITE is gone. */
+static int intern(struct sh_call *c)
+{
+	const struct sh_dialog *d = &c->a->dialog;
+
+	return keep_texts(c, sh_msg_text(c->invite, c->invite->uri), d->remote, d->local);
 }
 
 void sh_call_free(struct sh_call *c)
@@ -197,6 +229,12 @@ static void bury_when_done(struct sh_call *c)
 	sh_list_append(&c->ua->dead_calls, &c->link);
 }
 
+void sh_call_discard(struct sh_call *c)
+{
+	c->state = SH_CALL_ENDED;
+	bury_when_done(c);
+}
+
 void sh_call_hold(struct sh_call *c)
 {
 	c->holds++;
@@ -240,7 +278,7 @@ static void on_invite_server(struct sh_server_txn *st, enum sh_server_event ev, 
 }
 
 /* To whoever observes calls. The first event comes late, so that an INVITE that was only challenged makes none. */
-static void tell(struct sh_call *c, enum sh_call_event event, const struct sh_why *why)
+void sh_call_tell(struct sh_call *c, enum sh_call_event event, const struct sh_why *why)
 {
 	struct sh_ua *ua = c->ua;
 
@@ -256,7 +294,7 @@ static void tell(struct sh_call *c, enum sh_call_event event, const struct sh_wh
 
 void sh_call_on_invite(struct sh_ua *ua, struct sh_server_txn *st, const struct sh_msg *m, const struct sh_path *from)
 {
-	struct sh_call *c = create(ua, m, from);
+	struct sh_call *c = create_for(ua, m, from);
 	struct sh_leg *a = c ? sh_leg_create(ua, c, true) : NULL;
 	int err;
 
@@ -291,7 +329,7 @@ void sh_call_on_invite(struct sh_ua *ua, struct sh_server_txn *st, const struct 
 	sh_leg_told(a);
 	ua->app->invite(ua->app_ctx, c);
 	if (c->state != SH_CALL_ENDED)
-		tell(c, SH_CALL_EVENT_NEW, NULL);
+		sh_call_tell(c, SH_CALL_EVENT_NEW, NULL);
 }
 
 /* What a Reason field says of a Q.850 cause (RFC 3326). */
@@ -652,7 +690,7 @@ void sh_call_acked(struct sh_call *c, const struct sh_msg *ack)
 	setup_over(c);
 	sh_call_bridge_over(c, 0);
 	if (c->state == SH_CALL_UP) {
-		tell(c, SH_CALL_EVENT_ANSWER, NULL);
+		sh_call_tell(c, SH_CALL_EVENT_ANSWER, NULL);
 		c->ua->app->answered(c->ua->app_ctx, c);
 	}
 }
@@ -749,6 +787,8 @@ void sh_call_end(struct sh_call *c, const struct sh_why *why, struct sh_slice re
 		sh_fork_abort(c->fork, reason);
 	if (c->rebridge)
 		sh_rebridge_abort(c->rebridge);
+	if (c->originate)
+		sh_originate_over(c->originate);
 	while ((l = c->loose.next) != &c->loose)
 		sh_leg_hangup(SH_CONTAINER(l, struct sh_leg, in_call), reason);
 	if (c->b)
@@ -767,7 +807,7 @@ void sh_call_end(struct sh_call *c, const struct sh_why *why, struct sh_slice re
 	if (!c->times.answer)
 		ua->stats.failed++;
 	ua->app->interrupted(ua->app_ctx, c, why);
-	tell(c, SH_CALL_EVENT_END, why);
+	sh_call_tell(c, SH_CALL_EVENT_END, why);
 	ua->app->ended(ua->app_ctx, c, why);
 	setup_over(c);
 	sh_call_release(c);

@@ -69,6 +69,7 @@ struct sh_early_dialog;
 struct sh_session;
 struct sh_transfer;
 struct sh_reinvite;
+struct sh_originate;
 struct sh_reoffer;
 struct sh_rebridge;
 
@@ -141,6 +142,7 @@ struct sh_call {
 	struct sh_pickup *pickup; /* its caller is about to take somebody's place in another call */
 	struct sh_pickup *picked; /* and that is this one */
 	bool lends; /* one of its legs is about to leave for another call */
+	struct sh_originate *originate; /* we make it: until both talk */
 	struct sh_msg *invite; /* freed when set-up is over */
 	struct sh_path source;
 	bool a_tag_used; /* a provisional answer bore the tag of the dialog */
@@ -301,7 +303,17 @@ struct sh_writer *sh_call_begin(struct sh_call *c, unsigned code); /* an answer 
 void sh_call_connected(struct sh_call *c, struct sh_dialog *d);    /* a 2xx went to the caller, in that dialog of his */
 void sh_call_bridge_over(struct sh_call *c, int error);            /* tells who waits */
 
+/* A call without a caller. sh_call_discard: it has come to nothing, and nobody was told of it. */
+int sh_call_create_own(struct sh_call **out, struct sh_ua *ua, struct sh_slice uri, struct sh_slice from, struct sh_slice to);
+void sh_call_discard(struct sh_call *c);
+void sh_call_tell(struct sh_call *c, enum sh_call_event event, const struct sh_why *why); /* the host's event */
+
+/* ---- originate.c */
+void sh_originate_over(struct sh_originate *o); /* its call ends: tells who waits */
+
 /* ---- solo.c */
+/* The answer to an offer with which no media flow; NULL: no memory, or it cannot be read. */
+struct sh_body *sh_solo_silence(struct sh_call *c, struct sh_slice offer);
 void sh_solo_pracked(struct sh_call *c);
 /* A re-INVITE of a caller who has no partner. The code that it was answered with. */
 unsigned sh_solo_reinvite(struct sh_leg *l, struct sh_server_txn *st, const struct sh_msg *m);

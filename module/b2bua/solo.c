@@ -48,9 +48,8 @@ static void put_inactive(struct sh_writer *w, const struct sh_sdp_media *m)
 	sh_put_lit(w, "a=inactive\r\n");
 }
 
-/* An inactive description: the answer to `offer`, or an offer of our own where that is empty. NULL: no memory, or an offer
- * that cannot be read. */
-static struct sh_body *make_inactive(struct sh_call *c, struct sh_slice offer)
+/* Where `offer` is empty: an offer of our own. */
+struct sh_body *sh_solo_silence(struct sh_call *c, struct sh_slice offer)
 {
 	size_t room = 2 * offer.len + 512;
 	char *buf = sh_malloc(room);
@@ -116,7 +115,7 @@ int sh_call_answer(struct sh_call *c, struct sh_slice sdp, struct sh_slice heade
 		return -EPIPE;
 	if (c->answered || c->bridging || c->solo)
 		return -EALREADY;
-	body = sdp.len ? sh_body_make(SH_LIT("application/sdp"), sdp) : make_inactive(c, sh_leg_remote_sdp(c->a));
+	body = sdp.len ? sh_body_make(SH_LIT("application/sdp"), sdp) : sh_solo_silence(c, sh_leg_remote_sdp(c->a));
 	if (!body)
 		return sh_leg_remote_sdp(c->a).len && !sdp.len ? -EBADMSG : -ENOMEM;
 	c->solo_script = sdp.len > 0;
@@ -218,7 +217,7 @@ unsigned sh_solo_reinvite(struct sh_leg *l, struct sh_server_txn *st, const stru
 	if (c->solo_script && l->local_sdp && (!offer.len || count_media(offer) == count_media(sh_leg_local_sdp(l))))
 		body = sh_body_ref(l->local_sdp); /* a script's own session stays */
 	else
-		body = make_inactive(c, offer);
+		body = sh_solo_silence(c, offer);
 	if (!body) {
 		sh_ua_reply(l->ua, st, 488, none, none, none);
 		return 488;

@@ -166,6 +166,7 @@ struct sh_run {
 	struct sh_slice waits_for; /* name of the event; on its Lua stack */
 	char *go_on;              /* call:continue: the timer that takes over */
 	uint64_t forks;        /* handle of the call whose fork or bridge it waits for; 0: none */
+	uint64_t originates;   /* handle of a call of its own that it waits for */
 	bool forked;           /* it has called somebody */
 	bool empty;            /* the last fork had no targets */
 	bool passed;           /* the outcome of req:pass came before its wait: in result */
@@ -335,6 +336,7 @@ enum sh_plan_kind {
 	SH_PLAN_CALL,    /* call:fork */
 	SH_PLAN_RELAY,   /* req:relay */
 	SH_PLAN_REQUEST, /* sip.request */
+	SH_PLAN_ORIGINATE, /* sip.originate */
 	SH_PLAN_TRUNK    /* sip.trunk, while the script loads */
 };
 struct sh_plan_about {
@@ -386,6 +388,10 @@ void sh_trace_open(lua_State *L);
 
 /* ---- request_verb.c, trunk.c */
 int sh_request_verb(lua_State *L);  /* sip.request */
+/* "<sip:example.org>": who we are where the script does not say. On top of the stack. */
+struct sh_slice sh_own_name(lua_State *L, struct sh_runtime *rt);
+int sh_originate_verb(lua_State *L); /* sip.originate */
+int sh_call_data_create(struct sh_call *c); /* 0 or -ENOMEM */
 void sh_trunk_open(lua_State *L);   /* trunk into the table on top */
 const struct sh_trunk_config *sh_trunk_test(lua_State *L, int idx); /* NULL: something else */
 

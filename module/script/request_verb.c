@@ -17,8 +17,7 @@ static void abandon(void *arg)
 	sh_sending_drop(arg);
 }
 
-/* "<sip:example.org>": who asks when the script does not say. */
-static struct sh_slice ourselves(lua_State *L, struct sh_runtime *rt)
+struct sh_slice sh_own_name(lua_State *L, struct sh_runtime *rt)
 {
 	struct sh_transport *t = sh_ua_transport(rt->ua);
 	struct sh_slice host = rt->domains.count ? rt->domains.names[0] : (struct sh_slice){0}, out;
@@ -27,7 +26,7 @@ static struct sh_slice ourselves(lua_State *L, struct sh_runtime *rt)
 		host = sh_transport_endpoint(t, 0)->host;
 	out.base = lua_pushfstring(L, "<sip:%s>", lua_pushlstring(L, host.base ? host.base : "localhost", host.len));
 	out.len = strlen(out.base);
-	return out; /* lives on the stack */
+	return out;
 }
 
 static struct sh_slice read_method(lua_State *L)
@@ -76,7 +75,7 @@ int sh_request_verb(lua_State *L)
 	luaL_checktype(L, 1, LUA_TTABLE);
 	own.method = read_method(L);
 	own.contact = needs_contact(sh_method_lookup(own.method));
-	own.from = ourselves(L, rt);
+	own.from = sh_own_name(L, rt);
 	about.from = own.from;
 	own.content_type = sh_opt_text(L, 1, "content_type");
 	if (sh_opt_get(L, 1, "body") == LUA_TSTRING)

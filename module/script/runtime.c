@@ -261,25 +261,32 @@ static int run_hook(struct sh_state *s, enum sh_hook h, struct sh_call *c, struc
 	return sh_run_begin(s, &start);
 }
 
+int sh_call_data_create(struct sh_call *c)
+{
+	struct sh_call_data *d = sh_calloc(1, sizeof(*d));
+
+	if (!d)
+		return -ENOMEM;
+	sh_list_init(&d->timers);
+	sh_list_init(&d->runs);
+	sh_list_init(&d->waits);
+	sh_list_init(&d->signals);
+	sh_list_init(&d->signalled);
+	sh_list_init(&d->link);
+	sh_call_set_app(c, d);
+	return 0;
+}
+
 static void on_invite(void *ctx, struct sh_call *c)
 {
 	struct sh_runtime *rt = ctx;
 	struct sh_state *s = newest(rt);
 	struct sh_slice none = {0};
-	struct sh_call_data *d = sh_calloc(1, sizeof(*d));
+	int err = sh_call_data_create(c);
 
-	if (d) {
-		sh_list_init(&d->timers);
-		sh_list_init(&d->runs);
-		sh_list_init(&d->waits);
-		sh_list_init(&d->signals);
-		sh_list_init(&d->signalled);
-		sh_list_init(&d->link);
-	}
-	sh_call_set_app(c, d);
-	if (d && !has(s, SH_HOOK_INVITE))
+	if (!err && !has(s, SH_HOOK_INVITE))
 		sh_call_reject(c, 404, none, none, none, none);
-	else if (!d || run_hook(s, SH_HOOK_INVITE, c, NULL, NULL) < 0)
+	else if (err || run_hook(s, SH_HOOK_INVITE, c, NULL, NULL) < 0)
 		sh_call_reject(c, 503, SH_LIT("Out of memory"), none, none, none);
 }
 

@@ -275,7 +275,8 @@ int sh_sip_open(lua_State *L)
 	    {"notify", sh_notify}, {"unbind", sh_unbind}, {"domains", domains},
 	    {"acl", acl},          {"now", now},
 	    {"sleep", sleep_},     {"is_cancel", is_cancel},
-	    {"request", sh_request_verb}, {"sdp", sh_sdp_new},
+	    {"request", sh_request_verb}, {"originate", sh_originate_verb},
+	    {"sdp", sh_sdp_new},
 	    {NULL, NULL},
 	};
 	struct sh_state *s = sh_state_of(L);

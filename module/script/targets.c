@@ -259,6 +259,8 @@ static const char *const option_keys[] = {
 static const char *const own_keys[] = {"method",  "uri",   "targets", "body",    "content_type", "to",   "from",
 				       "display", "pai",   "privacy", "headers", "transport",    "auth", "listener",
 				       "route",   "timeout", NULL};
+static const char *const originate_keys[] = {"first",   "second",    "identity", "headers", "timeout", "first_timeout", "pai",
+					     "privacy", "transport", "route",    "auth",    "listener", NULL};
 static const char *const trunk_keys[] = {"name",    "uri",   "register",  "qualify", "from",      "pai",   "privacy",  "diversion",
 					 "headers", "copy",  "transport", "route",   "listener",  "auth",  NULL};
 static const char *const request_keys[] = {"to",      "from", "display",   "pai",   "privacy", "diversion",
@@ -647,7 +649,8 @@ static void read_list(struct reader *r, int list, lua_Integer group)
 static void read_options(struct reader *r, int idx)
 {
 	static const char *const *const keys[] = {
-	    [SH_PLAN_CALL] = option_keys, [SH_PLAN_RELAY] = request_keys, [SH_PLAN_REQUEST] = own_keys, [SH_PLAN_TRUNK] = trunk_keys};
+	    [SH_PLAN_CALL] = option_keys, [SH_PLAN_RELAY] = request_keys, [SH_PLAN_REQUEST] = own_keys, [SH_PLAN_TRUNK] = trunk_keys,
+	    [SH_PLAN_ORIGINATE] = originate_keys};
 	lua_State *L = r->L;
 	struct sh_fork_plan *p = r->plan;
 	struct sh_slice s;
@@ -658,6 +661,8 @@ static void read_options(struct reader *r, int idx)
 	sh_opt_known(L, idx, r->what, keys[r->about.kind]);
 	read_common(r, idx, &r->all);
 	p->timeout = sh_opt_seconds(L, idx, "timeout", 0);
+	if (r->about.kind == SH_PLAN_ORIGINATE)
+		p->first_timeout = sh_opt_seconds(L, idx, "first_timeout", 0);
 	if (r->about.kind != SH_PLAN_CALL)
 		return;
 	p->first_timeout = sh_opt_seconds(L, idx, "first_timeout", 0);
