@@ -332,34 +332,13 @@ void sh_call_on_invite(struct sh_ua *ua, struct sh_server_txn *st, const struct 
 		sh_call_tell(c, SH_CALL_EVENT_NEW, NULL);
 }
 
-/* What a Reason field says of a Q.850 cause (RFC 3326). */
-static void read_reason(struct sh_why *why, const struct sh_msg *m)
-{
-	for (unsigned i = m->first[SH_H_REASON]; i; i = m->headers[i - 1].next) {
-		struct sh_slice values = sh_msg_value(m, i), one, protocol, params, cause, text = {0};
-		uint32_t n;
-
-		while (sh_list_next(&values, &one)) {
-			sh_slice_cut(one, ';', &protocol, &params);
-			if (!sh_slice_ieq(sh_slice_trim(protocol), SH_LIT("Q.850")))
-				continue;
-			if (sh_param_find(params, SH_LIT("cause"), &cause) && sh_slice_u32(cause, &n) == 0 && n < 128)
-				why->q850 = n;
-			if (sh_param_find(params, SH_LIT("text"), &text) && text.len >= 2 && text.base[0] == '"')
-				text = sh_slice_make(text.base + 1, text.len - 2);
-			why->q850_text = text;
-			return;
-		}
-	}
-}
-
 void sh_call_on_cancel(struct sh_call *c, const struct sh_msg *cancel)
 {
 	struct sh_why why = {SH_BY_CALLER, 487, SH_LIT("Request Terminated"), 0, {0}};
 
 	if (c->answered)
 		return;
-	read_reason(&why, cancel);
+	sh_why_read(&why, cancel);
 	sh_ua_observe(c->ua, cancel, &c->source, c->a);
 	sh_call_end(c, &why, sh_msg_header(cancel, SH_H_REASON));
 }
@@ -441,7 +420,9 @@ bool sh_call_relay_provisional(struct sh_call *c, struct sh_early_dialog *e, uns
 	w = begin(c, code, code == m->status ? sh_msg_text(m, m->reason) : none, (struct sh_slice){d->local_tag, SH_TAG_LEN});
 	if (ours)
 		sh_reliable_put(w, c, d);
-	sh_put_copied(w, m, SH_COPY_RESPONSE | (with_body && m->body.len ? SH_COPY_BODY : 0), none, none, none);
+	sh_put_copied(w, m, SH_COPY_RESPONSE | (with_body && m->body.len ? SH_COPY_BODY : 0) |
+			      (sh_identity_classes(c->ua, m, &e->leg->dialog.path.remote, &c->source.remote) & ~SH_COPY_FORWARDED),
+		      none, none, none);
 	if (with_body)
 		sh_put_body_of(w, m);
 	else
@@ -510,6 +491,7 @@ int sh_call_reject(struct sh_call *c, unsigned code, struct sh_slice reason, str
 	if (!reason.len)
 		reason = sh_status_reason(code);
 	struct sh_why why = {SH_BY_SCRIPT, code, reason, 0, {0}};
+	sh_why_read_lines(&why, headers);
 	sh_call_end(c, &why, (struct sh_slice){0});
 	return 0;
 }
@@ -563,7 +545,8 @@ static int connect_caller(struct sh_call *c, struct sh_leg *leg, const struct sh
 	w = begin(c, 200, none, (struct sh_slice){d->local_tag, SH_TAG_LEN});
 	if (answer)
 		sh_put_copied(w, answer, SH_COPY_RESPONSE | (leg->remote_sdp ? SH_COPY_BODY : 0) |
-			      (sh_ua_trusts(c->ua, &leg->dialog.path.remote) ? SH_COPY_IDENTITY : 0), o->headers, none, none);
+			      (sh_identity_classes(c->ua, answer, &leg->dialog.path.remote, &c->source.remote) & ~SH_COPY_FORWARDED), o->headers, none,
+			      none);
 	sh_put(w, o->headers);
 	sh_session_put_answer(c->a, w, c->invite);
 	put_answer_body(w, leg);
@@ -573,6 +556,7 @@ static int connect_caller(struct sh_call *c, struct sh_leg *leg, const struct sh
 		return err;
 	}
 	sh_call_connected(c, d);
+	sh_session_id_learn(c, leg, answer);
 	leg->answered_in = NULL;
 	sh_early_forget(leg);
 	sh_body_unref(c->a->local_sdp);
@@ -746,7 +730,7 @@ void sh_call_leg_gone(struct sh_call *c, struct sh_leg *l, const struct sh_msg *
 		why.reason = sh_status_reason(487);
 	}
 	if (bye)
-		read_reason(&why, bye);
+		sh_why_read(&why, bye);
 	if (c->rebridge && sh_rebridge_concerns(c->rebridge, l))
 		sh_rebridge_leg_gone(c->rebridge);
 	if (c->state == SH_CALL_ENDED)
@@ -799,6 +783,8 @@ void sh_call_end(struct sh_call *c, const struct sh_why *why, struct sh_slice re
 		c->answered = true;
 		a->code = why->code;
 		w = begin(c, why->code < 300 ? 487 : why->code, why->reason, a_tag(c));
+		if (why->q850 && why->by != SH_BY_CALLER) /* RFC 6432; he knows his own */
+			sh_put_header(w, SH_H_REASON, reason);
 		sh_put_body(w, (struct sh_slice){0}, (struct sh_slice){0});
 		sh_server_txn_respond(a->st, why->code < 300 ? 487 : why->code, w);
 	}
@@ -820,6 +806,7 @@ int sh_call_hangup(struct sh_call *c, enum sh_why_by by, unsigned code, struct s
 	if (c->state == SH_CALL_ENDED)
 		return -EPIPE;
 	why.reason = sh_status_reason(why.code);
+	sh_why_read_value(&why, reason);
 	sh_call_end(c, &why, reason);
 	return 0;
 }

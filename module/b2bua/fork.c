@@ -292,7 +292,9 @@ static int make_leg(struct sh_branch *b, const struct sh_path *path)
 {
 	struct sh_fork *f = b->fork;
 	struct sh_call *c = f->call;
-	struct sh_slice from = b->target.from.len ? b->target.from : sh_call_from(c);
+	struct sh_slice from = b->target.from.len                                                     ? b->target.from
+			       : sh_privacy_applies(f->ua, c->answered ? NULL : c->invite, &path->remote) ? sh_privacy_from()
+												      : sh_call_from(c);
 	struct sh_slice to = b->target.to.len ? b->target.to : sh_call_to(c);
 	struct sh_leg *l = sh_leg_create(f->ua, c, false);
 	int err;

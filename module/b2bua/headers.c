@@ -1,7 +1,7 @@
 /* Which header fields pass from one leg to the other. Everything else is the engine's, made anew for each leg. */
 #include "b2bua/impl.h"
 
-static const uint8_t classes_of[SH_H_COUNT] = {
+static const uint16_t classes_of[SH_H_COUNT] = {
 	/* what a body means, wherever it goes */
 	[SH_H_CONTENT_DISPOSITION] = SH_COPY_BODY,
 	[SH_H_CONTENT_ENCODING] = SH_COPY_BODY,
@@ -10,6 +10,11 @@ static const uint8_t classes_of[SH_H_COUNT] = {
 	/* who is calling, as a trusted peer asserts it (RFC 3325) */
 	[SH_H_P_ASSERTED_IDENTITY] = SH_COPY_IDENTITY,
 	[SH_H_REMOTE_PARTY_ID] = SH_COPY_IDENTITY,
+	/* where it came from before: as far as its sender is believed (RFC 5806, RFC 7044) */
+	[SH_H_DIVERSION] = SH_COPY_FORWARDED,
+	[SH_H_HISTORY_INFO] = SH_COPY_FORWARDED,
+	/* the same on both sides, so that a call can be followed through (RFC 7989 7) */
+	[SH_H_SESSION_ID] = SH_COPY_INVITE | SH_COPY_RESPONSE | SH_COPY_DIALOG | SH_COPY_REQUEST,
 	/* a call */
 	[SH_H_ALERT_INFO] = SH_COPY_INVITE | SH_COPY_RESPONSE | SH_COPY_DIALOG,
 	[SH_H_CALL_INFO] = SH_COPY_INVITE | SH_COPY_RESPONSE | SH_COPY_DIALOG | SH_COPY_REQUEST,

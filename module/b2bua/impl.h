@@ -122,6 +122,7 @@ struct sh_leg {
 	bool answer_owned;            /* it is a copy; else the message of the event that is being handled */
 	struct sh_client_auth *auth; /* NULL: no credentials */
 	char *invite_credentials;    /* lines, as our last INVITE had them: its ACK has the same (13.2.2.4) */
+	char *session_id;    /* value of Session-ID in what we send by ourselves, or NULL (RFC 7989) */
 	char *hangup_reason; /* for the BYE or CANCEL to come: value of Reason, NUL-terminated, or NULL */
 	char *user_agent;    /* NUL-terminated or NULL */
 	struct sh_body *local_sdp, *remote_sdp;
@@ -229,7 +230,8 @@ void sh_ua_reply(struct sh_ua *ua, struct sh_server_txn *st, unsigned code, stru
 		 struct sh_slice headers);
 
 /* ---- headers.c: which fields go where */
-enum sh_copy { SH_COPY_INVITE = 1, SH_COPY_RESPONSE = 2, SH_COPY_DIALOG = 4, SH_COPY_REQUEST = 8, SH_COPY_IDENTITY = 16, SH_COPY_BODY = 32, SH_COPY_PRIVACY = 64 };
+enum sh_copy { SH_COPY_INVITE = 1, SH_COPY_RESPONSE = 2, SH_COPY_DIALOG = 4, SH_COPY_REQUEST = 8, SH_COPY_IDENTITY = 16, SH_COPY_BODY = 32, SH_COPY_PRIVACY = 64,
+	       SH_COPY_FORWARDED = 128 };
 /* Copies the fields of m in one of these classes, but for those named in `except` lines or in the comma separated list
  * `removed`; and those that match `patterns`. */
 void sh_put_copied(struct sh_writer *w, const struct sh_msg *m, unsigned classes, struct sh_slice except,
@@ -239,6 +241,22 @@ bool sh_header_line_named(struct sh_slice lines, struct sh_slice name);
 void sh_put_answer_fields(struct sh_writer *w, const struct sh_msg *m, unsigned classes);
 /* Content-Type, Content-Length and the body of m. */
 void sh_put_body_of(struct sh_writer *w, const struct sh_msg *m);
+
+/* ---- identity.c */
+/* SH_COPY_IDENTITY when what `from` says of people in m may be told to `to`, else 0. */
+unsigned sh_identity_classes(const struct sh_ua *ua, const struct sh_msg *m, const struct sh_addr *from, const struct sh_addr *to);
+/* The caller of m (NULL: none) wants to stay unknown to `to`: From is sh_privacy_from(), the fields of sh_privacy_removed() stay
+ * here, and of Privacy goes on what sh_privacy_put_rest() puts (RFC 3323). */
+bool sh_privacy_applies(const struct sh_ua *ua, const struct sh_msg *m, const struct sh_addr *to);
+struct sh_slice sh_privacy_from(void);
+struct sh_slice sh_privacy_removed(void); /* names, comma separated */
+void sh_privacy_put_rest(struct sh_writer *w, const struct sh_msg *m);
+void sh_diversion_put(struct sh_writer *w, const struct sh_target *t, const struct sh_msg *in, bool with_former);
+void sh_session_id_learn(struct sh_call *c, struct sh_leg *leg, const struct sh_msg *answer);
+/* The first Q.850 cause of Reason: of a message, a value, header lines. Texts stay where they are. */
+void sh_why_read(struct sh_why *why, const struct sh_msg *m);
+void sh_why_read_value(struct sh_why *why, struct sh_slice values);
+void sh_why_read_lines(struct sh_why *why, struct sh_slice lines);
 
 /* ---- leg.c */
 struct sh_leg *sh_leg_create(struct sh_ua *ua, struct sh_call *call, bool inbound);

@@ -115,6 +115,7 @@ void sh_leg_free(struct sh_leg *l)
 	sh_leg_forget_answer(l);
 	sh_client_auth_unref(l->auth);
 	sh_free(l->invite_credentials);
+	sh_free(l->session_id);
 	sh_free(l->hangup_reason);
 	sh_free(l->user_agent);
 	sh_free(l->aor);
@@ -271,6 +272,25 @@ static void put_supported(const struct sh_leg *l, struct sh_writer *w, const str
 	sh_ua_put_supported(w, offer || acknowledges, hears_199);
 }
 
+/* What the caller has said and the target may hear. */
+static void put_callers(struct sh_writer *w, const struct sh_msg *in, const struct sh_target *t, unsigned classes, bool private)
+{
+	char names[1200];
+	struct sh_writer removed;
+
+	if (!private) {
+		sh_put_copied(w, in, classes, t->headers, t->removed, t->copy);
+		return;
+	}
+	sh_writer_init(&removed, names, sizeof(names));
+	sh_put(&removed, sh_privacy_removed());
+	if (t->removed.len) {
+		sh_put_char(&removed, ',');
+		sh_put(&removed, t->removed);
+	}
+	sh_put_copied(w, in, classes, t->headers, sh_writer_text(&removed), t->copy);
+}
+
 int sh_leg_send_invite(struct sh_leg *l, const struct sh_target *t, const struct sh_fork_plan *plan, uint32_t min_se)
 {
 	struct sh_ua *ua = l->ua;
@@ -279,7 +299,7 @@ int sh_leg_send_invite(struct sh_leg *l, const struct sh_target *t, const struct
 	struct sh_writer line, rest;
 	struct sh_slice none = {0};
 	unsigned hops = in && in->max_forwards > 0 ? (unsigned)in->max_forwards - 1 : 70;
-	bool anonymous = in && sh_msg_has_token(in, SH_H_PRIVACY, SH_LIT("id"));
+	bool private = sh_privacy_applies(ua, in, &l->dialog.path.remote);
 	unsigned classes = SH_COPY_INVITE;
 	int err;
 
@@ -291,23 +311,24 @@ int sh_leg_send_invite(struct sh_leg *l, const struct sh_target *t, const struct
 	put_supported(l, &rest, plan);
 	if (!sh_header_line_named(t->headers, SH_LIT("Session-Expires")))
 		sh_session_put_invite(ua, &rest, min_se);
-	/* RFC 3325 7: what a trusted peer asserts goes on, but not to strangers when privacy is asked for */
-	if (!t->pai.len && c->trusted && (!anonymous || sh_ua_trusts(ua, &l->dialog.path.remote)))
-		classes |= SH_COPY_IDENTITY;
+	if (in && !t->pai.len)
+		classes |= sh_identity_classes(ua, in, &c->source.remote, &l->dialog.path.remote);
 	if (in && in->body.len && !plan->has_sdp)
 		classes |= SH_COPY_BODY;
 	if (t->privacy.len)
 		sh_put_header(&rest, SH_H_PRIVACY, t->privacy);
+	else if (private)
+		sh_privacy_put_rest(&rest, in);
 	else
 		classes |= SH_COPY_PRIVACY;
-	if (in)
-		sh_put_copied(&rest, in, classes, t->headers, t->removed, t->copy);
 	if (in && in->first[SH_H_REPLACES] && !sh_header_line_named(t->headers, SH_LIT("Replaces")))
 		sh_put_replaces(ua, in, &rest);
 	if (t->pai.len)
 		sh_put_header(&rest, SH_H_P_ASSERTED_IDENTITY, t->pai);
 	if (t->diversion.len)
-		sh_put_header(&rest, SH_H_DIVERSION, t->diversion);
+		sh_diversion_put(&rest, t, in, in && (classes & SH_COPY_FORWARDED));
+	if (in)
+		put_callers(&rest, in, t, t->diversion.len ? classes & ~SH_COPY_FORWARDED : classes, private);
 	sh_put(&rest, t->headers);
 	if (plan->has_sdp)
 		sh_put_body(&rest, plan->sdp.len ? SH_LIT("application/sdp") : none, plan->sdp);
@@ -479,6 +500,8 @@ void sh_leg_bye(struct sh_leg *l)
 	sh_ua_put_product(ua, &rest, true);
 	if (l->hangup_reason)
 		sh_put_header(&rest, SH_H_REASON, sh_slice_cstr(l->hangup_reason));
+	if (l->session_id)
+		sh_put_header(&rest, SH_H_SESSION_ID, sh_slice_cstr(l->session_id));
 	sh_put_body(&rest, (struct sh_slice){0}, (struct sh_slice){0});
 	if (sh_leg_send(l, &l->bye, SH_BYE, &line, &rest, on_bye_event, l) < 0)
 		sh_leg_ended(l);

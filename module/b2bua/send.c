@@ -191,7 +191,7 @@ static int send_to(struct branch *b, const struct sh_path *path)
 	put_head(b, path, &line, &rest);
 	if (m)
 		sh_put_copied(&rest, m, SH_COPY_REQUEST | (m->body.len ? SH_COPY_BODY : 0) |
-			      (sh_ua_trusts(ua, &s->rq->from.remote) ? SH_COPY_IDENTITY : 0), t->headers, t->removed, t->copy);
+			      sh_identity_classes(ua, m, &s->rq->from.remote, &path->remote), t->headers, t->removed, t->copy);
 	sh_put(&rest, t->headers);
 	sh_put(&rest, s->own.headers);
 	if (m)

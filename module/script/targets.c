@@ -235,6 +235,22 @@ static struct sh_slice read_name(struct reader *r, int table, const char *key, s
 	return out;
 }
 
+/* A URI, or a whole value: "<sip:x@y>;reason=no-answer". */
+static struct sh_slice read_diversion(struct reader *r, int table)
+{
+	struct sh_slice none = {0}, text = {0}, rest;
+	struct sh_name_addr a;
+
+	if (sh_opt_get(r->L, table, "diversion") == LUA_TSTRING)
+		text.base = lua_tolstring(r->L, -1, &text.len);
+	lua_pop(r->L, 1);
+	rest = text;
+	if (sh_slice_find(text, '>') < 0 || sh_name_addr_next(&rest, &a) < 0 || a.star || sh_slice_trim(rest).len)
+		return read_name(r, table, "diversion", none);
+	sh_check_clean(r->L, text, "diversion");
+	return keep(r, text);
+}
+
 /* The caller's From with another display name. */
 static struct sh_slice rename_caller(struct reader *r, struct sh_slice display)
 {
@@ -416,7 +432,7 @@ static void read_common(struct reader *r, int table, struct sh_target *t)
 	s = read_name(r, table, "pai", none);
 	if (s.len)
 		t->pai = s;
-	s = read_name(r, table, "diversion", none);
+	s = read_diversion(r, table);
 	if (s.len)
 		t->diversion = s;
 	s = sh_opt_text(L, table, "privacy");
