@@ -65,6 +65,18 @@ bool sh_domains_local(const struct sh_domains *d, const struct sh_uri *uri)
 	return d->transport && is_endpoint(d->transport, uri);
 }
 
+bool sh_domains_this_server(const struct sh_domains *d, const struct sh_uri *uri)
+{
+	struct sh_slice host = host_of(uri);
+
+	if (uri->kind != SH_URI_SIP && uri->kind != SH_URI_SIPS)
+		return false;
+	for (unsigned i = 0; i < d->count; i++)
+		if (sh_slice_ieq(d->names[i], host))
+			return port_is_ours(d, uri);
+	return d->transport && sh_transport_is_local(d->transport, uri);
+}
+
 static void put_lower(struct sh_writer *w, struct sh_slice s)
 {
 	for (size_t i = 0; i < s.len; i++)

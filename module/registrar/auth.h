@@ -46,8 +46,8 @@ enum sh_auth_verdict {
 };
 
 /* Finds the credentials of a request for that realm (several Authorization lines are searched, best algorithm among
- * algs first). Texts in c point into arena or message; c is written with PASSWORD_NEEDED only. The uri parameter must
- * name the Request-URI (RFC 7616 3.4.6; equality by 19.1.4, or octets). Old nonces are STALE at once, whatever the
+ * algs first). Texts in c point into arena or message; c is written with PASSWORD_NEEDED only. Whether its uri
+ * parameter is one of ours (RFC 7616 3.4.6) the caller looks at, who knows our domains. Old nonces are STALE at once, whatever the
  * password: no password needs to be looked up for them, and a wrong one is found out with the next nonce (RFC 7616 3.3
  * allows it). Something that is no nonce of ours at all counts as no credentials. */
 enum sh_auth_verdict sh_auth_find(struct sh_auth *a, struct sh_arena *arena, const struct sh_msg *m, bool proxy,

@@ -115,6 +115,9 @@ struct sh_domains {
  * with no port, the default one or one that we listen on ("example.org:5080" is somebody else unless we are there, too;
  * without a transport every port will do). */
 bool sh_domains_local(const struct sh_domains *d, const struct sh_uri *uri);
+/* A request to that URI would come to us: one of our domains, or an address and port where we listen. Stricter than
+ * sh_domains_local: a phone may be on our host at the default port. */
+bool sh_domains_this_server(const struct sh_domains *d, const struct sh_uri *uri);
 
 /* The canonical address of record of a URI (10.3 step 5): scheme, user with no more escapes than it needs, host in
  * lower case, port only if it is not the default, no password, parameters or headers: "sip:alice@example.org". It is a

@@ -24,6 +24,7 @@ struct request {
 	unsigned count;
 	bool reg_id_counts;
 	const struct sh_transport *transport; /* who knows about NAT; may be NULL */
+	const struct sh_domains *domains;
 };
 
 /* The answer has been found. Returns what every step returns then: the caller just goes back. */
@@ -234,6 +235,9 @@ static int read_contact(struct request *r, const struct sh_name_addr *v, struct 
 	c->behind_nat = r->o.nat == SH_REGISTER_NAT_ALWAYS ||
 			(r->o.nat == SH_REGISTER_NAT_AUTO && r->transport &&
 			 sh_transport_behind_nat(r->transport, r->m, c->uri, &u->from));
+	/* A call to it would come back, once for each such Contact, until Max-Forwards ends it (RFC 5393 1). */
+	if (c->expires != 0 && sh_domains_this_server(r->domains, &uri))
+		return answer(r, 403, "Contact Is This Server");
 	if (c->uri.len + c->params.len + c->instance.len + u->call_id.len + u->path.len + u->user_agent.len > MAX_TEXT)
 		return answer(r, 403, "Contact Too Long");
 	return 0;
@@ -309,7 +313,10 @@ static void set_options(struct request *r, const struct sh_register_options *o)
 static int process(struct request *r, struct sh_location *l, const struct sh_path *from, const struct sh_domains *d,
 		   uint64_t now)
 {
-	int err = read_aor(r, d);
+	int err;
+
+	r->domains = d;
+	err = read_aor(r, d);
 
 	if (!err)
 		err = read_common(r, from, now);

@@ -138,6 +138,21 @@ static int check(lua_State *L, struct sh_runtime *rt, const struct sh_view *v, c
 	}
 }
 
+/* What was computed for somebody else's server is no proof here (RFC 7616 3.4.6, 5.8). A proxy on the way may have written the
+ * Request-URI anew (RFC 3261 22.4), so that any URI of ours will do, and any at the host that was asked for. */
+static bool for_us(struct sh_runtime *rt, const struct sh_msg *m, const struct sh_credentials *c)
+{
+	struct sh_uri uri, asked;
+
+	if (sh_slice_eq(c->uri, sh_msg_text(m, m->uri)))
+		return true;
+	if (sh_uri_parse(&uri, c->uri) < 0)
+		return false;
+	if (sh_uri_parse(&asked, sh_msg_text(m, m->uri)) == 0 && uri.host.len && sh_slice_ieq(uri.host, asked.host))
+		return true;
+	return sh_domains_local(&rt->domains, &uri);
+}
+
 /* Finds the credentials; answers when there is nothing to check. True: c is filled in. */
 static bool find(lua_State *L, struct sh_runtime *rt, const struct sh_view *v, const struct auth_options *o,
 		 struct sh_credentials *c, int *results)
@@ -146,7 +161,10 @@ static bool find(lua_State *L, struct sh_runtime *rt, const struct sh_view *v, c
 	switch (sh_auth_find(rt->script->config.auth, &rt->scratch, v->msg, o->proxy, o->realm, o->algs, o->nalgs,
 			     sh_env_wall(rt->env), c)) {
 	case SH_AUTH_PASSWORD_NEEDED:
-		return true;
+		if (for_us(rt, v->msg, c))
+			return true;
+		*results = refuse(L, v, 400, SH_LIT("Credentials for another URI"));
+		return false;
 	case SH_AUTH_BAD:
 		*results = refuse(L, v, 400, SH_LIT("Bad credentials"));
 		return false;

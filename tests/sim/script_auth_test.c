@@ -217,6 +217,41 @@ static void a_password_function_that_fails_is_a_500(void **state)
 	end();
 }
 
+/* RFC 7616 5.8: what a phone has computed for another server is passed on to us. A proxy that writes the Request-URI anew (RFC
+ * 3261 22.4) is none of that. */
+static void credentials_for_another_server_are_refused(void **state)
+{
+	static const struct {
+		const char *uri, *answer;
+	} cases[] = {
+		{"sip:x@evil.example", "400"},
+		{"sip:evil.example", "400"},
+		{"nonsense", "400"},
+		{"sip:x@example.org", "401"}, /* the password is wrong: it has been looked at */
+		{"sip:other@EXAMPLE.org;transport=udp", "401"},
+		{"sip:10.0.0.1:5060", "401"},
+		{"sip:x@elsewhere.example", "401"}, /* the host that was asked for */
+	};
+
+	(void)state;
+	begin(plan);
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const char *to = i == 6 ? "sip:x@elsewhere.example" : "sip:x@example.org", *at;
+		char headers[600], nonce[200];
+
+		phone_request(alice, "MESSAGE", to, NULL, NULL);
+		at = strstr(phone_value(soon(alice, "401"), "WWW-Authenticate"), "nonce=\"") + 7;
+		snprintf(nonce, sizeof(nonce), "%.*s", (int)strcspn(at, "\""), at);
+		snprintf(headers, sizeof(headers),
+			 "Authorization: Digest username=\"alice\", realm=\"example.org\", nonce=\"%s\", uri=\"%s\", "
+			 "response=\"00000000000000000000000000000000\", qop=auth, cnonce=\"c\", nc=00000001",
+			 nonce, cases[i].uri);
+		phone_request(alice, "MESSAGE", to, headers, NULL);
+		soon(alice, cases[i].answer);
+	}
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -229,6 +264,7 @@ int main(void)
 	    cmocka_unit_test(calls_are_challenged_with_407_and_no_hangup_hook_runs_for_it),
 	    cmocka_unit_test(a_challenge_can_be_sent_without_a_look),
 	    cmocka_unit_test(malformed_credentials_are_a_400),
+	    cmocka_unit_test(credentials_for_another_server_are_refused),
 	    cmocka_unit_test(mistakes_are_named),
 	    cmocka_unit_test(a_password_function_that_fails_is_a_500),
 	};

@@ -273,6 +273,26 @@ static void a_broken_binding_hook_costs_nothing_but_a_line(void **state)
 	end();
 }
 
+/* RFC 5393 1: two such Contacts would double a call at each hop until Max-Forwards ends it. */
+static void a_contact_that_is_this_server_is_refused(void **state)
+{
+	static const char *const loops[] = {"sip:b1@10.0.0.1", "sip:b1@10.0.0.1:5060;transport=tcp", "sip:b1@example.org", "sip:b1@EXAMPLE.ORG."};
+
+	(void)state;
+	begin(PLAN "sip.on.register(function(req) req:register{} end)\n"
+		   "sip.on.invite(function(call) call:reject(404) end)\n");
+	for (unsigned i = 0; i < sizeof(loops) / sizeof(loops[0]); i++) {
+		char contact[100];
+
+		snprintf(contact, sizeof(contact), "Contact: <sip:b1@10.0.0.3>, <%s>", loops[i]);
+		put(bob, contact, "403");
+		snprintf(contact, sizeof(contact), "Contact: <%s>;expires=0", loops[i]);
+		put(bob, contact, "200"); /* what is not there can be taken away */
+	}
+	put(bob, "Contact: <sip:b1@10.0.0.1:5070>, <sip:b1@10.0.0.3>", "200"); /* another program on our host */
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -287,6 +307,7 @@ int main(void)
 	    cmocka_unit_test(another_aor_can_be_named),
 	    cmocka_unit_test(a_registration_with_digest),
 	    cmocka_unit_test(contacts_behind_tcp_are_called_by_their_connection),
+	    cmocka_unit_test(a_contact_that_is_this_server_is_refused),
 	    cmocka_unit_test(mistakes_are_named),
 	};
 
