@@ -179,28 +179,41 @@ static int trunk(lua_State *L)
 
 /* ------------------------------------------------------------------ the object */
 
+enum { F_STATE = 1, F_NAME, F_REGISTERED, F_CODE, F_EXPIRES, F_URI };
+
+/* Upvalue: the table of names. */
 static int index_trunk(lua_State *L)
 {
 	const struct trunk_object *o = luaL_checkudata(L, 1, class_name);
 	struct sh_trunk_status *st = o->config->status;
-	struct sh_slice key = {0};
 
-	if (lua_type(L, 2) == LUA_TSTRING)
-		key.base = lua_tolstring(L, 2, &key.len);
-	if (sh_slice_eq(key, SH_LIT("state")))
+	lua_pushvalue(L, 2);
+	lua_rawget(L, lua_upvalueindex(1));
+	switch (lua_tointeger(L, -1)) {
+	case F_STATE:
 		sh_push_slice(L, sh_trunk_state_name((enum sh_trunk_state)atomic_load(&st->state)));
-	else if (sh_slice_eq(key, SH_LIT("name")))
+		break;
+	case F_NAME:
 		sh_push_slice(L, o->config->name);
-	else if (sh_slice_eq(key, SH_LIT("registered")))
+		break;
+	case F_REGISTERED:
 		lua_pushboolean(L, atomic_load(&st->registered));
-	else if (sh_slice_eq(key, SH_LIT("code")))
+		break;
+	case F_CODE:
 		lua_pushinteger(L, atomic_load(&st->code));
-	else if (sh_slice_eq(key, SH_LIT("expires")) && atomic_load(&st->registered))
-		lua_pushnumber(L, (double)atomic_load(&st->expires) / 1e6);
-	else if (sh_slice_eq(key, SH_LIT("uri")))
+		break;
+	case F_EXPIRES:
+		if (atomic_load(&st->registered))
+			lua_pushnumber(L, (double)atomic_load(&st->expires) / 1e6);
+		else
+			lua_pushnil(L);
+		break;
+	case F_URI:
 		sh_uri_object_push(L, o->config->targets[atomic_load(&st->current) % o->config->count].uri);
-	else
+		break;
+	default:
 		lua_pushnil(L);
+	}
 	return 1;
 }
 
@@ -214,9 +227,20 @@ static int trunk_text(lua_State *L)
 
 void sh_trunk_open(lua_State *L)
 {
-	static const luaL_Reg meta[] = {{"__index", index_trunk}, {"__tostring", trunk_text}, {NULL, NULL}};
+	static const luaL_Reg meta[] = {{"__tostring", trunk_text}, {NULL, NULL}};
+	static const struct sh_field fields[] = {{"state", F_STATE}, {"name", F_NAME},       {"registered", F_REGISTERED},
+						 {"code", F_CODE},   {"expires", F_EXPIRES}, {"uri", F_URI}};
 
 	sh_sandbox_class(L, class_name, meta, NULL);
+	luaL_getmetatable(L, class_name);
+	lua_newtable(L);
+	for (unsigned i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+		lua_pushinteger(L, fields[i].id);
+		lua_setfield(L, -2, fields[i].name);
+	}
+	lua_pushcclosure(L, index_trunk, 1);
+	lua_setfield(L, -2, "__index");
+	lua_pop(L, 1);
 	lua_pushcfunction(L, trunk);
 	lua_setfield(L, -2, "trunk");
 }
