@@ -217,6 +217,7 @@ static void early_media_of_the_first_only(void **state)
 
 static void the_call_may_go_on_without_the_callee(void **state)
 {
+	struct phone_msg *m;
 	struct talk t;
 
 	(void)state;
@@ -227,8 +228,11 @@ static void the_call_may_go_on_without_the_callee(void **state)
 	phone_expect_none(alice, "*", SH_SECOND);
 	phone_in_call(t.a, "INFO", NULL, NULL);
 	soon(alice, "480 INFO");
-	phone_reinvite(t.a, NULL, SDP_HOLD);
-	phone_ack(soon(alice, "480 INVITE"), NULL, NULL);
+	phone_reinvite(t.a, NULL, SDP_HOLD); /* a session without a partner: streams that are inactive */
+	m = soon(alice, "200 INVITE");
+	phone_assert(alice, strstr(phone_body(m), "a=inactive"));
+	phone_ack(m, NULL, NULL);
+	world_advance(w, 10 * SH_MS);
 	phone_bye(t.a);
 	soon(alice, "200 BYE");
 	end();
