@@ -119,6 +119,7 @@ static struct sh_call *create(struct sh_ua *ua)
 	sh_list_init(&c->loose);
 	sh_list_init(&c->reliable);
 	sh_timer_init(&c->duration, on_duration);
+	sh_timer_init(&c->probe, sh_call_on_probe);
 	sh_tag_make(ua->env, c->id);
 	sh_hash_insert(&ua->calls_by_id, &c->by_id, sh_hash_slice(&ua->env->key, sh_call_id(c)));
 	sh_list_append(&ua->live_calls, &c->link);
@@ -141,6 +142,7 @@ static struct sh_call *create_for(struct sh_ua *ua, const struct sh_msg *m, cons
 	}
 	c->source = *from;
 	c->trusted = sh_ua_trusts(ua, &from->remote);
+	sh_env_timer(ua->env, &c->probe, ua->config.longest_setup);
 	c->invite_cseq = m->cseq;
 	c->prack_required = sh_msg_has_token(m, SH_H_REQUIRE, SH_LIT("100rel"));
 	c->prackable = c->prack_required || sh_msg_has_token(m, SH_H_SUPPORTED, SH_LIT("100rel"));
@@ -208,6 +210,7 @@ void sh_call_free(struct sh_call *c)
 	if (c->app)
 		ua->app->freed(ua->app_ctx, c);
 	sh_wheel_cancel(&ua->env->wheel, &c->duration);
+	sh_wheel_cancel(&ua->env->wheel, &c->probe);
 	sh_reliable_answered(c, NULL);
 	sh_slots_remove(&ua->calls, c->handle);
 	sh_hash_remove(&ua->calls_by_id, &c->by_id);
@@ -531,6 +534,7 @@ void sh_call_connected(struct sh_call *c, struct sh_dialog *d)
 	c->times.answer = sh_env_wall(c->ua->env);
 	c->state = SH_CALL_UP;
 	c->ua->stats.answered++;
+	sh_call_probe_later(c);
 }
 
 /* The 2xx to the caller: from here on he is connected. */
@@ -759,6 +763,7 @@ void sh_call_end(struct sh_call *c, const struct sh_why *why, struct sh_slice re
 	c->bridge_done = NULL;
 	c->bridging = NULL;
 	sh_wheel_cancel(&ua->env->wheel, &c->duration);
+	sh_wheel_cancel(&ua->env->wheel, &c->probe);
 	sh_call_hold(c);
 	sh_reliable_answered(c, NULL);
 	if (c->transfer)

@@ -109,6 +109,7 @@ struct sh_leg {
 	struct sh_server_txn *st; /* inbound: the INVITE that made it, until its end */
 	struct sh_client_txn *ct; /* outbound: the INVITE that made it, until its end */
 	struct sh_client_txn *bye;
+	struct sh_client_txn *probe; /* OPTIONS that asks whether it lives */
 	struct sh_locate *locate; /* of the next hop of requests in the dialog */
 	/* The 2xx that we sent and that is not acknowledged (13.3.1.4): of INVITE or re-INVITE. */
 	struct sh_server_txn *answer_st;
@@ -155,6 +156,7 @@ struct sh_call {
 	unsigned holds;
 	struct sh_call_times times;
 	struct sh_timer duration;
+	struct sh_timer probe; /* the longest set-up, then probe.c */
 	/* bridge in progress */
 	struct sh_leg *bridging; /* the 2xx waits for a PRACK; NULL: it does not */
 	struct sh_bridge_options bridge_options; /* then; its headers are a copy */
@@ -329,6 +331,11 @@ void sh_call_tell(struct sh_call *c, enum sh_call_event event, const struct sh_w
 /* ---- originate.c */
 void sh_originate_over(struct sh_originate *o); /* its call ends: tells who waits */
 
+/* ---- probe.c */
+void sh_call_on_probe(struct sh_timer *t);
+void sh_call_probe_later(struct sh_call *c); /* a call that is up */
+void sh_probe_drop(struct sh_leg *l);
+
 /* ---- solo.c */
 /* The answer to an offer with which no media flow; NULL: no memory, or it cannot be read. */
 struct sh_body *sh_solo_silence(struct sh_call *c, struct sh_slice offer);
@@ -384,6 +391,7 @@ void sh_session_on_answer(struct sh_leg *l, const struct sh_msg *m); /* such a 2
 void sh_session_too_small_for(struct sh_leg *l, const struct sh_msg *m); /* a 422 came: the next one is larger */
 /* An UPDATE without offer that refreshes the session of this leg alone: true, it was answered. */
 bool sh_session_answers(struct sh_leg *l, struct sh_server_txn *st, const struct sh_msg *m);
+bool sh_session_active(const struct sh_leg *l); /* somebody watches over it */
 void sh_session_drop(struct sh_leg *l);
 
 /* ---- rebridge.c */

@@ -101,6 +101,7 @@ void sh_leg_free(struct sh_leg *l)
 		sh_leg_detach_invite(l, l->ct);
 	if (l->bye)
 		sh_client_txn_detach(l->bye);
+	sh_probe_drop(l);
 	sh_locate_cancel(l->locate);
 	sh_early_forget(l);
 	sh_session_drop(l);

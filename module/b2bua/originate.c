@@ -115,6 +115,7 @@ static int take_first(struct sh_call *c, struct sh_leg *leg)
 	c->state = SH_CALL_UP;
 	c->times.answer = sh_env_wall(c->ua->env);
 	c->ua->stats.answered++;
+	sh_call_probe_later(c);
 	if (silence)
 		sh_leg_send_ack_body(leg, sh_body_type(silence), sh_body_text(silence));
 	sh_body_unref(silence);

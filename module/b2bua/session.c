@@ -38,6 +38,11 @@ static struct sh_session *session_of(struct sh_leg *l)
 	return s;
 }
 
+bool sh_session_active(const struct sh_leg *l)
+{
+	return l->session && l->session->interval;
+}
+
 void sh_session_drop(struct sh_leg *l)
 {
 	struct sh_session *s = l->session;

@@ -96,10 +96,13 @@ static int connect_alone(struct sh_call *c, struct sh_body *sdp, struct sh_slice
 	int err;
 
 	sh_put(w, headers);
+	sh_session_put_answer(c->a, w, c->invite);
 	sh_put_body(w, sh_body_type(sdp), sh_body_text(sdp));
 	err = sh_leg_respond(c->a, c->a->st, 200, w);
-	if (err)
+	if (err) {
+		sh_session_drop(c->a);
 		return err;
+	}
 	sh_body_unref(c->a->local_sdp);
 	c->a->local_sdp = sh_body_ref(sdp);
 	sh_call_connected(c, &c->a->dialog);
@@ -226,6 +229,7 @@ unsigned sh_solo_reinvite(struct sh_leg *l, struct sh_server_txn *st, const stru
 	sh_ua_put_contact(l->ua, w, &l->dialog.path, l->dialog.secure);
 	sh_put_header(w, SH_H_ALLOW, l->ua->allow_in_dialog);
 	sh_ua_put_product(l->ua, w, false);
+	sh_session_put_answer(l, w, m);
 	sh_put_body(w, sh_body_type(body), sh_body_text(body));
 	err = sh_leg_respond(l, st, 200, w);
 	if (!err) {

@@ -56,6 +56,8 @@ struct sh_app {
 /* X(field, default, what): times of this layer, microseconds. */
 #define SH_UA_TIMERS(X)                                                                               \
 	X(timer_c, 180 * SH_SECOND, "C: longest wait for a final answer, RFC 3261 16.6 step 11")      \
+	X(dialog_probe, 900 * SH_SECOND, "OPTIONS in dialogs without a session timer; 0: none")        \
+	X(longest_setup, 3600 * SH_SECOND, "a caller who has had no final answer for that long gets one") \
 	X(first_answer, 4 * SH_SECOND, "a target that says nothing at all is given up after this")    \
 	X(session_expires, 1800 * SH_SECOND, "session interval that we ask for, RFC 4028 4; 0: none") \
 	X(session_min, 90 * SH_SECOND, "the smallest that we accept, RFC 4028 4")
