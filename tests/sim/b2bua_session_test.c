@@ -4,6 +4,18 @@
 #define ALLOWS "Allow: INVITE, ACK, BYE, CANCEL, UPDATE"
 #define TIMER(seconds) "Supported: timer\nSession-Expires: " #seconds
 
+/* Without the OPTIONS that legs without a timer get: see b2bua_dead_test.c. */
+static void begin_unasked(const char *plan)
+{
+	struct sh_ua_config config = sh_ua_config_default;
+	struct world_options o = {.ua = &config};
+
+	config.product = SH_LIT("siphook/test");
+	config.dialog_probe = 0;
+	begin_with(&o, plan);
+}
+#define begin(plan) begin_unasked(plan)
+
 static struct phone_msg *invite_of(const char *headers)
 {
 	phone_invite(alice, "sip:bob@example.org", headers, SDP_A);
