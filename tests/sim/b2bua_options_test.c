@@ -393,6 +393,22 @@ static void the_engine_stops_with_a_hook_in_an_old_generation(void **state)
 	world_abandon(w);
 }
 
+static void a_listener_says_by_which_address_a_call_leaves(void **state)
+{
+	struct phone_msg *m;
+
+	(void)state;
+	begin(PLAN("call:dial({'sip:bob@10.0.0.3'}, {listener = 'tcp:10.0.0.1:5060'})\n"));
+	phone_invite(alice, "sip:bob@example.org", NULL, SDP_A);
+	m = soon(bob, "INVITE");
+	phone_assert(bob, m->proto == SH_PROTO_TCP);
+	phone_assert_contains(m, "Contact", "transport=tcp");
+	phone_reply(m, 486, NULL, NULL, NULL);
+	soon(bob, "ACK");
+	phone_ack(soon(alice, "486"), NULL, NULL);
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -415,6 +431,7 @@ int main(void)
 	    cmocka_unit_test(a_relay_times_out_and_fails_over),
 	    cmocka_unit_test(the_engine_stops_with_calls_up),
 	    cmocka_unit_test(the_engine_stops_with_a_hook_in_an_old_generation),
+		cmocka_unit_test(a_listener_says_by_which_address_a_call_leaves),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
