@@ -306,7 +306,7 @@ static int make_leg(struct sh_branch *b, const struct sh_path *path)
 				 path);
 	if (!err && b->target.nlogins)
 		err = sh_client_auth_create(&l->auth, b->target.logins, b->target.nlogins);
-	if (!err && b->target.aor.len && sh_lamps_wanted(f->ua))
+	if (!err && b->target.aor.len && sh_ua_watched(f->ua))
 		l->aor = sh_strndup(b->target.aor.base, b->target.aor.len);
 	if (!err)
 		err = sh_leg_send_invite(l, &b->target, &f->plan, b->min_se);

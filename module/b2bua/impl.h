@@ -476,11 +476,10 @@ bool sh_subscription_in_leg(struct sh_leg *l, struct sh_server_txn *st, const st
 void sh_event_split(struct sh_slice value, struct sh_slice *name, struct sh_slice *id); /* "dialog;id=7" */
 
 /* ---- package_dialog.c */
-bool sh_lamps_wanted(const struct sh_ua *ua); /* somebody watches calls, on any worker */
 void sh_lamp_changed(struct sh_leg *l);
 static inline void sh_leg_told(struct sh_leg *l) /* its state has changed */
 {
-	if (sh_lamps_wanted(l->ua))
+	if (sh_ua_watched(l->ua))
 		sh_lamp_changed(l);
 }
 

@@ -80,27 +80,15 @@ static bool knows_extension(struct sh_slice tag, enum sh_method method)
 
 void sh_ua_put_supported(struct sh_writer *w, bool prack, bool hears_199)
 {
-	static const struct sh_slice always[] = {{"timer", 5}, {"replaces", 8}, {"norefersub", 10}, {"tdialog", 7}};
-	size_t start = w->len, none;
+#define ALWAYS "timer, replaces, norefersub, tdialog\r\n"
+	static const struct sh_slice lines[] = {
+		{"Supported: " ALWAYS, sizeof("Supported: " ALWAYS) - 1},
+		{"Supported: 100rel, " ALWAYS, sizeof("Supported: 100rel, " ALWAYS) - 1},
+		{"Supported: 199, " ALWAYS, sizeof("Supported: 199, " ALWAYS) - 1},
+		{"Supported: 100rel, 199, " ALWAYS, sizeof("Supported: 100rel, 199, " ALWAYS) - 1},
+	};
 
-	sh_put_lit(w, "Supported: ");
-	none = w->len;
-	if (prack)
-		sh_put_lit(w, "100rel, ");
-	if (hears_199)
-		sh_put_lit(w, "199, ");
-	for (unsigned i = 0; i < sizeof(always) / sizeof(always[0]); i++) {
-		sh_put(w, always[i]);
-		sh_put_lit(w, ", ");
-	}
-	if (w->full)
-		return;
-	if (w->len == none) {
-		w->len = start;
-		return;
-	}
-	w->len -= 2; /* the last comma */
-	sh_put_lit(w, "\r\n");
+	sh_put(w, lines[prack + 2 * hears_199]);
 }
 
 static bool unsupported(struct sh_ua *ua, struct sh_server_txn *st, const struct sh_msg *m)
@@ -169,6 +157,8 @@ static bool refers_badly(struct sh_ua *ua, struct sh_server_txn *st, const struc
 	struct sh_arena a;
 	unsigned code;
 
+	if (m->method != SH_REFER && !m->first[SH_H_REPLACES] && !m->first[SH_H_JOIN])
+		return false;
 	if (m->to_tag.len && !sh_dialog_find(&ua->dialogs, m))
 		return false; /* 481 says more */
 	if (m->method == SH_REFER) {
@@ -179,8 +169,6 @@ static bool refers_badly(struct sh_ua *ua, struct sh_server_txn *st, const struc
 			sh_ua_reply(ua, st, 400, why, none, none);
 		return code == 400;
 	}
-	if (!m->first[SH_H_REPLACES] && !m->first[SH_H_JOIN])
-		return false;
 	if (m->method == SH_INVITE && !m->to_tag.len && !(m->first[SH_H_REPLACES] && m->first[SH_H_JOIN]) &&
 	    sh_dialog_ids_of(&ids, m, m->first[SH_H_JOIN] ? SH_H_JOIN : SH_H_REPLACES) == 0)
 		return false;

@@ -30,7 +30,7 @@ static struct sh_ua *first_of(struct sh_ua *ua)
 	return ua->config.peers ? ua->config.peers[0] : ua;
 }
 
-bool sh_lamps_wanted(const struct sh_ua *ua)
+bool sh_ua_watched(const struct sh_ua *ua)
 {
 	const struct sh_ua *first = ua->config.peers ? ua->config.peers[0] : ua;
 

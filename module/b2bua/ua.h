@@ -99,6 +99,8 @@ void sh_ua_set_location(struct sh_ua *ua, struct sh_location *location, const st
 /* A binding of that address of record has changed: who watches it is told. Called on the worker's thread. */
 void sh_ua_binding_changed(struct sh_ua *ua, struct sh_slice aor);
 
+bool sh_ua_watched(const struct sh_ua *ua); /* somebody watches calls (RFC 4235), on any worker */
+
 /* Called at the end of each turn. */
 void sh_ua_on_turn_end(struct sh_ua *ua, void (*fn)(void *ctx), void *ctx);
 

@@ -95,7 +95,7 @@ int sh_lookup(lua_State *L)
 	struct sh_slice aor;
 	struct sh_bindings **slot;
 	uint64_t now = sh_env_wall(rt->env);
-	bool expired = false;
+	bool expired = false, lamps = sh_ua_watched(rt->ua);
 	lua_Integer n = 0, group = -1;
 	unsigned q = UINT32_MAX;
 
@@ -131,8 +131,10 @@ int sh_lookup(lua_State *L)
 			sh_push_slice(L, c->path);
 			lua_setfield(L, -2, "path");
 		}
-		lua_pushlstring(L, aor.base, aor.len);
-		lua_setfield(L, -2, "aor");
+		if (lamps) { /* whose lamp it is */
+			lua_pushlstring(L, aor.base, aor.len);
+			lua_setfield(L, -2, "aor");
+		}
 		*(struct way *)lua_newuserdatauv(L, sizeof(struct way), 0) = (struct way){c->from, c->behind_nat};
 		luaL_setmetatable(L, flow_name);
 		lua_setfield(L, -2, "flow");
@@ -619,7 +621,8 @@ static void read_entry(struct reader *r, int idx, lua_Integer group)
 		add_trunk(r, trunk, &t, s);
 		return;
 	}
-	t.aor = keep(r, sh_opt_text(L, idx, "aor"));
+	if (sh_ua_watched(r->rt->ua))
+		t.aor = keep(r, sh_opt_text(L, idx, "aor"));
 	s = sh_opt_text(L, idx, "path");
 	if (s.len && !t.route.len)
 		t.route = keep(r, s);
