@@ -43,7 +43,9 @@ static struct sh_slice uri_of(struct sh_slice name)
 {
 	struct sh_name_addr a;
 
-	return sh_name_addr_next(&name, &a) < 0 ? (struct sh_slice){0} : a.uri;
+	if (sh_name_addr_next(&name, &a) < 0)
+		a.uri = (struct sh_slice){0};
+	return a.uri;
 }
 
 static int aor_of(const struct sh_leg *l, struct sh_arena *a, struct sh_slice *out)

@@ -21,7 +21,8 @@ end)
 
 sip.on.refer(function(ref)
   local ok, res = ref:accept { targets = sip.lookup("sip:" .. ref.target.user .. "@example.org"), timeout = 20 }
-  sip.log.info("%s transfer to %s: %s", ref.replaces and "attended" or "blind", ref.target.user, ok and "done" or res.code)
+  local kind = ref.replaces and "attended" or "blind"
+  sip.log.info("%s transfer to %s: %s", kind, ref.target.user, ok and "done" or res.code)
 end)
 
 sip.on.reinvite(function(req)
@@ -32,7 +33,8 @@ end)
 -- What a phone would say in Replaces of its dialog with us.
 sip.on.answer(function(call)
   for name, leg in pairs { a = call.a, b = call.b } do
-    sip.log.info("dialog %s of %s: %s;to-tag=%s;from-tag=%s.", name, call.uri.user, leg.call_id, leg.local_tag, leg.remote_tag)
+    local replaces = string.format("%s;to-tag=%s;from-tag=%s", leg.call_id, leg.local_tag, leg.remote_tag)
+    sip.log.info("dialog %s of %s: %s.", name, call.uri.user, replaces)
   end
 end)
 sip.on.hangup(function(call, why) sip.log.info("call to %s ended by %s", call.uri.user, why.by) end)

@@ -270,6 +270,38 @@ static void a_refer_with_target_dialog_finds_the_call(void **state)
 	end();
 }
 
+/* An order to a call that lives on any worker. */
+static void a_script_transfers_a_call_wherever_it_lives(void **state)
+{
+	struct world_options o = {.workers = WORKERS};
+
+	(void)state;
+	begin_with(&o, TO_PHONES "sip.on.message(function(req)\n  for _, c in ipairs(sip.calls()) do\n"
+				 "    local ok, res = c:transfer('sip:carol@10.0.0.4', {keep = 'a'})\n"
+				 "    sip.log.info('order: %s %s', ok, type(res) == 'table' and res.code or res)\n  end\n  req:reply(200)\nend)\n");
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		struct talk t = talk();
+		struct phone_msg *m;
+
+		phone_request(bob, "MESSAGE", "sip:x@example.org", NULL, NULL);
+		m = soon(carol, "INVITE");
+		if (i % 3 == 0) {
+			phone_reply(m, 486, NULL, NULL, NULL);
+			soon(carol, "ACK");
+			soon(bob, "200 MESSAGE");
+			world_expect_log(w, "order: nil 486");
+			hang_up(t.a, bob);
+			continue;
+		}
+		joined(m, SDP_C, alice, SDP_A);
+		ok(soon(bob, "BYE"));
+		soon(bob, "200 MESSAGE");
+		world_expect_log(w, "order: true nil");
+		hang_up(t.a, carol);
+	}
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -279,6 +311,7 @@ int main(void)
 	    cmocka_unit_test(a_transfer_to_a_dialog_that_is_not_there),
 	    cmocka_unit_test(an_invite_with_replaces_and_its_cancel_find_the_dialog),
 	    cmocka_unit_test(a_refer_with_target_dialog_finds_the_call),
+	    cmocka_unit_test(a_script_transfers_a_call_wherever_it_lives),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
