@@ -29,6 +29,7 @@ local sip = {}
 ---@field cancel fun(hook: fun(req: siphook.request))
 ---@field prack fun(hook: fun(req: siphook.request))
 ---@field answer fun(hook: fun(call: siphook.call))
+---@field sdp fun(hook: fun(sdp: siphook.sdp, info: siphook.sdp_info))
 ---@field hangup fun(hook: fun(call: siphook.call, why: siphook.why))
 ---@field binding fun(hook: fun(aor: string, contact: siphook.binding, event: "added" | "refreshed" | "removed" | "expired" | "lost"))
 ---@field load fun(hook: fun(event: { generation: integer, reason: "start" | "reload" }))
@@ -67,6 +68,13 @@ local uri = {}
 ---@field address? string
 ---@field direction "sendrecv" | "sendonly" | "recvonly" | "inactive"
 ---@field codecs siphook.codec[]
+
+---@class siphook.sdp_info
+---@field call siphook.call
+---@field from? siphook.leg
+---@field to? siphook.leg
+---@field kind "offer" | "answer"
+---@field early boolean
 
 ---@class siphook.sdp
 ---@field media siphook.media[]

@@ -1,6 +1,6 @@
 /* 2xx and ACK are the business of the transaction user (RFC 3261 13.2.2.4, 13.3.1.4): the 2xx that we sent is repeated
  * until its ACK comes; the ACK that we sent is kept by the INVITE's transaction, which answers a repeated 2xx with it. */
-#include "b2bua/impl.h"
+#include "b2bua/question.h"
 
 static void on_server_event(struct sh_server_txn *st, enum sh_server_event ev, void *user)
 {
@@ -60,12 +60,31 @@ void sh_leg_answer_over(struct sh_leg *l)
 	l->answer = NULL;
 }
 
+static void on_ack_looked_at(struct sh_question *q)
+{
+	sh_leg_on_ack(q->who, q->msg, &q->path);
+}
+
+/* The application looks at the answer to a late offer. */
+static bool asks_about_ack(struct sh_leg *l, const struct sh_msg *m, const struct sh_path *from)
+{
+	struct sh_asking a = {.slot = &l->asked, .who = l, .then = on_ack_looked_at, .from = l, .msg = m, .path = from};
+	struct sh_dialog *to;
+
+	if (l->asked)
+		return true; /* it comes again with the 2xx */
+	a.to = l->ua->asks_sdp ? sh_leg_opposite(l, m, &to) : NULL;
+	return sh_sdp_ask(l->ua, &a);
+}
+
 void sh_leg_on_ack(struct sh_leg *l, const struct sh_msg *m, const struct sh_path *from)
 {
 	bool first = l->state == SH_LEG_ANSWERED; /* of the INVITE that made the dialog */
 
 	if (!l->answer || m->cseq != l->answer_cseq)
 		return; /* a repetition, or the ACK to something older */
+	if (m->body.len && asks_about_ack(l, m, from))
+		return;
 	sh_leg_answer_over(l);
 	if (l->state == SH_LEG_ENDING) { /* the BYE was faster */
 		sh_leg_wind_up(l);

@@ -56,6 +56,19 @@ struct sh_slice sh_leg_remote_sdp(const struct sh_leg *l); /* last body that it 
 struct sh_slice sh_leg_local_sdp(const struct sh_leg *l);
 struct sh_slice sh_leg_user_agent(const struct sh_leg *l);
 
+/* ---- a description that the application looks at: sh_app.sdp */
+
+struct sh_slice sh_question_body(const struct sh_question *q); /* a session description that can be read */
+struct sh_call *sh_question_call(const struct sh_question *q); /* NULL: it is gone */
+uint64_t sh_question_from(const struct sh_question *q);        /* legs, as handles */
+uint64_t sh_question_to(const struct sh_question *q);
+bool sh_question_is_offer(const struct sh_question *q);
+struct sh_link *sh_question_link(struct sh_question *q); /* for a list of the application's, with its way back */
+struct sh_question *sh_question_of_link(struct sh_link *l);
+int *sh_question_ref(struct sh_question *q); /* a number of the application's */
+/* What goes on; empty: as it was. q is gone then. Every question must be answered, also when its call has ended. */
+void sh_question_answer(struct sh_question *q, struct sh_slice body);
+
 /* ---- targets */
 
 enum sh_early { SH_EARLY_RELAY, SH_EARLY_DROP, SH_EARLY_FIRST };

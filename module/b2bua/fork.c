@@ -1,6 +1,7 @@
 /* Forks: see fork.h. */
 #include "b2bua/early.h"
 #include "b2bua/fork.h"
+#include "b2bua/question.h"
 
 static void advance(struct sh_fork *f);
 static void start_branch(struct sh_branch *b);
@@ -60,6 +61,7 @@ static void cancel_branch(struct sh_branch *b, struct sh_slice reason)
 	sh_wheel_cancel(&b->fork->ua->env->wheel, &b->timer);
 	sh_locate_cancel(b->locate);
 	b->locate = NULL;
+	sh_question_forget(&b->question);
 	b->state = SH_BRANCH_DONE;
 	b->leg = NULL;
 	if (b->fork->media_branch == b)
@@ -83,8 +85,10 @@ static void destroy(struct sh_fork *f)
 	struct sh_fork_plan plan = f->plan;
 
 	sh_wheel_cancel(&f->ua->env->wheel, &f->timer);
-	for (unsigned i = 0; i < f->count; i++)
+	for (unsigned i = 0; i < f->count; i++) {
 		sh_wheel_cancel(&f->ua->env->wheel, &f->branches[i]->timer);
+		sh_question_forget(&f->branches[i]->question);
+	}
 	sh_free(f->best);
 	sh_fork_plan_finish(&plan); /* f itself lives in its arena */
 }
@@ -288,6 +292,56 @@ static void fail_branch(struct sh_branch *b, unsigned code, struct sh_slice reas
 
 /* ------------------------------------------------------------------ one branch */
 
+static int send_invite(struct sh_branch *b, struct sh_body *edited)
+{
+	struct sh_fork *f = b->fork;
+	int err = sh_leg_send_invite(b->leg, &b->target, &f->plan, b->min_se, edited);
+
+	if (err)
+		return err;
+	b->state = SH_BRANCH_TRYING;
+	tell(b, SH_BRANCH_SENT, b->leg, 0, SH_CAUSE_NONE, NULL);
+	b->heard = false;
+	sh_env_timer(f->ua->env, &b->timer, f->plan.first_timeout ? f->plan.first_timeout : f->ua->config.first_answer);
+	return 0;
+}
+
+static bool try_candidates(struct sh_branch *b);
+
+/* The application has looked at the offer. */
+static void on_looked_at(struct sh_question *q)
+{
+	struct sh_branch *b = q->who;
+	struct sh_fork *f = b->fork;
+	struct sh_leg *l = b->leg;
+
+	if (send_invite(b, q->body) == 0)
+		return;
+	b->leg = NULL;
+	l->branch = NULL;
+	sh_leg_ended(l);
+	if (!try_candidates(b))
+		fail_branch(b, 503, SH_LIT("Cannot be reached"), SH_UNREACHABLE, NULL);
+	advance(f);
+}
+
+static bool asks(struct sh_branch *b)
+{
+	const struct sh_fork_plan *plan = &b->fork->plan;
+	struct sh_call *c = b->fork->call;
+	const struct sh_msg *in = c->answered ? NULL : c->invite;
+	struct sh_asking a = {.slot = &b->question, .who = b, .then = on_looked_at, .from = c->a, .to = b->leg, .is_offer = true};
+
+	if (plan->has_sdp) {
+		a.type = SH_LIT("application/sdp");
+		a.body = plan->sdp;
+	} else if (in) {
+		a.type = sh_msg_header(in, SH_H_CONTENT_TYPE);
+		a.body = sh_msg_text(in, in->body);
+	}
+	return sh_sdp_ask(b->fork->ua, &a);
+}
+
 static int make_leg(struct sh_branch *b, const struct sh_path *path)
 {
 	struct sh_fork *f = b->fork;
@@ -308,19 +362,21 @@ static int make_leg(struct sh_branch *b, const struct sh_path *path)
 		err = sh_client_auth_create(&l->auth, b->target.logins, b->target.nlogins);
 	if (!err && b->target.aor.len && sh_ua_watched(f->ua))
 		l->aor = sh_strndup(b->target.aor.base, b->target.aor.len);
-	if (!err)
-		err = sh_leg_send_invite(l, &b->target, &f->plan, b->min_se);
-	if (err) {
-		sh_leg_ended(l);
-		return err;
+	if (!err) {
+		b->leg = l;
+		l->branch = b;
+		if (asks(b)) {
+			b->state = SH_BRANCH_LOCATING;
+			return 0;
+		}
+		err = send_invite(b, NULL);
 	}
-	b->leg = l;
-	l->branch = b;
-	b->state = SH_BRANCH_TRYING;
-	tell(b, SH_BRANCH_SENT, l, 0, SH_CAUSE_NONE, NULL);
-	b->heard = false;
-	sh_env_timer(f->ua->env, &b->timer, f->plan.first_timeout ? f->plan.first_timeout : f->ua->config.first_answer);
-	return 0;
+	if (err) {
+		b->leg = NULL;
+		l->branch = NULL;
+		sh_leg_ended(l);
+	}
+	return err;
 }
 
 /* Tries the addresses that are left; false: none would do. */
@@ -630,6 +686,7 @@ void sh_branch_hung_up(struct sh_branch *b)
 	l->branch = NULL;
 	b->leg = NULL;
 	b->state = SH_BRANCH_DONE;
+	sh_question_forget(&b->question);
 	sh_wheel_cancel(&f->ua->env->wheel, &b->timer);
 	note(f, b, 487, (struct sh_slice){0}, SH_NO_ANSWER, NULL);
 	f->in_call = true; /* who asked for this is still at work */

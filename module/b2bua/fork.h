@@ -17,6 +17,7 @@ struct sh_branch {
 	struct sh_timer timer; /* delay, then first answer, then the entry's own timeout */
 	enum sh_branch_state state;
 	bool heard; /* an answer of any kind came */
+	struct sh_question *question; /* about the offer that it is to get */
 	uint32_t min_se; /* a 422 asked for that session interval; 0: none did */
 	unsigned code;
 	enum sh_cause cause;

@@ -37,6 +37,9 @@ struct sh_ua {
 	struct sh_link dead_calls, dead_legs, dead_requests, dead_subscriptions; /* to be freed at the end of the turn */
 	struct sh_prefix *trust;
 	unsigned ntrust;
+	struct sh_link questions; /* descriptions that the application looks at */
+	const struct sh_msg *released; /* what came of one of them, while it goes on */
+	bool asks_sdp;
 	bool draining, closing; /* closing: it is being destroyed, the application is told nothing */
 	struct sh_ua_stats stats;
 	struct sh_log_limit log_limit;
@@ -74,7 +77,7 @@ struct sh_reoffer;
 struct sh_rebridge;
 
 /* What watches a server transaction, or owns a dialog, begins with what it is. */
-enum sh_owner { SH_OWNER_LEG, SH_OWNER_REQUEST, SH_OWNER_SUBSCRIPTION };
+enum sh_owner { SH_OWNER_LEG, SH_OWNER_REQUEST, SH_OWNER_SUBSCRIPTION, SH_OWNER_QUESTION };
 
 struct sh_leg {
 	enum sh_owner owner;     /* SH_OWNER_LEG */
@@ -96,6 +99,7 @@ struct sh_leg {
 	uint8_t lamp;                 /* what was told of it: package_dialog.c */
 	bool moved;                   /* its tag points to another worker: move.c */
 	struct sh_reinvite *reinvite; /* one that came from or goes to this leg */
+	struct sh_question *question, *asked; /* about an answer to our INVITE; about a request */
 	struct sh_relay *update;      /* the same for an UPDATE with an offer */
 	struct sh_session *session;   /* its session timer; NULL: none was agreed */
 	struct sh_link reoffers;      /* of our own, until their transactions end */
@@ -272,8 +276,9 @@ void sh_dialog_locate(struct sh_ua *ua, struct sh_dialog *d, const struct sh_pat
 		      struct sh_locate **locate);
 /* A request that refreshes the target of its dialog is accepted (RFC 3261 12.2, RFC 6141 4.6). */
 void sh_leg_refresh(struct sh_leg *l, const struct sh_msg *m, const struct sh_path *from);
-/* min_se: what a 422 has asked for, or 0. */
-int sh_leg_send_invite(struct sh_leg *l, const struct sh_target *t, const struct sh_fork_plan *plan, uint32_t min_se);
+/* min_se: what a 422 has asked for, or 0. edited: instead of the plan's or caller's body, or NULL. */
+int sh_leg_send_invite(struct sh_leg *l, const struct sh_target *t, const struct sh_fork_plan *plan, uint32_t min_se,
+		       struct sh_body *edited);
 /* Somebody has made an offer in this leg's session to which the answer is missing (RFC 3264 4, RFC 6337 4). */
 bool sh_leg_negotiates(const struct sh_leg *l);
 /* "Retry-After: n", 0 to 10 seconds at random: what such an offer is refused with (RFC 3261 14.2, RFC 3311 5.2). */

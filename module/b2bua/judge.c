@@ -16,6 +16,7 @@ void sh_ua_hooks_changed(struct sh_ua *ua)
 	};
 	struct sh_slice *texts[] = {&ua->allow, &ua->allow_in_dialog};
 
+	ua->asks_sdp = ua->app->wants_sdp && ua->app->wants_sdp(ua->app_ctx);
 	for (unsigned in_dialog = 0; in_dialog < 2; in_dialog++) {
 		struct sh_writer w;
 

@@ -1,5 +1,7 @@
 /* A leg: one dialog with one peer, and what its INVITE, its BYE and its end mean. */
 #include "b2bua/early.h"
+#include "b2bua/fork.h"
+#include "b2bua/question.h"
 
 struct sh_slice sh_leg_state_name(enum sh_leg_state s)
 {
@@ -107,6 +109,8 @@ void sh_leg_free(struct sh_leg *l)
 	sh_session_drop(l);
 	if (l->moved)
 		sh_leg_moved_gone(l);
+	sh_question_forget(&l->question);
+	sh_question_forget(&l->asked);
 	sh_dialog_finish(&l->dialog);
 	sh_slots_remove(&l->ua->legs, l->handle);
 	sh_list_remove(&l->in_call);
@@ -292,7 +296,8 @@ static void put_callers(struct sh_writer *w, const struct sh_msg *in, const stru
 	sh_put_copied(w, in, classes, t->headers, sh_writer_text(&removed), t->copy);
 }
 
-int sh_leg_send_invite(struct sh_leg *l, const struct sh_target *t, const struct sh_fork_plan *plan, uint32_t min_se)
+int sh_leg_send_invite(struct sh_leg *l, const struct sh_target *t, const struct sh_fork_plan *plan, uint32_t min_se,
+		       struct sh_body *edited)
 {
 	struct sh_ua *ua = l->ua;
 	struct sh_call *c = l->call;
@@ -331,7 +336,9 @@ int sh_leg_send_invite(struct sh_leg *l, const struct sh_target *t, const struct
 	if (in)
 		put_callers(&rest, in, t, t->diversion.len ? classes & ~SH_COPY_FORWARDED : classes, private);
 	sh_put(&rest, t->headers);
-	if (plan->has_sdp)
+	if (edited)
+		sh_put_body(&rest, sh_body_type(edited), sh_body_text(edited));
+	else if (plan->has_sdp)
 		sh_put_body(&rest, plan->sdp.len ? SH_LIT("application/sdp") : none, plan->sdp);
 	else if (in)
 		sh_put_body_of(&rest, in);
@@ -341,7 +348,9 @@ int sh_leg_send_invite(struct sh_leg *l, const struct sh_target *t, const struct
 	if (err)
 		return err;
 	l->dialog.invite_cseq = l->dialog.local_cseq;
-	if (plan->has_sdp)
+	if (edited)
+		l->local_sdp = sh_body_ref(edited);
+	else if (plan->has_sdp)
 		l->local_sdp = sh_body_make(SH_LIT("application/sdp"), plan->sdp);
 	else if (in && c->a)
 		l->local_sdp = sh_body_ref(c->a->remote_sdp);
@@ -410,12 +419,42 @@ static void on_2xx(struct sh_leg *l, const struct sh_msg *m)
 	}
 }
 
+static void on_answer_looked_at(struct sh_question *q)
+{
+	struct sh_leg *l = q->who;
+
+	if (l->ct) /* else its time is over */
+		on_invite_event(l->ct, SH_CLIENT_RESPONSE, q->msg, l);
+}
+
+/* The application looks at the description in an answer to our INVITE. What comes again meanwhile, it will once more;
+ * what refuses, or is final and has none, need not wait. */
+static bool asks_about_answer(struct sh_leg *l, const struct sh_msg *m)
+{
+	const struct sh_fork_plan *plan = l->branch && !unwanted(l) ? &l->branch->fork->plan : NULL;
+	struct sh_call *c = l->call;
+	struct sh_asking a = {.slot = &l->question, .who = l, .then = on_answer_looked_at, .from = l, .msg = m,
+			      .path = l->ct ? sh_client_txn_path(l->ct) : NULL};
+
+	if (m->status < 300 && m->body.len && l->question)
+		return true;
+	if (m->status >= 200)
+		sh_question_forget(&l->question);
+	if (!plan || !c || m->status >= 300 || l->dialog.confirmed)
+		return false;
+	a.to = c->a;
+	a.is_offer = !(plan->has_sdp ? plan->sdp.len : !c->answered && c->invite && c->invite->body.len);
+	return sh_sdp_ask(l->ua, &a);
+}
+
 static void on_invite_event(struct sh_client_txn *ct, enum sh_client_event ev, const struct sh_msg *m, void *user)
 {
 	struct sh_leg *l = user;
 
 	switch (ev) {
 	case SH_CLIENT_RESPONSE:
+		if (asks_about_answer(l, m))
+			return;
 		if (m->status >= 200 && m->status < 300) {
 			on_2xx(l, m);
 			return;
@@ -514,6 +553,8 @@ int sh_leg_hangup(struct sh_leg *l, struct sh_slice reason)
 	switch (l->state) {
 	case SH_LEG_TRYING:
 	case SH_LEG_EARLY:
+		if (l->branch && !l->ct)
+			sh_branch_hung_up(l->branch);
 		if (l->inbound || !l->ct) { /* the call answers its INVITE; or ours was never sent */
 			sh_leg_ended(l);
 			return 0;
@@ -582,11 +623,46 @@ static void on_bye(struct sh_leg *l, struct sh_server_txn *st, const struct sh_m
 	sh_leg_wind_up(l); /* crossing BYEs: ours gets its own answer first, or times out */
 }
 
+static void on_request_looked_at(struct sh_question *q)
+{
+	struct sh_leg *l = q->who;
+	struct sh_dialog *d = sh_dialog_find(&l->ua->dialogs, q->msg);
+	struct sh_server_txn *st = q->st;
+
+	q->st = NULL;
+	if (!st)
+		return;
+	sh_server_txn_watch(st, NULL, NULL);
+	if (d && d->owner == l)
+		sh_leg_on_request(l, d, st, q->msg, &q->path);
+	else
+		sh_server_txn_reply(st, 481, (struct sh_slice){0});
+}
+
+/* The application looks at the description in a request. Another one meanwhile has met it. */
+static bool asks_about_request(struct sh_leg *l, struct sh_server_txn *st, const struct sh_msg *m, const struct sh_path *from)
+{
+	struct sh_asking a = {.slot = &l->asked, .who = l, .then = on_request_looked_at, .from = l, .msg = m, .path = from, .st = st};
+	struct sh_dialog *to;
+
+	if (!l->ua->asks_sdp || (m->method != SH_INVITE && m->method != SH_UPDATE && m->method != SH_PRACK))
+		return false;
+	if (l->asked) {
+		if (m->method == SH_PRACK)
+			return false;
+		sh_server_txn_reply(st, 491, (struct sh_slice){0});
+		return true;
+	}
+	a.to = sh_leg_opposite(l, m, &to);
+	a.is_offer = m->method != SH_PRACK || (l->call && l->call->invite && l->call->invite->body.len);
+	return sh_sdp_ask(l->ua, &a);
+}
+
 void sh_leg_on_request(struct sh_leg *l, struct sh_dialog *d, struct sh_server_txn *st, const struct sh_msg *m,
 		       const struct sh_path *from)
 {
 	struct sh_ua *ua = l->ua;
-	int code = sh_dialog_accept_cseq(d, m);
+	int code = m == ua->released ? 0 : sh_dialog_accept_cseq(d, m);
 	struct sh_request *r;
 
 	if (code) {
@@ -606,6 +682,8 @@ void sh_leg_on_request(struct sh_leg *l, struct sh_dialog *d, struct sh_server_t
 		sh_server_txn_reply(st, 481, (struct sh_slice){0});
 		return;
 	}
+	if (m->body.len && asks_about_request(l, st, m, from))
+		return;
 	if (m->method == SH_PRACK) {
 		sh_reliable_on_prack(l, d, st, m, from);
 		return;

@@ -4,7 +4,7 @@
  *   INVITE  ------>        ------->          491 when either leg has one going (14.1, 14.2)
  *           <--- 1xx, 2xx, failure --
  *   ACK     ------>        -------> at once when the INVITE had the offer; a late offer's ACK carries the answer */
-#include "b2bua/impl.h"
+#include "b2bua/question.h"
 
 struct sh_reinvite {
 	struct sh_link of_target; /* in to->reinvites until its client transaction ends: a repeated 2xx wants its ACK */
@@ -16,6 +16,7 @@ struct sh_reinvite {
 	struct sh_body *offer;
 	bool late_offer, to_acked, passed_2xx, answered; /* answered: finally, by `to` */
 	bool silent; /* provisional answers would have to be reliable: there are none (RFC 3262 3) */
+	struct sh_question *question; /* about the description in the 2xx */
 	sh_request_fn done;
 	void *ctx;
 };
@@ -24,6 +25,7 @@ static void destroy(struct sh_reinvite *r)
 {
 	if (r->ct)
 		sh_leg_detach_invite(r->to, r->ct);
+	sh_question_forget(&r->question);
 	sh_list_remove(&r->of_target);
 	sh_body_unref(r->offer);
 	sh_free(r);
@@ -155,6 +157,26 @@ static void lost(struct sh_reinvite *r, unsigned code)
 	}
 }
 
+static void on_client_event(struct sh_client_txn *ct, enum sh_client_event ev, const struct sh_msg *m, void *user);
+
+static void on_answer_looked_at(struct sh_question *q)
+{
+	struct sh_reinvite *r = q->who;
+
+	if (r->ct)
+		on_client_event(r->ct, SH_CLIENT_RESPONSE, q->msg, r);
+}
+
+static bool asks_about_answer(struct sh_reinvite *r, const struct sh_msg *m)
+{
+	struct sh_asking a = {.slot = &r->question, .who = r, .then = on_answer_looked_at, .from = r->to, .to = r->from,
+			      .is_offer = r->late_offer, .msg = m};
+
+	if (r->question)
+		return true;
+	return !r->passed_2xx && !r->to_acked && r->from && sh_sdp_ask(r->to->ua, &a);
+}
+
 static void on_client_event(struct sh_client_txn *ct, enum sh_client_event ev, const struct sh_msg *m, void *user)
 {
 	struct sh_reinvite *r = user;
@@ -179,6 +201,8 @@ static void on_client_event(struct sh_client_txn *ct, enum sh_client_event ev, c
 			answer(r, m->status, m);
 		return;
 	}
+	if (m->status < 300 && asks_about_answer(r, m))
+		return;
 	r->answered = true;
 	if (m->status < 300) {
 		if (r->passed_2xx || r->to_acked) /* again */

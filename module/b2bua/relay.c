@@ -1,5 +1,6 @@
 /* Requests other than INVITE that go on in a dialog, to the other leg. */
 #include "b2bua/early.h"
+#include "b2bua/question.h"
 
 struct sh_relay {
 	struct sh_link link;   /* in ua->live_relays */
@@ -10,6 +11,7 @@ struct sh_relay {
 	struct sh_client_txn *ct;
 	uint64_t from_leg, to_leg; /* handles */
 	struct sh_body *offer;     /* of an UPDATE */
+	struct sh_question *question; /* about the answer to it */
 	sh_request_fn done;
 	void *ctx;
 };
@@ -32,6 +34,7 @@ static void destroy(struct sh_relay *r)
 	if (r->rq)
 		r->rq->relay = NULL;
 	offer_over(r);
+	sh_question_forget(&r->question);
 	sh_body_unref(r->offer);
 	sh_list_remove(&r->of_leg);
 	sh_list_remove(&r->link);
@@ -190,6 +193,23 @@ static void session_too_small(struct sh_relay *r, const struct sh_msg *m)
 		sh_session_too_small_for(to, m);
 }
 
+static void on_dialog_response(struct sh_client_txn *ct, enum sh_client_event ev, const struct sh_msg *m, void *user);
+
+static void on_answer_looked_at(struct sh_question *q)
+{
+	struct sh_relay *r = q->who;
+
+	on_dialog_response(r->ct, SH_CLIENT_RESPONSE, q->msg, r);
+}
+
+static bool asks_about_answer(struct sh_relay *r, const struct sh_msg *m)
+{
+	struct sh_asking a = {.slot = &r->question, .who = r, .then = on_answer_looked_at, .msg = m,
+			      .from = sh_slots_get(&r->ua->legs, r->to_leg), .to = sh_slots_get(&r->ua->legs, r->from_leg)};
+
+	return m->status < 300 && (m->method == SH_UPDATE || m->method == SH_PRACK) && sh_sdp_ask(r->ua, &a);
+}
+
 static void on_dialog_response(struct sh_client_txn *ct, enum sh_client_event ev, const struct sh_msg *m, void *user)
 {
 	struct sh_relay *r = user;
@@ -197,7 +217,7 @@ static void on_dialog_response(struct sh_client_txn *ct, enum sh_client_event ev
 	(void)ct;
 	switch (ev) {
 	case SH_CLIENT_RESPONSE:
-		if (m->status < 200)
+		if (m->status < 200 || asks_about_answer(r, m))
 			return;
 		if (m->method == SH_UPDATE && m->status < 300)
 			session_agreed(r, m);

@@ -1,7 +1,7 @@
 /* The user agent: life cycle, tables, and what arrives from the transaction layer. */
 #include "b2bua/trunk.h"
 
-#include "b2bua/impl.h"
+#include "b2bua/question.h"
 
 const struct sh_ua_config sh_ua_config_default = {
 	.txn = {
@@ -120,6 +120,13 @@ static void on_cancel(void *ctx, struct sh_server_txn *invite, const struct sh_m
 	(void)ctx;
 	if (!owner)
 		return;
+	if (*owner == SH_OWNER_QUESTION) { /* a re-INVITE whose offer the application looks at */
+		struct sh_question *q = (struct sh_question *)owner;
+
+		sh_question_forget(q->slot);
+		sh_server_txn_reply(invite, 487, (struct sh_slice){0});
+		return;
+	}
 	if (*owner == SH_OWNER_REQUEST) { /* a re-INVITE that a hook looks at */
 		struct sh_request *r = (struct sh_request *)owner;
 
@@ -195,6 +202,7 @@ int sh_ua_create(struct sh_ua **out, struct sh_env *env, const struct sh_ua_conf
 	sh_list_init(&ua->live_sendings);
 	sh_list_init(&ua->trunks);
 	sh_list_init(&ua->dead_calls);
+	sh_list_init(&ua->questions);
 	sh_list_init(&ua->dead_legs);
 	sh_list_init(&ua->dead_requests);
 	if (sh_hash_init(&ua->calls_by_id, 64) < 0 || sh_hash_init(&ua->resources, 0) < 0 || sh_hash_init(&ua->forwards, 0) < 0)
@@ -233,6 +241,7 @@ void sh_ua_destroy(struct sh_ua *ua)
 	ua->closing = true;
 	sh_trunks_drop_all(ua);
 	sh_relay_drop_all(ua);
+	sh_question_drop_all(ua);
 	sh_sending_drop_all(ua);
 	while (!sh_list_empty(&ua->live_requests))
 		sh_request_free(SH_CONTAINER(ua->live_requests.next, struct sh_request, link));

@@ -19,6 +19,7 @@ struct sh_ua;
 struct sh_call;
 struct sh_leg;
 struct sh_request;
+struct sh_question;
 
 /* Why a call ended. */
 enum sh_why_by { SH_BY_CALLER, SH_BY_CALLEE, SH_BY_SCRIPT, SH_BY_ENGINE };
@@ -51,6 +52,10 @@ struct sh_app {
 	void (*ended)(void *ctx, struct sh_call *call, const struct sh_why *why);
 	/* The call is about to be freed: release call->app. */
 	void (*freed)(void *ctx, struct sh_call *call);
+	/* A description is about to go from one leg to another: the application answers with sh_question_answer, from a later
+	 * event. Asked for only while wants_sdp says so. */
+	bool (*wants_sdp)(void *ctx);
+	void (*sdp)(void *ctx, struct sh_question *q);
 };
 
 /* X(field, default, what): times of this layer, microseconds. */

@@ -34,6 +34,7 @@
 	X(CANCEL, "cancel")                                                                                            \
 	X(PRACK, "prack")                                                                                              \
 	X(ANSWER, "answer")                                                                                            \
+	X(SDP, "sdp")                                                                                                 \
 	X(HANGUP, "hangup")                                                                                            \
 	X(BINDING, "binding")                                                                                          \
 	X(LOAD, "load")
@@ -119,6 +120,8 @@ struct sh_runtime {
 	uint64_t runs;
 	unsigned depth; /* > 0: Lua runs */
 	bool flushing;
+	struct sh_link questions; /* for the sdp hook, not begun yet */
+	struct sh_timer questions_timer;
 	struct sh_link branch_hooks; /* of forks that go on */
 	struct sh_link bound; /* what happened to bindings while Lua ran: binding_hook.c */
 	struct sh_link spawned; /* sh_deferred: functions that begin when no Lua is on the stack */
@@ -156,6 +159,7 @@ struct sh_run {
 	void *abandon_arg;
 	struct sh_http *exchange; /* of sip.http: that it waits for */
 	struct sh_order *order;   /* that it serves */
+	struct sh_question *question; /* that it answers: the sdp hook */
 	struct sh_link locks;     /* that it holds: lock.c */
 	int data_ref;          /* call.data as a table, once it was asked for; else LUA_NOREF */
 	struct sh_value *seen; /* what that table held when it was last compared */
@@ -226,6 +230,7 @@ struct sh_run_start {
 	sh_vm_push_fn push; /* pushes function and arguments */
 	void *arg;
 	struct sh_order *order; /* that it serves; NULL: none */
+	struct sh_question *question; /* of the sdp hook */
 };
 int sh_run_begin(struct sh_state *s, const struct sh_run_start *start); /* 0, or -ENOMEM: nothing was run */
 bool sh_run_waits(const struct sh_run *r);
@@ -360,6 +365,13 @@ void sh_targets_open(lua_State *L);
 void sh_push_contact(lua_State *L, const struct sh_contact *c, uint64_t now); /* a table */
 void sh_binding_hook_flush(struct sh_runtime *rt);
 void sh_binding_hook_drop(struct sh_runtime *rt);
+
+/* ---- sdp_hook.c */
+bool sh_sdp_hook_wanted(void *ctx);
+void sh_sdp_hook_ask(void *ctx, struct sh_question *q);
+void sh_sdp_hook_answer(struct sh_run *r, bool edited); /* a run of it is over; edited: what it did to the sdp counts */
+void sh_sdp_hook_init(struct sh_runtime *rt);
+void sh_sdp_hook_stop(struct sh_runtime *rt);
 
 /* ---- branch_hook.c: the option on_branch of a fork */
 void sh_branch_hook_read(lua_State *L, int options, struct sh_fork_plan *plan);

@@ -36,6 +36,7 @@ int sh_run_begin(struct sh_state *s, const struct sh_run_start *start)
 		return -ENOMEM;
 	r->state = s;
 	r->hook = start->hook;
+	r->question = start->question;
 	r->order = start->order;
 	sh_list_init(&r->locks);
 	r->data_ref = LUA_NOREF;
@@ -318,6 +319,8 @@ static void finish(struct sh_run *r, int err)
 		go_on(r, c);
 	if (q)
 		end_request(r, q, err);
+	if (r->question)
+		sh_sdp_hook_answer(r, !err);
 	if (c)
 		sh_call_release(c);
 	destroy(r);

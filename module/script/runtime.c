@@ -111,6 +111,7 @@ int sh_runtime_create(struct sh_runtime **out, struct sh_script *s, struct sh_en
 	sh_list_init(&rt->over);
 	sh_list_init(&rt->branch_hooks);
 	sh_list_init(&rt->signalled);
+	sh_sdp_hook_init(rt);
 	sh_list_init(&rt->bound);
 	sh_deferred_init(rt);
 	sh_post_init(rt);
@@ -146,6 +147,7 @@ void sh_runtime_destroy(struct sh_runtime *rt)
 		return;
 	current = sh_script_current(rt->script);
 	sh_branch_hook_stop(rt);
+	sh_sdp_hook_stop(rt);
 	sh_deferred_drop_all(rt);
 	sh_binding_hook_drop(rt);
 	if (rt->state)
@@ -256,7 +258,7 @@ static int run_hook(struct sh_state *s, enum sh_hook h, struct sh_call *c, struc
 		    const struct sh_why *why)
 {
 	struct hook_args args = {s, h, c, q, why};
-	struct sh_run_start start = {h, q ? sh_request_call(q) : c, q, why, push_hook, &args, NULL};
+	struct sh_run_start start = {h, q ? sh_request_call(q) : c, q, why, push_hook, &args, NULL, NULL};
 
 	return sh_run_begin(s, &start);
 }
@@ -492,5 +494,5 @@ static void on_freed(void *ctx, struct sh_call *c)
 	sh_call_set_app(c, NULL);
 }
 
-const struct sh_app sh_runtime_app = {on_invite,   on_request,     on_wants, on_peer_gone,
-				      on_answered, on_interrupted, on_ended, on_freed};
+const struct sh_app sh_runtime_app = {on_invite,      on_request, on_wants, on_peer_gone,       on_answered,
+				      on_interrupted, on_ended,   on_freed, sh_sdp_hook_wanted, sh_sdp_hook_ask};

@@ -315,6 +315,8 @@ static const char *const plans[] = {
 	     "sip.sleep(0.3)\nif leg then call:bridge(leg, {max_duration = 4}) end\n") HANGUP,
 	PLAN("call:dial({'sip:bob@10.0.0.3', 'sip:carol@10.0.0.4'}, {timeout = 8, tags = 'single', on_branch = function(leg, event)\n"
 	     "  if event == 'early' then sip.sleep(0.2) leg:hangup() end end})\n") HANGUP,
+	PLAN("call:dial({'sip:bob@10.0.0.3', 'sip:carol@10.0.0.4'}, {timeout = 8})\n") HANGUP
+	"sip.on.sdp(function(sdp, info) if info.kind == 'offer' then sip.sleep(0.2) end sdp:drop{'G729'} end)\n",
 	PLAN("call:dial{'sip:bob@10.0.0.3'}\n") HANGUP
 	"for _, m in ipairs{'reinvite', 'update', 'info', 'refer'} do sip.on[m](function(req)\n"
 	"  local res = req:pass()\n  sip.sleep(0.1)\n  if res and res.code == 488 then req.call:hangup() end\nend) end\n",
@@ -364,6 +366,7 @@ static void explore(uint64_t number)
 	caller_leaves();
 	world_advance(w, 40 * SH_SECOND);
 	live();
+	world_advance(w, 40 * SH_SECOND); /* who has just said something has had his ACK, or has given up */
 	world_settle(w, 500 * SH_SECOND);
 	check_phone(alice, false);
 	check_phone(bob, true);

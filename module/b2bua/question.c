@@ -1,0 +1,188 @@
+#include "b2bua/question.h"
+
+#include "msg/sdp.h"
+
+static void destroy(struct sh_question *q)
+{
+	if (q->st)
+		sh_server_txn_watch(q->st, NULL, NULL);
+	sh_list_remove(&q->link);
+	sh_list_remove(&q->of_app);
+	sh_body_unref(q->body);
+	sh_free(q->msg);
+	sh_free(q);
+}
+
+static void on_server_event(struct sh_server_txn *st, enum sh_server_event ev, void *user)
+{
+	struct sh_question *q = user;
+
+	if (ev == SH_SERVER_ENDED && q->st == st)
+		q->st = NULL;
+}
+
+static bool readable(struct sh_slice type, struct sh_slice body)
+{
+	struct sh_slice media, params;
+	struct sh_sdp sdp;
+
+	sh_slice_cut(type, ';', &media, &params);
+	return sh_slice_ieq(sh_slice_trim(media), SH_LIT("application/sdp")) && sh_sdp_parse(&sdp, body) == 0;
+}
+
+bool sh_sdp_ask(struct sh_ua *ua, const struct sh_asking *a)
+{
+	struct sh_slice type = a->type, body = a->body;
+	struct sh_question *q;
+
+	if (!ua->asks_sdp || (a->msg && a->msg == ua->released))
+		return false;
+	if (a->msg) {
+		type = sh_msg_header(a->msg, SH_H_CONTENT_TYPE);
+		body = sh_msg_text(a->msg, a->msg->body);
+	}
+	if (!body.len || !readable(type, body))
+		return false;
+	q = sh_calloc(1, sizeof(*q));
+	if (!q)
+		return false; /* untouched */
+	q->owner = SH_OWNER_QUESTION;
+	q->ua = ua;
+	sh_list_init(&q->of_app);
+	sh_list_append(&ua->questions, &q->link);
+	q->body = sh_body_make(type, body);
+	q->msg = a->msg ? sh_msg_clone(a->msg) : NULL;
+	if (!q->body || (a->msg && !q->msg)) {
+		destroy(q);
+		return false;
+	}
+	q->from = a->from ? a->from->handle : 0;
+	q->to = a->to ? a->to->handle : 0;
+	struct sh_call *c = a->from && a->from->call ? a->from->call : a->to ? a->to->call : NULL;
+	q->call = c ? c->handle : 0;
+	q->is_offer = a->is_offer;
+	if (a->path)
+		q->path = *a->path;
+	q->then = a->then;
+	q->who = a->who;
+	q->slot = a->slot;
+	*a->slot = q;
+	q->st = a->st;
+	if (q->st)
+		sh_server_txn_watch(q->st, on_server_event, q);
+	ua->app->sdp(ua->app_ctx, q);
+	return true;
+}
+
+void sh_question_forget(struct sh_question **slot)
+{
+	struct sh_question *q = *slot;
+
+	if (!q)
+		return;
+	if (q->st)
+		sh_server_txn_watch(q->st, NULL, NULL);
+	q->st = NULL;
+	q->who = NULL;
+	q->slot = NULL;
+	*slot = NULL;
+}
+
+void sh_question_drop_all(struct sh_ua *ua)
+{
+	struct sh_link *k;
+
+	while ((k = ua->questions.next) != &ua->questions) {
+		struct sh_question *q = SH_CONTAINER(k, struct sh_question, link);
+
+		sh_question_forget(q->slot ? q->slot : &(struct sh_question *){NULL});
+		destroy(q);
+	}
+}
+
+/* The message with another body. */
+static struct sh_msg *with_body(const struct sh_msg *m, struct sh_slice body)
+{
+	size_t index = offsetof(struct sh_msg, headers) + m->nheaders * sizeof(m->headers[0]);
+	struct sh_msg *copy = m->body.off + body.len <= SH_MSG_MAX_SIZE ? sh_malloc(index + m->body.off + body.len) : NULL;
+
+	if (!copy)
+		return NULL;
+	memcpy(copy, m, index);
+	copy->base = (char *)copy + index;
+	memcpy((char *)copy + index, m->base, m->body.off);
+	memcpy((char *)copy + index + m->body.off, body.base, body.len);
+	copy->body.len = (uint16_t)body.len;
+	copy->size = (uint16_t)(m->body.off + body.len);
+	return copy;
+}
+
+/* ------------------------------------------------------------------ the application's side */
+
+struct sh_slice sh_question_body(const struct sh_question *q)
+{
+	return sh_body_text(q->body);
+}
+
+struct sh_call *sh_question_call(const struct sh_question *q)
+{
+	return sh_slots_get(&q->ua->calls, q->call);
+}
+
+uint64_t sh_question_from(const struct sh_question *q)
+{
+	return q->from;
+}
+
+uint64_t sh_question_to(const struct sh_question *q)
+{
+	return q->to;
+}
+
+bool sh_question_is_offer(const struct sh_question *q)
+{
+	return q->is_offer;
+}
+
+struct sh_link *sh_question_link(struct sh_question *q)
+{
+	return &q->of_app;
+}
+
+struct sh_question *sh_question_of_link(struct sh_link *l)
+{
+	return SH_CONTAINER(l, struct sh_question, of_app);
+}
+
+int *sh_question_ref(struct sh_question *q)
+{
+	return &q->app_ref;
+}
+
+void sh_question_answer(struct sh_question *q, struct sh_slice body)
+{
+	struct sh_ua *ua = q->ua;
+	const struct sh_msg *before = ua->released;
+
+	if (q->who && body.len && !sh_slice_eq(body, sh_body_text(q->body))) {
+		struct sh_body *edited = sh_body_make(sh_body_type(q->body), body);
+		struct sh_msg *msg = q->msg ? with_body(q->msg, body) : NULL;
+
+		if (edited && (msg || !q->msg)) {
+			sh_body_unref(q->body);
+			q->body = edited;
+			sh_free(q->msg);
+			q->msg = msg;
+		} else { /* out of memory: untouched */
+			sh_body_unref(edited);
+			sh_free(msg);
+		}
+	}
+	if (q->who) {
+		*q->slot = NULL;
+		ua->released = q->msg;
+		q->then(q);
+		ua->released = before;
+	}
+	destroy(q);
+}
