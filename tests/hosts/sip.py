@@ -1,6 +1,8 @@
 """A caller and a phone for the host tests: raw UDP sockets on 127.0.0.1, one call at a time."""
+import os
 import re
 import socket
+import subprocess
 import time
 
 
@@ -117,3 +119,23 @@ class Caller:
         self.b, self.a = self.a, self.b
         self.reply(bye, "200 OK")
         self.b, self.a = self.a, self.b
+
+
+def sipp_call(port, phone_port, folder, hold_ms=0, calls=1, rate=10):
+    """Whole calls by SIPp through the server at `port` to a SIPp at phone_port. Returns the two processes; see sipp_passed."""
+    quiet = dict(cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    common = ["-i", "127.0.0.1", "-m", str(calls), "-nostdin", "-timeout", "60", "-timeout_error", "-trace_err"]
+    phone = subprocess.Popen(["sipp", "-sn", "uas", "-p", str(phone_port), *common, "-error_file", "phone.err"], **quiet)
+    wait_for("the phone listens", 10, lambda: ":%04X " % phone_port in open("/proc/net/udp").read())
+    caller = subprocess.Popen(
+        ["sipp", "-sn", "uac", f"127.0.0.1:{port}", "-s", "test", "-p", str(free_port()), "-d", str(hold_ms), "-r", str(rate), *common,
+         "-error_file", "caller.err"], **quiet)
+    return caller, phone
+
+
+def sipp_passed(processes, folder):
+    """SIPp ends with 0 when every call went as its scenario says."""
+    codes = [p.wait(70) for p in processes]
+    if codes != [0, 0]:
+        errors = [open(os.path.join(folder, f)).read()[-2000:] for f in ("caller.err", "phone.err") if os.path.exists(os.path.join(folder, f))]
+        raise AssertionError("SIPp ended with %s\n%s" % (codes, "\n".join(errors)))
