@@ -191,6 +191,8 @@ static int make_instance(struct siphook **out, const struct siphook_host *host, 
 	o->engine.log_ctx = s;
 	o->engine.event = s->host.event ? tell_event : NULL;
 	o->engine.event_ctx = s;
+	o->engine.listen_fd = s->host.listen_fd;
+	o->engine.listen_fd_ctx = s->host.ctx;
 	create_error[0] = '\0';
 	err = sh_engine_create(&s->engine, &o->engine, create_error, sizeof(create_error));
 	if (err < 0)
@@ -579,7 +581,8 @@ static const struct siphook_api api = {
     .abi = SIPHOOK_ABI,
     .size = sizeof(api),
     .version = SIPHOOK_VERSION,
-    .features = SIPHOOK_HAS_TEST | SIPHOOK_HAS_EVENTS | SIPHOOK_HAS_METRICS | SIPHOOK_HAS_DRAIN,
+    .features = SIPHOOK_HAS_TEST | SIPHOOK_HAS_EVENTS | SIPHOOK_HAS_METRICS | SIPHOOK_HAS_DRAIN |
+		SIPHOOK_HAS_INHERIT,
     .create = api_create,
     .start = api_start,
     .fd = api_fd,

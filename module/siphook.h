@@ -37,6 +37,7 @@ extern "C" {
 #define SIPHOOK_HAS_EVENTS  UINT64_C(2) /* host.event is called */
 #define SIPHOOK_HAS_METRICS UINT64_C(4) /* query "metrics" */
 #define SIPHOOK_HAS_DRAIN   UINT64_C(8) /* drain() */
+#define SIPHOOK_HAS_INHERIT UINT64_C(16) /* host.listen_fd is asked */
 
 struct siphook; /* an instance */
 
@@ -66,6 +67,10 @@ struct siphook_host {
 	 * `len` bytes (and a NUL): event, id, time, from, to, uri, source, connected, at the end by, code, reason, q850,
 	 * duration. Not for an INVITE that was only challenged. The same rules as for log. */
 	void (*event)(void *ctx, const char *name, const char *json, size_t len);
+	/* [host] Asked inside start() for each listener: a descriptor of a socket that is bound (udp) or listens (tcp, tls, ws,
+	 * wss) at just that address, or -1: the module opens its own. It stays the host's, is made nonblocking, and may be
+	 * closed when start() has returned. */
+	int (*listen_fd)(void *ctx, const char *uri);
 };
 
 /* One option. Unknown keys are errors that name the key. */

@@ -50,6 +50,8 @@ int sh_engine_create(struct sh_engine **out, const struct sh_engine_config *conf
 	pthread_rwlockattr_destroy(&attr);
 	e->event = config->event;
 	e->event_ctx = config->event_ctx;
+	e->listen_fd = config->listen_fd;
+	e->listen_fd_ctx = config->listen_fd_ctx;
 	sh_log_init(&e->log, config->log_level, config->log, config->log_ctx);
 	sh_timer_init(&e->retry, sh_engine_retry);
 	e->nworkers = config->workers ? config->workers : 1;

@@ -47,6 +47,10 @@ struct sh_engine_config {
 	 * listens, and nothing is written. */
 	void (*event)(void *ctx, const char *name, const char *json, size_t len);
 	void *event_ctx;
+	/* [host] While it starts: a bound datagram or listening stream socket for that URI of `listen`, or -1. It stays the caller's.
+	 * NULL: there are none. */
+	int (*listen_fd)(void *ctx, const char *uri);
+	void *listen_fd_ctx;
 	enum sh_log_level log_level;
 	sh_log_fn log;
 	void *log_ctx;

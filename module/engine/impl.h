@@ -74,6 +74,8 @@ struct sh_engine {
 	struct sh_log log;
 	void (*event)(void *ctx, const char *name, const char *json, size_t len);
 	void *event_ctx;
+	int (*listen_fd)(void *ctx, const char *uri);
+	void *listen_fd_ctx;
 	struct sh_engine_simulation simulation;
 
 	_Atomic int state;

@@ -76,6 +76,17 @@ static int open_way_out(struct sh_engine *e, char *error, size_t size)
 	return err;
 }
 
+/* A socket that the host has for this listener. */
+static int inherit(struct sh_engine *e, unsigned k, char *error, size_t size)
+{
+	int fd = e->listen_fd && e->net ? e->listen_fd(e->listen_fd_ctx, e->listen[k]) : -1;
+	int err = fd < 0 ? 0 : sh_net_inherit(e->net, fd);
+
+	if (err)
+		snprintf(error, size, "listen %s: descriptor %d of the host is no socket for it: %s", e->listen[k], fd, strerror(-err));
+	return err;
+}
+
 static int open_listeners(struct sh_engine *e, char *error, size_t size)
 {
 	struct sh_slice origins[64];
@@ -92,6 +103,8 @@ static int open_listeners(struct sh_engine *e, char *error, size_t size)
 						  .origins = origins,
 						  .origin_count = e->norigins};
 
+		if (!err)
+			err = inherit(e, k, error, size);
 		for (unsigned i = 0; i < e->nworkers && !err; i++) {
 			struct sh_transport *t = sh_ua_transport(e->workers[i].ua);
 

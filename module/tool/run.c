@@ -56,17 +56,35 @@ static void *stop(void *arg)
 	return NULL;
 }
 
-/* The next signal, or 0 when something else woke us. */
+static void ignore_text(void *ctx, const char *text, size_t len)
+{
+	(void)ctx;
+	(void)text;
+	(void)len;
+}
+
+/* The next signal, or 0 when something else woke us. The watchdog hears of us only when all workers answer. */
 static int next_signal(struct server *server, int other)
 {
 	struct pollfd fds[] = {{.fd = server->signals, .events = POLLIN}, {.fd = other, .events = POLLIN}};
+	int every = service_watchdog_ms(), n;
 	struct signalfd_siginfo info;
 
-	while (poll(fds, 2, -1) < 0 && errno == EINTR)
+	while ((n = poll(fds, 2, every)) < 0 && errno == EINTR)
 		;
+	if (n == 0 && server->api->query(server->instance, "status", ignore_text, NULL) == 0)
+		service_notify("WATCHDOG=1");
 	if (fds[0].revents && read(server->signals, &info, sizeof(info)) == sizeof(info))
 		return (int)info.ssi_signo;
 	return 0;
+}
+
+static void on_reloaded(void *ctx, uint64_t generation, const char *error)
+{
+	(void)ctx;
+	(void)generation;
+	(void)error; /* the log tells the outcome */
+	service_notify("READY=1");
 }
 
 static bool readable(int fd)
@@ -81,11 +99,15 @@ static void serve(struct server *server)
 	while (!readable(server->wanted)) {
 		int signo = next_signal(server, server->wanted);
 
-		if (signo == SIGHUP)
-			server->api->reload(server->instance, NULL, NULL); /* the log tells the outcome */
-		else if (signo)
+		if (signo == SIGHUP) {
+			service_notify_reloading();
+			if (server->api->reload(server->instance, on_reloaded, NULL) < 0)
+				service_notify("READY=1");
+		} else if (signo) {
 			break;
+		}
 	}
+	service_notify("STOPPING=1");
 	if (pthread_create(&stopper, NULL, stop, server) != 0) {
 		stop(server);
 		return;
@@ -124,6 +146,7 @@ int command_run(struct settings *s)
 	    .ctx = &server,
 	    .log = log_line,
 	    .stop_wanted = on_stop_wanted,
+	    .listen_fd = service_socket,
 	};
 	sigset_t signals;
 	int code = 1;
@@ -153,6 +176,7 @@ int command_run(struct settings *s)
 		complain("%s", server.api->last_error(server.instance));
 	} else {
 		tell_ready(s, server.api);
+		service_notify("READY=1");
 		serve(&server);
 		code = 0;
 	}

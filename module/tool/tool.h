@@ -36,6 +36,12 @@ const struct siphook_api *object_load(void);
  * NULL: there is none. */
 const char *control_path(struct settings *s);
 
+/* service.c: systemd, where it is. States are those of sd_notify(3). */
+void service_notify(const char *state);
+void service_notify_reloading(void);
+int service_watchdog_ms(void); /* how often it wants a sign of life; -1: never */
+int service_socket(void *ctx, const char *uri); /* struct siphook_host.listen_fd */
+
 /* table.c: JSON for people. what: "calls" in "no calls". */
 struct json_t;
 void table_print(const struct json_t *value, const char *what);

@@ -435,6 +435,7 @@ static void free_net(struct sh_net *n)
 			worker_destroy(n->workers[i]);
 	}
 	net_background_finish(n);
+	net_inherited_finish(n);
 	sh_free(n->dns_servers);
 	sh_free(n->workers);
 	pthread_mutex_destroy(&n->lock);
@@ -463,6 +464,7 @@ int sh_net_create(struct sh_net **out, unsigned workers, struct sh_log *log)
 	sh_log_init(&n->quiet, SH_LOG_ERROR, NULL, NULL);
 	n->log = log ? log : &n->quiet;
 	sh_list_init(&n->ports);
+	sh_list_init(&n->inherited);
 	n->workers = sh_calloc(workers, sizeof(*n->workers));
 	err = n->workers ? net_background_init(n) : -ENOMEM;
 	for (unsigned i = 0; !err && i < workers; i++)

@@ -40,6 +40,11 @@ void sh_net_destroy(struct sh_net *n);
  * 0, -EINVAL or -ENOMEM. */
 int sh_net_set_dns(struct sh_net *n, const char *servers);
 
+/* A bound datagram socket or a listening stream socket that the process got from somebody (a supervisor, a parent): whoever opens that
+ * address opens this one. The descriptor stays the caller's, who may close it afterwards; it becomes nonblocking. All workers
+ * read from it. Before the loops run. 0, -EINVAL (no such socket), -ENOMEM, -errno. */
+int sh_net_inherit(struct sh_net *n, int fd);
+
 struct sh_env *sh_net_env(struct sh_net *n, unsigned worker);
 const struct sh_net_stats *sh_net_stats(const struct sh_net *n, unsigned worker);
 

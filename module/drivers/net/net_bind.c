@@ -3,6 +3,7 @@
  * is bound without it, which fails if anybody else is there, and becomes sharable afterwards: the kernel looks at the
  * option of the socket that is there when the next one is bound. A probe that is closed again would leave a gap. */
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -16,6 +17,12 @@ struct net_port {
 	struct sh_addr addr;
 	uint64_t holders[SH_NET_MAX_WORKERS / 64]; /* a bit per worker */
 	unsigned count;
+};
+
+struct net_inherited {
+	struct sh_link link; /* sh_net.inherited */
+	int fd, type;
+	struct sh_addr addr;
 };
 
 void net_set(int fd, int level, int option, int value)
@@ -143,4 +150,62 @@ void net_unbind(struct net_worker *w, struct net_port *p)
 		sh_free(p);
 	}
 	pthread_mutex_unlock(&w->net->lock);
+}
+
+/* ---- sockets that somebody else has bound ---- */
+
+int sh_net_inherit(struct sh_net *n, int fd)
+{
+	struct net_inherited *i;
+	int type, listens = 0, flags = fcntl(fd, F_GETFL);
+	socklen_t len = sizeof(type);
+
+	if (flags < 0 || getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) < 0)
+		return errno == ENOTSOCK ? -EINVAL : -errno;
+	len = sizeof(listens);
+	if (type == SOCK_STREAM && (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) < 0 || !listens))
+		return -EINVAL;
+	if (type != SOCK_STREAM && type != SOCK_DGRAM)
+		return -EINVAL;
+	i = sh_calloc(1, sizeof(*i));
+	if (!i)
+		return -ENOMEM;
+	i->type = type;
+	i->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (i->fd < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0 || net_local_addr(fd, &i->addr) < 0 || !i->addr.family) {
+		int err = errno ? -errno : -EINVAL;
+
+		if (i->fd >= 0)
+			close(i->fd);
+		sh_free(i);
+		return err;
+	}
+	sh_list_append(&n->inherited, &i->link);
+	return 0;
+}
+
+int net_inherited(struct net_worker *w, int type, const struct sh_addr *local, struct sh_addr *bound)
+{
+	SH_LIST_EACH(l, &w->net->inherited)
+	{
+		struct net_inherited *i = SH_CONTAINER(l, struct net_inherited, link);
+
+		if (i->type == type && sh_addr_eq(&i->addr, local)) {
+			int fd = fcntl(i->fd, F_DUPFD_CLOEXEC, 0);
+
+			*bound = i->addr;
+			return fd < 0 ? -errno : fd;
+		}
+	}
+	return -ENOENT;
+}
+
+void net_inherited_finish(struct sh_net *n)
+{
+	for (struct sh_link *l; (l = sh_list_pop(&n->inherited)) != NULL;) {
+		struct net_inherited *i = SH_CONTAINER(l, struct net_inherited, link);
+
+		close(i->fd);
+		sh_free(i);
+	}
 }

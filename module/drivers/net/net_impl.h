@@ -118,6 +118,7 @@ struct sh_net {
 	char *dns_servers; /* NULL: those of the machine */
 	pthread_mutex_t lock;
 	struct sh_link ports; /* net_port.link; under lock */
+	struct sh_link inherited; /* net_inherited.link */
 };
 
 static inline struct net_worker *net_worker_of(struct sh_env *env)
@@ -144,6 +145,9 @@ struct net_handle *net_find(const struct net_worker *w, uint64_t id); /* NULL: i
 
 struct net_port;
 
+/* A copy of the inherited descriptor for that address, and *bound; -ENOENT: there is none. */
+int net_inherited(struct net_worker *w, int type, const struct sh_addr *local, struct sh_addr *bound);
+void net_inherited_finish(struct sh_net *n);
 /* Binds fd; the workers of a net share a port, others get -EADDRINUSE. *port is NULL when there is nothing to share. */
 int net_bind(struct net_worker *w, int fd, int type, const struct sh_addr *local, struct net_port **port,
 	     struct sh_addr *bound);

@@ -25,6 +25,7 @@ struct sh_listener {
 	void *user;
 	struct sh_addr bound;
 	struct net_port *port;
+	bool inherited;
 	struct sh_timer resume; /* accepts are paused */
 };
 
@@ -356,15 +357,18 @@ void net_listener_event(struct net_worker *w, struct net_handle *h)
 
 static int open_listener(struct sh_listener *l, const struct sh_addr *local)
 {
-	int fd = net_socket(local, SOCK_STREAM);
-	int err;
+	int fd = net_inherited(l->worker, SOCK_STREAM, local, &l->bound), err = 0;
 
+	l->inherited = fd != -ENOENT;
+	if (!l->inherited)
+		fd = net_socket(local, SOCK_STREAM);
 	if (fd < 0)
 		return fd;
 	net_set(fd, SOL_SOCKET, SO_REUSEADDR, 1); /* connections of the last run may linger; a listener may not */
 	set_options(fd);                          /* what is accepted inherits them */
-	err = net_bind(l->worker, fd, SOCK_STREAM, local, &l->port, &l->bound);
-	if (!err && listen(fd, BACKLOG) < 0)
+	if (!l->inherited)
+		err = net_bind(l->worker, fd, SOCK_STREAM, local, &l->port, &l->bound);
+	if (!err && !l->inherited && listen(fd, BACKLOG) < 0)
 		err = -errno;
 	l->handle.fd = fd;
 	if (!err)
@@ -407,7 +411,8 @@ void net_listener_destroy(struct net_worker *w, struct net_handle *h)
 	struct sh_listener *l = SH_CONTAINER(h, struct sh_listener, handle);
 
 	sh_env_cancel(&w->env, &l->resume);
-	(void)shutdown(h->fd, SHUT_RDWR); /* or a forked child's copy goes on taking connections that nobody accepts */
+	if (!l->inherited) /* it is not ours alone */
+		(void)shutdown(h->fd, SHUT_RDWR); /* or a forked child's copy goes on taking connections that nobody accepts */
 	net_release(w, h);
 	net_unbind(w, l->port);
 	sh_free(l);

@@ -146,13 +146,16 @@ static void set_options(int fd, const struct sh_addr *local)
 
 static int open_socket(struct net_worker *w, struct sh_udp *u, const struct sh_addr *local)
 {
-	int fd = net_socket(local, SOCK_DGRAM);
-	int err;
+	int fd = net_inherited(w, SOCK_DGRAM, local, &u->bound), err = 0;
+	bool bound = fd != -ENOENT;
 
+	if (!bound)
+		fd = net_socket(local, SOCK_DGRAM);
 	if (fd < 0)
 		return fd;
 	set_options(fd, local); /* before the first datagram can come */
-	err = net_bind(w, fd, SOCK_DGRAM, local, &u->port, &u->bound);
+	if (!bound)
+		err = net_bind(w, fd, SOCK_DGRAM, local, &u->port, &u->bound);
 	u->handle.fd = fd;
 	if (!err)
 		err = net_attach(w, &u->handle, EPOLLIN);
