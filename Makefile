@@ -48,13 +48,15 @@ SO_LIBS  := -l:liblua5.4.a -l:libosipparser2.a -lwslay -lcurl -lcares -ljansson 
 SO_FLAGS := -shared -Wl,--wrap=stdin,--wrap=stdout,--wrap=stderr -Wl,--exclude-libs,ALL -Wl,-Bsymbolic -Wl,-z,nodelete \
 	    -Wl,-z,relro,-z,now
 
+VERSION  := $(shell sed -n 's/.*SIPHOOK_VERSION *"\(.*\)".*/\1/p' module/siphook.h)
+
 PACKAGES := build-essential clang libclang-rt-14-dev pkg-config liblua5.4-dev libosip2-dev libssl-dev libwslay-dev libjansson-dev libcurl4-openssl-dev libc-ares-dev libcmocka-dev
-TEST_PACKAGES := redis-server python3 sip-tester baresip-core linphone-cli iproute2 util-linux valgrind openssl chromium
+TEST_PACKAGES := redis-server mosquitto mosquitto-dev libmosquitto-dev mosquitto-clients python3 sip-tester baresip-core linphone-cli iproute2 util-linux valgrind openssl chromium
 # Whoever has npm from elsewhere keeps it.
 TEST_PACKAGES += $(if $(shell command -v npm),,nodejs npm)
 LINT_PACKAGES := cppcheck clang-tidy shellcheck lua-check
 
-.PHONY: all deps test-deps lib object test unit explore replay check asan tsan torture fuzz format lint coverage abi hosts interop browser bench bench-report perf-check perf-record soak demo install clean FORCE
+.PHONY: all deps test-deps lib object test unit explore replay check asan tsan torture fuzz format lint coverage abi hosts install-hosts test-hosts deb interop browser bench bench-report perf-check perf-record soak demo install clean FORCE
 .DEFAULT_GOAL := all
 .SECONDARY:
 
@@ -106,9 +108,27 @@ FORCE:
 abi: object
 	@CC="$(CC)" sh tests/hosts/abi.sh $(OUT)/siphook.so
 
+# Adapters for servers that people run already (examples/hosts/): each where Debian's header for it is installed. Redis needs none.
+HOSTS       := redis $(if $(wildcard /usr/include/mosquitto_plugin.h),mosquitto)
+HOST_FLAGS  := -std=gnu11 -D_GNU_SOURCE -O2 -g -fPIC -shared -fvisibility=hidden -pthread $(HARDEN) -Wall -Wextra -Werror -Imodule \
+	       -DSIPHOOK_SO='"$(PREFIX)/lib/siphook/siphook.so"'
+hosts: $(HOSTS:%=$(BUILD)/hosts/siphook_%.so)
+
+$(BUILD)/hosts/siphook_%.so: examples/hosts/%/siphook_*.c examples/hosts/adapter.h module/siphook.h
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(HOST_FLAGS) -o $@ $<
+
+install-hosts: hosts
+	install -d $(DESTDIR)$(PREFIX)/lib/siphook
+	install -m 644 $(HOSTS:%=$(BUILD)/hosts/siphook_%.so) $(DESTDIR)$(PREFIX)/lib/siphook/
+
 # The object in processes that are not ours.
-hosts: object
-	@CC="$(CC)" FLAGS="$(filter -fsanitize=%,$(CFLAGS))" sh tests/hosts/run.sh $(OUT)
+test-hosts: object hosts
+	@CC="$(CC)" FLAGS="$(filter -fsanitize=%,$(CFLAGS))" sh tests/hosts/run.sh $(OUT) $(BUILD)/hosts
+
+# A Debian package of all this: build/siphook_VERSION_ARCH.deb.
+deb: object hosts
+	@sh packaging/deb.sh $(BUILD)
 
 # SIPp and real phones, in a network namespace.
 interop: object
@@ -158,6 +178,13 @@ install: object
 	install -m 755 $(BUILD)/siphook $(DESTDIR)$(PREFIX)/bin/siphook
 	install -m 644 $(BUILD)/siphook.so $(DESTDIR)$(PREFIX)/lib/siphook/siphook.so
 	install -m 644 module/siphook.h $(DESTDIR)$(PREFIX)/include/siphook.h
+	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/lib/systemd/system \
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	sed -e 's|@prefix@|$(PREFIX)|' -e 's|@version@|$(VERSION)|' packaging/siphook.pc >$(DESTDIR)$(PREFIX)/lib/pkgconfig/siphook.pc
+	sed 's|@bindir@|$(PREFIX)/bin|' packaging/siphook.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/siphook.service
+	install -m 644 packaging/siphook.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/siphook.socket
+	install -m 644 packaging/siphook.1 $(DESTDIR)$(PREFIX)/share/man/man1/siphook.1
+	install -m 644 packaging/siphook.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/siphook
 	install -m 644 README.md LICENSE $(wildcard docs/*.md) $(DESTDIR)$(PREFIX)/share/doc/siphook/
 	cp -R examples/. $(DESTDIR)$(PREFIX)/share/siphook/examples/
 

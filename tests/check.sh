@@ -33,8 +33,8 @@ step "tests, gcc" make $jobs CC=gcc test
 step "tests, clang" make $jobs CC=clang test
 step "address and undefined behaviour sanitizers" make $jobs CC=clang asan
 step "thread sanitizer" make $jobs CC=clang tsan
-step "hosts, gcc" make CC=gcc hosts
-step "hosts, address sanitizer" make CC=gcc VARIANT=asan hosts
+step "hosts, gcc" make CC=gcc test-hosts
+step "hosts, address sanitizer" make CC=gcc VARIANT=asan test-hosts
 step "SIPp, phones and the command" make CC=gcc interop
 step "browsers" make CC=gcc browser
 step "race explorer, fresh seeds" make CC=gcc explore SEEDS=2000

@@ -88,6 +88,8 @@ static void draining_refuses_what_is_new(void)
 	MUST(sip->start(s, SIPHOOK_THREADS) == 0);
 	MUST(answer_to(port, "MESSAGE") == 405);
 	MUST(sip->drain(s, -1) == -EINVAL && sip->drain(s, 0) == 0 && sip->drain(s, 0) == 0);
+	for (int tries = 0; tries < 100 && answer_to(port, "MESSAGE") != 503; tries++)
+		; /* each worker learns it in its next turn */
 	MUST(answer_to(port, "MESSAGE") == 503);
 	MUST(sip->stop(s, 1000) == 0 && sip->drain(s, 0) == -ESHUTDOWN);
 	sip->destroy(s);

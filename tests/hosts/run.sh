@@ -1,7 +1,8 @@
 #!/bin/sh
-# The object in processes that are not ours: run.sh BUILD_FOLDER. The last line is "N passed, N failed".
+# The object in processes that are not ours: run.sh BUILD_FOLDER ADAPTERS. The last line is "N passed, N failed".
 # CC and FLAGS (sanitizers) are those that the object was built with.
 out=$1
+hosts=$(realpath "$2")
 here=$(dirname "$0")
 root=$here/../..
 cc=${CC:-gcc}
@@ -49,15 +50,20 @@ preload=
 [ -z "$FLAGS" ] || preload=$($cc -print-file-name=libasan.so)
 try "the Python adapter" env ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$preload" python3 "$here/python_host.py" "$so"
 
-# A sanitizer's runtime must come first in the process, and redis-server has none.
-if [ -n "$FLAGS" ]; then
-	:
-elif ! command -v redis-server >/dev/null; then
-	echo "skipped: redis-server is not installed (apt-get install redis-server)"
-elif compile -shared -fPIC -fvisibility=hidden -o "$bin/redis_siphook.so" "$here/redis_siphook.c" -ldl; then
-	try "redis-server" python3 "$here/redis.py" "$bin/redis_siphook.so" "$so" "$here/host.lua"
-else
-	failed=$((failed + 1))
+try "the command as a service" env ASAN_OPTIONS=detect_leaks=0 python3 "$here/service.py" "$out/siphook"
+
+# Stock servers; a sanitizer's runtime must come first in the process, so they run with the plain object only.
+if [ -z "$FLAGS" ]; then
+	for server in redis:redis-server mosquitto:mosquitto; do
+		if ! command -v "${server#*:}" >/dev/null; then
+			echo "skipped: ${server#*:} is not installed"
+		elif [ ! -f "$hosts/siphook_${server%:*}.so" ]; then
+			echo "skipped: no adapter for ${server%:*} was built"
+		else
+			try "${server#*:}" python3 "$here/${server%:*}.py" "$hosts" "$so"
+		fi
+	done
+	try "the Debian package" sh "$here/deb.sh" "$root"
 fi
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]
