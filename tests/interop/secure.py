@@ -153,10 +153,10 @@ def slow(part, server):
             options(link, f"meanwhile{i}")
             worst = max(worst, time.monotonic() - at)
             time.sleep(0.05)
-        must(worst < 0.5, f"others are answered at once: {worst:.3f} s")
+        must(worst < 2, f"others are answered at once: {worst:.3f} s")
         spent = time.monotonic() - began
-        closed_within(hello, max(0, 4 - spent), 8)
-        closed_within(upgrade, 0, 8)
+        closed_within(hello, max(0, 4 - spent), 10)
+        closed_within(upgrade, 0, 10)
         closed_within(part_of.socket, 0, 14)
         running = False
         for t in threads:
@@ -213,7 +213,7 @@ def many(part, server, quiet_port):
         link = Link("tls", HOST, server.tls_port)
         at = time.monotonic()
         options(link, "among-many")
-        must(time.monotonic() - at < 0.2, "the next one is served at once")
+        must(time.monotonic() - at < 1, "the next one is served at once")
         for s in links:
             s.close()
         until("they are gone", lambda: server.ask("status")["connections"] < 10)
