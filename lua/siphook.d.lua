@@ -105,6 +105,76 @@ function sdp:has(name) end
 ---@field tag? string | false
 
 ---@param parts siphook.uri_parts
+---@return siphook.uri
+function uri:with(parts) end
+
+---@alias siphook.header_values table<string, string | number | (string | number)[] | false>
+---@alias siphook.address string | siphook.uri
+
+---@class siphook.login
+---@field user string
+---@field password string
+---@field realm? string without it: for every realm
+
+---@class siphook.message
+---@field method string
+---@field uri siphook.uri
+---@field from siphook.uri
+---@field to siphook.uri
+---@field contact? siphook.uri
+---@field call_id string
+---@field cseq integer
+---@field max_forwards? integer
+---@field expires? integer
+---@field event? string
+---@field body? string
+---@field content_type? string
+---@field source { ip: string, port: integer, transport: string, tls?: string[] }
+---@field auth_user? string whom auth() has proven
+---@field trusted boolean
+---@field call? siphook.call
+---@field leg? siphook.leg
+---@field generation integer
+---@field [string] string | nil first value of a header field
+local message = {}
+
+---@param name string
+---@return string[]
+function message:headers(name) end
+
+---@class siphook.auth_options
+---@field realm string
+---@field password? string | fun(name: string, realm: string): string?
+---@field ha1? fun(name: string, realm: string, algorithm: string): string?
+---@field algorithms? ("SHA-256" | "MD5" | "SHA-512-256")[]
+---@field qop? "auth" | ""
+---@field proxy? boolean
+
+---Waits if the function waits. Nil: the answer was sent.
+---@param options siphook.auth_options
+---@return string? name
+function message:auth(options) end
+
+---@param options siphook.auth_options
+function message:challenge(options) end
+
+---@class siphook.request : siphook.message
+local request = {}
+
+---@class siphook.reply_options
+---@field headers? siphook.header_values
+---@field body? string
+---@field content_type? string
+
+---@param code integer
+---@param reason? string
+---@param options? siphook.reply_options
+---@return true? ok, string? code, string? detail
+---@overload fun(self, code: integer, options: siphook.reply_options): true?, string?, string?
+function request:reply(code, reason, options) end
+
+---Waits in a call.
+---@param options? siphook.reply_options
 ---@return siphook.result?, string? code, string? detail
 function request:pass(options) end
 
@@ -476,136 +546,6 @@ function store:lock(key, timeout) end
 ---@return string[]
 function store:keys() end
 
-return siphook.uri
-function uri:with(parts) end
-
----@alias siphook.header_values table<string, string | number | (string | number)[] | false>
----@alias siphook.address string | siphook.uri
-
----@class siphook.login
----@field user string
----@field password string
----@field realm? string without it: for every realm
-
----@class siphook.message
----@field method string
----@field uri siphook.uri
----@field from siphook.uri
----@field to siphook.uri
----@field contact? siphook.uri
----@field call_id string
----@field cseq integer
----@field max_forwards? integer
----@field expires? integer
----@field event? string
----@field body? string
----@field content_type? string
----@field source { ip: string, port: integer, transport: string, tls?: string[] }
----@field auth_user? string whom auth() has proven
----@field trusted boolean
----@field call? siphook.call
----@field leg? siphook.leg
----@field generation integer
----@field [string] string | nil first value of a header field
-local message = {}
-
----@param name string
----@return string[]
-function message:headers(name) end
-
----@class siphook.auth_options
----@field realm string
----@field password? string | fun(name: string, realm: string): string?
----@field ha1? fun(name: string, realm: string, algorithm: string): string?
----@field algorithms? ("SHA-256" | "MD5" | "SHA-512-256")[]
----@field qop? "auth" | ""
----@field proxy? boolean
-
----Waits if the function waits. Nil: the answer was sent.
----@param options siphook.auth_options
----@return string? name
-function message:auth(options) end
-
----@param options siphook.auth_options
-function message:challenge(options) end
-
----@class siphook.request : siphook.message
-local request = {}
-
----@class siphook.reply_options
----@field headers? siphook.header_values
----@field body? string
----@field content_type? string
-
----@param code integer
----@param reason? string
----@param options? siphook.reply_options
----@return true? ok, string? code, string? detail
----@overload fun(self, code: integer, options: siphook.reply_options): true?, string?, string?
-function request:reply(code, reason, options) end
-
----Waits in a call.
----@param options? siphook.reply_options
----@---@class siphook.http_options
----@field timeout? number
----@field connect_timeout? number
----@field headers? table<string, string | number | (string | number)[]>
----@field content_type? string
----@field max_size? integer
----@field redirects? integer
----@field user? string
----@field password? string
----@field ca? string
----@field verify? boolean
-
----@class siphook.http_request : siphook.http_options
----@field url string
----@field method? string
----@field body? string
-
----@class siphook.http_response
----@field status integer
----@field headers table<string, string> in any case
----@field body string
-
----@class siphook.http
-local http = {}
-
----Waits.
----@param url string
----@param options? siphook.http_options
----@return siphook.http_response? response, string? code, string? detail
-function http.get(url, options) end
-
----Waits.
----@param url string
----@param body string
----@param options? siphook.http_options
----@return siphook.http_response? response, string? code, string? detail
-function http.post(url, body, options) end
-
----Waits.
----@param request siphook.http_request
----@return siphook.http_response? response, string? code, string? detail
-function http.request(request) end
-
----@param text string
----@return string
-function http.escape(text) end
-
----@class siphook.json
----@field null userdata
-local json = {}
-
----@param text string
----@return any value, string? code, string? detail
-function json.decode(text) end
-
----@param value any
----@param options? { indent: integer? }
----@return string
-function json.encode(value, options) end
-
 ---@class siphook.request_options: siphook.target_options
 ---@field method string
 ---@field uri? siphook.address | siphook.trunk
@@ -737,5 +677,65 @@ function request:publish(options) end
 ---@param body string
 ---@return true? ok, string? code, string? detail
 function sip.notify(event, aor, content_type, body) end
+
+---@class siphook.http_options
+---@field timeout? number
+---@field connect_timeout? number
+---@field headers? table<string, string | number | (string | number)[]>
+---@field content_type? string
+---@field max_size? integer
+---@field redirects? integer
+---@field user? string
+---@field password? string
+---@field ca? string
+---@field verify? boolean
+
+---@class siphook.http_request : siphook.http_options
+---@field url string
+---@field method? string
+---@field body? string
+
+---@class siphook.http_response
+---@field status integer
+---@field headers table<string, string> in any case
+---@field body string
+
+---@class siphook.http
+local http = {}
+
+---Waits.
+---@param url string
+---@param options? siphook.http_options
+---@return siphook.http_response? response, string? code, string? detail
+function http.get(url, options) end
+
+---Waits.
+---@param url string
+---@param body string
+---@param options? siphook.http_options
+---@return siphook.http_response? response, string? code, string? detail
+function http.post(url, body, options) end
+
+---Waits.
+---@param request siphook.http_request
+---@return siphook.http_response? response, string? code, string? detail
+function http.request(request) end
+
+---@param text string
+---@return string
+function http.escape(text) end
+
+---@class siphook.json
+---@field null userdata
+local json = {}
+
+---@param text string
+---@return any value, string? code, string? detail
+function json.decode(text) end
+
+---@param value any
+---@param options? { indent: integer? }
+---@return string
+function json.encode(value, options) end
 
 return sip
