@@ -37,7 +37,7 @@ step "hosts, gcc" make CC=gcc test-hosts
 step "hosts, address sanitizer" make CC=gcc VARIANT=asan test-hosts
 step "SIPp, phones and the command" make CC=gcc interop
 step "browsers" make CC=gcc browser
-step "race explorer, fresh seeds" make CC=gcc explore SEEDS=2000
+step "race explorer, fresh seeds" make CC=gcc explore SEEDS=500
 step "fuzzers" make fuzz TIME="${FUZZ_TIME:-20}"
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -197,7 +197,8 @@ static void on_answer(struct phone_msg *m)
 		phone_ack(m, NULL, m->m.status < 300 && m->call->invite && m->call->invite->m.body.len == 0 ? me->sdp : NULL);
 		return;
 	}
-	if (phone_value(m, "RSeq") && chance(95))
+	/* Who asked for an offer gives his answer: else the other side's 2xx has its ACK so late that a loss ends it. */
+	if (phone_value(m, "RSeq") && (chance(95) || (m->call->invite && m->call->invite->m.body.len == 0)))
 		phone_prack(m, NULL, m->m.body.len && m->call->invite && m->call->invite->m.body.len == 0 ? me->sdp : NULL);
 }
 
