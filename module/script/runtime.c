@@ -392,7 +392,8 @@ static void call_over(struct sh_runtime *rt, struct sh_call *c, const struct sh_
 
 	if (d) {
 		give_limits_back(rt, d);
-		sh_call_wake_ended(d, why);
+		if (!sh_list_empty(&d->waits))
+			sh_call_wake_ended(d, why);
 		if (d->waiter) {
 			d->waiter->doomed = false;
 			sh_run_interrupt(d->waiter);

@@ -298,11 +298,12 @@ bool sh_client_answers_challenge(struct sh_client_txn *ct, const struct sh_msg *
 {
 	struct sh_txn_text kept = {NULL, 0, 0};
 	char branch[SH_TXN_BRANCH_LEN];
-	struct sh_path path = ct->path;
+	struct sh_path path;
 	bool done;
 
 	if ((m->status != 401 && m->status != 407) || !ct->challenged || !ct->fn || ct->cancelled || !ct->text.len)
 		return false;
+	path = ct->path;
 	memcpy(branch, ct->branch, sizeof(branch));
 	if (ack.len && !reliable(ct))
 		sh_txn_text_set(ct->layer, &kept, ack);
