@@ -57,6 +57,7 @@ part sipp sipp
 part phones baresip
 part transfers baresip
 part command
+part trunks
 part transports
 part secure openssl
 part trouble sipp
