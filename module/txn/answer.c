@@ -73,6 +73,7 @@ struct sh_writer *sh_server_txn_begin(struct sh_server_txn *st, unsigned code, s
 	}
 	sh_writer_init(w, l->answer, SH_TXN_BUFFER);
 	sh_put_response_head(w, st->request, &st->from.remote, code, reason, choose_tag(st, code, to_tag));
+	l->head = st->has_tag || st->request->to_tag.len ? w->len : 0;
 	return w;
 }
 
@@ -86,12 +87,28 @@ void sh_server_send_100(struct sh_server_txn *st)
 		send_text(st, sh_writer_text(w));
 }
 
-void sh_server_repeat(struct sh_server_txn *st)
+/* The answer as it was, from the request that has come again. Empty when it does not fit any more. */
+static struct sh_slice rebuild(struct sh_server_txn *st, const struct sh_msg *m)
+{
+	struct sh_txn_layer *l = st->layer;
+	struct sh_slice reason = sh_slice_make(st->text.base, st->reason_len);
+	struct sh_writer w;
+
+	sh_writer_init(&w, l->answer, SH_TXN_BUFFER);
+	sh_put_response_head(&w, m, &st->from.remote, st->short_code, reason,
+			     sh_slice_make(st->tag, st->has_tag ? SH_TAG_LEN : 0));
+	sh_put(&w, sh_slice_make(st->text.base + st->reason_len, st->text.len - st->reason_len));
+	return w.full ? SH_LIT("") : sh_writer_text(&w);
+}
+
+void sh_server_repeat(struct sh_server_txn *st, const struct sh_msg *m)
 {
 	int err;
 
+	if (st->short_code && !m)
+		return;
 	if (st->text.len) {
-		err = send_text(st, sh_txn_text_slice(&st->text));
+		err = send_text(st, st->short_code ? rebuild(st, m) : sh_txn_text_slice(&st->text));
 		st->layer->stats.retransmissions_out++;
 		if (err)
 			sh_server_tell(st, SH_SERVER_FAILED); /* RFC 6026 8.8: the state stays */
@@ -99,6 +116,33 @@ void sh_server_repeat(struct sh_server_txn *st)
 		sh_server_send_100(st);
 		st->layer->stats.retransmissions_out++;
 	}
+}
+
+/* A final answer to another request than INVITE, without what its repetition brings: a third of it. */
+static void keep_short(struct sh_server_txn *st, unsigned code, struct sh_slice text)
+{
+	struct sh_txn_layer *l = st->layer;
+	const char *reason = text.base + sizeof("SIP/2.0 200"), *end;
+	size_t len;
+	char *at;
+
+	if (reliable(st))
+		return;
+	end = l->head ? memchr(reason, '\r', l->head - sizeof("SIP/2.0 200")) : NULL;
+	len = end ? (size_t)(end - reason) + text.len - l->head : 0;
+	if (!end || end - reason > UINT16_MAX) {
+		sh_txn_text_set(l, &st->text, text);
+		return;
+	}
+	sh_txn_text_free(l, &st->text);
+	at = sh_pool_alloc(&l->env->pool, len);
+	if (!at)
+		return;
+	st->text = (struct sh_txn_text){at, (uint32_t)len, (uint32_t)len};
+	st->short_code = (uint16_t)code;
+	st->reason_len = (uint16_t)(end - reason);
+	memcpy(at, reason, st->reason_len);
+	memcpy(at + st->reason_len, text.base + l->head, text.len - l->head);
 }
 
 /* Only over datagrams anything is ever sent again. Without memory for it the peer's repetitions go unanswered. */
@@ -148,7 +192,7 @@ static int final(struct sh_server_txn *st, unsigned code, struct sh_slice text)
 		sh_env_timer(env, &st->timer, 0);
 	} else if (st->method != SH_INVITE) {
 		st->state = SH_TXN_COMPLETED;
-		keep_answer(st, text);
+		keep_short(st, code, text);
 		sh_env_timer(env, &st->timer, reliable(st) ? 0 : sh_txn_64t1(l)); /* J */
 	} else if (code < 300) {
 		st->state = SH_TXN_ACCEPTED;

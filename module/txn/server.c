@@ -152,7 +152,7 @@ static void completed_timer(struct sh_server_txn *st)
 		server_end(st);
 		return;
 	}
-	sh_server_repeat(st);
+	sh_server_repeat(st, NULL);
 	st->interval = (uint32_t)sh_txn_earlier(2 * (uint64_t)st->interval, l->timers.t2);
 	sh_wheel_add(&env->wheel, &st->timer, sh_txn_earlier(env->now + st->interval, st->deadline));
 }
@@ -267,13 +267,13 @@ static void keep_unanswered(struct sh_server_txn *st)
 	sh_wheel_add(&l->env->wheel, &st->timer, due);
 }
 
-static void absorb(struct sh_server_txn *st)
+static void absorb(struct sh_server_txn *st, const struct sh_msg *m)
 {
 	st->layer->stats.retransmissions_in++;
 	switch (st->state) {
 	case SH_TXN_PROCEEDING:
 	case SH_TXN_COMPLETED:
-		sh_server_repeat(st);
+		sh_server_repeat(st, m);
 		break;
 	default:
 		break; /* Trying: no answer yet; Accepted: the user repeats its 2xx; Confirmed: late */
@@ -300,7 +300,7 @@ void sh_server_request(struct sh_txn_layer *l, const struct sh_msg *m, const str
 	key_of(&key, l, m);
 	st = find_server(l, &key, m->method);
 	if (st) {
-		absorb(st);
+		absorb(st, m);
 		return;
 	}
 	if (m->to_tag.len == 0 && l->env->overloaded) {

@@ -40,6 +40,7 @@ struct sh_txn_layer {
 	struct sh_hash clients; /* by branch */
 	struct sh_hash flows;   /* client transactions on streams, by flow */
 	struct sh_writer writer;
+	size_t head; /* of the response in `answer`: what came from the request; 0: it has a To tag that we do not keep */
 	char answer[SH_TXN_BUFFER];  /* responses: what sh_server_txn_begin hands out */
 	char request[SH_TXN_BUFFER]; /* ACK, CANCEL, and requests of which no copy is kept */
 };
@@ -67,11 +68,14 @@ struct sh_server_txn {
 	sh_server_fn fn;
 	void *user;
 	const struct sh_msg *request; /* the transport's during the callback, then a clone; NULL after the answer */
-	struct sh_txn_text text;      /* last answer, where it may have to be sent again */
+	struct sh_txn_text text;      /* last answer, where it may have to be sent again; whole, or see short_code */
 	struct sh_path from;
 	struct sh_addr reply_to; /* 18.2.2 */
 	uint32_t interval;       /* G */
 	char tag[SH_TAG_LEN];    /* To tag of our answers, when has_tag */
+	/* Completed, not INVITE: only a repetition of the request asks for the answer again, and it brings all that the
+	 * answer has of it. Then text is the reason and what stood behind the head. 0: text is whole. */
+	uint16_t short_code, reason_len;
 	uint8_t state, method;
 	bool rfc2543, mergeable, has_tag, cloned, answered, cancelled;
 	bool provisional; /* one was sent; without text it was a 100, which can be made again */
@@ -172,7 +176,7 @@ void sh_server_drop_request(struct sh_server_txn *st);
 
 /* --- answer.c --------------------------------------------------------------------------------- */
 
-void sh_server_repeat(struct sh_server_txn *st); /* the last answer once more */
+void sh_server_repeat(struct sh_server_txn *st, const struct sh_msg *m); /* the last answer once more; m: to the same request, or NULL */
 void sh_server_send_100(struct sh_server_txn *st);
 struct sh_slice sh_server_tag(struct sh_server_txn *st, const struct sh_msg *m); /* m: the request or its CANCEL */
 

@@ -750,6 +750,34 @@ static void an_authentication_challenge_leaves_nothing_behind(void **state)
 	assert_events(&w, "");
 }
 
+static void a_repeated_answer_is_the_same_to_the_last_octet(void **state)
+{
+	static const struct sh_slice tags[] = {{"", 0}, {"0123456789abcdef", 16}, {"of another length", 17}};
+	struct ask a = other_method(invite, "MESSAGE");
+	char branch[20];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(tags) / sizeof(tags[0]); i++) {
+		struct sh_writer *out;
+
+		snprintf(branch, sizeof(branch), "z9hG4bKsame%zu", i);
+		a.branch = branch;
+		a.cseq = 10 + (unsigned)i;
+		ask(&w, a);
+		out = sh_server_txn_begin(w.st, 202, SH_LIT("Taken"), tags[i]);
+		sh_put_header_named(out, SH_LIT("X-Kept"), SH_LIT("yes"));
+		sh_put_body(out, SH_LIT("text/plain"), SH_LIT("body"));
+		assert_int_equal(sh_server_txn_respond(w.st, 202, out), 0);
+		settle(&w);
+		ask(&w, a);
+		settle(&w);
+		assert_int_equal(w.seen_count, 2);
+		assert_non_null(strstr(w.seen[0].text, "SIP/2.0 202 Taken\r\n"));
+		assert_string_equal(w.seen[0].text, w.seen[1].text);
+		forget_seen(&w);
+	}
+}
+
 static void an_ack_is_never_answered(void **state)
 {
 	struct ask a = other_method(invite, "ACK");
@@ -924,6 +952,7 @@ int main(void)
 	    T(a_stateless_answer_carries_its_header_fields),
 	    T(an_overloaded_worker_refuses_what_is_new_without_a_transaction),
 	    T(an_authentication_challenge_leaves_nothing_behind),
+	    T(a_repeated_answer_is_the_same_to_the_last_octet),
 	    T(an_ack_is_never_answered),
 	    T(answers_go_where_the_via_says),
 	    T(answers_go_back_on_their_connection),
