@@ -2,13 +2,37 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <sys/mman.h>
 
 #include "core/alloc.h"
 
 enum {
 	SIZE_MIN = 16,
 	MOVE_STEP = 2, /* buckets moved at an insertion: a move of n buckets is over after n/2 of the n that fill the table */
+	MAPPED = 1 << 15,  /* from so many buckets on the array is mapped: its pages are made one by one, when they are used */
+	RELEASE = 1 << 13, /* and given back so many buckets at a time: clearing or freeing megabytes at once is a pause */
 };
+
+/* ---- arrays of buckets ---- */
+
+static struct sh_hash_node **buckets_create(size_t size)
+{
+	void *at;
+
+	if (size < MAPPED)
+		return sh_calloc(size, sizeof(struct sh_hash_node *));
+	at = mmap(NULL, size * sizeof(struct sh_hash_node *), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return at == MAP_FAILED ? NULL : at;
+}
+
+/* Those from `first` on, of an array of `size`: what is before is given back already. */
+static void buckets_destroy(struct sh_hash_node **buckets, size_t first, size_t size)
+{
+	if (size < MAPPED)
+		sh_free(buckets);
+	else if (buckets)
+		munmap(buckets + first, (size - first) * sizeof(*buckets));
+}
 
 /* ---- the table ---- */
 
@@ -19,7 +43,7 @@ int sh_hash_init(struct sh_hash *t, size_t expected)
 
 	while (size < expected && size <= SIZE_MAX / 4)
 		size *= 2;
-	buckets = sh_calloc(size, sizeof(struct sh_hash_node *));
+	buckets = buckets_create(size);
 	if (!buckets)
 		return -ENOMEM;
 	memset(t, 0, sizeof(*t));
@@ -30,8 +54,8 @@ int sh_hash_init(struct sh_hash *t, size_t expected)
 
 void sh_hash_finish(struct sh_hash *t)
 {
-	sh_free(t->buckets);
-	sh_free(t->old);
+	buckets_destroy(t->buckets, 0, t->mask + 1);
+	buckets_destroy(t->old, t->moved / RELEASE * RELEASE, t->old_mask + 1);
 	memset(t, 0, sizeof(*t));
 }
 
@@ -64,15 +88,17 @@ static void move_some(struct sh_hash *t)
 	for (int i = 0; i < MOVE_STEP && t->moved <= t->old_mask; i++)
 		move_bucket(t, t->moved++);
 	if (t->moved > t->old_mask) {
-		sh_free(t->old);
+		buckets_destroy(t->old, (t->moved - 1) / RELEASE * RELEASE, t->old_mask + 1);
 		t->old = NULL;
+	} else if (t->moved % RELEASE == 0 && t->old_mask + 1 >= MAPPED) {
+		munmap(t->old + t->moved - RELEASE, RELEASE * sizeof(*t->old));
 	}
 }
 
 static void start_growth(struct sh_hash *t)
 {
 	size_t size = (t->mask + 1) * 2;
-	struct sh_hash_node **larger = sh_calloc(size, sizeof(struct sh_hash_node *));
+	struct sh_hash_node **larger = buckets_create(size);
 
 	if (!larger)
 		return; /* longer chains; the next insertion asks again */

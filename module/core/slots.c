@@ -17,10 +17,6 @@ static int grow(struct sh_slots *s)
 
 	if (!slots)
 		return -1;
-	for (uint32_t i = capacity; i-- > s->capacity;) {
-		slots[i] = (struct sh_slot){NULL, 1, s->free_head};
-		s->free_head = i + 1;
-	}
 	s->slots = slots;
 	s->capacity = capacity;
 	return 0;
@@ -28,12 +24,20 @@ static int grow(struct sh_slots *s)
 
 uint64_t sh_slots_add(struct sh_slots *s, void *object)
 {
-	if (!s->free_head && grow(s))
-		return 0;
-	uint32_t i = s->free_head - 1;
-	struct sh_slot *slot = &s->slots[i];
+	struct sh_slot *slot;
+	uint32_t i;
 
-	s->free_head = slot->next_free;
+	if (s->free_head) {
+		i = s->free_head - 1;
+		slot = &s->slots[i];
+		s->free_head = slot->next_free;
+	} else {
+		if (s->fresh == s->capacity && grow(s))
+			return 0;
+		i = s->fresh++;
+		slot = &s->slots[i];
+		slot->generation = 1;
+	}
 	slot->object = object;
 	s->count++;
 	return (uint64_t)slot->generation << 32 | i;

@@ -14,6 +14,7 @@ struct sh_slot {
 struct sh_slots {
 	struct sh_slot *slots;
 	uint32_t capacity, free_head, count; /* free_head: index + 1, 0 = none */
+	uint32_t fresh;                      /* slots from here on were never used, nor written */
 };
 
 static inline void sh_slots_init(struct sh_slots *s)
@@ -29,7 +30,7 @@ static inline void *sh_slots_get(const struct sh_slots *s, uint64_t handle)
 {
 	uint32_t i = (uint32_t)handle;
 
-	return i < s->capacity && s->slots[i].generation == handle >> 32 ? s->slots[i].object : 0;
+	return i < s->fresh && s->slots[i].generation == handle >> 32 ? s->slots[i].object : 0;
 }
 
 #endif

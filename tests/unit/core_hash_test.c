@@ -57,6 +57,26 @@ static void every_node_is_found_during_growth_and_after_removal(void **state)
 	free(items);
 }
 
+/* Above some size the arrays are mapped, and the old one goes back in pieces while the new one fills. */
+static void a_table_may_end_at_any_moment_of_its_growth(void **state)
+{
+	(void)state;
+	static const unsigned ends[] = {32768, 32769, 40000, 65536, 65537, 70000, 99999};
+	struct item *items = calloc(NODES, sizeof *items);
+	for (size_t k = 0; k < sizeof ends / sizeof ends[0]; k++) {
+		struct sh_hash t;
+		assert_int_equal(sh_hash_init(&t, 0), 0);
+		for (unsigned i = 0; i < ends[k]; i++) {
+			items[i].number = i;
+			sh_hash_insert(&t, &items[i].node, hash_of(i));
+		}
+		for (unsigned i = 0; i < ends[k]; i++)
+			assert_ptr_equal(find(&t, i), &items[i]);
+		sh_hash_finish(&t);
+	}
+	free(items);
+}
+
 static void the_hash_depends_on_key_and_on_slice_borders(void **state)
 {
 	(void)state;
@@ -85,6 +105,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_node_is_found_during_growth_and_after_removal),
+		cmocka_unit_test(a_table_may_end_at_any_moment_of_its_growth),
 		cmocka_unit_test(the_hash_depends_on_key_and_on_slice_borders),
 		cmocka_unit_test(the_code_is_siphash_2_4_128),
 	};
