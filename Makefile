@@ -130,6 +130,11 @@ test-hosts: object hosts
 deb: object hosts
 	@sh packaging/deb.sh $(BUILD)
 
+# Four workers behind one address, most messages at the wrong one: make CC=clang VARIANT=tsan workers.
+.PHONY: workers
+workers: object
+	@sh tests/hosts/workers.sh $(OUT)
+
 # SIPp and real phones, in a network namespace.
 interop: object
 	@sh tests/interop/run.sh $(OUT)

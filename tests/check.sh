@@ -33,6 +33,7 @@ step "tests, gcc" make $jobs CC=gcc test
 step "tests, clang" make $jobs CC=clang test
 step "address and undefined behaviour sanitizers" make $jobs CC=clang asan
 step "thread sanitizer" make $jobs CC=clang tsan
+step "workers, thread sanitizer" make $jobs CC=clang VARIANT=tsan workers
 step "hosts, gcc" make CC=gcc test-hosts
 step "hosts, address sanitizer" make CC=gcc VARIANT=asan test-hosts
 step "SIPp, phones and the command" make CC=gcc interop

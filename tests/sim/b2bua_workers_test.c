@@ -65,6 +65,84 @@ static void calls_by_tcp(void **state)
 	calls_live_on_all_workers(PLAN("call:dial({'sip:bob@10.0.0.3;transport=tcp'})\n"), SH_PROTO_TCP);
 }
 
+/* ---- every message comes to the wrong worker ---- */
+
+static unsigned strays;
+
+/* Whose it is, found out here a second time: by what we put into tags and branches, else by the Call-ID. */
+static unsigned owner_of(const struct sh_msg *m, unsigned count)
+{
+	struct sh_slice mark = m->is_request ? sh_msg_text(m, m->to_tag) : sh_msg_text(m, m->via_branch);
+	int worker;
+
+	if (!m->is_request && mark.len > 7)
+		mark = sh_slice_make(mark.base + 7, mark.len - 7);
+	worker = mark.len ? sh_tag_worker(mark) : -1;
+	if (worker >= 0)
+		return (unsigned)worker;
+	return (unsigned)(sh_hash_slice(&w->env[0]->key, sh_msg_text(m, m->call_id)) % count);
+}
+
+static unsigned pick_wrong(void *ctx, const char *data, size_t len, unsigned count)
+{
+	struct sh_msg m;
+
+	(void)ctx;
+	if (sh_msg_scan(&m, data, len, false, NULL))
+		return 0;
+	strays++;
+	return owner_of(&m, count) + 1 + strays % (count - 1);
+}
+
+static void calls_live_though_each_message_comes_to_the_wrong_worker(void **state)
+{
+	enum { CALLS = 24 };
+	struct phone_call *calls[CALLS];
+
+	(void)state;
+	stage(4, PLAN_BOB);
+	strays = 0;
+	sh_sim_set_pick(w->sim, pick_wrong, NULL);
+	for (unsigned i = 0; i < CALLS; i++)
+		calls[i] = phone_invite(alice, "sip:bob@example.org", NULL, SDP_A);
+	world_advance(w, SH_SECOND);
+	assert_int_equal(workers_with_calls(), 4);
+	for (unsigned i = 0; i < CALLS; i++) {
+		assert_true(calls[i]->confirmed);
+		phone_resend(calls[i]->invite); /* answered by the worker that has the transaction */
+		phone_in_call(calls[i], "INFO", NULL, NULL);
+		phone_reinvite(calls[i], NULL, i % 2 ? SDP_HOLD : NULL);
+	}
+	world_advance(w, SH_SECOND);
+	for (unsigned i = 0; i < CALLS; i++)
+		phone_bye(calls[i]);
+	world_advance(w, SH_SECOND);
+	assert_true(strays > 10 * CALLS);
+	for (unsigned i = 0; i < w->workers; i++)
+		assert_int_equal(sh_ua_stats(w->ua[i])->calls_live, 0);
+	finale(true);
+}
+
+static void cancels_find_their_call_from_the_wrong_worker(void **state)
+{
+	enum { CALLS = 24 };
+	struct phone_call *calls[CALLS];
+
+	(void)state;
+	stage(3, PLAN_BOB);
+	hb.answer = false;
+	sh_sim_set_pick(w->sim, pick_wrong, NULL);
+	for (unsigned i = 0; i < CALLS; i++)
+		calls[i] = phone_invite(alice, "sip:bob@example.org", NULL, SDP_A);
+	world_advance(w, SH_SECOND);
+	for (unsigned i = 0; i < CALLS; i++)
+		phone_cancel(calls[i], NULL);
+	world_advance(w, SH_SECOND);
+	for (unsigned i = 0; i < CALLS; i++)
+		assert_int_equal(final_answer(calls[i]->invite)->m.status, 487);
+	finale(true);
+}
+
 static void cancels_find_their_call(void **state)
 {
 	enum { CALLS = 24 };
@@ -127,6 +205,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(calls_by_udp),
 	    cmocka_unit_test(calls_by_tcp),
+	    cmocka_unit_test(calls_live_though_each_message_comes_to_the_wrong_worker),
+	    cmocka_unit_test(cancels_find_their_call_from_the_wrong_worker),
 	    cmocka_unit_test(cancels_find_their_call),
 	    cmocka_unit_test(a_connection_of_one_worker_serves_all),
 	    cmocka_unit_test(a_reload_reaches_every_worker),

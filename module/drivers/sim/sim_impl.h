@@ -83,6 +83,8 @@ struct sh_sim {
 	size_t window, post_ring;
 	struct sh_log *log;
 	struct sh_hash_key key;
+	sh_sim_pick_fn pick; /* NULL: a hash */
+	void *pick_ctx;
 	struct sh_link hosts, envs, zone, faults, udps, listeners, conns;
 	struct sh_hash ports; /* sim_port by address */
 	struct sh_hash links; /* sim_link by pair of IP addresses */
@@ -124,8 +126,9 @@ int sim_bind(struct sim_env *env, enum sim_proto proto, const struct sh_addr *lo
 void sim_unbind(struct sh_sim *sim, struct sim_member *m);
 
 /* Who gets what `from` sends to `to`; NULL: nobody bound it. */
+/* datagram: what comes, for sh_sim_set_pick(); a connection has none. */
 struct sim_member *sim_find(struct sh_sim *sim, enum sim_proto proto, const struct sh_addr *from,
-			    const struct sh_addr *to);
+			    const struct sh_addr *to, const struct sh_slice *datagram);
 /* The socket of a host that sends as `local`: the bound one or that of any address. */
 struct sim_member *sim_find_sender(struct sh_sim *sim, struct sim_env *env, const struct sh_addr *local);
 

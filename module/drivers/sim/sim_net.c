@@ -161,8 +161,14 @@ static struct sh_addr any_of(const struct sh_addr *a)
 	return any;
 }
 
+void sh_sim_set_pick(struct sh_sim *sim, sh_sim_pick_fn fn, void *ctx)
+{
+	sim->pick = fn;
+	sim->pick_ctx = ctx;
+}
+
 struct sim_member *sim_find(struct sh_sim *sim, enum sim_proto proto, const struct sh_addr *from,
-			    const struct sh_addr *to)
+			    const struct sh_addr *to, const struct sh_slice *datagram)
 {
 	struct sim_port *p = sh_addr_is_any(to) ? NULL : find_port(sim, proto, to, NULL);
 	struct sim_host *owner = p ? NULL : owner_of(sim, to);
@@ -175,7 +181,12 @@ struct sim_member *sim_find(struct sh_sim *sim, enum sim_proto proto, const stru
 	}
 	if (!p)
 		return NULL;
-	index = p->count > 1 ? sh_hash_slices(&sim->key, pair, 2) % p->count : 0;
+	if (p->count == 1)
+		index = 0;
+	else if (sim->pick && datagram)
+		index = sim->pick(sim->pick_ctx, datagram->base, datagram->len, (unsigned)p->count) % p->count;
+	else
+		index = sh_hash_slices(&sim->key, pair, 2) % p->count;
 	SH_LIST_EACH(l, &p->members)
 	{
 		if (index-- == 0)

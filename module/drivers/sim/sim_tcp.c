@@ -496,7 +496,7 @@ static void run_syn(struct sh_sim *sim, struct sim_event *event, bool deliver)
 
 	if (deliver && c->client.handle) {
 		if (!(sim_fault(sim, &c->client.remote) & SH_SIM_TCP_REFUSED))
-			m = sim_find(sim, SIM_TCP, &c->client.local, &c->client.remote);
+			m = sim_find(sim, SIM_TCP, &c->client.local, &c->client.remote, NULL);
 		if (m && sim_env_enter(m->env) && attach(&c->server, m->env))
 			accept_at(c, m);
 		else

@@ -168,7 +168,7 @@ static void arrive(struct sh_sim *sim, struct sim_event *event, bool deliver)
 		sim_free(d);
 		return;
 	}
-	m = sim_find(sim, SIM_UDP, &d->from, &d->to);
+	m = sim_find(sim, SIM_UDP, &d->from, &d->to, &(struct sh_slice){d->data, d->len});
 	if (!m) {
 		bounce(sim, d, -ECONNREFUSED);
 		return;
