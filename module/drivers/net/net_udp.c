@@ -115,6 +115,24 @@ void net_udp_finish(struct net_worker *w)
 
 /* ---- opening ---- */
 
+/* What the kernel gave for SO_RCVBUF: it counts its own overhead, so half of that is for datagrams. Those of some
+ * milliseconds at full load must fit; a worker that works at something else loses them otherwise. */
+static void tell_buffer(struct net_worker *w, int fd, const struct sh_addr *bound)
+{
+	char addr[SH_ADDR_TEXT];
+	int size = 0;
+	socklen_t len = sizeof(size);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, &len) < 0)
+		return;
+	sh_addr_format(bound, addr);
+	if (size / 2 < KERNEL_BUFFER)
+		sh_warn(w->net->log, "udp %s: the receive buffer is %d kB, not %d kB: raise net.core.rmem_max", addr, size / 2048,
+			KERNEL_BUFFER / 1024);
+	else
+		sh_info(w->net->log, "udp %s: the receive buffer is %d kB", addr, size / 2048);
+}
+
 /* The limits of the system bind everybody but a privileged process. */
 static void set_kernel_buffers(int fd)
 {
@@ -162,6 +180,8 @@ static int open_socket(struct net_worker *w, struct sh_udp *u, const struct sh_a
 	if (err) {
 		close(fd);
 		net_unbind(w, u->port);
+	} else if (w->env.worker == 0) {
+		tell_buffer(w, fd, &u->bound);
 	}
 	return err;
 }
