@@ -10,10 +10,10 @@ static void on_server_event(struct sh_server_txn *st, enum sh_server_event ev, v
 		return;
 	if (l->st == st)
 		l->st = NULL;
-	if (l->answer_st == st) {
+	if (l->answer && l->answer->st == st) {
 		/* Timer L is as long as our wait for the ACK: let the wait end by its own timer, without repeats. */
-		l->answer_st = NULL;
-		sh_wheel_add(&l->ua->env->wheel, &l->answer_timer, l->answer_end);
+		l->answer->st = NULL;
+		sh_wheel_add(&l->ua->env->wheel, &l->answer->timer, l->answer->end);
 	}
 }
 
@@ -21,42 +21,48 @@ int sh_leg_respond(struct sh_leg *l, struct sh_server_txn *st, unsigned code, st
 {
 	struct sh_slice text = sh_writer_text(w);
 	struct sh_env *env = l->ua->env;
+	struct sh_unacked *u;
 	int err;
 
 	if (sh_server_txn_answered(st))
 		return -EALREADY;
 	sh_leg_answer_over(l);
-	l->answer = sh_malloc(text.len);
-	if (!l->answer)
+	u = sh_malloc(sizeof(*u) + text.len);
+	if (!u)
 		return -ENOMEM;
-	memcpy(l->answer, text.base, text.len);
-	l->answer_len = text.len;
-	l->answer_cseq = sh_server_txn_request(st)->cseq;
+	*u = (struct sh_unacked){.leg = l,
+				 .st = st,
+				 .wait = l->ua->config.txn.t1,
+				 .end = env->now + 64 * l->ua->config.txn.t1,
+				 .cseq = sh_server_txn_request(st)->cseq,
+				 .len = (uint32_t)text.len};
+	sh_timer_init(&u->timer, sh_leg_on_answer_timer);
+	memcpy(u->text, text.base, text.len);
 	sh_leg_refresh(l, sh_server_txn_request(st), sh_server_txn_path(st));
 	err = sh_server_txn_respond(st, code, w);
 	if (!sh_server_txn_answered(st)) { /* else: lost on its way, the next one may come through */
-		sh_free(l->answer);
-		l->answer = NULL;
+		sh_free(u);
 		return err;
 	}
 	sh_server_txn_watch(st, on_server_event, l);
-	l->answer_st = st;
-	l->answer_wait = l->ua->config.txn.t1;
-	l->answer_end = env->now + 64 * l->ua->config.txn.t1;
-	sh_wheel_add(&env->wheel, &l->answer_timer, env->now + l->answer_wait);
+	l->answer = u;
+	sh_wheel_add(&env->wheel, &u->timer, env->now + u->wait);
 	return 0;
 }
 
 void sh_leg_answer_over(struct sh_leg *l)
 {
-	sh_wheel_cancel(&l->ua->env->wheel, &l->answer_timer);
-	if (l->answer_st) {
-		sh_server_txn_watch(l->answer_st, NULL, NULL);
-		if (l->st == l->answer_st)
+	struct sh_unacked *u = l->answer;
+
+	if (!u)
+		return;
+	sh_wheel_cancel(&l->ua->env->wheel, &u->timer);
+	if (u->st) {
+		sh_server_txn_watch(u->st, NULL, NULL);
+		if (l->st == u->st)
 			l->st = NULL;
-		l->answer_st = NULL;
 	}
-	sh_free(l->answer);
+	sh_free(u);
 	l->answer = NULL;
 }
 
@@ -81,7 +87,7 @@ void sh_leg_on_ack(struct sh_leg *l, const struct sh_msg *m, const struct sh_pat
 {
 	bool first = l->state == SH_LEG_ANSWERED; /* of the INVITE that made the dialog */
 
-	if (!l->answer || m->cseq != l->answer_cseq)
+	if (!l->answer || m->cseq != l->answer->cseq)
 		return; /* a repetition, or the ACK to something older */
 	if (m->body.len && asks_about_ack(l, m, from))
 		return;

@@ -79,6 +79,17 @@ struct sh_rebridge;
 /* What watches a server transaction, or owns a dialog, begins with what it is. */
 enum sh_owner { SH_OWNER_LEG, SH_OWNER_REQUEST, SH_OWNER_SUBSCRIPTION, SH_OWNER_QUESTION };
 
+/* A 2xx that is repeated until its ACK comes (13.3.1.4). */
+struct sh_unacked {
+	struct sh_leg *leg;
+	struct sh_timer timer;
+	struct sh_server_txn *st; /* NULL: it has ended, and nothing is repeated any more */
+	uint64_t wait, end;
+	uint32_t cseq; /* of its INVITE: what the ACK names */
+	uint32_t len;
+	char text[];
+};
+
 struct sh_leg {
 	enum sh_owner owner;     /* SH_OWNER_LEG */
 	struct sh_dialog dialog; /* finished with the leg */
@@ -115,13 +126,7 @@ struct sh_leg {
 	struct sh_client_txn *bye;
 	struct sh_client_txn *probe; /* OPTIONS that asks whether it lives */
 	struct sh_locate *locate; /* of the next hop of requests in the dialog */
-	/* The 2xx that we sent and that is not acknowledged (13.3.1.4): of INVITE or re-INVITE. */
-	struct sh_server_txn *answer_st;
-	char *answer;
-	size_t answer_len;
-	uint32_t answer_cseq; /* of its INVITE: what the ACK names */
-	uint64_t answer_wait, answer_end;
-	struct sh_timer answer_timer;
+	struct sh_unacked *answer; /* the 2xx that we sent and that is not acknowledged, of INVITE or re-INVITE; or NULL */
 	struct sh_client_txn *invite_ct; /* of the last INVITE that we sent in the dialog, until it ends: it keeps our ACK */
 	const struct sh_msg *answered_with; /* outbound: its 2xx, until the bridge passes it on */
 	bool answer_owned;            /* it is a copy; else the message of the event that is being handled */
@@ -297,6 +302,7 @@ void sh_leg_want_reason(struct sh_leg *l, struct sh_slice reason);
 int sh_leg_respond(struct sh_leg *l, struct sh_server_txn *st, unsigned code, struct sh_writer *w); /* 2xx: kept until the ACK */
 void sh_leg_on_ack(struct sh_leg *l, const struct sh_msg *m, const struct sh_path *from);
 void sh_leg_answer_over(struct sh_leg *l);
+void sh_leg_on_answer_timer(struct sh_timer *t); /* of sh_unacked */
 void sh_leg_send_ack(struct sh_leg *l, const struct sh_msg *with_body); /* NULL: without a body */
 void sh_leg_send_ack_body(struct sh_leg *l, struct sh_slice content_type, struct sh_slice body);
 /* An INVITE of the leg's own goes on without it; or it has ended. */

@@ -59,8 +59,6 @@ struct sh_slice sh_leg_user_agent(const struct sh_leg *l)
 
 /* ------------------------------------------------------------------ life cycle */
 
-static void on_answer_timer(struct sh_timer *t);
-
 struct sh_leg *sh_leg_create(struct sh_ua *ua, struct sh_call *call, bool inbound)
 {
 	struct sh_leg *l = sh_pool_calloc(&ua->env->pool, sizeof(*l));
@@ -82,7 +80,6 @@ struct sh_leg *sh_leg_create(struct sh_ua *ua, struct sh_call *call, bool inboun
 	sh_list_init(&l->requests);
 	sh_list_init(&l->relays);
 	sh_list_init(&l->early);
-	sh_timer_init(&l->answer_timer, on_answer_timer);
 	sh_list_append(&ua->live_legs, &l->link);
 	ua->stats.legs_live++;
 	return l;
@@ -701,12 +698,13 @@ void sh_leg_on_request(struct sh_leg *l, struct sh_dialog *d, struct sh_server_t
 	}
 }
 
-static void on_answer_timer(struct sh_timer *t)
+void sh_leg_on_answer_timer(struct sh_timer *t)
 {
-	struct sh_leg *l = SH_CONTAINER(t, struct sh_leg, answer_timer);
+	struct sh_unacked *u = SH_CONTAINER(t, struct sh_unacked, timer);
+	struct sh_leg *l = u->leg;
 	struct sh_env *env = l->ua->env;
 
-	if (env->now >= l->answer_end) { /* 13.3.1.4: no ACK for 64*T1: hang up */
+	if (env->now >= u->end) { /* 13.3.1.4: no ACK for 64*T1: hang up */
 		struct sh_call *c = l->call;
 
 		sh_leg_answer_over(l);
@@ -722,9 +720,9 @@ static void on_answer_timer(struct sh_timer *t)
 			sh_leg_bye(l);
 		return;
 	}
-	sh_server_txn_resend(l->answer_st, (struct sh_slice){l->answer, l->answer_len});
-	l->answer_wait *= 2;
-	if (l->answer_wait > l->ua->config.txn.t2)
-		l->answer_wait = l->ua->config.txn.t2;
-	sh_wheel_add(&env->wheel, t, env->now + l->answer_wait < l->answer_end ? env->now + l->answer_wait : l->answer_end);
+	sh_server_txn_resend(u->st, (struct sh_slice){u->text, u->len});
+	u->wait *= 2;
+	if (u->wait > l->ua->config.txn.t2)
+		u->wait = l->ua->config.txn.t2;
+	sh_wheel_add(&env->wheel, t, env->now + u->wait < u->end ? env->now + u->wait : u->end);
 }
