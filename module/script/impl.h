@@ -324,7 +324,8 @@ lua_Integer sh_opt_integer(lua_State *L, int table, const char *key, lua_Integer
 /* One of the words (ended by NULL): its index. Raises for others. */
 unsigned sh_opt_choice(lua_State *L, int table, const char *key, const char *const *words, unsigned fallback);
 extern const char *const sh_nat_words[]; /* "auto", "always", "never": enum sh_nat and sh_register_nat */
-void sh_opt_known(lua_State *L, int table, const char *what, const char *const *names); /* raises for unknown keys */
+/* Raises for unknown keys. Bit n of what it returns: the n-th name (of 64 at most) is there. */
+uint64_t sh_opt_known(lua_State *L, int table, const char *what, const char *const *names);
 /* A target as text or URI object, bare or with <> and a display name. Raises when it is no URI. display may be NULL. */
 struct sh_slice sh_opt_uri(lua_State *L, int idx, const char *what, struct sh_slice *display);
 /* headers = {Name = "value" | {"v1", "v2"} | false}: complete lines into w; names set to false into removed (may be

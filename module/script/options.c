@@ -82,20 +82,26 @@ lua_Integer sh_opt_integer(lua_State *L, int table, const char *key, lua_Integer
 	return n;
 }
 
-void sh_opt_known(lua_State *L, int table, const char *what, const char *const *names)
+uint64_t sh_opt_known(lua_State *L, int table, const char *what, const char *const *names)
 {
+	uint64_t present = 0;
+
 	lua_pushnil(L);
 	while (lua_next(L, table)) {
-		bool known = false;
+		const char *key;
+		unsigned i = 0;
 
 		lua_pop(L, 1);
 		if (lua_type(L, -1) != LUA_TSTRING)
 			luaL_error(L, "%s: unknown option [%s]", what, luaL_tolstring(L, -1, NULL));
-		for (unsigned i = 0; names[i] && !known; i++)
-			known = strcmp(names[i], lua_tostring(L, -1)) == 0;
-		if (!known)
-			luaL_error(L, "%s: unknown option '%s'", what, lua_tostring(L, -1));
+		key = lua_tostring(L, -1);
+		while (names[i] && (names[i][0] != key[0] || strcmp(names[i], key) != 0))
+			i++;
+		if (!names[i])
+			luaL_error(L, "%s: unknown option '%s'", what, key);
+		present |= UINT64_C(1) << i;
 	}
+	return present;
 }
 
 struct sh_slice sh_opt_uri(lua_State *L, int idx, const char *what, struct sh_slice *display)

@@ -267,13 +267,23 @@ static struct sh_slice rename_caller(struct reader *r, struct sh_slice display)
 	return out;
 }
 
-static const char *const entry_keys[] = {
-    "uri",   "to",      "from",  "display", "pai",   "privacy", "diversion", "headers", "copy",       "transport",
-    "route", "timeout", "delay", "q",       "group", "path",    "flow",      "expires", "user_agent", "auth", "listener", "user", "aor", NULL};
-static const char *const option_keys[] = {
-    "to",         "from",  "display", "pai",   "privacy",       "diversion", "headers", "copy",
-    "transport",  "route", "timeout", "delay", "first_timeout", "early",     "tags",    "follow_redirects",
-    "ignore_6xx", "sdp",   "auth",    "listener", "on_branch", NULL};
+/* What read_common() reads: they stand first in the lists that has_common() is asked about. */
+#define COMMON_KEYS                                                                                                    \
+	"to", "from", "display", "pai", "privacy", "diversion", "headers", "copy", "transport", "route", "delay",      \
+	    "auth", "listener"
+enum { COMMON_COUNT = 13 };
+_Static_assert(sizeof((const char *const[]){COMMON_KEYS}) / sizeof(char *) == COMMON_COUNT, "all of them");
+static const char *const entry_keys[] = {COMMON_KEYS, "uri",  "timeout", "q",	 "group", "path",
+					 "flow",      "expires", "user_agent", "user", "aor",   NULL};
+static const char *const option_keys[] = {COMMON_KEYS, "timeout",	  "first_timeout", "early", "tags", "follow_redirects",
+					  "ignore_6xx", "sdp", "on_branch", NULL};
+
+/* Most targets and option tables have none of them. */
+static bool has_common(uint64_t present)
+{
+	return (present & ((UINT64_C(1) << COMMON_COUNT) - 1)) != 0;
+}
+
 static const char *const own_keys[] = {"method",  "uri",   "targets", "body",    "content_type", "to",   "from",
 				       "display", "pai",   "privacy", "headers", "transport",    "auth", "listener",
 				       "route",   "timeout", NULL};
@@ -604,8 +614,8 @@ static void read_entry(struct reader *r, int idx, lua_Integer group)
 		add_target(r, &t);
 		return;
 	}
-	sh_opt_known(L, idx, r->what, entry_keys);
-	read_common(r, idx, &t);
+	if (has_common(sh_opt_known(L, idx, r->what, entry_keys)))
+		read_common(r, idx, &t);
 	t.timeout = sh_opt_seconds(L, idx, "timeout", 0);
 	t.group += (unsigned)sh_opt_integer(L, idx, "group", 0, 0, 999);
 	if (sh_opt_get(L, idx, "uri") == LUA_TNIL)
@@ -672,13 +682,15 @@ static void read_options(struct reader *r, int idx)
 	    [SH_PLAN_ORIGINATE] = originate_keys};
 	lua_State *L = r->L;
 	struct sh_fork_plan *p = r->plan;
+	uint64_t present;
 	struct sh_slice s;
 
 	if (lua_isnoneornil(L, idx))
 		return;
 	luaL_checktype(L, idx, LUA_TTABLE);
-	sh_opt_known(L, idx, r->what, keys[r->about.kind]);
-	read_common(r, idx, &r->all);
+	present = sh_opt_known(L, idx, r->what, keys[r->about.kind]);
+	if (r->about.kind != SH_PLAN_CALL || has_common(present))
+		read_common(r, idx, &r->all);
 	p->timeout = sh_opt_seconds(L, idx, "timeout", 0);
 	if (r->about.kind == SH_PLAN_ORIGINATE)
 		p->first_timeout = sh_opt_seconds(L, idx, "first_timeout", 0);
