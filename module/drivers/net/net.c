@@ -16,6 +16,7 @@
 enum {
 	FIRST_SLOTS = 64,
 	AT_ONCE = 20,                /* microseconds */
+	BUSY_TURNS = 4,
 	TELL_OVERLOAD = 10 * 1000000, /* not more often */
 };
 #define NO_SLOT UINT32_MAX
@@ -251,9 +252,14 @@ static void judge_load(struct net_worker *w, int count)
 	struct sh_env *env = &w->env;
 	bool overloaded;
 
-	if (count == 0 || w->turned == 0 || env->now - w->turned > AT_ONCE)
+	if (count == 0 || w->turned == 0 || env->now - w->turned > AT_ONCE) {
 		w->rested = env->now;
-	overloaded = env->now - w->rested > SH_OVERLOAD;
+		w->busy_turns = 0;
+	} else {
+		w->busy_turns++;
+	}
+	/* One hook that thinks for long is no overload: what waited meanwhile may be caught up with in a few turns. */
+	overloaded = env->now - w->rested > SH_OVERLOAD && w->busy_turns >= BUSY_TURNS;
 	if (overloaded && (w->overload_told == 0 || env->now - w->overload_told > TELL_OVERLOAD)) {
 		w->overload_told = env->now;
 		sh_warn(env->log, "worker %u is overloaded: new requests are answered with 503 until it has caught up",

@@ -79,8 +79,9 @@ struct net_worker {
 	uint64_t armed;         /* what the timer descriptor is set to */
 	uint64_t wall_read;     /* when wall_offset was refreshed */
 	uint64_t turned;        /* when the last turn was over; 0: unknown */
-	uint64_t overload_told;
 	uint64_t rested;        /* when it last had to wait for something to do */
+	unsigned busy_turns;    /* since then */
+	uint64_t overload_told; /* when the log last had a line about it */
 
 	struct net_slot *slots;
 	uint32_t slot_count, free_slot;
