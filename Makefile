@@ -190,7 +190,7 @@ install: object
 	install -m 644 packaging/siphook.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/siphook.socket
 	install -m 644 packaging/siphook.1 $(DESTDIR)$(PREFIX)/share/man/man1/siphook.1
 	install -m 644 packaging/siphook.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/siphook
-	install -m 644 README.md LICENSE $(wildcard docs/*.md) $(DESTDIR)$(PREFIX)/share/doc/siphook/
+	install -m 644 README.md LICENSE $(wildcard docs/*.md docs/*.svg) $(DESTDIR)$(PREFIX)/share/doc/siphook/
 	cp -R examples/. $(DESTDIR)$(PREFIX)/share/siphook/examples/
 
 # ---------------------------------------------------------------- tests

@@ -19,11 +19,18 @@ def met(good):
 
 
 def against(r, goal, key="ratio_us"):
-    return met(r[key]["median"] <= goal) if key in r else "-"
+    if key not in r:
+        return "-"
+    if any(side["lost"] for side in r.values() if isinstance(side, dict) and "lost" in side):
+        return "**no result**: calls were lost"
+    return met(r[key]["median"] <= goal)
 
 
 def us(r, name):
-    return f"{r[name]['us']['median']:.0f} us" if name in r else "-"
+    if name not in r:
+        return "-"
+    lost = r[name]["lost"]
+    return f"{r[name]['us']['median']:.0f} us" + (f" ({lost:.0f} lost)" if lost else "")
 
 
 def compared(name, text, goal):
