@@ -369,7 +369,30 @@ function sip.unbind(aor, contact) end
 ---@param names string[]
 function sip.domains(names) end
 
----@param rules { trust: string[]? }
+---@class siphook.listen_options
+---@field uri string
+---@field advertise? string
+---@field nat? "auto" | "always" | "never"
+---@field max_connections? integer
+---@field max_per_source? integer
+---@field idle_timeout? number
+---@field message_timeout? number
+
+---@param options siphook.listen_options
+function sip.listen(options) end
+
+---@class siphook.acl
+---@field allow? string[]
+---@field deny? string[]
+---@field trust? string[]
+---@field rate? integer
+---@field burst? integer
+---@field max_failures? integer
+---@field failure_window? number
+---@field ban_time? number
+---@field emergency? string[]
+
+---@param rules siphook.acl
 function sip.acl(rules) end
 
 ---@return number seconds

@@ -198,7 +198,7 @@ static bool believes_source(const struct sh_ua *ua, const struct sh_dialog *d, c
 {
 	const struct sh_endpoint *e = sh_transport_endpoint(ua->transport, from->endpoint);
 
-	return !d->routes.len && e && e->nat != SH_NAT_NEVER;
+	return !d->routes.len && e && e->tuning.nat != SH_NAT_NEVER;
 }
 
 /* The path of what has just come is good for now: it reaches the peer, or the peer's proxy. The next hop of the dialog

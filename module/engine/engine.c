@@ -56,6 +56,7 @@ int sh_engine_create(struct sh_engine **out, const struct sh_engine_config *conf
 	sh_timer_init(&e->retry, sh_engine_retry);
 	e->nworkers = config->workers ? config->workers : 1;
 	e->nlisten = config->nlisten ? config->nlisten : 2;
+	e->default_listen = config->nlisten == 0;
 	e->npairs = config->nconfig;
 	e->watch_files = config->watch;
 	e->simulation = config->simulation;

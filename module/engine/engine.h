@@ -35,7 +35,7 @@ struct sh_engine_tls_config {
 struct sh_engine_config {
 	const char *script;                  /* path of the main script */
 	const char *const *listen;           /* "udp://127.0.0.1:5060", "tls://[::1]:5061", also tcp, ws, wss */
-	unsigned nlisten;                    /* 0: udp://0.0.0.0:5060 and tcp://0.0.0.0:5060 */
+	unsigned nlisten;                    /* 0: those of the script (sip.listen), else udp://0.0.0.0:5060 and tcp://0.0.0.0:5060 */
 	unsigned workers;                    /* 0 = 1; at most 64 */
 	struct sh_engine_tls_config tls;
 	bool watch;                          /* reload when a file of the script changes (inotify) */

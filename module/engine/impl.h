@@ -64,6 +64,7 @@ struct sh_engine {
 	char **listen;
 	uint32_t session_expires; /* as in the configuration */
 	char *dns; /* NULL: the machine's */
+	bool default_listen; /* nobody has said where */
 	unsigned nlisten, nworkers;
 	bool watch_files;
 	struct sh_engine_pair *pairs;

@@ -31,6 +31,12 @@ struct sums {
 	X(transport.messages_out, "messages_out", "messages_sent_total", "counter", "SIP messages that left")            \
 	X(transport.malformed, "malformed", "messages_malformed_total", "counter", "messages that could not be read")    \
 	X(transport.refused_limit, "refused", "connections_refused_total", "counter", "connections over a limit")        \
+	X(transport.refused_acl, "refused_by_acl", "refused_by_acl_total", "counter", "messages and connections of sip.acl's deny") \
+	X(transport.refused_rate, "refused_by_rate", "refused_by_rate_total", "counter", "requests over the rate of their source") \
+	X(transport.refused_banned, "refused_while_banned", "refused_while_banned_total", "counter", "what a banned source sent") \
+	X(transport.bans, "bans", "bans_total", "counter", "sources shut out for wrong passwords")                          \
+	X(transport.slow, "slow_senders", "slow_senders_total", "counter", "connections that did not finish a message")     \
+	X(transport.dns_queries, "dns_queries", "dns_queries_total", "counter", "questions to name servers")                \
 	X(txn.retransmissions_in, "retransmissions_in", "retransmissions_received_total", "counter", "repeats that came") \
 	X(txn.retransmissions_out, "retransmissions_out", "retransmissions_sent_total", "counter", "repeats that left")  \
 	X(transactions, "transactions", "transactions", "gauge", "transactions, lingering ones included")                \
@@ -62,6 +68,12 @@ static void add_up(struct sh_worker *w, void *arg)
 	if (w->env->longest_turn > s->longest_turn)
 		s->longest_turn = w->env->longest_turn;
 	w->env->longest_turn = 0;
+	s->transport.refused_acl += p->refused_acl;
+	s->transport.refused_rate += p->refused_rate;
+	s->transport.refused_banned += p->refused_banned;
+	s->transport.bans += p->bans;
+	s->transport.slow += p->slow;
+	s->transport.dns_queries += p->dns_queries;
 	s->runs += sh_runtime_runs(w->runtime);
 }
 

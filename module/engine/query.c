@@ -163,13 +163,33 @@ static int put_generations(struct sh_engine *e, struct sh_json *j, uint64_t now)
 	return err;
 }
 
+struct listeners {
+	struct sh_endpoint list[SH_MAX_ENDPOINTS];
+	unsigned count;
+};
+
+/* All workers have the same; a reload may add some. */
+static void list_listeners(struct sh_worker *w, void *arg)
+{
+	struct listeners *l = arg;
+	const struct sh_transport *t = sh_ua_transport(w->ua);
+
+	if (w->index != 0)
+		return;
+	l->count = sh_transport_endpoints(t);
+	for (unsigned i = 0; i < l->count; i++)
+		l->list[i] = *sh_transport_endpoint(t, i);
+}
+
 static int status(struct sh_engine *e, struct sh_json *j)
 {
-	struct sh_transport *t = sh_ua_transport(e->workers[0].ua); /* endpoints do not change after the start */
+	struct listeners listeners = {.count = 0};
 	struct timespec now;
 	uint64_t wall;
-	int err;
+	int err = sh_engine_ask(e, list_listeners, &listeners);
 
+	if (err)
+		return err;
 	clock_gettime(CLOCK_REALTIME, &now);
 	wall = (uint64_t)now.tv_sec * SH_SECOND + (uint64_t)now.tv_nsec / 1000;
 	sh_json_open(j, '{');
@@ -181,8 +201,8 @@ static int status(struct sh_engine *e, struct sh_json *j)
 	sh_json_seconds(j, wall - e->started_at);
 	sh_json_key(j, "listeners");
 	sh_json_open(j, '[');
-	for (unsigned i = 0; i < sh_transport_endpoints(t); i++) {
-		const struct sh_endpoint *ep = sh_transport_endpoint(t, i);
+	for (unsigned i = 0; i < listeners.count; i++) {
+		const struct sh_endpoint *ep = &listeners.list[i];
 		char text[SH_ADDR_TEXT + 16], addr[SH_ADDR_TEXT];
 		struct sh_slice proto = sh_proto_param(ep->proto);
 

@@ -10,41 +10,11 @@
 
 int sh_engine_parse_listen(const char *text, enum sh_proto *proto, struct sh_addr *addr, char *error, size_t size)
 {
-	struct sh_slice s = sh_slice_cstr(text), scheme, host, port = {0};
-	const char *sep = strstr(text, "://");
-	uint32_t n;
+	const char *wrong = sh_listen_uri_parse(sh_slice_cstr(text), proto, addr);
 
-	if (!sep) {
-		snprintf(error, size, "listen %s: a URI like udp://127.0.0.1:5060 is expected", text);
-		return -EINVAL;
-	}
-	scheme = sh_slice_make(text, (size_t)(sep - text));
-	*proto = sh_proto_lookup(scheme);
-	if (*proto == SH_PROTO_OTHER) {
-		snprintf(error, size, "listen %s: the transport must be udp, tcp, tls, ws or wss", text);
-		return -EINVAL;
-	}
-	host = sh_slice_make(sep + 3, (size_t)(s.base + s.len - sep - 3));
-	if (host.len && host.base[0] == '[') {
-		ptrdiff_t end = sh_slice_find(host, ']');
-
-		if (end > 0 && (size_t)end + 1 < host.len && host.base[end + 1] == ':')
-			port = sh_slice_make(host.base + end + 2, host.len - (size_t)end - 2);
-		if (end > 0)
-			host.len = (size_t)end + 1;
-	} else {
-		sh_slice_cut(host, ':', &host, &port);
-	}
-	n = sh_proto_port(*proto);
-	if (port.base && (sh_slice_u32(port, &n) < 0 || n > 65535)) {
-		snprintf(error, size, "listen %s: bad port", text);
-		return -EINVAL;
-	}
-	if (sh_addr_parse(addr, host, (uint16_t)n) < 0) {
-		snprintf(error, size, "listen %s: '%.*s' is no IP address", text, SH_FMT(host));
-		return -EINVAL;
-	}
-	return 0;
+	if (wrong)
+		snprintf(error, size, "listen %s: %s", text, wrong);
+	return wrong ? -EINVAL : 0;
 }
 
 static bool wants_tls(const struct sh_engine *e)
@@ -87,10 +57,13 @@ static int inherit(struct sh_engine *e, unsigned k, char *error, size_t size)
 	return err;
 }
 
-static int open_listeners(struct sh_engine *e, char *error, size_t size)
+/* What the host asks for, or by default; the script's own come when the workers take it up. */
+static int open_listeners(struct sh_engine *e, const struct sh_generation *g, char *error, size_t size)
 {
 	struct sh_slice origins[64];
 
+	if (e->default_listen && sh_generation_listens(g))
+		return 0;
 	for (unsigned i = 0; i < e->norigins; i++)
 		origins[i] = sh_slice_cstr(e->origins[i]);
 	for (unsigned k = 0; k < e->nlisten; k++) {
@@ -241,7 +214,12 @@ int sh_engine_open(struct sh_engine *e, char *error, size_t size)
 	if (!err && wants_tls(e))
 		err = sh_engine_tls_open(e, &e->tls, error, size);
 	if (!err)
-		err = open_listeners(e, error, size);
+		err = open_listeners(e, g, error, size);
+	for (unsigned i = 0; i < e->nworkers && !err; i++) {
+		sh_runtime_set_tls(e->workers[i].runtime, e->tls.tls);
+		sh_runtime_update(e->workers[i].runtime);
+		err = sh_runtime_listen(e->workers[i].runtime, error, size);
+	}
 	if (!err && e->watch_files) {
 		err = sh_watch_create(&e->watch, e);
 		if (err)
@@ -251,8 +229,6 @@ int sh_engine_open(struct sh_engine *e, char *error, size_t size)
 	}
 	if (err)
 		goto out;
-	for (unsigned i = 0; i < e->nworkers; i++)
-		sh_runtime_update(e->workers[i].runtime);
 	e->started_at = sh_env_wall(e->workers[0].env);
 	return 0;
 out:

@@ -124,6 +124,7 @@ static int check(lua_State *L, struct sh_runtime *rt, const struct sh_view *v, c
 		return luaL_error(L, "auth: the function gave a %s, not a string or nil", luaL_typename(L, -1));
 	switch (sh_auth_check(rt->script->config.auth, v->msg, c, secret, is_ha1, sh_env_wall(rt->env))) {
 	case SH_AUTH_OK:
+		sh_transport_pardon(sh_ua_transport(rt->ua), &v->from->remote);
 		remember_user(L, v, c->username);
 		sh_push_slice(L, c->username);
 		return 1;
@@ -134,6 +135,7 @@ static int check(lua_State *L, struct sh_runtime *rt, const struct sh_view *v, c
 	case SH_AUTH_FAILED:
 		return refuse(L, v, 503, (struct sh_slice){0});
 	default:
+		sh_transport_blame(sh_ua_transport(rt->ua), &v->from->remote);
 		return challenge(L, rt, v, o, false);
 	}
 }

@@ -68,14 +68,28 @@ struct sh_state {
 
 enum { SH_GENERATION_TRUNKS = 64 };
 
+/* What sip.listen said. */
+struct sh_listen_spec {
+	struct sh_slice uri;
+	enum sh_proto proto;
+	struct sh_addr addr;
+	struct sh_slice advertise; /* empty: by itself */
+	uint16_t advertise_port;   /* 0: as bound */
+	struct sh_listen_tuning tuning;
+};
+
 struct sh_generation {
 	struct sh_script *script;
 	uint64_t number;
 	struct sh_arena arena; /* domains and prefixes, declared by worker 0's top level */
 	struct sh_slice *domains;
 	unsigned ndomains;
-	struct sh_prefix *trust;
-	unsigned ntrust;
+	struct sh_prefix *trust, *allow, *deny;
+	unsigned ntrust, nallow, ndeny;
+	struct sh_door door; /* when has_door */
+	bool has_door;
+	struct sh_listen_spec *listens;
+	unsigned nlistens;
 	struct sh_trunk_config *trunks; /* SH_GENERATION_TRUNKS, in the arena, but for their status */
 	unsigned ntrunks;
 	struct sh_shared_journal *journal; /* of worker 0's top level */
@@ -123,6 +137,8 @@ struct sh_runtime {
 	struct sh_link questions; /* for the sdp hook, not begun yet */
 	struct sh_timer questions_timer;
 	struct sh_link branch_hooks; /* of forks that go on */
+	struct sh_tls *tls; /* of listeners that need one; NULL: none is configured */
+	bool listens; /* its sockets are open: new generations open theirs */
 	struct sh_link bound; /* what happened to bindings while Lua ran: binding_hook.c */
 	struct sh_link spawned; /* sh_deferred: functions that begin when no Lua is on the stack */
 	struct sh_timer spawn_rest;
@@ -377,6 +393,11 @@ void sh_sdp_hook_stop(struct sh_runtime *rt);
 /* ---- branch_hook.c: the option on_branch of a fork */
 void sh_branch_hook_read(lua_State *L, int options, struct sh_fork_plan *plan);
 void sh_branch_hook_stop(struct sh_runtime *rt); /* its Lua states go: nothing is told any more */
+
+/* ---- listen.c */
+int sh_listen(lua_State *L); /* sip.listen */
+int sh_acl(lua_State *L);    /* sip.acl */
+void sh_check_loading(lua_State *L, const char *what); /* raises behind the top level */
 
 /* ---- result.c */
 void sh_result_open(lua_State *L);

@@ -67,6 +67,8 @@ uint64_t sh_generation_number(const struct sh_generation *g);
 const char *sh_generation_hash(const struct sh_generation *g); /* of its text, 16 hex digits */
 /* The local domains that its script declared, in its order. */
 const struct sh_slice *sh_generation_domains(const struct sh_generation *g, unsigned *count);
+/* How many listeners it has declared. */
+unsigned sh_generation_listens(const struct sh_generation *g);
 /* The files that it was made of, for a watcher. */
 const struct sh_vm_file *sh_generation_files(const struct sh_generation *g, size_t *count);
 
@@ -81,7 +83,12 @@ struct sh_metrics *sh_script_metrics(const struct sh_script *s); /* what scripts
 int sh_runtime_create(struct sh_runtime **out, struct sh_script *s, struct sh_env *env);
 extern const struct sh_app sh_runtime_app; /* its context is the runtime */
 void sh_runtime_attach(struct sh_runtime *rt, struct sh_ua *ua);
-void sh_runtime_update(struct sh_runtime *rt);         /* takes up the current generation */
+void sh_runtime_update(struct sh_runtime *rt); /* takes up the current generation */
+/* For the listeners of scripts that are tls or wss; it outlives the runtime. */
+void sh_runtime_set_tls(struct sh_runtime *rt, struct sh_tls *tls);
+/* Opens and tunes the listeners that it declares: 0, or -errno and words for the first that cannot be. From then on
+ * those of every generation are opened when it is taken up; one that cannot be is a line in the log. */
+int sh_runtime_listen(struct sh_runtime *rt, char *error, size_t size);
 void sh_runtime_destroy(struct sh_runtime *rt);        /* drops all runs; before the user agent; NULL is fine */
 /* For sh_location_create: the store's events become runs of the hook `binding`, on the runtime that is the `by` of the
  * change; ctx is not used. */

@@ -89,7 +89,7 @@ static void open_on(lua_State *L)
 
 /* ------------------------------------------------------------------ declarations of the top level */
 
-static void check_loading(lua_State *L, const char *what)
+void sh_check_loading(lua_State *L, const char *what)
 {
 	if (sh_vm_of(L)->sealed)
 		luaL_error(L, "%s is for the top level of the script", what);
@@ -102,7 +102,7 @@ static int domains(lua_State *L)
 	struct sh_generation *g = s->generation;
 	lua_Integer n;
 
-	check_loading(L, "sip.domains");
+	sh_check_loading(L, "sip.domains");
 	luaL_checktype(L, 1, LUA_TTABLE);
 	n = luaL_len(L, 1);
 	if (n > 1000)
@@ -133,45 +133,6 @@ static int domains(lua_State *L)
 				((char *)copy.base)[k] = sh_lower(copy.base[k]);
 			g->domains[g->ndomains++] = copy;
 		}
-		lua_pop(L, 1);
-	}
-	return 0;
-}
-
-/* sip.acl{trust={"10.0.0.0/8"}} */
-static int acl(lua_State *L)
-{
-	static const char *const known[] = {"trust", NULL};
-	struct sh_state *s = sh_state_of(L);
-	struct sh_generation *g = s->generation;
-	lua_Integer n;
-
-	check_loading(L, "sip.acl");
-	luaL_checktype(L, 1, LUA_TTABLE);
-	sh_opt_known(L, 1, "sip.acl", known);
-	if (lua_getfield(L, 1, "trust") == LUA_TNIL)
-		return 0;
-	luaL_checktype(L, -1, LUA_TTABLE);
-	n = luaL_len(L, -1);
-	if (n > 1000)
-		return luaL_error(L, "sip.acl: at most 1000 addresses");
-	if (s->worker == 0) {
-		g->trust = sh_arena_calloc(&g->arena, (size_t)n + 1, sizeof(*g->trust));
-		g->ntrust = 0;
-		if (!g->trust)
-			return luaL_error(L, "not enough memory");
-	}
-	for (lua_Integer i = 1; i <= n; i++) {
-		struct sh_slice text = {0};
-		struct sh_prefix p;
-
-		if (lua_geti(L, -1, i) == LUA_TSTRING)
-			text.base = lua_tolstring(L, -1, &text.len);
-		if (!text.base || sh_prefix_parse(&p, text) < 0)
-			return luaL_error(L, "sip.acl: option 'trust': entry %I is no address or address/bits",
-					  (LUAI_UACINT)i);
-		if (s->worker == 0)
-			g->trust[g->ntrust++] = p;
 		lua_pop(L, 1);
 	}
 	return 0;
@@ -273,7 +234,7 @@ int sh_sip_open(lua_State *L)
 	static const luaL_Reg functions[] = {
 	    {"lookup", sh_lookup}, {"bindings", sh_bindings},
 	    {"notify", sh_notify}, {"unbind", sh_unbind}, {"domains", domains},
-	    {"acl", acl},          {"now", now},
+	    {"acl", sh_acl},       {"listen", sh_listen},  {"now", now},
 	    {"sleep", sleep_},     {"is_cancel", is_cancel},
 	    {"request", sh_request_verb}, {"originate", sh_originate_verb},
 	    {"sdp", sh_sdp_new},

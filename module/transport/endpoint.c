@@ -335,6 +335,59 @@ int sh_transport_listen(struct sh_transport *t, enum sh_proto proto, const struc
 	return sh_transport_listen_with(t, &config);
 }
 
+void sh_transport_tune(struct sh_transport *t, unsigned index, const struct sh_listen_tuning *tuning)
+{
+	if (index < t->listen_count)
+		t->listens[index]->pub.tuning = *tuning;
+}
+
+int sh_transport_advertise(struct sh_transport *t, unsigned index, struct sh_slice host, uint16_t port)
+{
+	struct sh_listen *l = index < t->listen_count ? t->listens[index] : NULL;
+	char *before = l ? l->name : NULL;
+	int err;
+
+	if (!l || host.len == 0 || host.len > NAME_MAX_LEN)
+		return -EINVAL;
+	err = name_endpoint(l, host, &l->pub.local);
+	if (err) {
+		if (l->name != before)
+			sh_free(l->name);
+		l->name = before;
+		return err;
+	}
+	sh_free(before);
+	l->pub.port = port ? port : l->pub.local.port;
+	return remember_endpoint(l, &l->pub.local);
+}
+
+const char *sh_listen_uri_parse(struct sh_slice text, enum sh_proto *proto, struct sh_addr *addr)
+{
+	struct sh_slice scheme, rest, host, port = {0};
+	uint32_t n;
+
+	if (!sh_slice_cut(text, ':', &scheme, &rest) || !sh_slice_starts(rest, SH_LIT("//")))
+		return "a URI like udp://127.0.0.1:5060 is expected";
+	*proto = sh_proto_lookup(scheme);
+	if (*proto == SH_PROTO_OTHER)
+		return "the transport must be udp, tcp, tls, ws or wss";
+	host = sh_slice_make(rest.base + 2, rest.len - 2);
+	if (host.len && host.base[0] == '[') {
+		ptrdiff_t end = sh_slice_find(host, ']');
+
+		if (end > 0 && (size_t)end + 1 < host.len && host.base[end + 1] == ':')
+			port = sh_slice_make(host.base + end + 2, host.len - (size_t)end - 2);
+		if (end > 0)
+			host.len = (size_t)end + 1;
+	} else if (!sh_slice_cut(host, ':', &host, &port)) {
+		port.base = NULL;
+	}
+	n = sh_proto_port(*proto);
+	if (port.base && (sh_slice_u32(port, &n) < 0 || n > 65535))
+		return "bad port";
+	return sh_addr_parse(addr, host, (uint16_t)n) < 0 ? "the host is no IP address" : NULL;
+}
+
 /* Datagram sockets stay: the calls that are left need them for their last requests and answers. */
 void sh_transport_listen_stop(struct sh_transport *t)
 {

@@ -116,14 +116,15 @@ static struct sh_peer *find_peer(const struct sh_transport *t, const struct sh_a
 static int join_peer(struct sh_flow *f)
 {
 	struct sh_transport *t = f->t;
-	struct sh_addr host = f->remote;
+	const struct sh_listen_tuning *tuning = &t->listens[f->endpoint]->pub.tuning;
+	unsigned limit = tuning->max_per_source ? tuning->max_per_source : t->config.max_per_peer;
+	struct sh_addr host = sh_source_of(&f->remote);
 	struct sh_peer *p;
 	uint64_t hash;
 
-	host.port = 0;
 	hash = sh_hash_slice(&t->env->key, sh_addr_bytes(&host));
 	p = find_peer(t, &host, hash);
-	if (p && p->count >= t->config.max_per_peer)
+	if (p && p->count >= limit)
 		return -EMFILE;
 	if (!p) {
 		p = sh_calloc(1, sizeof(*p));
@@ -162,17 +163,21 @@ static void nearer(struct deadline *d, uint64_t due, int error, const char *why)
 		*d = (struct deadline){due, error, why};
 }
 
+static const char slow_sender[] = "the rest of a message did not come";
+
 static struct deadline next_deadline(const struct sh_flow *f)
 {
 	const struct sh_transport_config *c = &f->t->config;
-	struct deadline d = {f->last_byte + c->idle_timeout, 0, NULL};
+	const struct sh_listen_tuning *tuning = &f->t->listens[f->endpoint]->pub.tuning;
+	uint64_t part = tuning->message_timeout ? tuning->message_timeout : SH_PART_TIMEOUT;
+	struct deadline d = {f->last_byte + (tuning->idle_timeout ? tuning->idle_timeout : c->idle_timeout), 0, NULL};
 
 	if (!f->connected)
 		return (struct deadline){f->since + c->connect_timeout, -ETIMEDOUT, NULL};
 	if (!f->ready)
 		return (struct deadline){f->since + c->handshake_timeout, -ETIMEDOUT, "no handshake in time"};
 	if (f->in.len > 0 && !f->paused && f->state == SH_FLOW_OPEN)
-		nearer(&d, f->part_since + SH_PART_TIMEOUT, -ETIMEDOUT, "the rest of a message did not come");
+		nearer(&d, f->part_since + part, -ETIMEDOUT, slow_sender);
 	if (f->out.len > 0)
 		nearer(&d, f->moved + SH_STALL_TIMEOUT, -ETIMEDOUT, "the peer does not read");
 	return d;
@@ -198,6 +203,8 @@ static void on_timer(struct sh_timer *timer)
 		sh_flow_watch(f);
 		return;
 	}
+	if (d.why == slow_sender)
+		f->t->stats.slow++;
 	if (d.why)
 		sh_transport_complain(f->t, f->proto, &f->remote, "connection closed", d.why, SH_LIT(""));
 	sh_flow_goodbye(f, SH_WS_GOING_AWAY);
@@ -252,12 +259,13 @@ static void enlist(struct sh_flow *f)
 	sh_hash_insert(&t->by_remote, &f->node, remote_hash(t, f->proto, &f->remote));
 	sh_list_append(&t->flows, &f->link);
 	t->stats.connections++;
-	if (f->peer)
+	if (f->peer) {
 		t->accepted++;
-	else
-		t->opened++;
-	if (f->peer)
+		t->listens[f->endpoint]->accepted++;
 		t->handshakes++;
+	} else {
+		t->opened++;
+	}
 	sh_flow_watch(f);
 }
 
@@ -280,7 +288,10 @@ struct sh_flow *sh_flow_accept(struct sh_listen *l, struct sh_stream *s, const s
 	struct sh_flow *f;
 	int err;
 
-	if (t->accepted >= t->config.max_connections) {
+	if (!sh_door_admits_connection(t, remote))
+		return NULL;
+	if (t->accepted >= t->config.max_connections ||
+	    (l->pub.tuning.max_connections && l->accepted >= l->pub.tuning.max_connections)) {
 		refuse(t, l->pub.proto, remote, "too many connections");
 		return NULL;
 	}
@@ -389,6 +400,10 @@ void sh_flow_ready(struct sh_flow *f, struct sh_listen *l)
 		t->handshakes--;
 	if (l->index != f->endpoint) {
 		sh_hash_remove(&t->by_remote, &f->node);
+		if (f->peer) {
+			t->listens[f->endpoint]->accepted--;
+			l->accepted++;
+		}
 		f->proto = (uint8_t)l->pub.proto;
 		f->endpoint = l->index;
 		sh_hash_insert(&t->by_remote, &f->node, remote_hash(t, f->proto, &f->remote));
@@ -431,10 +446,12 @@ void sh_flow_end(struct sh_flow *f, int error)
 	f->stream = NULL;
 	free_slot(t, slot_of(f->id));
 	t->stats.connections--;
-	if (f->peer)
+	if (f->peer) {
 		t->accepted--;
-	else
+		t->listens[f->endpoint]->accepted--;
+	} else {
 		t->opened--;
+	}
 	if (f->peer && !f->ready)
 		t->handshakes--;
 	leave_peer(f);

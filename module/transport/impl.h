@@ -1,7 +1,7 @@
 /* What the files of the transport share. The parts: transport.c (life cycle, the driver's events), endpoint.c (where we
  * listen and who we are), udp.c (datagrams), flow.c (the connections: table, limits, timeouts), stream.c (their bytes),
  * tls*.c and ws*.c (layers between the two), domain.c (whom a TLS peer must prove to be), relay.c (other workers'
- * connections), locate.c (RFC 3263), names.c (what DNS said), avoid.c (who does not answer), nat.c.
+ * connections), locate.c (RFC 3263), names.c (what DNS said), avoid.c (who does not answer), nat.c, door.c.
  * Private to transport/.
  *
  * A connection, from the driver up:   stream -> [TLS] -> [WebSocket] -> messages, each layer only where it is used.
@@ -42,6 +42,7 @@ struct sh_listen {
 	struct sh_tls *tls;
 	struct sh_listen *sibling; /* tls and wss, or tcp and ws, on one socket: the other of the two */
 	char *origins;             /* each with a NUL behind it, and an empty one at the end; NULL: all */
+	unsigned accepted;   /* connections */
 };
 
 /* A name or address, with port, that means this server. */
@@ -53,10 +54,10 @@ struct sh_local {
 	char name[]; /* lower case */
 };
 
-/* A remote address and how many connections it has opened to us. */
+/* A source and how many connections it has opened to us. */
 struct sh_peer {
 	struct sh_hash_node node;
-	struct sh_addr addr; /* without port */
+	struct sh_addr addr; /* see sh_source_of */
 	unsigned count;
 };
 
@@ -137,6 +138,11 @@ struct sh_transport {
 	struct sh_link names_by_age;
 	struct sh_hash avoided; /* by protocol and remote address */
 	struct sh_link avoided_by_age;
+	const struct sh_door *door; /* NULL: open */
+	bool guarded;               /* there is a door, or a ban */
+	struct sh_hash bans;
+	struct sh_link bans_by_age;
+	struct sh_source *sources; /* NULL: nobody was counted yet */
 	struct sh_timer report; /* for what happens outside of a turn */
 	struct sh_domain_ring *domains;
 	struct sh_tls_session *sessions;
@@ -284,6 +290,14 @@ void sh_names_finish(struct sh_transport *t);
 
 bool sh_avoided(struct sh_transport *t, const struct sh_path *p);
 void sh_avoid_finish(struct sh_transport *t);
+
+/* ---- door.c ---- */
+
+struct sh_addr sh_source_of(const struct sh_addr *remote); /* what counts as one: without port, of IPv6 the /64 */
+bool sh_door_admits_connection(struct sh_transport *t, const struct sh_addr *remote);
+/* Only to be asked when t->guarded. */
+bool sh_door_admits_message(struct sh_transport *t, const struct sh_msg *m, const struct sh_addr *remote);
+void sh_door_finish(struct sh_transport *t);
 
 /* ---- locate.c ---- */
 

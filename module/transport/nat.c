@@ -15,7 +15,7 @@ bool sh_transport_behind_nat(const struct sh_transport *t, const struct sh_msg *
 			     const struct sh_path *from)
 {
 	const struct sh_endpoint *e = sh_transport_endpoint(t, from->endpoint);
-	enum sh_nat mode = e ? e->nat : SH_NAT_AUTO;
+	enum sh_nat mode = e ? e->tuning.nat : SH_NAT_AUTO;
 	struct sh_addr named, via;
 	struct sh_uri uri;
 

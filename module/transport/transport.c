@@ -29,6 +29,8 @@ void sh_transport_receive(struct sh_transport *t, const struct sh_path *from, co
 				      sh_msg_text(&t->msg, t->msg.call_id));
 		return;
 	}
+	if (t->guarded && !sh_door_admits_message(t, &t->msg, &from->remote))
+		return;
 	t->stats.messages_in++;
 	t->user.message(t->user_ctx, &t->msg, from, code, why);
 }
@@ -135,7 +137,7 @@ static void set_defaults(struct sh_transport_config *c)
 
 static int init_tables(struct sh_transport *t)
 {
-	struct sh_hash *tables[] = {&t->locals, &t->by_remote, &t->peers, &t->names, &t->avoided};
+	struct sh_hash *tables[] = {&t->locals, &t->by_remote, &t->peers, &t->names, &t->avoided, &t->bans};
 
 	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
 		int err = sh_hash_init(tables[i], 64);
@@ -173,6 +175,7 @@ int sh_transport_create(struct sh_transport **out, struct sh_env *env, const str
 	sh_list_init(&t->names_by_age);
 	sh_list_init(&t->avoided_by_age);
 	sh_list_init(&t->dirty);
+	sh_list_init(&t->bans_by_age);
 	sh_timer_init(&t->report, on_report);
 	env->events = &events;
 	env->events_ctx = t;
@@ -190,6 +193,7 @@ void sh_transport_destroy(struct sh_transport *t)
 	sh_locate_destroy_all(t);
 	sh_names_finish(t);
 	sh_avoid_finish(t);
+	sh_door_finish(t);
 	sh_locals_finish(t);
 	sh_domains_finish(t);
 	sh_tls_sessions_finish(t);

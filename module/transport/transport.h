@@ -30,18 +30,25 @@ struct sh_path {
 /* What is made of a peer that seems to be behind a NAT: it is reached where its packets come from. */
 enum sh_nat { SH_NAT_AUTO, SH_NAT_ALWAYS, SH_NAT_NEVER };
 
+/* What of an endpoint may change while it is open. 0 of a number: that of the whole transport. */
+struct sh_listen_tuning {
+	enum sh_nat nat;
+	unsigned max_connections, max_per_source; /* accepted */
+	uint64_t idle_timeout, message_timeout;   /* us; the second: for a message that has begun */
+};
+
 struct sh_endpoint {
 	enum sh_proto proto;
 	struct sh_addr local;      /* as bound (port filled in) */
 	struct sh_slice host;      /* advertised in Via and Contact, IPv6 in brackets; never empty, never 0.0.0.0 */
 	uint16_t port;             /* advertised */
 	bool connect_only;         /* nobody can connect to it */
-	enum sh_nat nat;
+	struct sh_listen_tuning tuning;
 };
 
 struct sh_transport_config {
 	unsigned max_connections;      /* 0 = 10,000; of those accepted, and as many again that we open */
-	unsigned max_per_peer;         /* connections accepted from one remote address; 0 = 100 */
+	unsigned max_per_peer;         /* connections accepted from one source (an IPv6 /64 is one); 0 = 100 */
 	uint64_t idle_timeout;         /* us without a byte; 0 = 3,600 s; half-received messages: 10 s, stuck output: 32 s */
 	uint64_t connect_timeout;      /* us; 0 = 4 s */
 	uint64_t handshake_timeout;    /* us from there to the first message: TLS, WebSocket; 0 = 5 s */
@@ -70,6 +77,8 @@ struct sh_transport_stats { /* counters, but `connections`: open now */
 	uint64_t dns_queries;
 	uint64_t handshakes, handshakes_resumed, handshakes_failed; /* TLS, both sides */
 	uint64_t upgrades, upgrades_refused;                        /* WebSocket */
+	uint64_t refused_acl, refused_banned, refused_rate, bans; /* messages and connections; messages; requests; sources */
+	uint64_t slow; /* connections closed because the rest of a message did not come */
 };
 
 int sh_transport_create(struct sh_transport **out, struct sh_env *env, const struct sh_transport_config *config,
@@ -105,6 +114,41 @@ const struct sh_endpoint *sh_transport_endpoint(const struct sh_transport *t, un
 /* The host:port that the peer of this path should see in Via and Contact. host points into t or into buf. */
 void sh_transport_sent_by(const struct sh_transport *t, const struct sh_path *p, char buf[SH_ADDR_TEXT],
 			  struct sh_slice *host, uint16_t *port);
+
+void sh_transport_tune(struct sh_transport *t, unsigned index, const struct sh_listen_tuning *tuning);
+/* What to call us from now on. 0, -EINVAL, -ENOMEM. */
+int sh_transport_advertise(struct sh_transport *t, unsigned index, struct sh_slice host, uint16_t port);
+/* "udp://127.0.0.1:5060", "tcp://[::1]"; without a port the default one. NULL, or what is wrong with it. */
+const char *sh_listen_uri_parse(struct sh_slice text, enum sh_proto *proto, struct sh_addr *addr);
+
+/* ---- the door: who comes in and how often. All of it is the caller's, and stays as it is while it is in use. */
+struct sh_door_rule {
+	struct sh_prefix prefix;
+	bool allow;
+};
+struct sh_door {
+	const struct sh_door_rule *rules; /* sorted by sh_door_sort; the longest prefix decides */
+	unsigned rule_count;
+	bool closed; /* who is in no rule stays outside */
+	const struct sh_prefix *trust; /* these are neither counted nor shut out */
+	unsigned trust_count;
+	uint32_t rate, burst;  /* requests outside of dialogs per second and source; 0: any number */
+	unsigned max_failures; /* wrong passwords from one source within failure_window: shut out for ban_time; 0: never */
+	uint64_t failure_window, ban_time; /* us */
+	const struct sh_slice *emergency;  /* user parts; calls to them, and to urn:service:sos, pass every limit */
+	unsigned emergency_count;
+};
+void sh_door_sort(struct sh_door_rule *rules, unsigned count);
+void sh_transport_set_door(struct sh_transport *t, const struct sh_door *d); /* NULL: open */
+
+enum sh_admission { SH_ADMITTED, SH_REFUSED /* 503 with Retry-After */, SH_DROPPED };
+/* A request that begins a transaction: the rate of its source. */
+enum sh_admission sh_transport_admit(struct sh_transport *t, const struct sh_msg *m, const struct sh_path *from,
+				     unsigned *retry_after);
+bool sh_transport_is_emergency(const struct sh_transport *t, const struct sh_msg *m); /* a call that no limit is for */
+/* A wrong password came from there; a right one. A challenge is neither. */
+void sh_transport_blame(struct sh_transport *t, const struct sh_addr *remote);
+void sh_transport_pardon(struct sh_transport *t, const struct sh_addr *remote);
 
 /* True when the sender of a request, whose Contact has that URI, is to be reached where the request came from and not at
  * that URI: its Contact cannot be right (automatic), or the endpoint says so for everybody. Never for what came through

@@ -291,6 +291,22 @@ static void refuse_new(struct sh_txn_layer *l, const struct sh_msg *m, const str
 	sh_txn_reply_stateless(l, m, from, 503, SH_LIT(""), sh_slice_make(line, sizeof(line) - 1));
 }
 
+/* The rate of its source: false, and whoever is to be told has been told. */
+static bool admitted(struct sh_txn_layer *l, const struct sh_msg *m, const struct sh_path *from)
+{
+	unsigned seconds = 0;
+	enum sh_admission a = sh_transport_admit(l->transport, m, from, &seconds);
+	char line[40];
+	struct sh_writer w;
+
+	if (a == SH_REFUSED) {
+		sh_writer_init(&w, line, sizeof(line));
+		sh_put_header_uint(&w, SH_H_RETRY_AFTER, seconds);
+		sh_txn_reply_stateless(l, m, from, 503, SH_LIT("Too Many Requests"), sh_writer_text(&w));
+	}
+	return a == SH_ADMITTED;
+}
+
 void sh_server_request(struct sh_txn_layer *l, const struct sh_msg *m, const struct sh_path *from)
 {
 	struct sh_txn_key key;
@@ -303,7 +319,7 @@ void sh_server_request(struct sh_txn_layer *l, const struct sh_msg *m, const str
 		absorb(st, m);
 		return;
 	}
-	if (m->to_tag.len == 0 && l->env->overloaded) {
+	if (m->to_tag.len == 0 && l->env->overloaded && !sh_transport_is_emergency(l->transport, m)) {
 		refuse_new(l, m, from);
 		return;
 	}
@@ -315,6 +331,8 @@ void sh_server_request(struct sh_txn_layer *l, const struct sh_msg *m, const str
 			return;
 		}
 	}
+	if (!admitted(l, m, from))
+		return;
 	st = l->stats.server_live < SH_TXN_MAX_SERVERS ? create_server(l, m, from, &key) : NULL;
 	if (!st) {
 		/* Who is refused a BYE goes all the same, and nobody tells the other side: better that it comes again. */

@@ -260,6 +260,12 @@ struct world *world_create(const struct world_options *options, const char *scri
 	for (unsigned i = 0; i < w->workers; i++)
 		worker_create(w, i, o);
 	world_reload(w, script);
+	for (unsigned i = 0; i < w->workers; i++) {
+		char error[320] = "";
+
+		if (sh_runtime_listen(w->runtime[i], error, sizeof(error)) < 0)
+			fail_msg("%s", error);
+	}
 	sh_timer_init(&w->second, on_second);
 	sh_env_timer(w->env[0], &w->second, SH_SECOND);
 	return w;

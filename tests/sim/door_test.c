@@ -1,0 +1,334 @@
+/* The door as a script sets it: who comes in, how often, and who has guessed too many passwords; listeners of a script. */
+#include "b2bua_helpers.h"
+
+#define PLAN_HEAD "local sip = require 'siphook'\nsip.domains{'example.org'}\n"
+#define PLAN_TAIL                                                                                                      \
+	"sip.on.register(function(req)\n"                                                                              \
+	"  local user = req:auth{realm = 'example.org', password = 'secret'}\n"                                        \
+	"  if user then req:register() end\n"                                                                          \
+	"end)\n"                                                                                                       \
+	"sip.on.invite(function(call) local ok, res = call:dial('sip:bob@10.0.0.3') if not ok then call:reject(res) end end)\n" \
+	"sip.on.message(function(req) req:reply(200, req.trusted and 'Trusted' or 'OK') end)\n"
+
+static const struct sh_transport_stats *stats(void)
+{
+	return sh_transport_stats(sh_ua_transport(w->ua[0]));
+}
+
+static struct phone_call *message(struct phone *p)
+{
+	return phone_request(p, "MESSAGE", "sip:x@example.org", "Content-Type: text/plain", "x");
+}
+
+static void the_longest_prefix_decides_who_comes_in(void **state)
+{
+	(void)state;
+	begin(PLAN_HEAD "sip.acl{allow = {'10.0.0.2', '10.0.0.0/30'}, deny = {'10.0.0.3', '10.0.0.0/29'}, trust = {'10.0.0.2'}}\n" PLAN_TAIL);
+	message(alice);
+	assert_string_equal(reason_of(soon(alice, "200")), "Trusted");
+	message(bob); /* refused by name, though its network is welcome */
+	phone_expect_none(bob, "*", 40 * SH_SECOND);
+	message(carol); /* only its network is refused */
+	phone_expect_none(carol, "*", 40 * SH_SECOND);
+	assert_int_equal(stats()->refused_acl, 2);
+	phone_proxy(bob, SH_PROTO_TCP, "10.0.0.1", 5060);
+	message(bob);
+	world_advance(w, SH_SECOND);
+	assert_int_equal(stats()->connections, 0);
+	end();
+}
+
+static void a_list_of_those_who_may_shuts_out_all_others(void **state)
+{
+	(void)state;
+	begin(PLAN_HEAD "sip.acl{allow = {'10.0.0.2/32', '2001:db8::/32'}}\n" PLAN_TAIL);
+	message(alice);
+	soon(alice, "200");
+	message(bob);
+	phone_expect_none(bob, "*", 40 * SH_SECOND);
+	world_reload(w, PLAN_HEAD PLAN_TAIL); /* a reload opens the door */
+	message(bob);
+	soon(bob, "200");
+	end();
+}
+
+static void a_list_of_those_who_may_not_lets_all_others_in(void **state)
+{
+	(void)state;
+	begin(PLAN_HEAD "sip.acl{deny = {'10.0.0.3', '::/0'}}\n" PLAN_TAIL);
+	message(alice);
+	soon(alice, "200");
+	message(bob);
+	phone_expect_none(bob, "*", 40 * SH_SECOND);
+	end();
+}
+
+static void whoever_asks_too_often_is_told_when_to_come_again_and_then_nothing(void **state)
+{
+	unsigned answered = 0, refused = 0;
+	struct phone_msg *m;
+
+	(void)state;
+	begin(PLAN_HEAD "sip.acl{rate = 10, burst = 20, trust = {'10.0.0.4'}}\n" PLAN_TAIL);
+	for (unsigned i = 0; i < 100; i++)
+		message(alice);
+	world_advance(w, 100 * SH_MS);
+	answered = phone_count(alice, "200");
+	refused = phone_count(alice, "503");
+	assert_in_range(answered, 20, 22);
+	assert_in_range(refused, 19, 22); /* as many as the burst; the rest is dropped */
+	assert_int_equal(stats()->refused_rate, 100 - answered);
+	m = soon(alice, "503");
+	assert_string_equal(reason_of(m), "Too Many Requests");
+	phone_assert_contains(m, "Retry-After", "1");
+	message(bob); /* others are not hurt */
+	soon(bob, "200");
+	for (unsigned i = 0; i < 100; i++) /* nor is a trusted peer counted */
+		message(carol);
+	world_advance(w, 100 * SH_MS);
+	assert_int_equal(phone_count(carol, "200"), 100);
+	world_advance(w, 10 * SH_SECOND); /* the debt is paid */
+	message(alice);
+	world_advance(w, 100 * SH_MS);
+	assert_int_equal(phone_count(alice, "200"), answered + 1);
+	world_settle(w, 300 * SH_SECOND);
+	world_destroy(w);
+}
+
+static void emergency_calls_pass_every_limit(void **state)
+{
+	struct phone_call *call;
+	struct phone_msg *invite;
+
+	(void)state;
+	begin(PLAN_HEAD "sip.acl{rate = 1, burst = 1, max_failures = 2, emergency = {'112'}}\n" PLAN_TAIL);
+	for (unsigned i = 0; i < 10; i++)
+		message(alice);
+	phone_invite(alice, "sip:112@example.org", NULL, SDP_A);
+	invite = soon(bob, "INVITE");
+	call = invite->call;
+	phone_reply(invite, 200, NULL, NULL, SDP_B);
+	phone_ack(phone_expect(alice, "200 INVITE", SH_SECOND), NULL, NULL);
+	soon(bob, "ACK");
+	phone_bye(call);
+	soon(bob, "200");
+	ok(soon(alice, "BYE")); /* what belongs to a dialog is not counted */
+	phone_invite(alice, "urn:service:sos.fire", NULL, SDP_A);
+	invite = soon(bob, "INVITE");
+	phone_reply(invite, 486, NULL, NULL, NULL);
+	soon(bob, "ACK");
+	phone_ack(phone_expect(alice, "486", SH_SECOND), NULL, NULL);
+	phone_invite(alice, "urn:service:sosx", NULL, SDP_A);
+	world_advance(w, SH_SECOND);
+	assert_int_equal(phone_count(bob, "INVITE"), 2);
+	world_settle(w, 300 * SH_SECOND);
+	world_destroy(w);
+}
+
+static const char guarded[] = PLAN_HEAD "sip.acl{max_failures = 3, failure_window = 60, ban_time = 120}\n" PLAN_TAIL;
+
+static void wrong_password(struct phone *p)
+{
+	phone_login(p, "alice", "guess");
+	phone_request(p, "REGISTER", "sip:example.org", NULL, NULL);
+	phone_authorize(soon(p, "401"));
+	soon(p, "401");
+}
+
+static void who_guesses_passwords_is_shut_out_for_a_while(void **state)
+{
+	(void)state;
+	begin(guarded);
+	for (unsigned i = 0; i < 3; i++)
+		wrong_password(alice);
+	world_expect_log(w, "10.0.0.2 is shut out for 120 s");
+	message(alice);
+	phone_expect_none(alice, "*", 40 * SH_SECOND);
+	message(bob);
+	soon(bob, "200");
+	assert_int_equal(stats()->bans, 1);
+	assert_true(stats()->refused_banned >= 1);
+	phone_invite(alice, "urn:service:sos", NULL, SDP_A); /* help comes all the same */
+	phone_reply(soon(bob, "INVITE"), 486, NULL, NULL, NULL);
+	soon(bob, "ACK");
+	phone_ack(soon(alice, "486"), NULL, NULL);
+	world_advance(w, 121 * SH_SECOND);
+	message(alice);
+	soon(alice, "200");
+	end();
+}
+
+/* The first 401 of an honest client is no attack, however often it comes. */
+static void a_phone_that_knows_its_password_is_never_shut_out(void **state)
+{
+	(void)state;
+	begin(PLAN_HEAD "sip.acl{rate = 2, burst = 4, max_failures = 2, failure_window = 3600}\n" PLAN_TAIL);
+	phone_login(alice, "alice", "secret");
+	for (unsigned i = 0; i < 50; i++) {
+		phone_request(alice, "REGISTER", "sip:example.org", NULL, NULL);
+		phone_authorize(soon(alice, "401"));
+		soon(alice, "200");
+	}
+	wrong_password(alice); /* a slip of the finger, forgotten with the next success */
+	phone_login(alice, "alice", "secret");
+	phone_request(alice, "REGISTER", "sip:example.org", NULL, NULL);
+	phone_authorize(soon(alice, "401"));
+	soon(alice, "200");
+	wrong_password(alice);
+	assert_int_equal(stats()->bans, 0);
+	assert_int_equal(stats()->refused_rate, 0);
+	end();
+}
+
+static void a_ban_is_known_to_all_workers(void **state)
+{
+	struct world_options o = {.workers = 3};
+
+	(void)state;
+	begin_with(&o, guarded);
+	for (unsigned i = 0; i < 9 && !world_has_log(w, "is shut out"); i++)
+		wrong_password(alice); /* counted by each worker for itself */
+	world_expect_log(w, "is shut out");
+	for (unsigned i = 0; i < 8; i++) /* whichever worker they belong to */
+		message(alice);
+	world_advance(w, 100 * SH_MS);
+	assert_int_equal(phone_count(alice, "200"), 0);
+	world_settle(w, 300 * SH_SECOND);
+	world_destroy(w);
+}
+
+/* ---- listeners ---- */
+
+static void a_script_opens_its_own_listeners_and_says_how_others_see_them(void **state)
+{
+	struct phone_msg *invite;
+
+	(void)state;
+	begin(PLAN_HEAD "sip.listen{uri = 'udp://10.0.0.1:5070', advertise = 'sip.example.org:5999'}\n"
+			"sip.listen{uri = 'udp://10.0.0.1:5060', advertise = '198.51.100.7'}\n" PLAN_TAIL);
+	phone_proxy(alice, SH_PROTO_UDP, "10.0.0.1", 5070);
+	phone_invite(alice, "sip:bob@example.org", NULL, SDP_A);
+	invite = soon(bob, "INVITE");
+	phone_assert_contains(invite, "Contact", "<sip:198.51.100.7:5060>"); /* one that the host had opened */
+	phone_assert_contains(invite, "Via", "198.51.100.7:5060");
+	phone_reply(invite, 180, NULL, NULL, NULL);
+	phone_assert_contains(soon(alice, "180"), "Contact", "<sip:sip.example.org:5999>");
+	phone_reply(invite, 486, NULL, NULL, NULL);
+	soon(bob, "ACK");
+	phone_ack(soon(alice, "486"), NULL, NULL);
+
+	/* A reload may add one. */
+	world_reload(w, PLAN_HEAD "sip.listen{uri = 'udp://10.0.0.1:5090'}\n" PLAN_TAIL);
+	phone_proxy(alice, SH_PROTO_UDP, "10.0.0.1", 5090);
+	message(alice);
+	soon(alice, "200");
+	phone_proxy(alice, SH_PROTO_UDP, "10.0.0.1", 5070); /* what is open stays open */
+	message(alice);
+	soon(alice, "200");
+	end();
+}
+
+static void connections_are_limited_per_listener_and_per_source(void **state)
+{
+	struct phone *more[4];
+
+	(void)state;
+	begin(PLAN_HEAD "sip.listen{uri = 'tcp://10.0.0.1:5061', max_connections = 2}\n" PLAN_TAIL);
+	for (unsigned i = 0; i < 4; i++) {
+		char ip[16];
+
+		snprintf(ip, sizeof(ip), "10.0.0.%u", 20 + i);
+		more[i] = world_phone(w, "more", ip);
+		phone_proxy(more[i], SH_PROTO_TCP, "10.0.0.1", 5061);
+		message(more[i]);
+		world_advance(w, 100 * SH_MS);
+		assert_int_equal(phone_count(more[i], "200"), i < 2);
+	}
+	phone_proxy(alice, SH_PROTO_TCP, "10.0.0.1", 5060); /* another listener has its own limits */
+	message(alice);
+	soon(alice, "200");
+	end();
+}
+
+static void a_slow_sender_is_dropped_in_the_time_that_the_script_gives(void **state)
+{
+	struct phone_msg *m;
+
+	(void)state;
+	begin(PLAN_HEAD "sip.listen{uri = 'tcp://10.0.0.1:5061', message_timeout = 2}\n" PLAN_TAIL);
+	for (unsigned i = 0; i < 5; i++) { /* a few octets a second, each of them a sign of life */
+		m = phone_send(alice, SH_PROTO_TCP, "10.0.0.1", 5061, i ? "x" : "OPTIONS sip:a SIP", i ? 1 : 17);
+		(void)m;
+		world_advance(w, 900 * SH_MS);
+		assert_int_equal(stats()->connections, i < 2);
+		if (i == 2)
+			break;
+	}
+	assert_int_equal(stats()->slow, 1);
+	end();
+}
+
+static void what_a_script_gets_wrong_is_refused_with_its_line(void **state)
+{
+	static const struct {
+		const char *line, *said;
+	} wrong[] = {
+	    {"sip.acl{allow = {'10.0.0.300'}}", "option 'allow': entry 1 is no address"},
+	    {"sip.acl{deny = '10.0.0.1'}", "option 'deny': a list expected, got string"},
+	    {"sip.acl{deny = {'10.0.0.1/33'}}", "option 'deny': entry 1"},
+	    {"sip.acl{rate = -1}", "rate"},
+	    {"sip.acl{ratte = 1}", "ratte"},
+	    {"sip.acl{emergency = {''}}", "entry 1 is no number"},
+	    {"sip.listen{}", "option 'uri' is missing"},
+	    {"sip.listen{uri = 'udp:10.0.0.1'}", "a URI like udp://127.0.0.1:5060 is expected"},
+	    {"sip.listen{uri = 'pigeon://10.0.0.1'}", "the transport must be udp, tcp, tls, ws or wss"},
+	    {"sip.listen{uri = 'udp://host:5060'}", "the host is no IP address"},
+	    {"sip.listen{uri = 'udp://10.0.0.1:5060', nat = 'maybe'}", "option 'nat': one of \"auto\", \"always\", \"never\" expected"},
+	    {"sip.listen{uri = 'udp://10.0.0.1:5060', advertise = 'a b'}", "option 'advertise'"},
+	    {"sip.listen{uri = 'udp://10.0.0.1:5060', advertise = 'a:0'}", "option 'advertise'"},
+	    {"sip.listen{uri = 'udp://10.0.0.1'} sip.listen{uri = 'udp://10.0.0.1:5060'}", "is there already"},
+	};
+	char text[400], error[600];
+
+	(void)state;
+	begin(PLAN_HEAD);
+	for (unsigned i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		snprintf(text, sizeof(text), "local sip = require 'siphook'\n%s\n", wrong[i].line);
+		assert_int_equal(world_try_reload(w, text, error, sizeof(error)), -EINVAL);
+		if (!strstr(error, wrong[i].said) || !strstr(error, "dialplan.lua:2:"))
+			fail_msg("%s: %s", wrong[i].line, error);
+	}
+	end();
+}
+
+static void a_port_that_is_taken_is_a_line_in_the_log_of_a_reload(void **state)
+{
+	(void)state;
+	begin(PLAN_HEAD PLAN_TAIL);
+	world_reload(w, PLAN_HEAD "sip.listen{uri = 'udp://10.0.0.3:5060'}\n" PLAN_TAIL); /* bob's */
+	world_expect_log(w, "listen udp://10.0.0.3:5060: Address already in use");
+	message(alice);
+	soon(alice, "200");
+	end();
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(the_longest_prefix_decides_who_comes_in),
+	    cmocka_unit_test(a_list_of_those_who_may_shuts_out_all_others),
+	    cmocka_unit_test(a_list_of_those_who_may_not_lets_all_others_in),
+	    cmocka_unit_test(whoever_asks_too_often_is_told_when_to_come_again_and_then_nothing),
+	    cmocka_unit_test(emergency_calls_pass_every_limit),
+	    cmocka_unit_test(who_guesses_passwords_is_shut_out_for_a_while),
+	    cmocka_unit_test(a_phone_that_knows_its_password_is_never_shut_out),
+	    cmocka_unit_test(a_ban_is_known_to_all_workers),
+	    cmocka_unit_test(a_script_opens_its_own_listeners_and_says_how_others_see_them),
+	    cmocka_unit_test(connections_are_limited_per_listener_and_per_source),
+	    cmocka_unit_test(a_slow_sender_is_dropped_in_the_time_that_the_script_gives),
+	    cmocka_unit_test(what_a_script_gets_wrong_is_refused_with_its_line),
+	    cmocka_unit_test(a_port_that_is_taken_is_a_line_in_the_log_of_a_reload),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
