@@ -51,7 +51,7 @@ SO_FLAGS := -shared -Wl,--wrap=stdin,--wrap=stdout,--wrap=stderr -Wl,--exclude-l
 VERSION  := $(shell sed -n 's/.*SIPHOOK_VERSION *"\(.*\)".*/\1/p' module/siphook.h)
 
 PACKAGES := build-essential clang libclang-rt-14-dev pkg-config liblua5.4-dev libosip2-dev libssl-dev libwslay-dev libjansson-dev libcurl4-openssl-dev libc-ares-dev libcmocka-dev
-TEST_PACKAGES := redis-server mosquitto mosquitto-dev libmosquitto-dev mosquitto-clients python3 sip-tester baresip-core linphone-cli iproute2 util-linux valgrind openssl chromium
+TEST_PACKAGES := redis-server mosquitto mosquitto-dev libmosquitto-dev mosquitto-clients python3 sip-tester sipvicious baresip-core linphone-cli iproute2 util-linux valgrind openssl chromium
 # Whoever has npm from elsewhere keeps it.
 TEST_PACKAGES += $(if $(shell command -v npm),,nodejs npm)
 LINT_PACKAGES := cppcheck clang-tidy shellcheck lua-check

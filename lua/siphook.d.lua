@@ -195,6 +195,9 @@ function request:dtmf() end
 ---@field max_contacts? integer
 ---@field on_limit? "reject" | "replace"
 ---@field nat? "auto" | "always" | "never"
+---@field keepalive? "none" | "crlf" | "options"
+---@field keepalive_interval? integer
+---@field flow_timer? integer
 
 ---@param options? siphook.register_options
 ---@return siphook.binding[]? bindings, integer? code

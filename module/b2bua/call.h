@@ -91,6 +91,8 @@ struct sh_target {
 	bool behind_nat;         /* path is where it registered from, whatever its URI says */
 	bool has_path;           /* path is to be used: a registered contact's connection, source address or endpoint */
 	struct sh_path path;
+	const struct sh_path *other_paths; /* with it, when it fails before anything is heard; other_count of them */
+	unsigned other_count;
 	int proto;               /* enum sh_proto wanted, -1: by the URI */
 	int endpoint;            /* index, -1: any */
 	uint64_t timeout;        /* us; 0: the plan's */

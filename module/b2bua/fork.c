@@ -419,6 +419,20 @@ static void on_located(const struct sh_path *paths, unsigned count, int error, v
 	advance(f);
 }
 
+static unsigned living_paths(const struct sh_branch *b, struct sh_path out[SH_MAX_CANDIDATES])
+{
+	const struct sh_transport *t = b->fork->ua->transport;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i <= b->target.other_count && n < SH_MAX_CANDIDATES; i++) {
+		const struct sh_path *p = i ? &b->target.other_paths[i - 1] : &b->target.path;
+
+		if (!p->flow || sh_transport_flow_alive(t, p->flow))
+			out[n++] = *p;
+	}
+	return n;
+}
+
 static void start_branch(struct sh_branch *b)
 {
 	struct sh_fork *f = b->fork;
@@ -429,8 +443,10 @@ static void start_branch(struct sh_branch *b)
 	int n;
 
 	if (b->target.has_path) { /* a registered contact: by its connection, or to where its REGISTER came from */
-		if (!b->target.path.flow || sh_transport_flow_alive(f->ua->transport, b->target.path.flow)) {
-			send_branch(b, &b->target.path, 1);
+		unsigned alive = living_paths(b, found);
+
+		if (alive) {
+			send_branch(b, found, alive);
 			return;
 		}
 		if (sh_proto_reliable((enum sh_proto)b->target.path.proto)) {
@@ -537,6 +553,7 @@ static bool follow(struct sh_branch *b, const struct sh_msg *m)
 		t.uri = found[i].uri;
 		t.group = f->group + level;
 		t.has_path = t.behind_nat = false;
+		t.other_count = 0;
 		t.route = (struct sh_slice){0};
 		t.nlogins = 0; /* credentials are not for those whom somebody else names */
 		t.delay = 0;

@@ -297,6 +297,32 @@ int sh_location_unbind(struct sh_location *l, struct sh_slice aor, struct sh_sli
 	return (int)found;
 }
 
+void sh_location_lose(struct sh_location *l, struct sh_slice aor, struct sh_slice uri, uint64_t updated_at, void *by)
+{
+	struct sh_bindings *before = NULL;
+	struct sh_record *r;
+	struct sh_stripe *s;
+	uint64_t hash;
+	bool found = false;
+
+	s = sh_location_stripe(l, aor, &hash);
+	pthread_mutex_lock(&s->lock);
+	r = sh_stripe_find(s, hash, aor);
+	for (unsigned i = 0; r && i < r->present->count; i++) {
+		struct sh_slot *slot = &sh_slots(r->present)[i];
+		const struct sh_contact *c = &r->present->contacts[i];
+
+		if (slot->fate == SH_FATE_STAYS && c->updated_at <= updated_at && sh_slice_eq(c->uri, uri)) {
+			slot->fate = SH_FATE_LOST;
+			found = true;
+		}
+	}
+	if (found)
+		cut_or_later(l, s, r, updated_at, &before);
+	pthread_mutex_unlock(&s->lock);
+	sh_location_report(l, before, by);
+}
+
 /* One record of a stripe with that flow. False: there is none (any more). */
 static bool lose_one(struct sh_location *l, struct sh_stripe *s, uint64_t flow, uint64_t hash, uint64_t now,
 		     void *by)

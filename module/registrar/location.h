@@ -17,6 +17,9 @@
 
 struct sh_location;
 
+/* How a phone is kept in reach, b2bua/keeper.h. */
+enum sh_keep { SH_KEEP_NONE, SH_KEEP_CRLF, SH_KEEP_OPTIONS };
+
 struct sh_contact {             /* one binding, immutable once published */
 	struct sh_slice uri;    /* without <> and header parameters */
 	struct sh_slice params; /* Contact header parameters but q and expires ("+sip.instance=...;reg-id=1") */
@@ -31,6 +34,9 @@ struct sh_contact {             /* one binding, immutable once published */
 	uint64_t updated_at;
 	struct sh_path from; /* the REGISTER came by this: streams are reached over the same connection */
 	bool behind_nat;     /* so are datagram contacts: it is reached there and not at its URI */
+	uint8_t keep_alive;  /* enum sh_keep */
+	uint32_t keep_interval; /* seconds */
+	const void *keeper;  /* `by` of the latest update: he keeps it alive */
 };
 
 struct sh_bindings { /* a snapshot */
@@ -77,6 +83,8 @@ struct sh_location_update {
 	unsigned count;        /* 0 with remove_all false: a fetch */
 	unsigned max_contacts; /* 0 = 10; an update costs at most its contacts times this */
 	bool replace_oldest;   /* at the limit: replace instead of refusing */
+	enum sh_keep keep_alive;
+	uint32_t keep_interval;
 	void *by;              /* for the event */
 };
 
@@ -91,6 +99,10 @@ struct sh_bindings *sh_location_lookup(struct sh_location *l, struct sh_slice ao
 
 /* Removes one contact (by 19.1.4), or all (contact empty). The number removed, or -ENOMEM and nothing has changed. */
 int sh_location_unbind(struct sh_location *l, struct sh_slice aor, struct sh_slice contact, uint64_t now, void *by);
+
+/* A phone does not answer any more: its contact, by the octets of its URI, is removed with event LOST, unless it was
+ * updated behind updated_at. */
+void sh_location_lose(struct sh_location *l, struct sh_slice aor, struct sh_slice uri, uint64_t updated_at, void *by);
 
 /* A connection ended: bindings that came by it are removed with event LOST. O(bindings of that flow). */
 void sh_location_flow_closed(struct sh_location *l, uint64_t flow, uint64_t now, void *by);

@@ -1,5 +1,6 @@
 /* REGISTER: see register.h. */
 #include "registrar/register.h"
+#include "registrar/gruu.h"
 
 #include <errno.h>
 
@@ -22,7 +23,7 @@ struct request {
 	struct sh_location_update update;
 	struct sh_contact_update *contacts; /* those of update, to be filled in */
 	unsigned count;
-	bool reg_id_counts;
+	bool reg_id_counts, supports_outbound;
 	const struct sh_transport *transport; /* who knows about NAT; may be NULL */
 	const struct sh_domains *domains;
 };
@@ -136,6 +137,12 @@ static int read_common(struct request *r, const struct sh_path *from, uint64_t n
 	if (sh_msg_has_token(r->m, SH_H_SUPPORTED, SH_LIT("path")))
 		r->out->path = u->path;
 	r->reg_id_counts = ob || is_first_hop(r->m);
+	r->supports_outbound = sh_msg_has_token(r->m, SH_H_SUPPORTED, SH_LIT("outbound"));
+	r->out->gruu = r->o.key && sh_msg_has_token(r->m, SH_H_SUPPORTED, SH_LIT("gruu"));
+	r->out->key = r->o.key;
+	r->out->random = r->o.random;
+	u->keep_alive = r->o.keep_alive;
+	u->keep_interval = r->o.keep_interval;
 	return 0;
 }
 
@@ -171,14 +178,23 @@ static int read_expires(struct request *r, struct sh_slice params, uint32_t *out
 	return 0;
 }
 
-/* The parameters without those that have a place of their own in the binding. */
+/* Those have a place of their own in the binding, or are ours to give. */
+static bool has_place(struct sh_slice name)
+{
+	return sh_slice_ieq(name, SH_LIT("expires")) || sh_slice_ieq(name, SH_LIT("q")) ||
+	       sh_slice_ieq(name, SH_LIT("pub-gruu")) || sh_slice_ieq(name, SH_LIT("temp-gruu"));
+}
+
 static int other_params(struct request *r, struct sh_slice params, struct sh_slice *out)
 {
+	bool any = false;
 	struct sh_slice name, value;
 	struct sh_writer w;
 	char *buf;
 
-	if (!sh_param_find(params, SH_LIT("expires"), NULL) && !sh_param_find(params, SH_LIT("q"), NULL)) {
+	for (struct sh_slice rest = params; !any && sh_param_next(&rest, &name, &value);)
+		any = has_place(name);
+	if (!any) {
 		*out = params;
 		return 0;
 	}
@@ -187,7 +203,7 @@ static int other_params(struct request *r, struct sh_slice params, struct sh_sli
 		return -ENOMEM;
 	sh_writer_init(&w, buf, params.len);
 	while (sh_param_next(&params, &name, &value)) {
-		if (sh_slice_ieq(name, SH_LIT("expires")) || sh_slice_ieq(name, SH_LIT("q")))
+		if (has_place(name))
 			continue;
 		if (w.len)
 			sh_put_char(&w, ';');
@@ -228,10 +244,16 @@ static int read_contact(struct request *r, const struct sh_name_addr *v, struct 
 		err = other_params(r, v->params, &c->params);
 	if (err)
 		return err;
+	if (r->supports_outbound && !r->reg_id_counts && sh_param_find(v->params, SH_LIT("reg-id"), NULL))
+		return answer(r, 439, "First Hop Lacks Outbound Support"); /* RFC 5626 6 */
 	if (sh_param_find(v->params, SH_LIT("q"), &q))
 		thousandths = sh_qvalue(q);
 	c->q = (uint16_t)(thousandths < 0 ? 1000 : thousandths);
 	read_instance(r, v->params, c);
+	if (r->supports_outbound && c->reg_id) {
+		r->out->outbound = true;
+		r->out->flow_timer = r->o.flow_timer;
+	}
 	c->behind_nat = r->o.nat == SH_REGISTER_NAT_ALWAYS ||
 			(r->o.nat == SH_REGISTER_NAT_AUTO && r->transport &&
 			 sh_transport_behind_nat(r->transport, r->m, c->uri, &u->from));
@@ -365,7 +387,7 @@ static void put_q(struct sh_writer *w, unsigned q)
 		sh_put_char(w, (char)('0' + rest / 100));
 }
 
-static void put_contact(struct sh_writer *w, const struct sh_contact *c, uint64_t now)
+static void put_contact(struct sh_writer *w, const struct sh_register_result *r, const struct sh_contact *c, uint64_t now)
 {
 	sh_put_lit(w, "Contact: <");
 	sh_put(w, c->uri);
@@ -377,6 +399,8 @@ static void put_contact(struct sh_writer *w, const struct sh_contact *c, uint64_
 		sh_put_char(w, ';');
 		sh_put(w, c->params);
 	}
+	if (r->gruu)
+		sh_gruu_put(w, r->key, r->random, r->bindings->aor, c);
 	sh_put_lit(w, "\r\n");
 }
 
@@ -388,7 +412,14 @@ void sh_register_put_headers(struct sh_writer *w, const struct sh_register_resul
 		return;
 	for (unsigned i = 0; r->bindings && i < r->bindings->count; i++)
 		if (r->bindings->contacts[i].expires_at > now_wall)
-			put_contact(w, &r->bindings->contacts[i], now_wall);
+			put_contact(w, r, &r->bindings->contacts[i], now_wall);
+	if (r->outbound)
+		sh_put_lit(w, "Require: outbound\r\n");
+	if (r->outbound && r->flow_timer) {
+		sh_put_lit(w, "Flow-Timer: ");
+		sh_put_uint(w, r->flow_timer);
+		sh_put_lit(w, "\r\n");
+	}
 	if (r->path.len)
 		sh_put_header(w, SH_H_PATH, r->path);
 	sh_put_date(w, now_wall);

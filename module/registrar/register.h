@@ -20,6 +20,11 @@ struct sh_register_options {
 	unsigned max_contacts;    /* of an address of record; 0 = 10 */
 	bool replace_oldest;      /* at that limit: instead of 403 */
 	enum sh_register_nat nat;
+	enum sh_keep keep_alive;
+	uint32_t keep_interval; /* seconds */
+	uint32_t flow_timer;    /* seconds, told to phones that do outbound (RFC 5626 4.4.1); 0: not told */
+	const struct sh_hash_key *key; /* of GRUUs; NULL: none are given */
+	struct sh_random *random;
 	void *by;                 /* for the events of the location store */
 };
 
@@ -29,6 +34,11 @@ struct sh_register_result {
 	struct sh_slice aor;          /* canonical, in the arena; empty when it did not get so far */
 	struct sh_bindings *bindings; /* 200: a reference for the caller; NULL: nothing is bound, or another code */
 	uint32_t min_expires;         /* 423: for Min-Expires */
+	bool outbound;                /* 200: RFC 5626 was done; Flow-Timer, if that is not 0 */
+	uint32_t flow_timer;
+	bool gruu;                    /* 200: the client wants GRUUs (RFC 5627) */
+	const struct sh_hash_key *key;
+	struct sh_random *random;
 	struct sh_slice path;         /* 200: Path to be echoed, in the arena; empty: none */
 };
 
@@ -37,8 +47,8 @@ struct sh_register_result {
  *
  * Decisions that the RFCs leave to us: a Path is stored also when the client does not say that it supports that (RFC
  * 3327 5.3 allows it; a proxy in between needs it to be reached), but echoed only if it does. reg-id counts (RFC 5626
- * 6) when the client talks to us directly or the first Path has "ob"; nothing of RFC 5626 is promised in the answer. A
- * q that is no number counts as none. A binding's texts may have 4,000 bytes together, a User-Agent is cut at 255.
+ * 6) when the client talks to us directly or the first Path has "ob"; whoever asks for outbound behind a proxy that
+ * cannot do it gets 439. A q that is no number counts as none. A binding's texts may have 4,000 bytes together, a User-Agent is cut at 255.
  *
  * 0; or -ENOMEM, and the code is 503. Every other outcome is a code with 0. */
 int sh_register_process(struct sh_location *l, struct sh_arena *a, const struct sh_msg *m, const struct sh_path *from,

@@ -253,10 +253,12 @@ int sh_challenge_verb(lua_State *L)
 int sh_register_verb(lua_State *L)
 {
 	static const char *const known[] = {"aor",          "min_expires", "max_expires", "default_expires",
-					    "max_contacts", "on_limit",    "nat",         NULL};
+					    "max_contacts", "on_limit",    "nat",
+					    "keepalive", "keepalive_interval", "flow_timer", NULL};
+	static const char *const kinds[] = {"none", "crlf", "options", NULL};
 	struct sh_runtime *rt = sh_runtime_check(L, "register");
 	struct sh_request *q = sh_request_check(L, 1);
-	struct sh_register_options o = {.by = rt};
+	struct sh_register_options o = {.by = rt, .key = &rt->env->key, .random = &rt->env->random};
 	struct sh_register_result r = {0};
 	uint64_t now = sh_env_wall(rt->env);
 	struct sh_bindings **slot;
@@ -284,6 +286,9 @@ int sh_register_verb(lua_State *L)
 		if (limit.base && !o.replace_oldest && !sh_slice_eq(limit, SH_LIT("reject")))
 			return luaL_error(L, "register: option 'on_limit': \"reject\" or \"replace\" expected");
 		o.nat = (enum sh_register_nat)sh_opt_choice(L, 2, "nat", sh_nat_words, 0);
+		o.keep_alive = (enum sh_keep)sh_opt_choice(L, 2, "keepalive", kinds, SH_KEEP_NONE);
+		o.keep_interval = (uint32_t)sh_opt_integer(L, 2, "keepalive_interval", 30, 5, 86400);
+		o.flow_timer = (uint32_t)sh_opt_integer(L, 2, "flow_timer", 0, 0, 86400);
 	}
 	if (sh_request_answered(q))
 		return sh_push_errno(L, -EALREADY);

@@ -107,7 +107,11 @@ void sh_runtime_on_binding(void *ctx, void *by, struct sh_slice aor, const struc
 	(void)ctx;
 	if (rt && rt->ua)
 		sh_ua_binding_changed(rt->ua, aor);
-	if (!rt || !sh_runtime_has(rt, SH_HOOK_BINDING))
+	if (!rt)
+		return;
+	if (rt->keeper)
+		sh_keeper_note(rt->keeper, aor, c, event);
+	if (!sh_runtime_has(rt, SH_HOOK_BINDING))
 		return;
 	h = create(aor, c, event);
 	if (!h) {

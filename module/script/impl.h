@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include "b2bua/trunk.h"
+#include "b2bua/keeper.h"
 #include "core/alloc.h"
 #include "script/globals.h"
 #include "script/limit.h"
@@ -138,6 +139,7 @@ struct sh_runtime {
 	struct sh_timer questions_timer;
 	struct sh_link branch_hooks; /* of forks that go on */
 	struct sh_tls *tls; /* of listeners that need one; NULL: none is configured */
+	struct sh_keeper *keeper; /* NULL: out of memory */
 	bool listens; /* its sockets are open: new generations open theirs */
 	struct sh_link bound; /* what happened to bindings while Lua ran: binding_hook.c */
 	struct sh_link spawned; /* sh_deferred: functions that begin when no Lua is on the stack */

@@ -130,6 +130,8 @@ void sh_runtime_attach(struct sh_runtime *rt, struct sh_ua *ua)
 	rt->ua = ua;
 	rt->domains.transport = sh_ua_transport(ua);
 	sh_ua_set_location(ua, rt->script->config.location, &rt->domains);
+	if (sh_keeper_create(&rt->keeper, ua, rt->script->config.location, rt) < 0)
+		sh_error(rt->script->config.log, "out of memory: phones are not kept alive");
 	if (rt->state)
 		tell_ua(rt);
 }
@@ -154,6 +156,7 @@ void sh_runtime_destroy(struct sh_runtime *rt)
 	sh_sdp_hook_stop(rt);
 	sh_deferred_drop_all(rt);
 	sh_binding_hook_drop(rt);
+	sh_keeper_destroy(rt->keeper);
 	if (rt->state)
 		give_back_skipped(rt->state->generation, current);
 	while ((l = sh_list_pop(&rt->states))) {

@@ -1,4 +1,5 @@
 /* From an address of record to targets (sip.lookup), and from a script's targets and options to the plan of a fork. */
+#include "registrar/gruu.h"
 #include "script/impl.h"
 #include "script/sdp_object.h"
 #include "script/uri_object.h"
@@ -7,8 +8,11 @@ static const char guard_name[] = "siphook.bindings";
 /* By which way a contact registered: a userdata with a struct way, so that no script can make one up. */
 static const char flow_name[] = "siphook.flow";
 
+enum { WAYS_MAX = 4 };
+
 struct way {
-	struct sh_path path;
+	unsigned count; /* of paths: a phone that does outbound has several (RFC 5626 5.1), one is used at a time */
+	struct sh_path paths[WAYS_MAX];
 	bool behind_nat;
 };
 
@@ -89,9 +93,66 @@ int sh_aor_read(lua_State *L, int idx, struct sh_runtime *rt, struct sh_slice *o
 	return sh_aor_canonical(&rt->scratch, &uri, &rt->domains, out);
 }
 
+/* Both are flows of one phone (RFC 5626 5.1). */
+static bool same_phone(const struct sh_contact *a, const struct sh_contact *b)
+{
+	return a->reg_id && b->reg_id && a->instance.len && sh_slice_ieq(a->instance, b->instance);
+}
+
+/* A request goes to a phone once: the newest flow comes first, the others are for when that one fails. */
+static bool is_another_flow(const struct sh_bindings *b, unsigned i, uint64_t now)
+{
+	for (unsigned k = 0; k < i; k++)
+		if (b->contacts[k].expires_at > now && same_phone(&b->contacts[k], &b->contacts[i]))
+			return true;
+	return false;
+}
+
+static void push_target(lua_State *L, const struct sh_bindings *b, unsigned i, uint64_t now, lua_Integer group)
+{
+	const struct sh_contact *c = &b->contacts[i];
+	struct way *way;
+
+	lua_createtable(L, 0, 5);
+	sh_push_slice(L, c->uri);
+	lua_setfield(L, -2, "uri");
+	lua_pushnumber(L, c->q / 1000.0);
+	lua_setfield(L, -2, "q");
+	lua_pushinteger(L, group);
+	lua_setfield(L, -2, "group");
+	if (c->path.len) {
+		sh_push_slice(L, c->path);
+		lua_setfield(L, -2, "path");
+	}
+	way = lua_newuserdatauv(L, sizeof(*way), 0);
+	*way = (struct way){.count = 1, .paths = {c->from}, .behind_nat = c->behind_nat};
+	for (unsigned k = i + 1; k < b->count && way->count < WAYS_MAX; k++)
+		if (b->contacts[k].expires_at > now && same_phone(c, &b->contacts[k]))
+			way->paths[way->count++] = b->contacts[k].from;
+	luaL_setmetatable(L, flow_name);
+	lua_setfield(L, -2, "flow");
+}
+
+/* 0 or 1: a GRUU, *g, of that address of record; -ENOENT: an address of record; else nobody's. */
+static int read_aor_or_gruu(lua_State *L, struct sh_runtime *rt, struct sh_slice *aor, struct sh_gruu *g)
+{
+	struct sh_slice text;
+	struct sh_uri uri;
+	int kind = -ENOENT;
+
+	sh_runtime_scratch(rt);
+	if (sh_uri_object_text(L, 1, &text) && sh_uri_parse(&uri, text) == 0)
+		kind = sh_gruu_open(g, aor, &rt->scratch, &rt->env->key, &uri);
+	if (kind != 0 && kind != -EINVAL && sh_aor_read(L, 1, rt, aor) < 0)
+		return -EINVAL;
+	return kind;
+}
+
 int sh_lookup(lua_State *L)
 {
 	struct sh_runtime *rt = sh_runtime_check(L, "sip.lookup");
+	struct sh_gruu g;
+	int gruu;
 	struct sh_slice aor;
 	struct sh_bindings **slot;
 	uint64_t now = sh_env_wall(rt->env);
@@ -108,36 +169,25 @@ int sh_lookup(lua_State *L)
 		expired = sh_opt_bool(L, 2, "expired", false);
 	}
 	slot = sh_bindings_guard(L);
-	if (sh_aor_read(L, 1, rt, &aor) == 0)
+	gruu = read_aor_or_gruu(L, rt, &aor, &g);
+	if (gruu >= 0 || gruu == -ENOENT)
 		*slot = sh_location_lookup(rt->script->config.location, aor);
 	lua_createtable(L, *slot ? (int)(*slot)->count : 0, 0);
 	for (unsigned i = 0; *slot && i < (*slot)->count; i++) {
 		const struct sh_contact *c = &(*slot)->contacts[i];
 
-		if (c->expires_at <= now && !expired)
+		if ((c->expires_at <= now && !expired) || (gruu >= 0 && !sh_gruu_match(&g, &rt->env->key, c)) ||
+		    is_another_flow(*slot, i, now))
 			continue;
 		if (c->q != q) { /* sorted by q: each value is a group of its own */
 			q = c->q;
 			group++;
 		}
-		lua_createtable(L, 0, 5);
-		sh_push_slice(L, c->uri);
-		lua_setfield(L, -2, "uri");
-		lua_pushnumber(L, c->q / 1000.0);
-		lua_setfield(L, -2, "q");
-		lua_pushinteger(L, group);
-		lua_setfield(L, -2, "group");
-		if (c->path.len) {
-			sh_push_slice(L, c->path);
-			lua_setfield(L, -2, "path");
-		}
+		push_target(L, *slot, i, now, group);
 		if (lamps) { /* whose lamp it is */
 			lua_pushlstring(L, aor.base, aor.len);
 			lua_setfield(L, -2, "aor");
 		}
-		*(struct way *)lua_newuserdatauv(L, sizeof(struct way), 0) = (struct way){c->from, c->behind_nat};
-		luaL_setmetatable(L, flow_name);
-		lua_setfield(L, -2, "flow");
 		lua_rawseti(L, -2, ++n);
 	}
 	sh_bindings_unref(*slot);
@@ -596,6 +646,18 @@ static void leave_out_dead(struct reader *r)
 	p->count = kept;
 }
 
+static const struct sh_path *keep_paths(struct reader *r, const struct way *way)
+{
+	size_t size = (way->count - 1) * sizeof(way->paths[0]);
+	struct sh_path *copy = size ? sh_arena_alloc(&r->plan->arena, size) : NULL;
+
+	if (size && !copy)
+		luaL_error(r->L, "not enough memory");
+	if (copy)
+		memcpy(copy, way->paths + 1, size);
+	return copy;
+}
+
 static void read_entry(struct reader *r, int idx, lua_Integer group)
 {
 	const struct sh_trunk_config *trunk = sh_trunk_test(r->L, idx);
@@ -639,12 +701,14 @@ static void read_entry(struct reader *r, int idx, lua_Integer group)
 	sh_opt_get(L, idx, "flow");
 	way = luaL_testudata(L, -1, flow_name);
 	if (way) {
-		t.path = way->path;
+		t.path = way->paths[0];
+		t.other_paths = keep_paths(r, way);
+		t.other_count = way->count - 1;
 		t.behind_nat = way->behind_nat;
 		/* a connection is used as it is; a datagram contact is reached at its URI, from the socket that it
 		 * knows, or behind a NAT where its packets came from */
-		t.has_path = sh_proto_reliable((enum sh_proto)way->path.proto) ? way->path.flow != 0 : way->behind_nat;
-		t.endpoint = way->path.endpoint;
+		t.has_path = sh_proto_reliable((enum sh_proto)t.path.proto) ? t.path.flow != 0 : way->behind_nat;
+		t.endpoint = t.path.endpoint;
 	} else if (!lua_isnil(L, -1)) {
 		luaL_error(L, "%s: option 'flow': only what sip.lookup gives", r->what);
 	}

@@ -1,7 +1,7 @@
 /* What the files of the transport share. The parts: transport.c (life cycle, the driver's events), endpoint.c (where we
  * listen and who we are), udp.c (datagrams), flow.c (the connections: table, limits, timeouts), stream.c (their bytes),
  * tls*.c and ws*.c (layers between the two), domain.c (whom a TLS peer must prove to be), relay.c (other workers'
- * connections), locate.c (RFC 3263), names.c (what DNS said), avoid.c (who does not answer), nat.c, door.c.
+ * connections), locate.c (RFC 3263), names.c (what DNS said), avoid.c (who does not answer), nat.c, door.c, stun.c.
  * Private to transport/.
  *
  * A connection, from the driver up:   stream -> [TLS] -> [WebSocket] -> messages, each layer only where it is used.
@@ -298,6 +298,13 @@ bool sh_door_admits_connection(struct sh_transport *t, const struct sh_addr *rem
 /* Only to be asked when t->guarded. */
 bool sh_door_admits_message(struct sh_transport *t, const struct sh_msg *m, const struct sh_addr *remote);
 void sh_door_finish(struct sh_transport *t);
+
+/* ---- stun.c ---- */
+
+enum { SH_STUN_ANSWER = 44 };
+bool sh_stun_is(const char *data, size_t len);
+/* The answer to a binding request: its length; 0: none. */
+size_t sh_stun_answer(uint8_t out[SH_STUN_ANSWER], const char *data, size_t len, const struct sh_addr *remote);
 
 /* ---- locate.c ---- */
 

@@ -8,19 +8,29 @@ static bool is_blank(char c)
 	return c == '\r' || c == '\n' || c == ' ' || c == '\0';
 }
 
-/* What phones send to keep a NAT binding open: nothing, CRLFs, four NULs, or a STUN request (RFC 5626 3.5.2; we promise
- * nobody to answer it). SIP begins with a letter, so that one look is enough for it. */
+/* What phones send to keep a NAT binding open: nothing, CRLFs, four NULs, or a STUN request (RFC 5626 3.5.2). SIP begins
+ * with a letter, so that one look is enough for it. */
 static bool is_keep_alive(const char *data, size_t len)
 {
 	size_t n = 0;
 
 	if (len > 0 && (unsigned char)data[0] > ' ')
 		return false;
-	if (len >= 20 && (data[0] & 0xc0) == 0 && memcmp(data + 4, "\x21\x12\xa4\x42", 4) == 0)
-		return true; /* RFC 8489 5: two zero bits and the magic cookie */
+	if (sh_stun_is(data, len))
+		return true;
 	while (n < len && is_blank(data[n]))
 		n++;
 	return n == len;
+}
+
+static void answer_stun(struct sh_listen *l, const struct sh_path *from, const char *data, size_t len)
+{
+	struct sh_transport *t = l->t;
+	uint8_t answer[SH_STUN_ANSWER];
+	size_t n = sh_door_admits_connection(t, &from->remote) ? sh_stun_answer(answer, data, len, &from->remote) : 0;
+
+	if (n > 0)
+		t->env->driver->udp_send(t->env, l->udp, &from->local, &from->remote, (const char *)answer, n);
 }
 
 void sh_udp_receive(struct sh_listen *l, const struct sh_addr *local, const struct sh_addr *remote, const char *data,
@@ -30,12 +40,14 @@ void sh_udp_receive(struct sh_listen *l, const struct sh_addr *local, const stru
 	struct sh_path from = {.proto = SH_PROTO_UDP, .endpoint = l->index, .remote = *remote};
 
 	t->stats.datagrams_in++;
-	if (is_keep_alive(data, len)) {
-		t->stats.keepalives++;
-		return;
-	}
 	if (sh_addr_is_source(local))
 		from.local = *local;
+	if (is_keep_alive(data, len)) {
+		t->stats.keepalives++;
+		if (sh_stun_is(data, len))
+			answer_stun(l, &from, data, len);
+		return;
+	}
 	sh_listen_saw(l, local);
 	sh_transport_receive(t, &from, data, len);
 }

@@ -62,6 +62,7 @@ part transports
 part secure openssl
 part trouble sipp
 part names sipp
+part door svmap svwar svcrack
 SKIP=1 part linphone linphonec
 
 # shellcheck disable=SC2086
