@@ -200,6 +200,24 @@ static void a_reload_reaches_every_worker(void **state)
 	finale(true);
 }
 
+/* The error comes to the worker whose socket sent the datagram; the branch may be another's. */
+static void an_icmp_error_finds_its_branch(void **state)
+{
+	struct sh_addr nobody;
+
+	(void)state;
+	stage(4, PLAN("local ok, res = call:dial('sip:x@10.0.0.99') call:reject(res)\n"));
+	assert_int_equal(sh_addr_parse(&nobody, SH_LIT("10.0.0.99"), 0), 0);
+	assert_int_equal(sh_sim_set_unreachable(w->sim, &nobody, SH_SIM_UDP_ICMP), 0);
+	for (unsigned i = 0; i < 16; i++)
+		phone_invite(alice, "sip:bob@example.org", NULL, SDP_A);
+	world_advance(w, 100 * SH_MS); /* and not the seconds of first_timeout */
+	assert_int_equal(workers_with_calls(), 4);
+	SH_LIST_EACH (l, &alice->calls)
+		assert_non_null(final_answer(SH_CONTAINER(l, struct phone_call, link)->invite));
+	finale(true);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -210,6 +228,7 @@ int main(void)
 	    cmocka_unit_test(cancels_find_their_call),
 	    cmocka_unit_test(a_connection_of_one_worker_serves_all),
 	    cmocka_unit_test(a_reload_reaches_every_worker),
+	    cmocka_unit_test(an_icmp_error_finds_its_branch),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -117,7 +117,7 @@ static void what_a_load_must_not_do_is_refused_and_the_old_script_goes_on(void *
 	     "dialplan.lua:2: sip.domains: 'a b' is no host name"},
 	    {"local sip = require 'siphook'\nsip.acl{trust = {'10.0.0.0/40'}}\n",
 	     "dialplan.lua:2: sip.acl: option 'trust': entry 1 is no address or address/bits"},
-	    {"local sip = require 'siphook'\nsip.acl{deny = {}}\n", "dialplan.lua:2: sip.acl: unknown option 'deny'"},
+	    {"local sip = require 'siphook'\nsip.acl{denied = {}}\n", "dialplan.lua:2: sip.acl: unknown option 'denied'"},
 	    {"local sip = require 'siphook'\nsip.sleep(1)\n",
 	     "dialplan.lua:2: sip.sleep does not work while the script loads"},
 	    {"local sip = require 'siphook'\nsip.lookup('a')\n",

@@ -1,6 +1,8 @@
 /* Questions to name servers over real sockets: the server is this test, turn by turn. */
 #include "net_helpers.h"
 
+#include "drivers/net/net_impl.h"
+
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
@@ -429,6 +431,41 @@ static void stopping_drops_what_is_under_way(void **state)
 		assert_int_equal(r[i].calls, 0);
 }
 
+/* Whatever a server sends: it is read within its octets, and what comes out is bounded. */
+static void answers_of_any_octets_are_read_safely(void **state)
+{
+	static const enum sh_dns_type types[] = {SH_DNS_A, SH_DNS_AAAA, SH_DNS_SRV, SH_DNS_NAPTR};
+	struct sh_random random;
+
+	(void)state;
+	sh_random_init_seed(&random, 1);
+	for (unsigned i = 0; i < 20000; i++) {
+		enum sh_dns_type type = types[i % 4];
+		unsigned char *text = calloc(1, 600), *exact;
+		struct sh_dns_answer a = {0};
+		void *block = NULL;
+		size_t len;
+
+		memcpy(text, "\0\1\1\0\0\1\0\0\0\0\0\0\4name\0", 18);
+		text[18 + 1] = (unsigned char)type;
+		text[18 + 3] = 1;
+		len = answer(text, 22);
+		for (uint64_t n = sh_random_below(&random, 8); n > 0; n--)
+			text[sh_random_below(&random, len)] = (unsigned char)sh_random_u64(&random);
+		len = sh_random_below(&random, 4) ? len : sh_random_below(&random, len);
+		exact = malloc(len ? len : 1); /* so that a sanitizer sees the end */
+		memcpy(exact, text, len);
+		net_dns_parse(&a, &block, type, exact, len);
+		assert_true(a.count <= 32);
+		assert_true((a.error == 0) == (a.count > 0));
+		for (size_t k = 0; k < a.count; k++)
+			assert_true(a.records[k].target.len <= 255);
+		sh_free(block);
+		free(exact);
+		free(text);
+	}
+}
+
 static void servers_that_are_no_addresses_are_refused(void **state)
 {
 	(void)state;
@@ -449,6 +486,7 @@ int main(void)
 	    cmocka_unit_test(text_that_is_no_host_name_does_not_exist),
 	    cmocka_unit_test(memory_that_is_out_is_an_answer),
 	    cmocka_unit_test(stopping_drops_what_is_under_way),
+	    cmocka_unit_test(answers_of_any_octets_are_read_safely),
 	    cmocka_unit_test(servers_that_are_no_addresses_are_refused),
 	};
 
