@@ -19,11 +19,20 @@ struct dns_server {
 static struct dns_server server_open(void)
 {
 	struct dns_server s = {0};
-	struct sh_addr local = address("127.0.0.1", 0), again;
+	struct sh_addr local = address("127.0.0.1", 0);
+	struct sockaddr_storage sa;
+	socklen_t len;
 
-	s.udp = peer_socket(SOCK_DGRAM, &local, &s.addr);
-	s.tcp = peer_socket(SOCK_STREAM, &s.addr, &again);
-	assert_int_equal(listen(s.tcp, 4), 0);
+	for (unsigned i = 0; i < 100; i++) { /* a port that is free for UDP may be somebody's for TCP */
+		s.udp = peer_socket(SOCK_DGRAM, &local, &s.addr);
+		s.tcp = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		len = sh_addr_to_sockaddr(&s.addr, &sa);
+		if (bind(s.tcp, (struct sockaddr *)&sa, len) == 0 && listen(s.tcp, 4) == 0)
+			return s;
+		close(s.udp);
+		close(s.tcp);
+	}
+	fail_msg("no port is free for UDP and TCP");
 	return s;
 }
 
