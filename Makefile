@@ -192,6 +192,8 @@ install: object
 	install -m 644 packaging/siphook.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/siphook
 	install -m 644 README.md LICENSE $(wildcard docs/*.md docs/*.svg) $(DESTDIR)$(PREFIX)/share/doc/siphook/
 	cp -R examples/. $(DESTDIR)$(PREFIX)/share/siphook/examples/
+	install -d $(DESTDIR)$(PREFIX)/share/siphook/lua
+	install -m 644 lua/*.d.lua lua/siphook.luacheckrc $(DESTDIR)$(PREFIX)/share/siphook/lua/
 
 # ---------------------------------------------------------------- tests
 

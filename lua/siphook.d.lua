@@ -764,4 +764,8 @@ function json.decode(text) end
 ---@return string
 function json.encode(value, options) end
 
+---While the file loads.
+---@param fn fun(plan: siphook.test.plan, t: siphook.test)
+function sip.selftest(fn) end
+
 return sip

@@ -5,6 +5,7 @@
 #include "siphook.h"
 #include "core/alloc.h"
 #include "core/log.h"
+#include "core/slice.h"
 #include "engine/engine.h"
 #include "msg/digest.h"
 #include "msg/osip.h"
@@ -128,6 +129,31 @@ static void tell_stop_wanted(void *ctx)
 	s->host.stop_wanted(s->host.ctx);
 }
 
+/* ---------------------------------------------------------------- selftests of scripts */
+
+static void log_details(void *ctx, const char *text)
+{
+	struct sh_slice rest = sh_slice_cstr(text), line;
+
+	while (rest.len) {
+		sh_slice_cut(rest, '\n', &line, &rest);
+		sh_error(ctx, "    %.*s", SH_FMT(line));
+	}
+}
+
+static int run_selftests(const struct sh_engine_selftest *t, char *error, size_t size)
+{
+	struct sh_trial_selftest trial = {.script = t->script,
+					  .config = t->config,
+					  .nconfig = t->nconfig,
+					  .read = t->read,
+					  .read_ctx = t->read_ctx,
+					  .details = log_details,
+					  .ctx = t->log};
+
+	return sh_trial_selftest(&trial, error, size);
+}
+
 /* ---------------------------------------------------------------- life */
 
 static int check_host(const struct siphook_host *host)
@@ -193,6 +219,7 @@ static int make_instance(struct siphook **out, const struct siphook_host *host, 
 	o->engine.event_ctx = s;
 	o->engine.listen_fd = s->host.listen_fd;
 	o->engine.listen_fd_ctx = s->host.ctx;
+	o->engine.selftest = run_selftests;
 	create_error[0] = '\0';
 	err = sh_engine_create(&s->engine, &o->engine, create_error, sizeof(create_error));
 	if (err < 0)
@@ -489,7 +516,6 @@ static void api_destroy(struct siphook *s)
 
 static int api_check(const struct siphook_option *options, size_t count)
 {
-	struct sh_engine *engine;
 	struct sh_options o;
 	int err;
 
@@ -500,13 +526,10 @@ static int api_check(const struct siphook_option *options, size_t count)
 	err = sh_options_init(&o, options, count, create_error, sizeof(create_error));
 	if (err < 0)
 		return err;
-	/* An instance that is not started: its creation judges the URIs. */
-	err = sh_engine_create(&engine, &o.engine, create_error, sizeof(create_error));
-	if (err == 0) {
-		sh_engine_destroy(engine);
-		err = sh_engine_check(o.engine.script, o.engine.config, o.engine.nconfig, create_error,
-				      sizeof(create_error));
-	}
+	o.engine.selftest = run_selftests;
+	err = sh_engine_check(&o.engine, create_error, sizeof(create_error));
+	if (!err)
+		sh_trial_check(o.engine.script, o.engine.config, o.engine.nconfig, create_error, sizeof(create_error));
 	sh_options_finish(&o);
 	if (err < 0 && !create_error[0])
 		snprintf(create_error, sizeof(create_error), "%s", strerrordesc_np(-err));
@@ -538,6 +561,23 @@ static void on_print(void *ctx, const char *text, size_t len)
 	t->print(t->ctx, text, len);
 }
 
+static int prepare_trial(char *error, size_t size)
+{
+	int err;
+
+	pthread_once(&prepare_once, prepare);
+	if (prepare_result < 0) {
+		snprintf(error, size, "%s", prepare_error);
+		return prepare_result;
+	}
+	err = sh_osip_init();
+	if (!err)
+		err = sh_digest_init();
+	if (err)
+		snprintf(error, size, "%s", strerrordesc_np(-err));
+	return err;
+}
+
 static int api_test(const struct siphook_test *test, char *error, size_t size)
 {
 	struct siphook_test t = {0};
@@ -555,18 +595,9 @@ static int api_test(const struct siphook_test *test, char *error, size_t size)
 		snprintf(error, size, "%s", t.file ? "loss: from 0 to less than 1" : "no test file is given");
 		return -EINVAL;
 	}
-	pthread_once(&prepare_once, prepare);
-	if (prepare_result < 0) {
-		snprintf(error, size, "%s", prepare_error);
-		return prepare_result;
-	}
-	err = sh_osip_init();
-	if (!err)
-		err = sh_digest_init();
-	if (err) {
-		snprintf(error, size, "%s", strerrordesc_np(-err));
+	err = prepare_trial(error, size);
+	if (err)
 		return err;
-	}
 	o = (struct sh_trial_options){.file = t.file,
 				      .filter = t.filter,
 				      .seed = t.seed,
@@ -575,6 +606,54 @@ static int api_test(const struct siphook_test *test, char *error, size_t size)
 				      .print = t.print ? on_print : NULL,
 				      .ctx = &t};
 	return sh_trial_run(&o, error, size);
+}
+
+static int api_replay(const struct siphook_replay *replay, char *error, size_t size)
+{
+	struct siphook_replay r = {0};
+	struct sh_trial_replay o;
+	struct siphook_option *options;
+	struct sh_options parsed;
+	char scratch[1];
+	int err = prepare_trial(error ? error : scratch, error ? size : 1);
+
+	if (!error || !size) {
+		error = scratch;
+		size = sizeof(scratch);
+	}
+	if (err)
+		return err;
+	if (replay)
+		memcpy(&r, replay, replay->size < sizeof(r) ? replay->size : sizeof(r));
+	if (!r.record || !r.print) {
+		snprintf(error, size, "no record is given");
+		return -EINVAL;
+	}
+	options = sh_calloc(r.config_count + 1, sizeof(*options));
+	if (!options) {
+		snprintf(error, size, "out of memory");
+		return -ENOMEM;
+	}
+	if (r.config_count)
+		memcpy(options, r.config, r.config_count * sizeof(*options));
+	options[r.config_count] = (struct siphook_option){"script", r.script ? r.script : r.record};
+	err = sh_options_init(&parsed, options, r.config_count + 1, error, size);
+	if (err) {
+		sh_free(options);
+		return err;
+	}
+	o = (struct sh_trial_replay){.record = r.record,
+				     .script = r.script,
+				     .config = parsed.engine.config,
+				     .nconfig = parsed.engine.nconfig,
+				     .seed = r.seed,
+				     .make_case = r.make_case != 0,
+				     .print = r.print,
+				     .ctx = r.ctx};
+	err = sh_trial_replay(&o, error, size);
+	sh_options_finish(&parsed);
+	sh_free(options);
+	return err;
 }
 
 static const struct siphook_api api = {
@@ -597,6 +676,7 @@ static const struct siphook_api api = {
     .test = api_test,
     .drain = api_drain,
     .rollback = api_rollback,
+    .replay = api_replay,
 };
 
 __attribute__((visibility("default"))) const struct siphook_api *siphook_entry(uint32_t host_abi);

@@ -33,7 +33,7 @@ extern "C" {
 #define SIPHOOK_INSTANCES 64
 
 /* Bits of api->features. */
-#define SIPHOOK_HAS_TEST    UINT64_C(1) /* test() is there */
+#define SIPHOOK_HAS_TEST    UINT64_C(1) /* test() and replay() are there */
 #define SIPHOOK_HAS_EVENTS  UINT64_C(2) /* host.event is called */
 #define SIPHOOK_HAS_METRICS UINT64_C(4) /* query "metrics" */
 #define SIPHOOK_HAS_DRAIN   UINT64_C(8) /* drain() */
@@ -110,6 +110,19 @@ struct siphook_test {
 	void *ctx;
 };
 
+/* A record of a call, and what to do with it. */
+struct siphook_replay {
+	uint32_t size;      /* sizeof(struct siphook_replay) */
+	int make_case;      /* not 0: nothing runs, print() gets a test case made of the record */
+	const char *record; /* path of the file */
+	const char *script; /* path of the dial plan; NULL: the one that the record names */
+	const struct siphook_option *config; /* keys as in create(): config.NAME */
+	size_t config_count;
+	uint64_t seed; /* 0: 1 */
+	void (*print)(void *ctx, const char *line, size_t len);
+	void *ctx;
+};
+
 struct siphook_api {
 	uint32_t abi;
 	uint32_t size;
@@ -146,7 +159,7 @@ struct siphook_api {
 	/* [host] Frees the instance, stopped or not (then stop with no deadline). NULL is fine. */
 	void (*destroy)(struct siphook *s);
 	/* [host] Loads and verifies a script as create() and start() would, with the same options, and opens nothing.
-	 * 0, or -EINVAL and "file:line: reason" in last_error(NULL). */
+	 * 0, or -EINVAL and "file:line: reason" in last_error(NULL); after 0 that has warnings, one a line, or is empty. */
 	int (*check)(const struct siphook_option *options, size_t count);
 	/* [host] Words for the last failed create, start, fd, process or stop of this instance; with NULL, of the last
 	 * create() or check(). Never NULL; valid until the next call. The other functions say all by their code. */
@@ -166,6 +179,9 @@ struct siphook_api {
 	/* [any; SIPHOOK_DRIVEN: host] As reload(), but to the text of the script that the present generation took the place of,
 	 * as it was read then. */
 	int (*rollback)(struct siphook *s, siphook_reload_fn fn, void *ctx);
+	/* [any] Runs a record of `siphook record` again, on a virtual network and with a script of choice, in the calling thread, and prints
+	 * where the decisions differ. 0: they do not; 1: they do; else -errno and words. */
+	int (*replay)(const struct siphook_replay *replay, char *error, size_t size);
 };
 
 /* [any] The one exported symbol. NULL: the host's major version is not supported. */

@@ -1,4 +1,5 @@
--- A small office: two telephones, a registrar, calls and text messages between them.
+-- A small office: telephones with names and extensions, a registrar, calls and text messages between them, opening hours, a mailbox, pick-up and
+-- transfers.
 --
 -- A dial plan is a file in Lua. It is read once, from top to bottom, when siphook starts or reloads; what it leaves behind
 -- are functions ("hooks") that siphook calls later: one kind of request, one hook. A line that begins with two
@@ -25,6 +26,24 @@ local passwords = {
 for key, value in pairs(sip.config) do
   local name = key:match "^user%.(.+)$"
   if name then passwords[name] = value end
+end
+
+-- Extensions, for telephones that have digits only. `-o extension.300=carol` adds one.
+local extensions = { ["100"] = "alice", ["200"] = "bob" }
+for key, value in pairs(sip.config) do
+  local number = key:match "^extension%.(%d+)$"
+  if number then extensions[number] = value end
+end
+
+-- Where calls go that nobody takes (`-o mailbox=sip:mail@10.0.0.9`; without it the caller hears so), and the hours at which phones ring at all
+-- (`-o hours=9-17`, Monday to Friday; without it always).
+local mailbox = sip.config.mailbox
+local opens, closes = (sip.config.hours or ""):match "^(%d+)%-(%d+)$"
+
+local function is_open()
+  if not opens then return true end
+  local now = os.date "*t"
+  return now.wday > 1 and now.wday < 7 and now.hour >= tonumber(opens) and now.hour < tonumber(closes)
 end
 
 -- Names under which this server is known, beside its addresses, which are always its own.
@@ -58,11 +77,32 @@ end)
 
 -- ---------------------------------------------------------------- somebody calls
 
+-- The call that rings for the longest time, for whoever dials *8.
+local function ringing_call(own)
+  local longest
+  for _, other in ipairs(sip.calls()) do
+    local rings = other.id ~= own and (other.state == "setup" or other.state == "early")
+    if rings and (not longest or other.age > longest.age) then longest = other end
+  end
+  return longest
+end
+
 sip.on.invite(function(call)
   local caller = who(call)
   if not caller then return end
 
-  local name = call.uri.user                     -- what was dialled: "bob" of sip:bob@office.example
+  -- Somebody completes a transfer, or takes over a call that another phone shows as ringing (RFC 3891).
+  if call.replaces then return call:pickup() end
+
+  local dialled = call.uri.user                  -- "bob" of sip:bob@office.example
+  if dialled == "*8" then
+    local other = ringing_call(call.id)
+    if not other then return call:reject(480, "Nothing rings") end
+    sip.log.info("%s takes the call for %s", caller, other.to.user or "?")
+    return call:pickup(other.id)
+  end
+
+  local name = extensions[dialled] or dialled
   if not name or not passwords[name] then
     return call:reject(404, "Nobody has this name")
   end
@@ -70,11 +110,16 @@ sip.on.invite(function(call)
 
   -- All phones that are registered under that name ring together; whoever answers first has the call. From here on the
   -- hook waits, while siphook looks after all the others.
-  local phones = sip.lookup(call.uri)
-  if #phones == 0 then
+  local phones = is_open() and sip.lookup(name) or {}
+  if #phones == 0 and not mailbox then
     return call:reject(480, "Nobody is there")
   end
   local leg, result = call:fork(phones, { timeout = ring_time })
+
+  -- The mailbox hears who was called. Whoever declines wants no mailbox either.
+  if not leg and mailbox and result.cause ~= "declined" then
+    leg, result = call:fork({ uri = mailbox, diversion = call.uri }, { timeout = 10 })
+  end
 
   if not leg then
     -- The result says in one word what happened: "busy", "declined", "no_answer", "unreachable", ...
@@ -86,6 +131,11 @@ sip.on.invite(function(call)
 
   -- Answers the caller and joins the two. The hook is over then; the call goes on without it.
   call:bridge(leg)
+end)
+
+-- A transfer: the telephone's other party is sent to somebody else. accept() does all of it, and tells the telephone how it went.
+sip.on.refer(function(ref)
+  ref:accept{ timeout = 30 }
 end)
 
 -- A call is over, however it ended: why.by is "caller", "callee", "script" or "engine".

@@ -1,10 +1,9 @@
 -- The ladder of a call: who sent what to whom, and between them the lines of the script that decided it.
 local native = ...
-local sip = native.sip
 
 local ladder = {}
 
-local WIDTH = 22                                   -- of a column
+local WIDTH = 26                                   -- of a column
 local COLUMNS = 6                                  -- more parties than that: a list
 
 local function label_of(message, again)
@@ -31,9 +30,7 @@ local function arrow(from, to, columns, text)
   for i = 1, columns do
     if i == left then
       line[#line + 1] = "|" .. body
-    elseif i > left and i < right then
-      -- crossed by the arrow
-    else
+    elseif i < left or i >= right then                           -- the others are crossed by the arrow
       line[#line + 1] = "|" .. (i < columns and (" "):rep(WIDTH - 1) or "")
     end
   end

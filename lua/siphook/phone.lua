@@ -73,13 +73,14 @@ function phone.new(plan, o)
     plan = plan, name = o.name, user = o.user, domain = o.domain, display = o.display, password = o.password,
     login = o.login or o.user, ip = o.ip, port = o.port or 5060, transport = o.transport or "udp", place = o.place,
     proxy = o.proxy, user_agent = o.user_agent or "virtual phone", allow = o.allow, supported = o.supported, codecs = o.codecs,
-    algorithm = o.algorithm, habits = o.habits ~= false, peer = o.peer, inbox = {}, calls = {}, sent = {}, served = {}, nonces = {},
+    algorithm = o.algorithm, realm = o.realm, habits = o.habits ~= false, peer = o.peer, inbox = {}, calls = {}, sent = {}, served = {}, nonces = {},
     media_port = 40000 + 10 * o.place,
   }, Phone)
   self.aor = ("sip:%s@%s"):format(self.user, self.domain)
   self.uri = self.aor
   local transport = self.transport ~= "udp" and ";transport=" .. self.transport or ""
-  self.contact = ("<sip:%s@%s:%d%s>"):format(self.user, self.ip, self.port, transport)
+  self.host = self.ip:find ":" and "[" .. self.ip .. "]" or self.ip    -- as a URI or Via wants it
+  self.contact = ("<sip:%s@%s:%d%s>"):format(self.user, self.host, self.port, transport)
   return self
 end
 
@@ -107,6 +108,7 @@ function Phone:body_of(o, offer)
   if o.body then return o.body, o.content_type or "application/sdp" end
   local wanted = o.sdp
   if wanted == false then return nil end
+  if wanted == true then wanted = nil end
   if type(wanted) == "string" then return wanted, "application/sdp" end
   local options = { ip = self.ip, port = self.media_port, codecs = self.codecs, session = self.place + 1 }
   for key, value in pairs(wanted or {}) do options[key] = value end
@@ -130,7 +132,7 @@ local function transmit(self, sent)
   sent.routes = call.routes
   sent.to = call.remote_tag and call.remote_uri .. ";tag=" .. call.remote_tag or call.remote_uri
   local lines = {
-    { "Via", ("SIP/2.0/%s %s:%d;branch=%s;rport"):format(sent.transport:upper(), self.ip, self.port, sent.branch) },
+    { "Via", ("SIP/2.0/%s %s:%d;branch=%s;rport"):format(sent.transport:upper(), self.host, self.port, sent.branch) },
     { "Max-Forwards", "70" },
     { "From", call.local_uri .. ";tag=" .. call.local_tag },
     { "To", sent.to },
@@ -182,7 +184,7 @@ end
 local function request(self, call, method, uri, o)
   o = o or {}
   call = call or call_new(self, {
-    id = o.call_id or self.plan:token(self.user) .. "@" .. self.ip, local_uri = self:from(o), local_tag = self.plan:token "tag",
+    id = o.call_id or self.plan:token(self.user) .. "@" .. self.host, local_uri = self:from(o), local_tag = self.plan:token "tag",
     remote_uri = o.to and (tostring(o.to):find "<" and tostring(o.to) or "<" .. self:target(o.to) .. ">") or "<" .. uri .. ">",
     target = uri, outgoing = true, transport = o.transport,
   })
@@ -202,7 +204,7 @@ local function credentials(self, message, sent)
   local field = message.code == 401 and "WWW-Authenticate" or "Proxy-Authenticate"
   for _, value in ipairs(message:headers(field)) do
     local c = native.challenge(value)
-    if c and (not self.algorithm or self.algorithm:upper() == c.algorithm) then
+    if c and (not self.algorithm or self.algorithm:upper() == c.algorithm) and (not self.realm or self.realm == c.realm) then
       local count = (self.nonces[c.nonce] or 0) + 1
       self.nonces[c.nonce] = count
       local qop = c.qop and (c.qop .. ","):find "auth%s*," and "auth"
@@ -237,7 +239,7 @@ end
 -- What goes the way of an INVITE hop by hop: CANCEL (9.1), the ACK of a failure (17.1.1.3).
 local function send_behind(self, sent, method, to, o)
   local lines = {
-    { "Via", ("SIP/2.0/%s %s:%d;branch=%s;rport"):format(sent.transport:upper(), self.ip, self.port, sent.branch) },
+    { "Via", ("SIP/2.0/%s %s:%d;branch=%s;rport"):format(sent.transport:upper(), self.host, self.port, sent.branch) },
     { "Max-Forwards", "70" }, { "From", sent.call.local_uri .. ";tag=" .. sent.call.local_tag }, { "To", to },
     { "Call-ID", sent.call.id }, { "CSeq", sent.cseq .. " " .. method },
   }
@@ -257,7 +259,7 @@ local function ack_success(self, message, sent, o)
   local target = dialog.target
   local ip, port = next_hop(self, dialog, target)
   local lines = {
-    { "Via", ("SIP/2.0/%s %s:%d;branch=z9hG4bK-%s;rport"):format(sent.transport:upper(), self.ip, self.port, self.plan:token "ack") },
+    { "Via", ("SIP/2.0/%s %s:%d;branch=z9hG4bK-%s;rport"):format(sent.transport:upper(), self.host, self.port, self.plan:token "ack") },
     { "Max-Forwards", "70" }, { "From", call.local_uri .. ";tag=" .. call.local_tag },
     { "To", call.remote_uri .. ";tag=" .. dialog.remote_tag }, { "Call-ID", call.id }, { "CSeq", message.cseq .. " ACK" },
   }

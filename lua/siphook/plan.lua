@@ -11,7 +11,8 @@ local SECOND = 1000000
 local SETTLE = 120 * SECOND                        -- after the end of a case, until nothing may be left
 local options_known = {
   shared = true, config = true, http = true, seed = true, loss = true, duplicate = true, reorder = true, delay = true, workers = true,
-  domain = true, patience = true,
+  domain = true, patience = true, time = true, world = true,
+  address = true, port = true, credulous = true,
 }
 
 -- native.defaults: seed and loss of the command line.
@@ -23,10 +24,14 @@ function plan.load(path, options)
   local self = setmetatable({ path = path, wire = {}, parties = {}, places = {}, timers = {}, by_address = {}, counter = 0, options = o }, Plan)
   local loss = o.loss or native.defaults.loss
   local delay = o.delay and math.floor(o.delay * SECOND)
-  local world, why = native.world{
+  local time = o.time
+  if type(time) == "table" then time = os.time(time) end
+  local world, why = o.world, nil
+  if not world then world, why = native.world{
     script = path, seed = o.seed or native.defaults.seed, loss = loss, duplicate = o.duplicate, reorder = o.reorder, delay_min = delay,
     delay_max = delay, workers = o.workers, shared = o.shared, config = o.config,
-  }
+    address = o.address, port = o.port, credulous = o.credulous, time = time,
+  } end
   if not world then native.fail(nil, why) end
   self.world, self.lossy = world, loss > 0
   self.patience = o.patience or (self.lossy and 35 or 1)
@@ -97,17 +102,27 @@ function Plan:now() return (self.world:now() - self.started) / SECOND end
 
 ---------------------------------------------------------------------------------------------- parties
 
+local IPV6 = "2001:db8:5060::1"                    -- where the engine is beside its IPv4 address (world.c)
+
 local function add(self, o)
+  if o.ip:find ":" and not self.options.address then o.proxy = { ip = IPV6, port = self.port } end
   local place, why = self.world:listen(o.ip, o.port or 5060)
   if not place then native.fail(self, ("%s: %s:%d: %s"):format(o.name, o.ip, o.port or 5060, why)) end
   o.place = place
+  local same = 1
+  for _, other in ipairs(self.parties) do
+    if other.given == o.name then same = same + 1 end
+  end
+  local given = o.name
+  if same > 1 then o.name = ("%s (%d)"):format(o.name, same) end    -- a second phone of the same user
   local who = phone.new(self, o)
+  who.given = given
   self.parties[#self.parties + 1], self.places[place] = who, who
   return who
 end
 
 local phone_known = { password = true, login = true, domain = true, display = true, transport = true, ip = true, port = true,
-                      user_agent = true, codecs = true, algorithm = true, user = true, habits = true, supported = true, allow = true }
+                      user_agent = true, codecs = true, algorithm = true, user = true, habits = true, supported = true, allow = true, realm = true }
 
 -- plan:phone(name [, {password=, login=, domain=, display=, transport="udp"|"tcp", ip=, port=, codecs=, algorithm=}])
 function Plan:phone(name, options)
@@ -186,6 +201,17 @@ function Plan:calls() return native.json.decode(self.world:query "calls") end
 function Plan:registrations() return native.json.decode(self.world:query "registrations") end
 function Plan:status() return native.json.decode(self.world:query "status") end
 
+-- As `siphook record`: the next call, whose INVITE contains the text; later its record as JSON text, nil while it goes on.
+function Plan:record(filter)
+  self.world:record(filter)
+  return self
+end
+
+function Plan:recorded()
+  local answer = self.world:query "record"
+  return answer:match '^{"state":"done","record":(.*)}$'
+end
+
 -- The file is read again (or another one takes its place by its content: see the test library's manual). The generation.
 function Plan:reload()
   local generation, why = self.world:reload()
@@ -197,9 +223,9 @@ end
 function Plan:shared(name)
   local world = self.world
   return {
-    get = function(_, key) return world:get(name, key) end,
-    set = function(_, key, value) world:set(name, key, value) end,
-    delete = function(_, key) world:set(name, key, nil) end,
+    get = function(_, key) return native.shared_get(world, name, key) end,
+    set = function(_, key, value) native.shared_set(world, name, key, value) end,
+    delete = function(_, key) native.shared_set(world, name, key, nil) end,
   }
 end
 

@@ -184,6 +184,30 @@ local function run_one(case)
   return failure, more, seconds
 end
 
+-- Of a dial plan itself (sip.selftest): fn(plan, t), the plan being the one that is tried out. The plan knows the checks too.
+-- nil, or what failed and the ladder.
+function native.selftest(fn, world)
+  local p
+  local function body()
+    p = plan.load("", { world = world })
+    open = { p }
+    local methods = getmetatable(p)
+    setmetatable(p, { __index = function(_, key)
+      local method = methods[key]
+      if method == nil then method = t[key] end
+      return method
+    end })
+    t.load = function() return p end
+    fn(p, t)
+    p:close()
+  end
+  local good, why = xpcall(body, with_traceback)
+  if good then return nil end
+  why = type(why) == "table" and why or { where = "", message = tostring(why) }
+  local fine, text = pcall(details, why)
+  return why.where .. why.message, fine and text or nil
+end
+
 local function wanted(name, filter)
   if not filter or name:find(filter, 1, true) then return true end
   local good, found = pcall(string.find, name, filter)          -- a broken pattern is only a text

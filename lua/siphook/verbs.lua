@@ -59,7 +59,7 @@ local function demand_missed(message, demands)
     if key == "sdp" then
       local good, why = sdp_fits(message.body, pattern)
       if not good then return ("its session description is not as expected%s"):format(why and ": " .. why or "") end
-    elseif key ~= "within" and key ~= "headers" then
+    elseif key ~= "within" and key ~= "timeout" and key ~= "headers" then
       local value
       if type(key) == "string" then value = message[fields[key] or key] end
       if not value_fits(value, pattern) then
@@ -108,6 +108,8 @@ end
 local function expect(self, call, sent, what, demands)
   local plan = self.plan
   if type(what) == "string" and what:find "^%d%d%d$" then what = tonumber(what) end
+  if type(demands) == "number" then demands = { within = demands } end
+  if demands ~= nil and type(demands) ~= "table" then error(("expect: demands are a table, got %s"):format(type(demands)), 3) end
   if type(what) ~= "number" and type(what) ~= "string" then
     error(("expect: a method or a code expected, got %s"):format(type(what)), 3)
   end
@@ -115,7 +117,7 @@ local function expect(self, call, sent, what, demands)
     error(("expect: '%s' is neither a method nor a code"):format(what), 3)
   end
   local who = self.name
-  local limit = demands and demands.within or plan.patience
+  local limit = demands and (demands.within or demands.timeout) or plan.patience
   local found, against
   local function look()
     for _, entry in ipairs(self.inbox) do
@@ -333,7 +335,7 @@ function Call:request(method, options) return in_call(self, method, options) end
 
 -- A transfer: call:refer("carol") blind; call:refer(other_call) attended (RFC 3515, RFC 3891).
 function Call:refer(target, options)
-  local o, to = { headers = {} }, nil
+  local o, to = { headers = {} }
   for key, value in pairs(options or {}) do o[key] = value end
   if type(target) == "table" and rawget(target, "id") and rawget(target, "phone") then
     local replaces = ("%s;to-tag=%s;from-tag=%s"):format(target.id, target.remote_tag, target.local_tag)
@@ -466,13 +468,12 @@ function Phone:finish()
   for i = 1, #self.calls do
     local call = self.calls[i]
     local server, sent = rawget(call, "server"), rawget(call, "invite")
-    if call.over or call.registration then
-      -- nothing is left of it
-    elseif server and not server.final then
+    local left = not call.over and not call.registration
+    if left and server and not server.final then
       phone.answer(self, server, 480, {})
-    elseif sent and not sent.final and sent.method == "INVITE" and not call.confirmed then
+    elseif left and sent and not sent.final and sent.method == "INVITE" and not call.confirmed then
       call:cancel()
-    elseif call.confirmed and (server or sent) then
+    elseif left and call.confirmed and (server or sent) then
       call:bye()
     end
   end

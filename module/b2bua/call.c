@@ -800,6 +800,8 @@ void sh_call_end(struct sh_call *c, const struct sh_why *why, struct sh_slice re
 	ua->app->interrupted(ua->app_ctx, c, why);
 	sh_call_tell(c, SH_CALL_EVENT_END, why);
 	ua->app->ended(ua->app_ctx, c, why);
+	if (ua->observer && a)
+		ua->observer->ended(ua->observer->ctx, a->dialog.call_id);
 	setup_over(c);
 	sh_call_release(c);
 }

@@ -49,6 +49,7 @@ struct sh_ua {
 	void *on_call_ctx;
 	void (*turn_end)(void *ctx);
 	void *turn_end_ctx;
+	const struct sh_ua_observer *observer; /* mostly NULL */
 	struct sh_slice allow, allow_in_dialog; /* texts in allow_text */
 	char allow_text[2][SH_ALLOW_ROOM];
 	char *line, *rest, *body; /* buffers in which requests are built: one at a time */

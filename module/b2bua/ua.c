@@ -324,6 +324,11 @@ void sh_ua_set_location(struct sh_ua *ua, struct sh_location *location, const st
 	ua->domains = domains;
 }
 
+void sh_ua_set_observer(struct sh_ua *ua, const struct sh_ua_observer *observer)
+{
+	ua->observer = observer;
+}
+
 void sh_ua_on_turn_end(struct sh_ua *ua, void (*fn)(void *ctx), void *ctx)
 {
 	ua->turn_end = fn;

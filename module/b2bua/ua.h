@@ -109,6 +109,15 @@ bool sh_ua_watched(const struct sh_ua *ua); /* somebody watches calls (RFC 4235)
 /* Called at the end of each turn. */
 void sh_ua_on_turn_end(struct sh_ua *ua, void (*fn)(void *ctx), void *ctx);
 
+/* For who records calls: which leg belongs to which call (by the Call-IDs of the caller's and of the new leg, before its INVITE leaves),
+ * and that a call has ended. Members may be NULL; the structure stays the caller's. NULL: nobody. */
+struct sh_ua_observer {
+	void (*leg)(void *ctx, struct sh_slice caller, struct sh_slice leg);
+	void (*ended)(void *ctx, struct sh_slice caller);
+	void *ctx;
+};
+void sh_ua_set_observer(struct sh_ua *ua, const struct sh_ua_observer *observer);
+
 /* Peers whose P-Asserted-Identity and Remote-Party-ID are believed and passed on (RFC 3325). */
 /* Replaces the list of trusted peers (copied). 0 or -ENOMEM. */
 int sh_ua_set_trust(struct sh_ua *ua, const struct sh_prefix *list, unsigned count);

@@ -60,6 +60,7 @@ int sh_engine_create(struct sh_engine **out, const struct sh_engine_config *conf
 	e->npairs = config->nconfig;
 	e->watch_files = config->watch;
 	e->simulation = config->simulation;
+	e->selftest = config->selftest;
 	e->script_path = copy(config->script);
 	e->session_expires = config->session_expires;
 	e->dns = config->dns ? copy(config->dns) : NULL;

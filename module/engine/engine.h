@@ -14,6 +14,8 @@ struct sh_engine;
 struct sh_env;
 struct sh_shared;
 struct sh_trace;
+struct sh_generation;
+struct sh_vm_stamp;
 
 struct sh_engine_pair {
 	const char *key, *value;
@@ -30,6 +32,18 @@ struct sh_engine_tls_config {
 	const char *const *origins;      /* whose pages may connect by WebSocket */
 	unsigned norigins;               /* 0: all */
 };
+
+/* The functions that a script gave to sip.selftest, and where it is read: trial/ runs them. 0, or -EINVAL with words. Lines about a
+ * failure go to the log. */
+struct sh_engine_selftest {
+	const char *script;
+	const struct sh_engine_pair *config;
+	unsigned nconfig;
+	int (*read)(void *ctx, const char *path, char **text, size_t *len, struct sh_vm_stamp *stamp);
+	void *read_ctx;
+	struct sh_log *log;
+};
+typedef int (*sh_engine_selftest_fn)(const struct sh_engine_selftest *t, char *error, size_t size);
 
 /* Everything is copied by create. */
 struct sh_engine_config {
@@ -51,6 +65,7 @@ struct sh_engine_config {
 	 * NULL: there are none. */
 	int (*listen_fd)(void *ctx, const char *uri);
 	void *listen_fd_ctx;
+	sh_engine_selftest_fn selftest;      /* before a generation is used; NULL: sip.selftest has no effect */
 	enum sh_log_level log_level;
 	sh_log_fn log;
 	void *log_ctx;
@@ -60,6 +75,10 @@ struct sh_engine_config {
 		struct sh_env *const *envs; /* one per worker, until the engine is destroyed */
 		int (*prepare)(void *ctx, struct sh_shared *shared); /* before the first load; 0 or -errno. May be NULL */
 		void (*trace)(void *ctx, const struct sh_trace *t);  /* what scripts do; may be NULL */
+		/* Where scripts are read, as in struct sh_vm_world; NULL: files. Context: read_ctx. */
+		int (*read)(void *ctx, const char *path, char **text, size_t *len, struct sh_vm_stamp *stamp);
+		void *read_ctx;
+		bool credulous; /* passwords are not looked at: for replays of calls */
 		void *ctx;
 	} simulation;
 };
@@ -89,13 +108,20 @@ int sh_engine_rollback(struct sh_engine *e, sh_engine_reload_fn done, void *ctx)
 /* What is not over yet, in words: calls, legs, requests, transactions; false: nothing. Without threads only. */
 bool sh_engine_busy(struct sh_engine *e, char *text, size_t size);
 
-/* The first local domain that the script declared; empty: none. Valid until the next reload. Without threads only. */
-struct sh_slice sh_engine_domain(const struct sh_engine *e);
+/* The generation in use, until the next reload. Without threads only. */
+struct sh_generation *sh_engine_generation(const struct sh_engine *e);
 
 /* [any] "status", "calls", "registrations": JSON text; "metrics": Prometheus' text format. Threads: waits (at most a second) for the workers to answer. -EINVAL:
  * no such thing; -ETIMEDOUT. Not from a worker's callback. Without threads: on the host's thread only. */
 typedef void (*sh_engine_text_fn)(void *ctx, const char *text, size_t len);
 int sh_engine_query(struct sh_engine *e, const char *what, sh_engine_text_fn fn, void *ctx);
+
+/* [any] Records the next call whose INVITE comes from outside and contains `filter` (empty: any): all its messages on all its legs.
+ * 0, -EBUSY (a record is being made), -ENOMEM, -ETIMEDOUT. The same rules as query. query("record") says how it stands:
+ * {"state":"none"|"waiting"|"running"} or, once, {"state":"done","record":{...}}. */
+int sh_engine_record(struct sh_engine *e, const char *filter);
+/* [any] Forgets it, whatever its state. */
+int sh_engine_record_stop(struct sh_engine *e);
 
 /* [any] Ends a call by its id; 0, -ENOENT, -ETIMEDOUT. The same rules as query. */
 int sh_engine_hangup(struct sh_engine *e, const char *id);
@@ -113,6 +139,6 @@ int sh_engine_stop(struct sh_engine *e, int64_t deadline_ms);
 void sh_engine_park(struct sh_engine *e);
 
 /* Loads and verifies a script without opening anything (`siphook check`). 0, or -EINVAL with "file:line: reason". */
-int sh_engine_check(const char *script, const struct sh_engine_pair *config, unsigned nconfig, char *error, size_t size);
+int sh_engine_check(const struct sh_engine_config *config, char *error, size_t size);
 
 #endif

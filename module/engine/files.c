@@ -127,24 +127,35 @@ static uint64_t world_random(void *ctx)
 
 static uint64_t simulated_now(void *ctx)
 {
-	return ((struct sh_env *)ctx)->now;
+	return ((struct sh_engine *)ctx)->simulation.envs[0]->now;
 }
 
 static uint64_t simulated_wall(void *ctx)
 {
-	return sh_env_wall(ctx);
+	return sh_env_wall(((struct sh_engine *)ctx)->simulation.envs[0]);
 }
 
 static uint64_t simulated_random(void *ctx)
 {
-	return sh_random_u64(&((struct sh_env *)ctx)->random);
+	return sh_random_u64(&((struct sh_engine *)ctx)->simulation.envs[0]->random);
+}
+
+static int simulated_read(void *ctx, const char *path, char **text, size_t *len, struct sh_vm_stamp *stamp)
+{
+	const struct sh_engine_simulation *sim = &((struct sh_engine *)ctx)->simulation;
+
+	if (sim->read)
+		return sim->read(sim->read_ctx, path, text, len, stamp);
+	return sh_engine_read_file(NULL, path, text, len, stamp);
 }
 
 void sh_engine_world(struct sh_engine *e, struct sh_vm_world *w)
 {
-	if (e->simulation.envs)
-		*w = (struct sh_vm_world){simulated_now, simulated_wall, simulated_random, sh_engine_read_file,
-					  e->simulation.envs[0], NULL};
-	else
+	const struct sh_engine_simulation *sim = &e->simulation;
+
+	if (!sim->envs) {
 		*w = (struct sh_vm_world){world_now, world_wall, world_random, sh_engine_read_file, NULL, sh_engine_list_files};
+		return;
+	}
+	*w = (struct sh_vm_world){simulated_now, simulated_wall, simulated_random, simulated_read, e, NULL};
 }

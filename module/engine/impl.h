@@ -13,6 +13,7 @@
 #include "drivers/net/net.h"
 #include "engine/engine.h"
 #include "engine/files.h"
+#include "engine/json.h"
 #include "registrar/register.h"
 #include "script/script.h"
 #include "script/shared.h"
@@ -46,6 +47,7 @@ struct sh_reload_waiter {
 enum sh_engine_state { SH_ENGINE_STOPPED, SH_ENGINE_RUNNING, SH_ENGINE_STOPPING };
 
 struct sh_watch;
+struct sh_recorder;
 
 /* The TLS of one configuration: where it comes from, what is in use, and what a reload has read. */
 struct sh_engine_tls {
@@ -78,6 +80,7 @@ struct sh_engine {
 	int (*listen_fd)(void *ctx, const char *uri);
 	void *listen_fd_ctx;
 	struct sh_engine_simulation simulation;
+	sh_engine_selftest_fn selftest;
 
 	_Atomic int state;
 	bool threads;
@@ -90,6 +93,7 @@ struct sh_engine {
 	struct sh_worker *workers;
 	struct sh_ua **peers; /* by worker */
 	struct sh_watch *watch;
+	struct sh_recorder *recorder; /* of the calls; with the engine */
 	_Atomic bool quit, parked, draining;
 	_Atomic int64_t drain_ms; /* 0: no deadline */
 	_Atomic unsigned parked_count;
@@ -116,6 +120,11 @@ void sh_worker_turn_end(void *ctx);
 void sh_engine_list_files(void *ctx, const char *dir, bool (*fn)(void *arg, const char *path), void *arg);
 void sh_engine_world(struct sh_engine *e, struct sh_vm_world *w); /* the real clock (or the simulation's), getrandom and files */
 
+/* load.c */
+/* The next generation, loaded and verified: what start, reload and check have in common; before: of the text that the current one took
+ * the place of. [loader] 0 or as sh_generation_load. */
+int sh_engine_load(struct sh_engine *e, struct sh_generation **out, bool before, char *error, size_t size);
+
 /* reload.c */
 void sh_engine_retired(void *ctx, struct sh_generation *g);
 void sh_engine_reload_drop(struct sh_engine *e); /* tells everybody who waits that nothing comes */
@@ -126,6 +135,11 @@ int sh_watch_create(struct sh_watch **out, struct sh_engine *e);
 void sh_watch_update(struct sh_watch *w, const struct sh_generation *g); /* the files of the newest generation; NULL is fine */
 void sh_watch_destroy(struct sh_watch *w);
 
+/* record.c */
+int sh_recorder_create(struct sh_recorder **out, struct sh_engine *e);
+void sh_recorder_destroy(struct sh_recorder *r); /* the workers have ended; NULL is fine */
+int sh_recorder_put(struct sh_recorder *r, struct sh_json *j); /* the answer to query("record") */
+
 /* events.c */
 void sh_engine_tell_call(void *worker, struct sh_call *c, enum sh_call_event event, const struct sh_why *why);
 
@@ -135,6 +149,7 @@ int sh_engine_put_status(struct sh_engine *e, struct sh_json *j);  /* the counte
 int sh_engine_put_metrics(struct sh_engine *e, struct sh_json *j); /* the same as Prometheus' text */
 
 /* query.c */
+int sh_engine_put_registrations(struct sh_engine *e, struct sh_json *j);
 /* Runs fn on each worker and waits, at most a second. 0 or -ETIMEDOUT. */
 int sh_engine_ask(struct sh_engine *e, void (*fn)(struct sh_worker *w, void *arg), void *arg);
 

@@ -313,7 +313,7 @@ static void put_bindings(void *ctx, const struct sh_bindings *b)
 	}
 }
 
-static int registrations(struct sh_engine *e, struct sh_json *j)
+int sh_engine_put_registrations(struct sh_engine *e, struct sh_json *j)
 {
 	struct registrations r = {j, 0};
 	struct sh_vm_world world;
@@ -341,9 +341,11 @@ int sh_engine_query(struct sh_engine *e, const char *what, sh_engine_text_fn fn,
 	else if (strcmp(what, "calls") == 0)
 		err = calls(e, &j);
 	else if (strcmp(what, "registrations") == 0)
-		err = registrations(e, &j);
+		err = sh_engine_put_registrations(e, &j);
 	else if (strcmp(what, "metrics") == 0)
 		err = sh_engine_put_metrics(e, &j);
+	else if (strcmp(what, "record") == 0)
+		err = sh_recorder_put(e->recorder, &j);
 	pthread_rwlock_unlock(&e->life);
 	if (!err && j.failed)
 		err = -ENOMEM;

@@ -27,9 +27,9 @@ static int load_script(struct sh_engine *e)
 {
 	switch (e->kind) {
 	case SH_RELOAD_SCRIPT:
-		return sh_generation_load(&e->loaded, e->script, e->load_error, sizeof(e->load_error));
+		return sh_engine_load(e, &e->loaded, false, e->load_error, sizeof(e->load_error));
 	case SH_RELOAD_BEFORE:
-		return sh_generation_load_before(&e->loaded, e->script, e->load_error, sizeof(e->load_error));
+		return sh_engine_load(e, &e->loaded, true, e->load_error, sizeof(e->load_error));
 	default:
 		return 0;
 	}

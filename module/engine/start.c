@@ -169,7 +169,7 @@ static int open_shared(struct sh_engine *e)
 	if (!err)
 		err = sh_location_create(&e->location, &env->key, sh_runtime_on_binding, NULL);
 	if (!err)
-		err = sh_auth_create(&e->auth, &env->random, &(struct sh_auth_config){0});
+		err = sh_auth_create(&e->auth, &env->random, &(struct sh_auth_config){.credulous = e->simulation.credulous});
 	if (!err)
 		err = sh_shared_create(&e->shared, &env->key, 0);
 	if (!err && e->simulation.prepare)
@@ -202,9 +202,11 @@ int sh_engine_open(struct sh_engine *e, char *error, size_t size)
 	e->workers = sh_calloc(e->nworkers, sizeof(*e->workers));
 	e->peers = sh_calloc(e->nworkers, sizeof(struct sh_ua *));
 	err = e->workers && e->peers ? open_shared(e) : -ENOMEM;
+	if (!err)
+		err = sh_recorder_create(&e->recorder, e);
 	if (err)
 		goto out;
-	err = sh_generation_load(&g, e->script, error, size); /* before the sockets: a broken script opens nothing */
+	err = sh_engine_load(e, &g, false, error, size); /* before the sockets: a broken script opens nothing */
 	if (err)
 		goto out;
 	sh_script_publish(e->script, g);
@@ -249,6 +251,7 @@ void sh_engine_close(struct sh_engine *e)
 	for (unsigned i = 0; e->workers && i < e->nworkers; i++)
 		sh_ua_destroy(e->workers[i].ua);
 	sh_engine_tls_close(&e->tls);
+	sh_recorder_destroy(e->recorder);
 	sh_script_destroy(e->script);
 	sh_shared_destroy(e->shared);
 	sh_auth_destroy(e->auth);
@@ -256,6 +259,7 @@ void sh_engine_close(struct sh_engine *e)
 	sh_net_destroy(e->net);
 	sh_free(e->workers);
 	sh_free(e->peers);
+	e->recorder = NULL;
 	e->script = NULL;
 	e->shared = NULL;
 	e->auth = NULL;
@@ -318,21 +322,16 @@ bool sh_engine_busy(struct sh_engine *e, char *text, size_t size)
 	return true;
 }
 
-struct sh_slice sh_engine_domain(const struct sh_engine *e)
+struct sh_generation *sh_engine_generation(const struct sh_engine *e)
 {
-	const struct sh_generation *g = e->script ? sh_script_current(e->script) : NULL;
-	unsigned count = 0;
-	const struct sh_slice *names = g ? sh_generation_domains(g, &count) : NULL;
-
-	return count ? names[0] : SH_LIT("");
+	return sh_script_current(e->script);
 }
 
-int sh_engine_check(const char *path, const struct sh_engine_pair *pairs, unsigned npairs, char *error, size_t size)
+int sh_engine_check(const struct sh_engine_config *config, char *error, size_t size)
 {
-	struct sh_engine_config config = {.script = path, .config = pairs, .nconfig = npairs, .log_level = SH_LOG_ERROR};
 	struct sh_generation *g = NULL;
 	struct sh_engine *e;
-	int err = sh_engine_create(&e, &config, error, size);
+	int err = sh_engine_create(&e, config, error, size);
 
 	if (err)
 		return err;
@@ -340,7 +339,7 @@ int sh_engine_check(const char *path, const struct sh_engine_pair *pairs, unsign
 	if (!err)
 		err = open_shared(e);
 	if (!err)
-		err = sh_generation_load(&g, e->script, error, size);
+		err = sh_engine_load(e, &g, false, error, size);
 	else
 		snprintf(error, size, "%s", strerror(-err));
 	sh_generation_destroy(g);

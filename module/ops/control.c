@@ -386,6 +386,33 @@ static void do_query_registrations(struct sh_control *c, struct client *cl, cons
 	do_query(c, cl, "registrations");
 }
 
+static void answer_engine(struct sh_control *c, struct client *cl, int err)
+{
+	if (err == -EBUSY)
+		client_refuse(c, cl, "a call is being recorded already");
+	else if (err < 0)
+		client_fail(c, cl, err);
+	else
+		client_answer(c, cl, put_text(cl, "{\"ok\":true}"));
+}
+
+static void do_record(struct sh_control *c, struct client *cl, const char *filter)
+{
+	answer_engine(c, cl, sh_engine_record(c->engine, filter));
+}
+
+static void do_recorded(struct sh_control *c, struct client *cl, const char *argument)
+{
+	(void)argument;
+	do_query(c, cl, "record");
+}
+
+static void do_unrecord(struct sh_control *c, struct client *cl, const char *argument)
+{
+	(void)argument;
+	answer_engine(c, cl, sh_engine_record_stop(c->engine));
+}
+
 static const struct command {
 	const char *name;
 	void (*run)(struct sh_control *c, struct client *cl, const char *argument);
@@ -395,6 +422,8 @@ static const struct command {
     {"calls", do_query_calls, false}, {"registrations", do_query_registrations, false},
     {"hangup", do_hangup, true},      {"rollback", do_rollback, false},
     {"stop", do_stop, false},
+    {"record", do_record, true},      {"recorded", do_recorded, false},
+    {"unrecord", do_unrecord, false},
 };
 
 static void run_request(struct sh_control *c, struct client *cl, char *line)

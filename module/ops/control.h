@@ -9,6 +9,9 @@
  *     calls                {"ok":true,"result":...}
  *     registrations        {"ok":true,"result":...}
  *     hangup ID            {"ok":true}
+ *     record [FILTER]      {"ok":true}: the next call is recorded; then, again and again,
+ *     recorded             {"ok":true,"result":{"state":"waiting"}}, at last "done" with the record
+ *     unrecord             {"ok":true}: it is forgotten
  *     stop                 {"ok":true}; the connection is closed when the server has stopped
  *     anything else        {"ok":false,"error":"..."}
  *

@@ -16,6 +16,7 @@ struct sh_auth;
 struct sh_auth_config {
 	uint64_t nonce_lifetime; /* us; 0 = 300 s */
 	unsigned max_nonces;     /* in use at once; 0 = 262,144 */
+	bool credulous;          /* for replays of calls: well-formed credentials are right, whatever the nonce and the password */
 };
 
 /* 0, -ENOMEM or what the system's lock says. random is used during the call only. sh_digest_init() comes before. */

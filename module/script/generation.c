@@ -124,6 +124,13 @@ static int world_read(void *ctx, const char *path, char **text, size_t *len, str
 	return sh_source_read(st->generation->source, w, path, text, len, stamp);
 }
 
+int sh_generation_read(void *ctx, const char *path, char **text, size_t *len, struct sh_vm_stamp *stamp)
+{
+	struct sh_generation *g = ctx;
+
+	return sh_source_read(g->source, &g->script->config.world, path, text, len, stamp);
+}
+
 /* ------------------------------------------------------------------ load */
 
 static int open_state(lua_State *L)

@@ -64,6 +64,7 @@ struct sh_state {
 	struct sh_link runs;        /* in progress */
 	unsigned spawned;           /* functions that have not begun yet */
 	struct sh_link every;       /* sh_deferred: declared at load, armed when taken up; or running */
+	unsigned nselftests; /* given to sip.selftest */
 	bool retiring;
 };
 
@@ -446,6 +447,9 @@ void sh_why_push(lua_State *L, const struct sh_why *why);
 bool sh_dtmf_push(lua_State *L, const struct sh_msg *m); /* {signal=, duration=}; false: nothing was pushed */
 /* The default of an in-dialog request, and its release. */
 void sh_request_default(struct sh_request *q, enum sh_hook h);
+
+/* ---- selftest.c: sip.selftest */
+int sh_selftest_verb(lua_State *L);
 
 /* ---- call_data.c: call.data */
 int sh_call_data_push(lua_State *L, struct sh_call *c);

@@ -468,24 +468,27 @@ void sh_runtime_flush(struct sh_runtime *rt)
 		return;
 	rt->flushing = true;
 	sh_deferred_run_spawned(rt);
-	while ((l = sh_list_pop(&rt->signalled))) {
-		struct sh_call_data *d = SH_CONTAINER(l, struct sh_call_data, signalled);
-		struct sh_call *c = d->call;
+	do { /* what these hooks do may bring more of each kind */
+		while ((l = sh_list_pop(&rt->signalled))) {
+			struct sh_call_data *d = SH_CONTAINER(l, struct sh_call_data, signalled);
+			struct sh_call *c = d->call;
 
-		sh_list_init(l);
-		sh_call_deliver(d);
-		sh_call_release(c);
-	}
-	while ((l = sh_list_pop(&rt->over))) {
-		struct sh_call_data *d = SH_CONTAINER(l, struct sh_call_data, link);
+			sh_list_init(l);
+			sh_call_deliver(d);
+			sh_call_release(c);
+		}
+		while ((l = sh_list_pop(&rt->over))) {
+			struct sh_call_data *d = SH_CONTAINER(l, struct sh_call_data, link);
 
-		call_over(rt, d->call, &d->why);
-		sh_free(d->why_text);
-		d->why_text = NULL;
-		sh_call_release(d->call);
+			call_over(rt, d->call, &d->why);
+			sh_free(d->why_text);
+			d->why_text = NULL;
+			sh_call_release(d->call);
+			sh_deferred_run_spawned(rt);
+		}
+		sh_binding_hook_flush(rt);
 		sh_deferred_run_spawned(rt);
-	}
-	sh_binding_hook_flush(rt);
+	} while (!sh_list_empty(&rt->signalled) || !sh_list_empty(&rt->over) || !sh_list_empty(&rt->bound));
 	rt->flushing = false;
 }
 

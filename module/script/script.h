@@ -65,6 +65,21 @@ int sh_generation_load_before(struct sh_generation **out, struct sh_script *s, c
 void sh_generation_destroy(struct sh_generation *g);
 uint64_t sh_generation_number(const struct sh_generation *g);
 const char *sh_generation_hash(const struct sh_generation *g); /* of its text, 16 hex digits */
+/* As sh_vm_world.read, of the text that it was made of; g is the generation. For another load of the same. */
+int sh_generation_read(void *g, const char *path, char **text, size_t *len, struct sh_vm_stamp *stamp);
+/* How many functions the script gave to sip.selftest. */
+unsigned sh_generation_selftests(const struct sh_generation *g);
+/* Calls fn(arg as light userdata, the i-th of these functions) in the state of worker 0, on its main thread and under a budget in
+ * instructions. 0, or what sh_vm_call says and words. */
+int sh_generation_selftest(struct sh_generation *g, unsigned i, lua_CFunction fn, void *arg, uint64_t budget, char *error,
+			   size_t size);
+/* The names of its hooks and of its sip.timer, at most `room` of them; they live as long as it. How many. */
+unsigned sh_generation_hooks(const struct sh_generation *g, const char **names, unsigned room);
+unsigned sh_generation_timers(struct sh_generation *g, const char **names, unsigned room);
+/* Everything that a script can name: owner is "_G", "siphook", a part of it ("hooks" is sip.on, "log") or a class ("call"); name a
+ * function or method, or else a field. Two may be told twice. 0 or what sh_vm_call says. */
+typedef void (*sh_script_name_fn)(void *ctx, const char *owner, const char *name, bool function);
+int sh_generation_names(struct sh_generation *g, sh_script_name_fn fn, void *ctx);
 /* The local domains that its script declared, in its order. */
 const struct sh_slice *sh_generation_domains(const struct sh_generation *g, unsigned *count);
 /* How many listeners it has declared. */

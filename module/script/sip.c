@@ -237,7 +237,7 @@ int sh_sip_open(lua_State *L)
 	    {"acl", sh_acl},       {"listen", sh_listen},  {"now", now},
 	    {"sleep", sleep_},     {"is_cancel", is_cancel},
 	    {"request", sh_request_verb}, {"originate", sh_originate_verb},
-	    {"sdp", sh_sdp_new},
+	    {"sdp", sh_sdp_new},   {"selftest", sh_selftest_verb},
 	    {NULL, NULL},
 	};
 	struct sh_state *s = sh_state_of(L);

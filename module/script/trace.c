@@ -31,6 +31,27 @@ static void put_text(struct sh_writer *w, struct sh_slice s)
 	sh_put_char(w, '"');
 }
 
+/* What call:fork and its like returned: {408 Request Timeout, no_answer}. */
+static bool put_result(lua_State *L, int idx, struct sh_writer *w)
+{
+	struct sh_result_view v;
+
+	if (!sh_result_test(L, idx, &v))
+		return false;
+	sh_put_char(w, '{');
+	sh_put_uint(w, v.code);
+	sh_put_char(w, ' ');
+	sh_put(w, v.reason);
+	lua_pushliteral(L, "cause");
+	if (lua_rawget(L, idx) == LUA_TSTRING) {
+		sh_put_lit(w, ", ");
+		sh_put(w, sh_slice_make(lua_tostring(L, -1), lua_rawlen(L, -1)));
+	}
+	lua_pop(L, 1);
+	sh_put_char(w, '}');
+	return true;
+}
+
 /* Reads raw: no metamethod of the script runs. */
 static void put_table(lua_State *L, int idx, struct sh_writer *w, int depth)
 {
@@ -91,7 +112,8 @@ static void put_value(lua_State *L, int idx, struct sh_writer *w, int depth)
 		sh_put(w, lua_toboolean(L, idx) ? SH_LIT("true") : SH_LIT("false"));
 		break;
 	case LUA_TTABLE:
-		put_table(L, idx, w, depth);
+		if (!put_result(L, idx, w))
+			put_table(L, idx, w, depth);
 		break;
 	case LUA_TUSERDATA:
 		if (sh_uri_object_text(L, idx, &s))
@@ -218,7 +240,8 @@ static void wrap_function(lua_State *L, const char *table, const char *name)
 
 void sh_trace_open(lua_State *L)
 {
-	static const char *const classes[][2] = {{"siphook.call", "call"}, {"siphook.request", "req"}, {"siphook.leg", "leg"}};
+	static const char *const classes[][2] = {{"siphook.call", "call"}, {"siphook.request", "req"}, {"siphook.leg", "leg"},
+						 {"siphook.refer", "ref"}, {"siphook.sub", "sub"}};
 	static const char *const functions[] = {"lookup", "unbind", "request", "originate", "notify"};
 	static const char *const web[] = {"get", "post", "request"};
 

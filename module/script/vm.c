@@ -35,14 +35,14 @@ static void *resize(struct sh_vm *vm, void *ptr, size_t old, size_t nsize)
 		return sh_pool_realloc(&vm->pool, ptr, old, nsize);
 	if (nsize > SIZE_MAX - sizeof(*s))
 		return NULL;
-	s = sh_pool_realloc(&vm->pool, s, old + sizeof(*s), nsize + sizeof(*s));
+	s = sh_realloc(s, nsize + sizeof(*s)); /* a state of a simulation is short-lived: mapping chunks for it is what costs */
 	return s ? s + 1 : NULL;
 }
 
 static void release(struct sh_vm *vm, void *ptr, size_t old)
 {
 	if (vm->deterministic && ptr)
-		sh_pool_free(&vm->pool, (struct stamp *)ptr - 1, old + sizeof(struct stamp));
+		sh_free((struct stamp *)ptr - 1);
 	else
 		sh_pool_free(&vm->pool, ptr, old);
 }

@@ -222,6 +222,9 @@ static int take(struct settings *s, struct settings *file, int c, const char *va
 	case 'T':
 		s->tls = true;
 		return 0;
+	case 'k':
+		s->make_case = true;
+		return 0;
 	case 'S':
 		s->seed = value;
 		return 0;
@@ -240,8 +243,20 @@ static int take(struct settings *s, struct settings *file, int c, const char *va
 	}
 }
 
+/* An option of another command: by its letter where it has one. */
+static void refuse(const char *command, int c, const char *letters, const struct option *names)
+{
+	while (names->name && names->val != c)
+		names++;
+	if (strchr(letters, c) || !names->name)
+		complain("%s: unknown option -%c", command, c);
+	else
+		complain("%s: unknown option --%s", command, names->name);
+}
+
 int settings_read(struct settings *s, int argc, char **argv, const char *letters, const char *command, bool many)
 {
+	static const char letter_forms[] = ":c:s:l:w:o:f:jh";
 	static const struct option names[] = {
 	    {"config", required_argument, NULL, 'c'}, {"socket", required_argument, NULL, 's'},
 	    {"listen", required_argument, NULL, 'l'}, {"workers", required_argument, NULL, 'w'},
@@ -249,20 +264,20 @@ int settings_read(struct settings *s, int argc, char **argv, const char *letters
 	    {"seed", required_argument, NULL, 'S'},   {"loss", required_argument, NULL, 'L'},
 	    {"filter", required_argument, NULL, 'f'}, {"jobs", required_argument, NULL, 'J'},
 	    {"tls", no_argument, NULL, 'T'},          {"tap", no_argument, NULL, 't'},
-	          {"help", no_argument, NULL, 'h'},
+	    {"case", no_argument, NULL, 'k'},         {"help", no_argument, NULL, 'h'},
 	    {0},
 	};
 	struct settings file = {0};
 	int c, err = 0;
 
-	while (!err && (c = getopt_long(argc, argv, ":c:s:l:w:o:f:jh", names, NULL)) != -1) {
+	while (!err && (c = getopt_long(argc, argv, letter_forms, names, NULL)) != -1) {
 		if (c == 'h') {
 			err = 2;
 		} else if (c == '?' || c == ':') {
 			wrong_option(c, argv, command);
 			err = 1;
 		} else if (!strchr(letters, c)) {
-			complain("%s: unknown option %s", command, argv[optind - 1]);
+			refuse(command, c, letter_forms, names);
 			err = 1;
 		} else {
 			err = take(s, &file, c, optarg);

@@ -135,6 +135,17 @@ static bool agreed(const struct settings *s, const json_t *answer)
 	return false;
 }
 
+json_t *control_ask(struct settings *s, const char *request)
+{
+	bool closed = false;
+	json_t *answer = ask(s, request, ASK_MS, &closed);
+
+	if (answer && agreed(s, answer))
+		return answer;
+	json_decref(answer);
+	return NULL;
+}
+
 static int query(struct settings *s, const char *what)
 {
 	bool closed = false;

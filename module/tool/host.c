@@ -74,8 +74,8 @@ int command_check(struct settings *s)
 		return 1;
 	err = api->check(s->options, s->count);
 	if (s->json) {
-		fputs(err ? "{\"ok\":false,\"error\":\"" : "{\"ok\":true}", stdout);
-		for (const char *p = err ? api->last_error(NULL) : ""; *p; p++) {
+		fputs(err ? "{\"ok\":false,\"error\":\"" : "{\"ok\":true,\"warnings\":\"", stdout);
+		for (const char *p = api->last_error(NULL); *p; p++) {
 			if (*p == '"' || *p == '\\')
 				printf("\\%c", *p);
 			else if ((unsigned char)*p < 0x20 || *p == 0x7f)
@@ -83,8 +83,8 @@ int command_check(struct settings *s)
 			else
 				putchar(*p);
 		}
-		fputs(err ? "\"}\n" : "\n", stdout);
-	} else if (err) {
+		fputs("\"}\n", stdout);
+	} else if (*api->last_error(NULL)) { /* what is wrong, or only strange */
 		fprintf(stderr, "%s\n", api->last_error(NULL));
 	}
 	return err ? 1 : 0;

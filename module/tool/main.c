@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum argument { NONE, SCRIPT, ID, FILES };
+enum argument { NONE, SCRIPT, ID, FILES, RECORD, REPLAY };
 
 static const struct command {
 	const char *name;
@@ -19,6 +19,10 @@ static const struct command {
      "load and verify a dial plan, open nothing"},
     {"test", command_test, "fSLJt", FILES, "[--seed N] [--loss P] [--filter PATTERN] [--jobs N] [--tap] FILE...",
      "run the tests of a dial plan on a virtual network"},
+    {"record", command_record, "csf", RECORD, "[-s PATH] [--filter TEXT] FILE",
+     "write the next call to a file, with all its legs"},
+    {"replay", command_replay, "cokS", REPLAY, "[-o KEY=VALUE]... [--case] FILE [SCRIPT]",
+     "run a recorded call on the virtual network and compare"},
     {"reload", command_reload, "csjT", NONE, "[-s PATH] [--tls] [--json]", "read the dial plan again; wait for the outcome"},
     {"rollback", command_rollback, "csj", NONE, "[-s PATH] [--json]", "go back to the dial plan before this one"},
     {"status", command_status, "csj", NONE, "[-s PATH] [--json]", "what the server is and does"},
@@ -42,7 +46,9 @@ static const struct {
     {'w', "  -w, --workers N         worker threads (default 1)\n"},
     {'o', "  -o, --option KEY=VALUE  any option: listen, workers, watch, dns, log_level, tls_certificate,\n"
 	  "                          tls_private_key, control ..., or config.NAME, which the script reads as sip.config.NAME; may be repeated\n"},
-    {'f', "  -f, --filter PATTERN    only the cases whose name contains this text or matches it as a Lua pattern\n"},
+    {'f', "  -f, --filter PATTERN    only cases whose name contains this text or matches it as a Lua pattern;\n"
+	  "                          record: only a call whose INVITE contains this text\n"},
+    {'k', "      --case              a test case made of the record, instead\n"},
     {'S', "      --seed N            of everything that a case leaves to chance (default 1)\n"},
     {'L', "      --loss P            share of the datagrams that the network loses, 0 to 0.9 (default 0)\n"},
     {'J', "      --jobs N            files at once (default: one per processor)\n"},
@@ -86,6 +92,14 @@ static bool take_argument(const struct command *c, struct settings *s)
 		complain("%s: the id of a call is missing", c->name);
 		return false;
 	}
+	if ((c->argument == RECORD || c->argument == REPLAY) && !s->argument) {
+		complain("%s: the file of the record is missing\nusage: siphook %s %s", c->name, c->name, c->usage);
+		return false;
+	}
+	if (c->argument == REPLAY && s->argument_count > 2) {
+		complain("%s: one argument too many: \"%s\"", c->name, s->arguments[2]);
+		return false;
+	}
 	if (c->argument == FILES && !s->argument) {
 		complain("%s: the test file is missing\nusage: siphook %s %s", c->name, c->name, c->usage);
 		return false;
@@ -102,7 +116,7 @@ static bool take_argument(const struct command *c, struct settings *s)
 static int run(const struct command *c, int argc, char **argv)
 {
 	struct settings s = {0};
-	int err = settings_read(&s, argc, argv, c->letters, c->name, c->argument == FILES), code = 1;
+	int err = settings_read(&s, argc, argv, c->letters, c->name, c->argument == FILES || c->argument == REPLAY), code = 1;
 
 	if (err == 2) {
 		command_help(c);

@@ -203,7 +203,7 @@ int command_test(struct settings *s)
 	struct pool p = {.count = s->argument_count};
 	struct siphook_test test = {0};
 	const struct siphook_api *api;
-	unsigned threads, number = 0, failed_files = 0, bad = 0;
+	unsigned threads, number = 0, failed_files = 0, bad = 0, count = 0;
 
 	if (!read_options(s, &test, &threads))
 		return 1;
@@ -237,9 +237,14 @@ int command_test(struct settings *s)
 			complain("%s: there is no case in this file", j->file);
 		failed_files += j->err != 0;
 		bad += j->failed + (j->err != 0) + (j->count == 0 && !s->filter);
+		count += j->count;
 		free(j->text);
 	}
 	print_sums(s, &p, failed_files);
+	if (count == 0 && s->filter) {
+		complain("no case has a name with \"%s\"", s->filter);
+		bad++;
+	}
 	free(p.jobs);
 	return bad ? 1 : 0;
 }

@@ -14,7 +14,7 @@ struct settings {
 	const char *argument; /* SCRIPT or ID, or NULL */
 	char **arguments;     /* all of them, when the command takes several */
 	size_t argument_count;
-	bool json, tap, tls;
+	bool json, tap, tls, make_case;
 	const char *seed, *loss, *filter, *jobs; /* of the test command */
 };
 
@@ -42,14 +42,20 @@ void service_notify_reloading(void);
 int service_watchdog_ms(void); /* how often it wants a sign of life; -1: never */
 int service_socket(void *ctx, const char *uri); /* struct siphook_host.listen_fd */
 
-/* table.c: JSON for people. what: "calls" in "no calls". */
 struct json_t;
+
+/* client.c: one request to the running server: its answer when that is yes, else NULL (told on stderr). */
+struct json_t *control_ask(struct settings *s, const char *request);
+
+/* table.c: JSON for people. what: "calls" in "no calls". */
 void table_print(const struct json_t *value, const char *what);
 
 /* The commands; the result is the exit code. */
 int command_run(struct settings *s);
 int command_check(struct settings *s);
 int command_test(struct settings *s);
+int command_record(struct settings *s);
+int command_replay(struct settings *s);
 int command_version(struct settings *s);
 int command_reload(struct settings *s);
 int command_rollback(struct settings *s);

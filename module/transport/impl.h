@@ -123,6 +123,8 @@ struct sh_transport {
 	struct sh_transport_config config;
 	struct sh_transport_user user;
 	void *user_ctx;
+	sh_transport_tap_fn tap; /* mostly NULL */
+	void *tap_ctx;
 	struct sh_listen *listens[SH_MAX_ENDPOINTS];
 	unsigned listen_count;
 	struct sh_hash locals;    /* sh_local */

@@ -32,6 +32,8 @@ void sh_transport_receive(struct sh_transport *t, const struct sh_path *from, co
 	if (t->guarded && !sh_door_admits_message(t, &t->msg, &from->remote))
 		return;
 	t->stats.messages_in++;
+	if (t->tap)
+		t->tap(t->tap_ctx, true, from, sh_slice_make(data, len));
 	t->user.message(t->user_ctx, &t->msg, from, code, why);
 }
 
@@ -256,6 +258,8 @@ int sh_transport_send(struct sh_transport *t, const struct sh_path *path, struct
 
 	if (text.len > SH_MSG_MAX_SIZE)
 		return -EMSGSIZE;
+	if (t->tap)
+		t->tap(t->tap_ctx, false, path, text);
 	if (!sh_proto_reliable((enum sh_proto)path->proto)) {
 		err = sh_udp_transmit(t, path, text);
 	} else if (path->flow && sh_flow_worker(path->flow) != t->env->worker) {
@@ -270,6 +274,12 @@ int sh_transport_send(struct sh_transport *t, const struct sh_path *path, struct
 	if (flow)
 		*flow = used;
 	return 0;
+}
+
+void sh_transport_set_tap(struct sh_transport *t, sh_transport_tap_fn fn, void *ctx)
+{
+	t->tap = fn;
+	t->tap_ctx = ctx;
 }
 
 bool sh_transport_flow_alive(const struct sh_transport *t, uint64_t flow)

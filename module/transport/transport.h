@@ -173,6 +173,11 @@ uint32_t sh_domain_intern(struct sh_transport *t, struct sh_slice host);
  * at the end. NULL: no TLS, or not a connection of this worker. */
 const char *sh_transport_flow_names(const struct sh_transport *t, uint64_t flow);
 
+/* Somebody who reads along: each message that came in well-formed, and each that leaves, before it is handled or sent. fn NULL: nobody
+ * (then it costs a comparison). */
+typedef void (*sh_transport_tap_fn)(void *ctx, bool in, const struct sh_path *path, struct sh_slice text);
+void sh_transport_set_tap(struct sh_transport *t, sh_transport_tap_fn fn, void *ctx);
+
 bool sh_transport_flow_alive(const struct sh_transport *t, uint64_t flow); /* of this worker; others: true */
 /* Closes a connection when its output is written. */
 void sh_transport_flow_close(struct sh_transport *t, uint64_t flow);

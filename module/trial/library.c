@@ -1,4 +1,8 @@
 /* The test library: its files in Lua are part of the object and run once in each state that wants it. */
+#include <unistd.h>
+
+#include "script/codec.h"
+#include "script/json.h"
 #include "script/sandbox.h"
 #include "trial/lua.h"
 
@@ -15,7 +19,7 @@
 	extern const char symbol##_end[] __attribute__((visibility("hidden")))
 
 /* In the order in which they build on each other. */
-#define FILES(X) X(sdp) X(sip) X(ladder) X(phone) X(verbs) X(http) X(plan) X(test)
+#define FILES(X) X(sdp) X(sip) X(ladder) X(phone) X(verbs) X(http) X(plan) X(test) X(replay) X(check)
 
 #define X(name) EMBED(sh_trial_text_##name, "lua/siphook/" #name ".lua");
 FILES(X)
@@ -69,16 +73,43 @@ static void run_part(lua_State *L, int native, const char *name, const char *beg
 	lua_pop(L, 1);
 }
 
-void sh_trial_library_open(lua_State *L)
+static int exists(lua_State *L)
 {
-	static const luaL_Reg functions[] = {{"where", where}, {"line", line}, {NULL, NULL}};
-	int native = lua_gettop(L);
+	lua_pushboolean(L, access(luaL_checkstring(L, 1), R_OK) == 0);
+	return 1;
+}
 
+static void set_defaults(lua_State *L, const struct sh_trial_defaults *d)
+{
+	lua_createtable(L, 0, 3);
+	lua_pushlstring(L, d->folder.base ? d->folder.base : "", d->folder.len);
+	lua_setfield(L, -2, "folder");
+	lua_pushinteger(L, (lua_Integer)(d->seed ? d->seed & INT64_MAX : 1));
+	lua_setfield(L, -2, "seed");
+	lua_pushnumber(L, d->loss);
+	lua_setfield(L, -2, "loss");
+	lua_setfield(L, -2, "defaults");
+}
+
+void sh_trial_library_open(lua_State *L, const struct sh_trial_defaults *defaults)
+{
+	static const luaL_Reg functions[] = {{"where", where}, {"line", line}, {"exists", exists}, {NULL, NULL}};
+	int native;
+
+	luaL_checkstack(L, 20, NULL);
+	lua_newtable(L);
+	native = lua_gettop(L);
 	luaL_setfuncs(L, functions, 0);
+	set_defaults(L, defaults);
+	sh_trial_message_open(L);
+	sh_trial_world_open(L);
+	sh_trial_http_open(L);
+	sh_trial_shared_open(L);
+	sh_json_lua_open(L);
+	sh_codec_open(L);
 #define X(name) run_part(L, native, #name, sh_trial_text_##name##_begin, sh_trial_text_##name##_end);
 	FILES(X)
 #undef X
 	lua_getfield(L, native, "test");
 	sh_sandbox_preload(L, "siphook.test");
-	lua_pop(L, 1);
 }

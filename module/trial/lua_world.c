@@ -1,191 +1,30 @@
-/* Worlds as the test library sees them. Times are microseconds as integers. What the script did and what was logged is kept here, in
- * the order in which it happened, until w:events() takes it: the engine must not run into an error of Lua. */
+/* Worlds as the test library sees them. Times are microseconds as integers. What happens inside is kept in C (events.h) until
+ * w:events() asks: the engine must not run into an error of Lua. */
 #include <errno.h>
 
 #include "core/alloc.h"
 #include "script/sandbox.h"
+#include "trial/events.h"
 #include "trial/lua.h"
 #include "trial/world.h"
 
 static const char class_name[] = "siphook.test.world";
 
-enum { EVENTS_MAX = 100000, PAIRS_MAX = 1000, PRESETS_MAX = 100000, WORDS = 1024 };
-
-struct event {
-	struct sh_link link;
-	uint64_t at;
-	enum sh_log_level level; /* of a log line */
-	bool decision;
-	int line;
-	uint16_t file_len, verb_len, call_len;
-	size_t text_len;
-	char data[]; /* file, verb, call, text */
-};
-
-struct preset {
-	struct sh_slice store, key;
-	struct sh_shared_value value;
-	bool push;
-};
+enum { PAIRS_MAX = 1000, WORDS = 1024 };
 
 struct world {
 	struct sh_world *w; /* NULL: closed */
-	struct sh_link events;
-	unsigned count;
-	struct preset *presets; /* while it is made */
-	unsigned npresets;
+	bool borrowed;      /* somebody else ends it, and keeps the events */
+	struct sh_trial_events own, *events;
+	struct sh_trial_presets presets; /* while it is made */
 };
-
-/* ------------------------------------------------------------------ what happens inside */
-
-static void on_trace(void *ctx, const struct sh_trace *t)
-{
-	struct world *o = ctx;
-	struct event *e;
-
-	if (o->count == EVENTS_MAX)
-		return;
-	e = sh_malloc(sizeof(*e) + t->file.len + t->verb.len + t->call.len + t->args.len);
-	if (!e)
-		return;
-	*e = (struct event){.at = t->at, .decision = true, .line = t->line};
-	e->file_len = (uint16_t)t->file.len;
-	e->verb_len = (uint16_t)t->verb.len;
-	e->call_len = (uint16_t)t->call.len;
-	e->text_len = t->args.len;
-	char *p = e->data;
-	const struct sh_slice parts[] = {t->file, t->verb, t->call, t->args};
-	for (int i = 0; i < 4; i++) {
-		if (parts[i].len)
-			memcpy(p, parts[i].base, parts[i].len);
-		p += parts[i].len;
-	}
-	sh_list_init(&e->link);
-	sh_list_append(&o->events, &e->link);
-	o->count++;
-}
-
-static void on_log(void *ctx, uint64_t at, enum sh_log_level level, const char *line, size_t len)
-{
-	struct world *o = ctx;
-	struct event *e = o->count < EVENTS_MAX ? sh_malloc(sizeof(*e) + len) : NULL;
-
-	if (!e)
-		return;
-	*e = (struct event){.at = at, .level = level, .text_len = len};
-	memcpy(e->data, line, len);
-	sh_list_init(&e->link);
-	sh_list_append(&o->events, &e->link);
-	o->count++;
-}
 
 static int on_prepare(void *ctx, struct sh_shared *shared)
 {
-	struct world *o = ctx;
-	int err = 0;
-
-	for (unsigned i = 0; i < o->npresets && !err; i++) {
-		const struct preset *p = &o->presets[i];
-		struct sh_shared_at at = {.now = SH_SECOND};
-		size_t length;
-
-		err = sh_shared_open(shared, p->store, &at.store);
-		if (!err && p->push)
-			err = sh_shared_push(&at, p->key, &p->value, 0, &length);
-		else if (!err)
-			err = sh_shared_set(&at, p->key, &p->value, 0);
-	}
-	return err;
+	return sh_trial_presets_apply(&SH_CONTAINER(ctx, struct world, own)->presets, shared);
 }
 
 /* ------------------------------------------------------------------ reading the options */
-
-static bool to_shared(lua_State *L, int idx, struct sh_shared_value *v)
-{
-	switch (lua_type(L, idx)) {
-	case LUA_TBOOLEAN:
-		v->kind = SH_SHARED_BOOLEAN;
-		v->u.boolean = lua_toboolean(L, idx);
-		return true;
-	case LUA_TNUMBER:
-		v->kind = lua_isinteger(L, idx) ? SH_SHARED_INTEGER : SH_SHARED_FLOAT;
-		if (v->kind == SH_SHARED_INTEGER)
-			v->u.integer = lua_tointeger(L, idx);
-		else
-			v->u.number = lua_tonumber(L, idx);
-		return true;
-	case LUA_TSTRING:
-		v->kind = SH_SHARED_STRING;
-		v->u.text.base = lua_tolstring(L, idx, &v->u.text.len);
-		return true;
-	default:
-		return false;
-	}
-}
-
-/* The texts stay in the table that was given. list: a userdata of PRESETS_MAX at most, grown by doubling. */
-static void add_preset(lua_State *L, struct world *o, int list, const struct preset *p)
-{
-	if (o->npresets == PRESETS_MAX)
-		luaL_error(L, "shared: more than %d values", PRESETS_MAX);
-	if ((o->npresets & (o->npresets - 1)) == 0) { /* 0, 1, 2, 4 ... */
-		size_t n = o->npresets ? 2 * (size_t)o->npresets : 1;
-		struct preset *more = lua_newuserdatauv(L, n * sizeof(*more), 0);
-
-		if (o->npresets)
-			memcpy(more, o->presets, o->npresets * sizeof(*more));
-		o->presets = more;
-		lua_replace(L, list);
-	}
-	o->presets[o->npresets++] = *p;
-}
-
-/* One value of a store at the top, its key below. */
-static void read_value(lua_State *L, struct world *o, int list, struct sh_slice store)
-{
-	struct preset p = {.store = store};
-
-	if (lua_type(L, -2) != LUA_TSTRING)
-		luaL_error(L, "shared.%s: keys must be strings", store.base);
-	p.key.base = lua_tolstring(L, -2, &p.key.len);
-	if (lua_type(L, -1) != LUA_TTABLE) {
-		if (!to_shared(L, -1, &p.value))
-			luaL_error(L, "shared.%s.%s: a string, number, boolean or list of them expected, got %s", store.base,
-				   p.key.base, luaL_typename(L, -1));
-		add_preset(L, o, list, &p);
-		return;
-	}
-	p.push = true;
-	for (lua_Integer i = 1; lua_rawgeti(L, -1, i) != LUA_TNIL; i++) {
-		if (!to_shared(L, -1, &p.value))
-			luaL_error(L, "shared.%s.%s[%I]: a string, number or boolean expected, got %s", store.base, p.key.base,
-				   (LUAI_UACINT)i, luaL_typename(L, -1));
-		add_preset(L, o, list, &p);
-		lua_pop(L, 1);
-	}
-	lua_pop(L, 1);
-}
-
-static void read_shared(lua_State *L, struct world *o, int list)
-{
-	if (lua_getfield(L, 1, "shared") == LUA_TNIL)
-		return;
-	luaL_checktype(L, -1, LUA_TTABLE);
-	lua_pushnil(L);
-	while (lua_next(L, -2)) {
-		struct sh_slice store;
-
-		if (lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TTABLE)
-			luaL_error(L, "shared: names of stores with tables of values expected");
-		store.base = lua_tolstring(L, -2, &store.len);
-		lua_pushnil(L);
-		while (lua_next(L, -2)) {
-			read_value(L, o, list, store);
-			lua_pop(L, 1);
-		}
-		lua_pop(L, 1);
-	}
-}
 
 static unsigned read_config(lua_State *L, const struct sh_engine_pair **out)
 {
@@ -224,10 +63,22 @@ static lua_Number number(lua_State *L, const char *key, lua_Number fallback)
 	return n;
 }
 
-/* create{script=, seed=, loss=, duplicate=, reorder=, delay_min=, delay_max=, workers=, shared=, config=} -> world | nil, error */
+static struct sh_addr check_addr(lua_State *L, int ip, int port)
+{
+	struct sh_slice host;
+	struct sh_addr a;
+
+	host.base = luaL_checklstring(L, ip, &host.len);
+	if (sh_addr_parse(&a, host, (uint16_t)luaL_checkinteger(L, port)) < 0)
+		luaL_error(L, "'%s' is no IP address", host.base);
+	return a;
+}
+
+/* create{script=, seed=, loss=, duplicate=, reorder=, delay_min=, delay_max=, workers=, shared=, config=, address=, port=, credulous=, time=}
+ * -> world | nil, error */
 static int create(lua_State *L)
 {
-	struct sh_world_options o = {.trace = on_trace, .log = on_log};
+	struct sh_world_options o = {.trace = sh_trial_on_trace, .log = sh_trial_on_log};
 	char error[WORDS];
 	struct world *w;
 	int err;
@@ -237,10 +88,10 @@ static int create(lua_State *L)
 	luaL_checkstack(L, 20, NULL);
 	w = lua_newuserdatauv(L, sizeof(*w), 1); /* at 2 */
 	*w = (struct world){0};
-	sh_list_init(&w->events);
+	sh_trial_events_init(&w->own);
+	w->events = &w->own;
 	luaL_setmetatable(L, class_name);
-	lua_pushnil(L); /* at 3: the presets */
-	read_shared(L, w, 3);
+	sh_trial_presets_read(L, 1, &w->presets); /* at 3: what they live in */
 	o.nconfig = read_config(L, &o.config);
 	o.sim.seed = (uint64_t)number(L, "seed", 1);
 	o.sim.loss = number(L, "loss", 0);
@@ -249,12 +100,19 @@ static int create(lua_State *L)
 	o.sim.delay_min = (uint64_t)number(L, "delay_min", 0);
 	o.sim.delay_max = (uint64_t)number(L, "delay_max", 0);
 	o.workers = (unsigned)number(L, "workers", 1);
+	o.wall = (uint64_t)(number(L, "time", 0) * 1e6);
 	o.prepare = on_prepare;
-	o.ctx = w;
+	if (lua_getfield(L, 1, "address") == LUA_TSTRING) {
+		lua_getfield(L, 1, "port");
+		o.address = check_addr(L, -2, -1);
+	}
+	lua_getfield(L, 1, "credulous");
+	o.credulous = lua_toboolean(L, -1);
+	o.ctx = &w->own;
 	lua_getfield(L, 1, "script");
 	o.script = luaL_checkstring(L, -1);
 	err = sh_world_create(&w->w, &o, error, sizeof(error));
-	w->presets = NULL;
+	w->presets = (struct sh_trial_presets){0};
 	if (err) {
 		w->w = NULL;
 		lua_pushnil(L);
@@ -289,14 +147,21 @@ static int close_world(lua_State *L)
 {
 	struct world *o = luaL_checkudata(L, 1, class_name);
 	struct sh_world *w = o->w;
-	struct sh_link *l;
 
 	o->w = NULL;
+	if (o->borrowed)
+		return 0;
 	sh_world_destroy(w);
-	while ((l = sh_list_pop(&o->events)))
-		sh_free(SH_CONTAINER(l, struct event, link));
-	o->count = 0;
+	sh_trial_events_finish(&o->own);
 	return 0;
+}
+
+void sh_trial_world_push(lua_State *L, struct sh_world *w, struct sh_trial_events *events)
+{
+	struct world *o = lua_newuserdatauv(L, sizeof(*o), 1);
+
+	*o = (struct world){.borrowed = true, .w = w, .events = events};
+	luaL_setmetatable(L, class_name);
 }
 
 static int now(lua_State *L)
@@ -317,24 +182,14 @@ static int address(lua_State *L)
 
 static int domain(lua_State *L)
 {
-	struct sh_slice name = sh_engine_domain(sh_world_engine(check(L)->w));
+	unsigned count;
+	const struct sh_slice *names = sh_generation_domains(sh_engine_generation(sh_world_engine(check(L)->w)), &count);
 
-	if (name.len)
-		lua_pushlstring(L, name.base, name.len);
+	if (count)
+		lua_pushlstring(L, names[0].base, names[0].len);
 	else
 		lua_pushnil(L);
 	return 1;
-}
-
-static struct sh_addr check_addr(lua_State *L, int ip, int port)
-{
-	struct sh_slice host;
-	struct sh_addr a;
-
-	host.base = luaL_checklstring(L, ip, &host.len);
-	if (sh_addr_parse(&a, host, (uint16_t)luaL_checkinteger(L, port)) < 0)
-		luaL_error(L, "'%s' is no IP address", host.base);
-	return a;
 }
 
 /* w:listen(ip, port) -> place | nil, error */
@@ -395,33 +250,34 @@ static int receive(lua_State *L)
 	return 6;
 }
 
-/* w:events() -> all so far, oldest first: {at=, verb=, where=, text=, call=} or {at=, level=, text=} */
+static void set_text(lua_State *L, const char *key, struct sh_slice s)
+{
+	lua_pushlstring(L, s.base ? s.base : "", s.len);
+	lua_setfield(L, -2, key);
+}
+
+/* w:events() -> all so far, oldest first: {at=, verb=, file=, line=, text=, call=} or {at=, level=, text=} */
 static int events(lua_State *L)
 {
 	static const char *const levels[] = {"error", "warn", "info", "debug"};
-	struct world *o = luaL_checkudata(L, 1, class_name);
+	struct world *o = check(L);
 	lua_Integer n = 0;
 
-	lua_createtable(L, (int)o->count, 0);
-	SH_LIST_EACH(l, &o->events)
+	lua_createtable(L, (int)o->events->count, 0);
+	SH_LIST_EACH(l, &o->events->list)
 	{
-		const struct event *e = SH_CONTAINER(l, struct event, link);
-		const char *p = e->data + e->file_len + e->verb_len + e->call_len;
+		const struct sh_trial_event *e = SH_CONTAINER(l, struct sh_trial_event, link);
 
 		lua_createtable(L, 0, 6);
 		lua_pushinteger(L, (lua_Integer)e->at);
 		lua_setfield(L, -2, "at");
-		lua_pushlstring(L, p, e->text_len);
-		lua_setfield(L, -2, "text");
+		set_text(L, "text", e->text);
 		if (e->decision) {
-			lua_pushlstring(L, e->data, e->file_len);
-			lua_setfield(L, -2, "file");
+			set_text(L, "file", e->file);
 			lua_pushinteger(L, e->line);
 			lua_setfield(L, -2, "line");
-			lua_pushlstring(L, e->data + e->file_len, e->verb_len);
-			lua_setfield(L, -2, "verb");
-			lua_pushlstring(L, e->data + e->file_len + e->verb_len, e->call_len);
-			lua_setfield(L, -2, "call");
+			set_text(L, "verb", e->verb);
+			set_text(L, "call", e->call);
 		} else {
 			lua_pushstring(L, levels[e->level]);
 			lua_setfield(L, -2, "level");
@@ -488,75 +344,6 @@ static int reach(lua_State *L)
 	return 0;
 }
 
-/* w:get(store, key) -> value | nil */
-static int get(lua_State *L)
-{
-	struct world *o = check(L);
-	struct sh_shared_at at = {.now = sh_world_now(o->w)};
-	struct sh_shared_value v;
-	struct sh_slice store, key;
-	char small[512], *buf = small;
-	size_t need = 0;
-	int err;
-
-	store.base = luaL_checklstring(L, 2, &store.len);
-	key.base = luaL_checklstring(L, 3, &key.len);
-	err = sh_shared_open(sh_world_shared(o->w), store, &at.store);
-	if (!err)
-		err = sh_shared_get(&at, key, &v, buf, sizeof(small), &need);
-	if (err == -ENOBUFS) {
-		buf = lua_newuserdatauv(L, need, 0);
-		err = sh_shared_get(&at, key, &v, buf, need, &need);
-	}
-	if (err == -ENOENT)
-		return 0;
-	if (err)
-		return luaL_error(L, "%s: %s", store.base, strerror(-err));
-	switch (v.kind) {
-	case SH_SHARED_BOOLEAN:
-		lua_pushboolean(L, v.u.boolean);
-		break;
-	case SH_SHARED_INTEGER:
-		lua_pushinteger(L, v.u.integer);
-		break;
-	case SH_SHARED_FLOAT:
-		lua_pushnumber(L, v.u.number);
-		break;
-	case SH_SHARED_STRING:
-		lua_pushlstring(L, v.u.text.base, v.u.text.len);
-		break;
-	case SH_SHARED_LIST:
-		lua_pushinteger(L, (lua_Integer)v.u.length);
-		break;
-	default:
-		lua_pushnil(L);
-	}
-	return 1;
-}
-
-/* w:set(store, key, value): nil deletes */
-static int set(lua_State *L)
-{
-	struct world *o = check(L);
-	struct sh_shared_at at = {.now = sh_world_now(o->w)};
-	struct sh_shared_value v = {0};
-	struct sh_slice store, key;
-	int err;
-
-	store.base = luaL_checklstring(L, 2, &store.len);
-	key.base = luaL_checklstring(L, 3, &key.len);
-	if (!lua_isnoneornil(L, 4) && !to_shared(L, 4, &v))
-		return luaL_argerror(L, 4, "string, number or boolean expected");
-	err = sh_shared_open(sh_world_shared(o->w), store, &at.store);
-	if (!err && v.kind == SH_SHARED_NONE) {
-		err = sh_shared_delete(&at, key);
-		err = err == -ENOENT ? 0 : err;
-	} else if (!err) {
-		err = sh_shared_set(&at, key, &v, 0);
-	}
-	return err ? luaL_error(L, "%s: %s", store.base, strerror(-err)) : 0;
-}
-
 static void on_text(void *ctx, const char *text, size_t len)
 {
 	struct sh_slice *copy = ctx;
@@ -586,14 +373,46 @@ static int query(lua_State *L)
 	return 1;
 }
 
+/* w:record([filter]): the next call; its outcome comes with query("record") */
+static int record(lua_State *L)
+{
+	int err = sh_engine_record(sh_world_engine(check(L)->w), luaL_optstring(L, 2, ""));
+
+	return err ? luaL_error(L, "record: %s", strerror(-err)) : 0;
+}
+
+static void on_name(void *ctx, const char *owner, const char *name, bool function)
+{
+	struct sh_writer *w = ctx;
+
+	sh_put(w, sh_slice_cstr(owner));
+	sh_put_char(w, function ? ':' : '.');
+	sh_put(w, sh_slice_cstr(name));
+	sh_put_char(w, '\n');
+}
+
+/* w:names() -> text of lines: "call:fork" is a function or method, "call.id" a field; see sh_generation_names */
+static int names(lua_State *L)
+{
+	enum { ROOM = 256 << 10 };
+	struct world *o = check(L);
+	struct sh_writer w;
+
+	sh_writer_init(&w, lua_newuserdatauv(L, ROOM, 0), ROOM);
+	if (sh_generation_names(sh_engine_generation(sh_world_engine(o->w)), on_name, &w) < 0 || w.full)
+		return luaL_error(L, "the names cannot be listed");
+	lua_pushlstring(L, w.base, w.len);
+	return 1;
+}
+
 void sh_trial_world_open(lua_State *L)
 {
 	static const luaL_Reg functions[] = {{"world", create}, {NULL, NULL}};
 	static const luaL_Reg methods[] = {
 	    {"close", close_world}, {"now", now},       {"address", address}, {"domain", domain}, {"listen", listen_},
 	    {"send", send_},        {"hang_up", hang_up}, {"receive", receive}, {"events", events}, {"busy", busy},
-	    {"reload", reload},     {"name", name},     {"reach", reach},     {"get", get},       {"set", set},
-	    {"query", query},       {NULL, NULL},
+	    {"reload", reload},     {"name", name},     {"reach", reach},    
+	    {"query", query},       {"names", names},   {"record", record},   {NULL, NULL},
 	};
 	static const luaL_Reg meta[] = {{"__gc", close_world}, {"__close", close_world}, {NULL, NULL}};
 

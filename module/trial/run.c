@@ -5,14 +5,11 @@
 #include <lualib.h>
 #include <stdio.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "core/alloc.h"
 #include "core/log.h"
 #include "core/random.h"
 #include "engine/files.h"
-#include "script/codec.h"
-#include "script/json.h"
 #include "script/sandbox.h"
 #include "trial/lua.h"
 
@@ -111,43 +108,23 @@ static int print(lua_State *L)
 	return 0;
 }
 
-static int exists(lua_State *L)
-{
-	lua_pushboolean(L, access(luaL_checkstring(L, 1), R_OK) == 0);
-	return 1;
-}
-
 /* ------------------------------------------------------------------ the run */
 
 static int open_library(lua_State *L)
 {
-	static const luaL_Reg functions[] = {{"result", result}, {"exists", exists}, {NULL, NULL}};
 	struct run *r = lua_touserdata(L, 1);
-	const char *slash = strrchr(r->options->file, '/');
+	const struct sh_trial_options *o = r->options;
+	const char *slash = strrchr(o->file, '/');
+	struct sh_trial_defaults d = {sh_slice_make(o->file, slash ? (size_t)(slash + 1 - o->file) : 0), o->seed, o->loss};
 
 	lua_gc(L, LUA_GCINC, 400, 400, 0); /* memory is there, and the state is short-lived */
 	luaL_requiref(L, LUA_IOLIBNAME, luaopen_io, 1);
-	lua_pop(L, 1);
 	lua_pushcfunction(L, print);
 	lua_setglobal(L, "print");
-	lua_newtable(L);
-	lua_pushvalue(L, -1);
+	sh_trial_library_open(L, &d);
+	lua_pushcfunction(L, result);
+	lua_setfield(L, -2, "result");
 	r->native = luaL_ref(L, LUA_REGISTRYINDEX);
-	luaL_setfuncs(L, functions, 0);
-	sh_trial_message_open(L);
-	sh_trial_world_open(L);
-	sh_trial_http_open(L);
-	sh_json_lua_open(L);
-	sh_codec_open(L);
-	lua_createtable(L, 0, 3);
-	lua_pushlstring(L, r->options->file, slash ? (size_t)(slash + 1 - r->options->file) : 0);
-	lua_setfield(L, -2, "folder");
-	lua_pushinteger(L, (lua_Integer)(r->options->seed ? r->options->seed & INT64_MAX : 1));
-	lua_setfield(L, -2, "seed");
-	lua_pushnumber(L, r->options->loss);
-	lua_setfield(L, -2, "loss");
-	lua_setfield(L, -2, "defaults");
-	sh_trial_library_open(L);
 	return 0;
 }
 

@@ -62,6 +62,8 @@ static int make_network(struct sh_world *w)
 	for (unsigned i = 0; i < w->workers && !err; i++) {
 		w->envs[i] = sh_sim_env_create(w->sim, i, w->workers);
 		err = w->envs[i] ? 0 : -ENOMEM;
+		if (!err && w->options.wall)
+			w->envs[i]->wall_offset = w->options.wall - w->envs[i]->now;
 	}
 	if (!err)
 		w->outside = sh_sim_env_create(w->sim, 0, 1);
@@ -72,20 +74,32 @@ static int make_network(struct sh_world *w)
 
 static int make_engine(struct sh_world *w, char *error, size_t size)
 {
-	static const char *const listen[] = {"udp://198.18.0.1:5060", "tcp://198.18.0.1:5060"};
+	char addr[SH_ADDR_TEXT], udp[SH_ADDR_TEXT + 8], tcp[SH_ADDR_TEXT + 8];
+	const char *const listen[] = {udp, tcp, "udp://[2001:db8:5060::1]:5060", "tcp://[2001:db8:5060::1]:5060"};
 	struct sh_engine_config c = {
 	    .script = w->options.script,
 	    .listen = listen,
-	    .nlisten = 2,
+	    .nlisten = w->options.address.family ? 2 : 4,
 	    .workers = w->workers,
 	    .config = w->options.config,
 	    .nconfig = w->options.nconfig,
 	    .log_level = SH_LOG_INFO,
 	    .log = on_log,
 	    .log_ctx = w,
-	    .simulation = {w->envs, on_prepare, w->options.trace ? on_trace : NULL, w},
+	    .simulation = {.envs = w->envs,
+			   .prepare = on_prepare,
+			   .trace = w->options.trace ? on_trace : NULL,
+			   .read = w->options.read,
+			   .read_ctx = w->options.read_ctx,
+			   .credulous = w->options.credulous,
+			   .ctx = w},
 	};
-	int err = sh_engine_create(&w->engine, &c, error, size);
+	int err;
+
+	sh_addr_format(&w->addr, addr);
+	snprintf(udp, sizeof(udp), "udp://%s", addr);
+	snprintf(tcp, sizeof(tcp), "tcp://%s", addr);
+	err = sh_engine_create(&w->engine, &c, error, size);
 
 	if (!err)
 		err = sh_engine_start(w->engine, false, error, size);
@@ -106,7 +120,9 @@ int sh_world_create(struct sh_world **out, const struct sh_world_options *option
 		if (w->workers > WORKERS_MAX)
 			w->workers = WORKERS_MAX;
 		sh_log_init(&w->log, SH_LOG_INFO, on_log, w);
-		sh_addr_parse(&w->addr, SH_LIT("198.18.0.1"), 5060);
+		w->addr = options->address;
+		if (!w->addr.family)
+			sh_addr_parse(&w->addr, SH_LIT("198.18.0.1"), 5060);
 		err = make_network(w);
 		if (!err)
 			err = make_engine(w, error, size);
@@ -197,6 +213,7 @@ uint64_t sh_world_reload(struct sh_world *w, char *error, size_t size)
 	err = sh_engine_reload(w->engine, on_reloaded, w);
 	while (!err && !w->reloaded && sh_sim_step_until(w->sim, end))
 		;
+	w->error_size = 0; /* one that comes later has nobody to tell */
 	if (w->reloaded)
 		return w->generation;
 	if (size)

@@ -1,4 +1,4 @@
-/* A world for one dial plan: the engine with its workers on a virtual network, at 198.18.0.1 port 5060 (UDP and TCP), and the
+/* A world for one dial plan: the engine with its workers on a virtual network, at 198.18.0.1 and 2001:db8:5060::1, port 5060, UDP and TCP (or at another address), and the
  * wire at whose ends a test stands. Time goes on only when somebody lets it. One thread; worlds know nothing of each other.
  *
  *     sh_world_create(&w, &options, error, size);
@@ -23,6 +23,12 @@ struct sh_world_options {
 	const struct sh_engine_pair *config;
 	unsigned nconfig, workers;  /* 0 workers: 1 */
 	struct sh_sim_options sim;  /* seed, loss ...; no delay: 1 ms each way */
+	struct sh_addr address;     /* of the engine; family 0: 198.18.0.1:5060 */
+	bool credulous;             /* passwords are not looked at */
+	uint64_t wall;              /* microseconds since 1970 at the beginning; 0: 1 January 2026 */
+	/* Where scripts are read, as in struct sh_vm_world; NULL: files. */
+	int (*read)(void *ctx, const char *path, char **text, size_t *len, struct sh_vm_stamp *stamp);
+	void *read_ctx;
 	int (*prepare)(void *ctx, struct sh_shared *shared); /* before the script loads; may be NULL */
 	/* What the script did, and what was logged. */
 	void (*trace)(void *ctx, const struct sh_trace *t);

@@ -59,6 +59,56 @@ printf 'local sip = require "siphook"\nlocal a = = 1\n' >"$dir/broken.lua"
 runs 1 check "$dir/broken.lua" && says err "broken.lua:2:"
 runs 1 check --json "$dir/broken.lua" && says out '"ok":false'
 
+# siphook test: exit code, order, filter, TAP, parallel files
+mkdir "$dir/t"
+cat >"$dir/t/plan.lua" <<'END'
+local sip = require "siphook"
+sip.on.invite(function(call) call:reject(486) end)
+END
+cat >"$dir/t/good_test.lua" <<'END'
+local t = require "siphook.test"
+t.case("busy", function() print("hello") t.load("plan.lua"):phone("alice"):invite("bob"):expect(486) end)
+t.case("busy twice # really", function() t.load("plan.lua"):phone("alice"):invite("bob"):expect("4xx") end)
+t.skip "later"
+END
+cat >"$dir/t/bad_test.lua" <<'END'
+local t = require "siphook.test"
+t.case("answered", function() t.load("plan.lua"):phone("alice"):invite("bob"):expect(200) end)
+END
+printf 'local t = = 1\n' >"$dir/t/broken_test.lua"
+runs 0 test "$dir/t/good_test.lua" && says out "2 passed, 0 failed, 1 skipped" && says out hello
+runs 1 test "$dir/t/bad_test.lua" "$dir/t/good_test.lua" && says out "2 passed, 1 failed"
+says out "bad_test.lua:2: alice expected 200 OK, but 486 Busy Here (INVITE) came"
+says out "plan.lua:2: call:reject(486)"
+runs 0 test --filter "busy twice" "$dir/t/good_test.lua" && says out "1 passed, 0 failed"
+runs 0 test --filter "^busy$" --seed 3 --loss 0.1 --jobs 2 "$dir/t/good_test.lua" "$dir/t/good_test.lua" && says out "2 passed, 0 failed"
+runs 1 test --tap "$dir/t/good_test.lua" "$dir/t/bad_test.lua" "$dir/t/broken_test.lua"
+for line in "TAP version 13" "ok 1 - busy" 'ok 2 - busy twice \# really' "ok 3 - later # SKIP" "not ok 4 - answered" "not ok 5" "broken_test.lua:1:" \
+	"1..5"; do says out "$line"; done
+runs 1 test && says err "the test file is missing"
+runs 1 test --filter nothing "$dir/t/good_test.lua" && says err 'no case has a name with "nothing"'
+runs 1 test "$dir/t/none_test.lua" && says out "cannot read"
+runs 1 test --loss 2 "$dir/t/good_test.lua" && says err "--loss 2"
+
+# what is written and can never happen
+cat >"$dir/strange.lua" <<'END'
+local sip = require "siphook"
+sip.on.answer(function() end)
+sip.on.binding(function() end)
+sip.timer.tick = function() end
+sip.timer.tock = function() sip.after(1, "tock") end
+sip.on.message(function(req)
+  sip.after(5, "remind", req.body)
+  req:reply(200)
+end)
+END
+runs 0 check "$dir/strange.lua"
+for line in "strange.lua:2: warning: the hook answer never runs" "strange.lua:3: warning: the hook binding never runs" \
+	"strange.lua:4: warning: sip.timer.tick: nobody names it" "strange.lua:7: warning: there is no sip.timer.remind"; do says err "$line"; done
+grep -q tock "$dir/err" && die "tock is named"
+runs 0 check --json "$dir/strange.lua" && python3 -m json.tool "$dir/out" >/dev/null || die "check --json is JSON"
+runs 0 check "$plan" && [ ! -s "$dir/err" ] || die "nothing is strange about $plan"
+
 cp "$plan" "$dir/plan.lua"
 uri=udp://127.0.0.1:$(port)
 printf '# a comment\nscript = plan.lua   # beside this file\nlisten = %s\nconfig.colour = a#b\n' "$uri" >"$dir/siphook.conf"
@@ -83,6 +133,53 @@ runs 1 run -c "$dir/siphook.conf" && says err "in use by a running process"
 [ -S "$socket" ] || die "the socket of the running server stays"
 runs 1 run -c "$dir/siphook.conf" -s "$dir/other.sock" && says err "$uri"
 [ ! -e "$dir/other.sock" ] || die "a failed start leaves nothing behind"
+
+# A dial plan whose own test fails is refused, and the ladder is in the log.
+cat >"$dir/plan.lua" <<'END'
+local sip = require "siphook"
+sip.on.invite(function(call) call:reject(486) end)
+sip.selftest(function(plan) plan:phone("alice"):invite("bob"):expect(200) end)
+END
+runs 1 reload && says err "plan.lua:3: alice expected 200 OK, but 486 Busy Here (INVITE) came"
+says log "plan.lua:2: call:reject(486)"
+runs 1 check "$dir/plan.lua" && says err "selftest: "
+
+# A live call is written to a file, runs again, and is compared. A caller in a few lines: INVITE, the refusal, ACK.
+cat >"$dir/plan.lua" <<'END'
+local sip = require "siphook"
+sip.on.invite(function(call) call:reject(tonumber(sip.config.code or "486")) end)
+END
+runs 0 reload
+"$siphook" record --filter sip:bob@ "$dir/call.json" 2>"$dir/recording" &
+recorder=$!
+for _ in $(seq 100); do grep -q waiting "$dir/recording" && break; sleep 0.05; done
+runs 1 record "$dir/other.json" && says err "a call is being recorded already"
+python3 - "${uri##*:}" <<'END'
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("127.0.0.1", 0))
+s.settimeout(5)
+server, here = ("127.0.0.1", int(sys.argv[1])), s.getsockname()[1]
+def text(method, to):
+    return (f"{method} sip:bob@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/UDP 127.0.0.1:{here};branch=z9hG4bKrecord1;rport\r\nMax-Forwards: 70\r\n"
+            f"From: <sip:alice@127.0.0.1>;tag=1\r\nTo: {to}\r\nCall-ID: record1@127.0.0.1\r\nCSeq: 1 {method}\r\n"
+            f"Contact: <sip:alice@127.0.0.1:{here}>\r\nContent-Length: 0\r\n\r\n").encode()
+s.sendto(text("INVITE", "<sip:bob@127.0.0.1>"), server)
+while True:
+    answer = s.recv(65536).decode()
+    if int(answer.split(" ")[1]) >= 200:
+        break
+s.sendto(text("ACK", next(l[4:] for l in answer.split("\r\n") if l.startswith("To: "))), server)
+END
+wait "$recorder" || die "siphook record ends when the call is over: $(cat "$dir/recording")"
+grep -q "call.json: 3 messages" "$dir/recording" || die "it says what it has: $(cat "$dir/recording")"
+runs 0 replay "$dir/call.json" "$dir/plan.lua" && says out "answers the caller 486 Busy Here  (plan.lua:2: call:reject)" && says out "no difference"
+runs 1 replay -o config.code=603 "$dir/call.json" "$dir/plan.lua" && says out "2 differences"
+runs 0 replay --case "$dir/call.json" "$dir/plan.lua" && says out "out:expect(486)"
+cp "$dir/out" "$dir/call_test.lua"
+runs 0 test "$dir/call_test.lua" && says out "1 passed, 0 failed"
+runs 1 replay "$dir/plan.lua" && says err "no record of siphook"
+runs 1 record && says err "the file of the record is missing"
 
 cp "$dir/broken.lua" "$dir/plan.lua"
 runs 1 reload && says err "plan.lua:2:"

@@ -5,10 +5,14 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <errno.h>
+#include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "engine/engine.h"
 #include "msg/digest.h"
 #include "msg/osip.h"
 #include "trial/trial.h"
@@ -76,10 +80,179 @@ static void failures_say_what_came_instead(void **state)
 	run_file("tests/trial/failures_test.lua");
 }
 
+/* lua/siphook.d.lua and its neighbours against the tables of the runtime. */
+static void editors_are_told_what_there_is(void **state)
+{
+	(void)state;
+	run_file("tests/trial/stubs_test.lua");
+}
+
 static void the_world_around_a_plan(void **state)
 {
 	(void)state;
 	run_file("tests/trial/world_test.lua");
+}
+
+/* Each dial plan of examples/ beside its tests. */
+static void the_examples_do_what_their_tests_say(void **state)
+{
+	glob_t files;
+
+	(void)state;
+	assert_int_equal(glob("examples/dialplans/*_test.lua", 0, NULL, &files), 0);
+	for (size_t i = 0; i < files.gl_pathc; i++)
+		run_file(files.gl_pathv[i]);
+	globfree(&files);
+}
+
+/* The text of a block "```lua NAME" of the page from *at on, which moves behind it; NULL: no more. */
+static char *next_block(const char **at, char name[64])
+{
+	const char *begin = strstr(*at, "\n```lua "), *end;
+
+	if (!begin || sscanf(begin + 8, "%63s", name) != 1)
+		return NULL;
+	begin = strchr(begin + 1, '\n') + 1;
+	end = strstr(begin, "\n```");
+	assert_non_null(end);
+	*at = end + 4;
+	return strndup(begin, (size_t)(end + 1 - begin));
+}
+
+static void write_file(const char *folder, const char *name, const char *text, char path[300])
+{
+	FILE *f;
+
+	snprintf(path, 300, "%s/%s", folder, name);
+	f = fopen(path, "w");
+	assert_non_null(f);
+	fputs(text, f);
+	fclose(f);
+}
+
+static void the_examples_of_the_manual_run(void **state)
+{
+	char folder[] = "/tmp/siphook-testing-XXXXXX", name[64], path[300], plan[300], *page, *block;
+	FILE *f = fopen("docs/testing.md", "r");
+	size_t size = 1 << 20;
+	unsigned cases = 0;
+
+	(void)state;
+	assert_non_null(f);
+	assert_non_null(mkdtemp(folder));
+	page = calloc(1, size);
+	assert_true(fread(page, 1, size - 1, f) > 0);
+	fclose(f);
+	for (const char *at = page; (block = next_block(&at, name)) != NULL; free(block)) {
+		bool is_case = strcmp(name, "case") == 0;
+
+		write_file(folder, is_case ? "case.lua" : name, block, is_case ? path : plan);
+		if (is_case)
+			run_file(path);
+		cases += is_case;
+	}
+	assert_true(cases >= 4);
+	unlink(path);
+	unlink(plan);
+	rmdir(folder);
+	free(page);
+}
+
+static int selftest(const char *script, const char *code, char *error, size_t size)
+{
+	struct sh_engine_pair pair = {"code", code};
+	struct sh_trial_selftest o = {.script = script, .config = &pair, .nconfig = 1};
+
+	return sh_trial_selftest(&o, error, size);
+}
+
+static void a_dial_plan_tries_itself_out(void **state)
+{
+	char error[1024];
+
+	(void)state;
+	assert_int_equal(selftest("tests/trial/data/selftest.lua", "486", error, sizeof(error)), 0);
+	assert_int_equal(selftest("tests/trial/data/selftest.lua", "603", error, sizeof(error)), -EINVAL);
+	assert_string_equal(error, "selftest: tests/trial/data/selftest.lua:26: alice expected 603 Decline, but 486 Busy Here (INVITE) came");
+	assert_int_equal(selftest("tests/trial/data/selftest.lua", "leak", error, sizeof(error)), -EINVAL);
+	assert_string_equal(error, "selftest: tests/trial/data/selftest.lua:31: as asked");
+	assert_int_equal(selftest("tests/trial/data/config.lua", "", error, sizeof(error)), 0); /* none */
+	assert_int_equal(selftest("tests/trial/data/syntax.lua", "", error, sizeof(error)), -EINVAL);
+}
+
+struct lines {
+	char text[16384];
+	size_t len;
+};
+
+static void on_line(void *ctx, const char *line, size_t len)
+{
+	struct lines *l = ctx;
+
+	if (l->len + len + 2 > sizeof(l->text))
+		return;
+	memcpy(l->text + l->len, line, len);
+	l->len += len;
+	l->text[l->len++] = '\n';
+	l->text[l->len] = '\0';
+}
+
+static int replay(const char *record, const char *key, const char *value, bool make_case, struct lines *out)
+{
+	struct sh_engine_pair pair = {key, value};
+	struct sh_trial_replay o = {.record = record, .config = &pair, .nconfig = 1, .make_case = make_case, .print = on_line, .ctx = out};
+	char error[1024] = "";
+	int err;
+
+	*out = (struct lines){.len = 0};
+	err = sh_trial_replay(&o, error, sizeof(error));
+	if (err < 0)
+		on_line(out, error, strlen(error));
+	return err;
+}
+
+static void must_say(const struct lines *l, const char *part)
+{
+	if (!strstr(l->text, part))
+		fail_msg("'%s' is not in:\n%s", part, l->text);
+}
+
+static void a_recorded_call_is_replayed_and_differences_are_told(void **state)
+{
+	static struct lines out;
+	char path[] = "/tmp/siphook-record-XXXXXX";
+	int fd = mkstemp(path);
+
+	(void)state;
+	assert_true(fd >= 0);
+	close(fd);
+	setenv("SIPHOOK_RECORD", path, 1);
+	run_file("tests/trial/record_test.lua");
+	unsetenv("SIPHOOK_RECORD");
+	if (replay(path, "none", "", false, &out) != 0)
+		fail_msg("%s", out.text);
+	must_say(&out, "answers the caller 407");
+	must_say(&out, "calls sip:bob@198.18.1.2:5060 at 198.18.1.2:5060  (record.lua:14: call:fork)");
+	must_say(&out, "answers the caller 180 Ringing");
+	must_say(&out, "sends CANCEL to 198.18.1.2:5060");
+	must_say(&out, "answers the caller 200 OK");
+	must_say(&out, "sends BYE to 198.18.1.1:5060");
+	must_say(&out, "\nno difference\n");
+	assert_int_equal(replay(path, "mailbox", "no", false, &out), 1);
+	must_say(&out, "calls sip:mail@10.0.0.2 at 10.0.0.2:5060");
+	must_say(&out, "\n+ ");
+	must_say(&out, "answers the caller 408 Request Timeout  (record.lua:16: call:reject)");
+	assert_int_equal(replay(path, "seconds", "10", false, &out), 1);
+	must_say(&out, "(recorded at 20.");
+	assert_int_equal(replay(path, "none", "", true, &out), 0);
+	must_say(&out, "local plan = t.load(\"record.lua\"");
+	must_say(&out, "local out = alice:invite \"bob\"");
+	must_say(&out, "plan:advance(20)");
+	must_say(&out, ":expect \"CANCEL\"");
+	must_say(&out, "out:expect(200):ack()");
+	assert_true(replay("tests/trial/data/syntax.lua", "none", "", false, &out) < 0);
+	must_say(&out, "this is no record of siphook");
+	unlink(path);
 }
 
 /* Every seed: what is lost is sent again, by the phones too. */
@@ -110,8 +283,8 @@ static void a_ladder_shows_all_legs_and_the_lines_of_the_script(void **state)
 	char *text = ladder_of("wrong answer", 1);
 
 	(void)state;
-	assert_non_null(strstr(text, "alice                 siphook               bob"));
-	assert_non_null(strstr(text, "|-------INVITE------->|"));
+	assert_non_null(strstr(text, "alice                     siphook                   bob"));
+	assert_non_null(strstr(text, "|---------INVITE--------->|"));
 	assert_non_null(strstr(text, "| dialplan.lua:17: call:fork("));
 	assert_non_null(strstr(text, "{timeout = 20}"));
 	assert_non_null(strstr(text, "486 Busy Here"));
@@ -147,7 +320,12 @@ int main(void)
 	    cmocka_unit_test(the_contract_example_runs),
 	    cmocka_unit_test(phones_do_what_a_test_says),
 	    cmocka_unit_test(failures_say_what_came_instead),
+	    cmocka_unit_test(editors_are_told_what_there_is),
 	    cmocka_unit_test(the_world_around_a_plan),
+	    cmocka_unit_test(the_examples_do_what_their_tests_say),
+	    cmocka_unit_test(the_examples_of_the_manual_run),
+	    cmocka_unit_test(a_recorded_call_is_replayed_and_differences_are_told),
+	    cmocka_unit_test(a_dial_plan_tries_itself_out),
 	    cmocka_unit_test(cases_pass_on_a_network_that_loses),
 	    cmocka_unit_test(a_ladder_shows_all_legs_and_the_lines_of_the_script),
 	    cmocka_unit_test(a_seed_replays_exactly),

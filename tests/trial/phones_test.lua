@@ -161,6 +161,30 @@ t.case("a phone by TCP", function()
   call:bye():expect(200)
 end)
 
+t.case("phones and peers with IPv6", function()
+  local carol = plan:phone("bob", { password = "secret", ip = "2001:db8::7" })
+  carol:register()
+  local gateway = plan:peer "[2001:db8::9]:5080"
+  local out = gateway:invite("bob", { from = "sip:+4930@[2001:db8::9]" })
+  local call = carol:expect("INVITE", { Via = "%[2001:db8:5060::1%]" })
+  call:answer()
+  out:expect(200):ack()
+  call:bye():expect(200)
+end)
+
+t.case("two phones of one user ring together", function()
+  local other = plan:phone("bob", { password = "secret" })
+  bob:register()
+  other:register()
+  local out = alice:invite "bob"
+  local first, second = bob:expect "INVITE", other:expect "INVITE"
+  first:ring()
+  second:answer()
+  first:expect "CANCEL"
+  out:expect(200):ack()
+  t.match(plan:ladder(), "bob %(2%)")
+end)
+
 t.case("a call that the test leaves up is ended for it", function() talk() end)
 
 t.case("a call that the test leaves ringing is ended for it", function()

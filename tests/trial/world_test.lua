@@ -20,6 +20,13 @@ t.case("the script sees its configuration", function()
   t.equal(plan:phone("alice"):invite("x"):expect(480).reason, "hello 7")
 end)
 
+t.case("the clock begins where the test says", function()
+  local plan = t.load("data/config.lua", { config = { greeting = "it is", number = "time" }, time = { year = 2026, month = 11, day = 27, hour = 9 } })
+  t.equal(plan:phone("alice"):invite("clock"):expect(480).reason, "Fri 09:00")
+  plan:advance(3 * 3600)
+  t.equal(plan:phone("bob"):invite("clock"):expect(480, 5).reason, "Fri 12:00")
+end)
+
 t.case("two plans at once know nothing of each other", function()
   local one = t.load("dialplan.lua", { shared = { users = { ["pw:bob"] = "secret" } } })
   local two = t.load("dialplan.lua")
@@ -109,6 +116,12 @@ t.case("print and the libraries of Lua are there", function()
   t.equal(a_global(), 1)
   t.raises(function() error "x" end, "x")
   t.raises(function() t.equal(1, 2) end, "expected 2, got 1")
+end)
+
+t.case("a function that the binding hook spawns runs at once", function()
+  local plan = t.load "data/spawn.lua"
+  plan:phone("bob"):register()
+  plan:expect_log "spawned: added sip:bob@"
 end)
 
 t.skip "a case for later"

@@ -6,5 +6,6 @@ sip.on.invite(function(call)
     if not leg then return call:reject(res) end
     return call:bridge(leg)
   end
+  if call.uri.user == "clock" then return call:reject(480, os.date "%a %H:%M") end
   call:reject(480, sip.config.greeting .. " " .. sip.config.number)
 end)

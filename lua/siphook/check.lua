@@ -1,0 +1,65 @@
+-- What `siphook check` says about a dial plan that loads: hooks that can never run, timers that nobody names, names without a timer.
+local native = ...
+
+-- Where a call must have come in first.
+local of_calls = { "answer", "hangup", "reinvite", "update", "ack", "bye", "cancel", "prack", "sdp" }
+
+-- file:line of the first match in the files: {{path, text}}
+local function place(files, pattern)
+  for _, file in ipairs(files) do
+    local at = file.text:find(pattern)
+    if at then
+      local _, lines = file.text:sub(1, at):gsub("\n", "")
+      return ("%s:%d"):format(file.path, lines + 1)
+    end
+  end
+  return files[1].path
+end
+
+-- Comments and the like are not looked through: a name in a comment counts as used.
+local function mentions(files, name)
+  local count = 0
+  for _, file in ipairs(files) do
+    for _, form in ipairs{ '"' .. name .. '"', "'" .. name .. "'", "[[" .. name .. "]]" } do
+      local at = file.text:find(form, 1, true)
+      while at do
+        count = count + 1
+        at = file.text:find(form, at + 1, true)
+      end
+    end
+  end
+  return count
+end
+
+-- hooks, timers: {name = true}. A list of lines.
+function native.check(hooks, timers, files)
+  local warnings = {}
+  local function warn(where, text) warnings[#warnings + 1] = ("%s: warning: %s"):format(where, text) end
+  local calls_out = place(files, "sip%.originate") ~= files[1].path
+  for _, name in ipairs(of_calls) do
+    if hooks[name] and not hooks.invite and not calls_out then
+      warn(place(files, "%.on%." .. name .. "%f[^%w_]"), ("the hook %s never runs: without an invite hook there are no calls"):format(name))
+    end
+  end
+  if hooks.binding and not hooks.register then
+    warn(place(files, "%.on%.binding%f[^%w_]"), "the hook binding never runs: without a register hook nobody registers")
+  end
+  for name in pairs(timers) do
+    if name ~= "retired" and mentions(files, name) == 0 then
+      warn(place(files, "%.timer%.?%[?[\"']?" .. name .. "%f[^%w_]"), ("sip.timer.%s: nobody names it"):format(name))
+    end
+  end
+  for _, file in ipairs(files) do
+    local number = 0
+    for line in (file.text .. "\n"):gmatch "(.-)\n" do
+      number = number + 1
+      local code = line:gsub("%-%-.*$", "")
+      for _, pattern in ipairs{ ":continue%s*%(?%s*[\"']([%w_]+)[\"']", "[.:]after%s*%([^,\"']+,%s*[\"']([%w_]+)[\"']" } do
+        for name in code:gmatch(pattern) do
+          if not timers[name] then warn(("%s:%d"):format(file.path, number), ("there is no sip.timer.%s"):format(name)) end
+        end
+      end
+    end
+  end
+  return warnings
+end

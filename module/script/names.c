@@ -1,0 +1,126 @@
+/* What a script can name: the globals, the table siphook and the methods and fields of its objects, as the runtime has registered
+ * them. For the test that compares them with the editor's stubs, the manual and the contract. */
+#include "script/impl.h"
+
+enum { DEPTH_MAX = 2 };
+
+struct listing {
+	sh_script_name_fn fn;
+	void *ctx;
+};
+
+static void tell_table(lua_State *L, const struct listing *l, const char *owner, int depth);
+
+/* The key at -2, the value at -1. */
+static void tell_entry(lua_State *L, const struct listing *l, const char *owner, int depth)
+{
+	const char *name = lua_tostring(L, -2);
+	bool open = strcmp(name, "config") == 0 || strcmp(name, "timer") == 0; /* what hosts and scripts fill in */
+
+	l->fn(l->ctx, owner, name, lua_type(L, -1) == LUA_TFUNCTION);
+	if (lua_type(L, -1) == LUA_TTABLE && depth < DEPTH_MAX && !open)
+		tell_table(L, l, name, depth + 1);
+}
+
+/* The table on top; behind a guard (sip.on) the table that it guards. */
+static void tell_table(lua_State *L, const struct listing *l, const char *owner, int depth)
+{
+	luaL_checkstack(L, 8, NULL);
+	if (lua_getmetatable(L, -1)) {
+		lua_pushliteral(L, "__index");
+		if (lua_rawget(L, -2) == LUA_TTABLE)
+			tell_table(L, l, owner, depth);
+		lua_pop(L, 2);
+	}
+	lua_pushnil(L);
+	while (lua_next(L, -2)) {
+		if (lua_type(L, -2) == LUA_TSTRING)
+			tell_entry(L, l, owner, depth);
+		lua_pop(L, 1);
+	}
+}
+
+/* The class on top, a metatable: names are in the table __index, or in the first upvalue of the function __index. */
+static void tell_class(lua_State *L, const struct listing *l, const char *owner)
+{
+	int top = lua_gettop(L);
+
+	lua_pushliteral(L, "__index");
+	if (lua_rawget(L, -2) == LUA_TFUNCTION && !lua_getupvalue(L, -1, 1))
+		lua_pushnil(L);
+	if (lua_type(L, -1) == LUA_TTABLE)
+		tell_table(L, l, owner, DEPTH_MAX);
+	lua_settop(L, top);
+}
+
+static int list(lua_State *L)
+{
+	const struct listing *l = lua_touserdata(L, 1);
+
+	luaL_checkstack(L, 20, NULL);
+	lua_pushglobaltable(L);
+	lua_pushnil(L);
+	while (lua_next(L, -2)) {
+		if (lua_type(L, -2) == LUA_TSTRING)
+			tell_entry(L, l, "_G", lua_rawequal(L, -1, -3) ? DEPTH_MAX : DEPTH_MAX - 1); /* _G._G is the same */
+		lua_pop(L, 1);
+	}
+	luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+	lua_getfield(L, -1, "siphook");
+	tell_table(L, l, "siphook", 0);
+	lua_settop(L, 1);
+	lua_pushvalue(L, LUA_REGISTRYINDEX);
+	lua_pushnil(L);
+	while (lua_next(L, -2)) {
+		const char *name = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
+
+		if (lua_type(L, -1) == LUA_TTABLE && (strncmp(name, "siphook.", 8) == 0 || strncmp(name, "sip.", 4) == 0))
+			tell_class(L, l, strchr(name, '.') + 1);
+		lua_pop(L, 1);
+	}
+	return 0;
+}
+
+int sh_generation_names(struct sh_generation *g, sh_script_name_fn fn, void *ctx)
+{
+	struct listing l = {fn, ctx};
+
+	return sh_vm_call(g->states[0].vm, list, &l, 0);
+}
+
+unsigned sh_generation_hooks(const struct sh_generation *g, const char **names, unsigned room)
+{
+	unsigned n = 0;
+
+	for (int i = 0; i < SH_HOOK_COUNT && n < room; i++)
+		if (g->states[0].hooks[i] != LUA_NOREF)
+			names[n++] = sh_hook_names[i];
+	return n;
+}
+
+struct timers {
+	int ref;
+	const char **names;
+	unsigned room, count;
+};
+
+static int list_timers(lua_State *L)
+{
+	struct timers *t = lua_touserdata(L, 1);
+
+	lua_rawgeti(L, LUA_REGISTRYINDEX, t->ref);
+	lua_pushnil(L);
+	while (t->count < t->room && lua_next(L, -2)) {
+		if (lua_type(L, -2) == LUA_TSTRING)
+			t->names[t->count++] = lua_tostring(L, -2); /* the table keeps it */
+		lua_pop(L, 1);
+	}
+	return 0;
+}
+
+unsigned sh_generation_timers(struct sh_generation *g, const char **names, unsigned room)
+{
+	struct timers t = {g->states[0].timers, names, room, 0};
+
+	return sh_vm_call(g->states[0].vm, list_timers, &t, 0) < 0 ? 0 : t.count;
+}

@@ -1,0 +1,104 @@
+/* `siphook check`, beyond loading: what is written in a dial plan and can never happen. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "core/alloc.h"
+#include "engine/files.h"
+#include "script/sandbox.h"
+#include "trial/lua.h"
+#include "trial/trial.h"
+#include "trial/world.h"
+
+struct check {
+	struct sh_world *world;
+	char *out;
+	size_t size, len;
+};
+
+static void add_name(lua_State *L, int table, const char *name)
+{
+	lua_pushboolean(L, 1);
+	lua_setfield(L, table, name);
+}
+
+static void push_files(lua_State *L, const struct sh_generation *g)
+{
+	size_t count;
+	const struct sh_vm_file *files = sh_generation_files(g, &count);
+
+	lua_createtable(L, (int)count, 0);
+	for (size_t i = 0; i < count; i++) {
+		struct sh_vm_stamp stamp;
+		char *text;
+		size_t len;
+
+		if (sh_engine_read_file(NULL, files[i].path, &text, &len, &stamp) < 0)
+			continue;
+		lua_createtable(L, 0, 2);
+		lua_pushlstring(L, text, len);
+		sh_free(text);
+		lua_setfield(L, -2, "text");
+		lua_pushstring(L, files[i].path);
+		lua_setfield(L, -2, "path");
+		lua_rawseti(L, -2, luaL_len(L, -2) + 1);
+	}
+}
+
+static int run(lua_State *L)
+{
+	struct check *c = lua_touserdata(L, 1);
+	struct sh_generation *g = sh_engine_generation(sh_world_engine(c->world));
+	const char *names[256];
+	unsigned n;
+
+	sh_trial_library_open(L, &(struct sh_trial_defaults){0});
+	lua_getfield(L, -1, "check");
+	lua_newtable(L);
+	n = sh_generation_hooks(g, names, sizeof(names) / sizeof(names[0]));
+	for (unsigned i = 0; i < n; i++)
+		add_name(L, lua_gettop(L), names[i]);
+	lua_newtable(L);
+	n = sh_generation_timers(g, names, sizeof(names) / sizeof(names[0]));
+	for (unsigned i = 0; i < n; i++)
+		add_name(L, lua_gettop(L), names[i]);
+	push_files(L, g);
+	if (luaL_len(L, -1) == 0)
+		return 0;
+	lua_call(L, 3, 1);
+	for (lua_Integer i = 1; lua_rawgeti(L, -1, i) == LUA_TSTRING; i++) {
+		int written = snprintf(c->out + c->len, c->size - c->len, "%s%s", c->len ? "\n" : "", lua_tostring(L, -1));
+
+		if (written < 0 || (size_t)written >= c->size - c->len)
+			break; /* enough to go on with */
+		c->len += (size_t)written;
+		lua_pop(L, 1);
+	}
+	return 0;
+}
+
+static uint64_t nothing(void *ctx)
+{
+	(void)ctx;
+	return 1000000;
+}
+
+void sh_trial_check(const char *script, const struct sh_engine_pair *config, unsigned nconfig, char *warnings, size_t size)
+{
+	struct check c = {.out = warnings, .size = size};
+	struct sh_world_options o = {.script = script, .config = config, .nconfig = nconfig, .sim.seed = 1};
+	struct sh_log log;
+	struct sh_vm_config vm_config = {
+	    .world = {nothing, nothing, nothing, sh_engine_read_file, NULL}, .log = &log, .deterministic = true};
+	struct sh_vm *vm = NULL;
+	char error[512];
+
+	warnings[0] = '\0';
+	sh_log_init(&log, SH_LOG_ERROR, NULL, NULL);
+	if (sh_world_create(&c.world, &o, error, sizeof(error)) < 0)
+		return; /* a script that works only on the machine's own addresses, say: loading has judged it */
+	if (sh_vm_create(&vm, &vm_config) == 0)
+		sh_vm_call(vm, run, &c, 0);
+	warnings[c.len] = '\0';
+	sh_vm_destroy(vm);
+	sh_world_destroy(c.world);
+}
