@@ -173,6 +173,9 @@ typedef void (*sh_fork_fn)(void *ctx, struct sh_leg *leg, const struct sh_result
  * sh_call_rebridge. */
 int sh_call_fork(struct sh_call *c, struct sh_fork_plan *plan, sh_fork_fn done, void *ctx);
 
+/* Ends a fork in progress without a word: its branches are cancelled, its callback does not come, the caller waits on. */
+void sh_call_abort_fork(struct sh_call *c);
+
 struct sh_bridge_options {
 	struct sh_slice headers;   /* lines for the caller's 2xx */
 	bool keep_on_peer_hangup;  /* when b hangs up the call goes on */

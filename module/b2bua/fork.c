@@ -100,6 +100,12 @@ void sh_fork_abort(struct sh_fork *f, struct sh_slice reason)
 	destroy(f);
 }
 
+void sh_call_abort_fork(struct sh_call *c)
+{
+	if (c->fork)
+		sh_fork_abort(c->fork, (struct sh_slice){0});
+}
+
 int sh_call_fork(struct sh_call *c, struct sh_fork_plan *plan, sh_fork_fn done, void *ctx)
 {
 	struct sh_fork *f;

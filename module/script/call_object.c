@@ -625,6 +625,7 @@ void sh_call_object_open(lua_State *L)
 	    {"dial", dial},
 	    {"hangup", hangup},
 	    {"after", sh_call_after},
+	    {"pin", sh_call_pin},
 	    {"transfer", sh_call_transfer_verb},
 	    {"pickup", sh_call_pickup_verb},
 	    {"answer", answer},

@@ -154,12 +154,14 @@ static int state_init(struct sh_state *st, struct sh_generation *g, unsigned wor
 
 	st->generation = g;
 	st->worker = worker;
-	st->timers = st->cancel_error = LUA_NOREF;
+	st->timers = st->cancel_error = st->retired_error = LUA_NOREF;
 	for (unsigned i = 0; i < SH_HOOK_COUNT; i++)
 		st->hooks[i] = LUA_NOREF;
 	sh_list_init(&st->link);
 	sh_list_init(&st->runs);
 	sh_list_init(&st->every);
+	sh_list_init(&st->pinned);
+	sh_timer_init(&st->deadline, sh_state_deadline);
 	err = sh_vm_create(&st->vm, &config);
 	if (err)
 		return err;

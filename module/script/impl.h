@@ -38,7 +38,8 @@
 	X(SDP, "sdp")                                                                                                 \
 	X(HANGUP, "hangup")                                                                                            \
 	X(BINDING, "binding")                                                                                          \
-	X(LOAD, "load")
+	X(LOAD, "load")                                                                                                \
+	X(UNLOAD, "unload")
 
 enum sh_hook {
 #define X(id, name) SH_HOOK_##id,
@@ -60,9 +61,14 @@ struct sh_state {
 	int timers;                 /* reference of the table sip.timer */
 	int cancel_error;           /* reference of the object that a cancelled wait raises */
 	const void *cancel_pointer; /* lua_topointer of it */
+	int retired_error;          /* the same when the generation must go */
+	const void *retired_pointer;
 	struct sh_link link;        /* in runtime->states, once taken up */
 	struct sh_link runs;        /* in progress */
 	unsigned spawned;           /* functions that have not begun yet */
+	struct sh_link pinned;      /* sh_call_data.pinned_link: calls whose hooks stay here */
+	struct sh_timer deadline;   /* when it must be gone; armed when its successor has been taken up */
+	unsigned warnings;          /* how often its runs were told so */
 	struct sh_link every;       /* sh_deferred: declared at load, armed when taken up; or running */
 	unsigned nselftests; /* given to sip.selftest */
 	bool retiring;
@@ -183,6 +189,7 @@ struct sh_run {
 	int data_ref;          /* call.data as a table, once it was asked for; else LUA_NOREF */
 	struct sh_value *seen; /* what that table held when it was last compared */
 	char *auth_user;       /* of the request: whom auth() has found */
+	bool retired;             /* it was told to go */
 	struct sh_link of_call;   /* in sh_call_data.runs: it is cancelled when the call ends */
 	bool doomed;              /* the call has ended while it waited */
 	struct sh_link in_waits;  /* of call:wait: in sh_call_data.waits */
@@ -213,6 +220,8 @@ struct sh_call_data {
 	struct sh_limit *limits[8]; /* what it is counted under */
 	unsigned nlimits;
 	struct sh_link timers; /* sh_deferred of call:after */
+	struct sh_state *pinned; /* call:pin: its hooks run there; NULL: in the newest */
+	struct sh_link pinned_link;
 	/* It ended while Lua ran: in runtime->over. */
 	struct sh_link link;
 	struct sh_call *call; /* held while it is in one of the runtime's lists */
@@ -264,9 +273,14 @@ int sh_run_wait_call(lua_State *L, struct sh_run *r, struct sh_call *c, enum sh_
  * not when sh_run_resume() ends it. */
 int sh_run_wait_for(lua_State *L, struct sh_run *r, void (*abandon)(void *arg), void *arg, lua_KFunction then);
 void sh_run_interrupt(struct sh_run *r);
+/* Its generation must go: the wait raises the retired error; `last`: it ends now, whatever it does. Waits that end by
+ * themselves soon (an answer, an ACK) are left alone. */
+void sh_run_retire(struct sh_run *r, bool last);
 void sh_run_drop(struct sh_run *r); /* nothing of it runs any more */
 void sh_state_drop(struct sh_state *s);
 void sh_state_retire_if_idle(struct sh_state *s);
+void sh_state_deadline(struct sh_timer *t);
+int sh_call_pin(lua_State *L); /* call:pin() */
 bool sh_runtime_has(struct sh_runtime *rt, enum sh_hook h); /* in the newest generation, which it takes up */
 void sh_runtime_flush(struct sh_runtime *rt); /* runs what had to wait until no Lua is on the stack */
 

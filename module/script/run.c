@@ -5,6 +5,11 @@
 
 static void finish(struct sh_run *r, int err);
 
+static const char *hook_name(const struct sh_run *r)
+{
+	return r->hook < SH_HOOK_COUNT ? sh_hook_names[r->hook] : "timer";
+}
+
 /* A step of a run is over: it waits, or has ended. Whatever ended calls on the way is told when no Lua is on the stack.
  */
 static void stepped(struct sh_run *r, struct sh_runtime *rt, int err)
@@ -145,12 +150,55 @@ void sh_run_interrupt(struct sh_run *r)
 	sh_run_resume(r, raise_cancel, r->state);
 }
 
-/* ------------------------------------------------------------------ the end */
-
-static const char *hook_name(const struct sh_run *r)
+static int raise_retired(lua_State *L, void *arg)
 {
-	return r->hook < SH_HOOK_COUNT ? sh_hook_names[r->hook] : "timer";
+	struct sh_state *s = arg;
+
+	lua_rawgeti(L, LUA_REGISTRYINDEX, s->retired_error);
+	return sh_vm_raise(L);
 }
+
+/* Gives up what it waits for; false: that cannot be given up. */
+static bool leave_wait(struct sh_run *r)
+{
+	struct sh_call *c = r->forks ? sh_ua_call(r->state->runtime->ua, r->forks) : NULL;
+
+	switch (r->wait) {
+	case SH_WAIT_TIMER:
+	case SH_WAIT_OTHER:
+		break;
+	case SH_WAIT_FORK:
+		if (c)
+			sh_call_abort_fork(c);
+		break;
+	default:
+		return false;
+	}
+	abandon(r);
+	return true;
+}
+
+void sh_run_retire(struct sh_run *r, bool last)
+{
+	struct sh_runtime *rt = r->state->runtime;
+
+	if (!sh_run_waits(r) || !leave_wait(r))
+		return;
+	r->retired = true;
+	if (!last) {
+		sh_run_resume(r, raise_retired, r->state);
+		return;
+	}
+	sh_warn(rt->script->config.log, "generation %llu must go: its %s hook, which would not end, is dropped",
+		(unsigned long long)r->state->generation->number, hook_name(r));
+	sh_wheel_cancel(&rt->env->wheel, &r->timer);
+	forget_call(r);
+	sh_vm_drop(r->co);
+	rt->depth++;
+	stepped(r, rt, -ETIME);
+}
+
+/* ------------------------------------------------------------------ the end */
 
 /* What the network can cause is logged with a limit; a traceback follows only a line that was written. */
 static void log_error(struct sh_run *r, struct sh_call *c)
@@ -184,7 +232,9 @@ static void end_invite(struct sh_run *r, struct sh_call *c, int err)
 	struct sh_slice none = {0};
 
 	if (sh_call_state(c) != SH_CALL_ENDED && !sh_call_answered(c)) {
-		if (err)
+		if (err == -ENOMEM)
+			sh_call_reject(c, 503, none, none, none, none);
+		else if (err)
 			sh_call_reject(c, 500, SH_LIT("Script error"), none, none, none);
 		else if (r->empty)
 			sh_call_reject(c, 480, none, none, none, none);
@@ -258,7 +308,10 @@ static void end_request(struct sh_run *r, struct sh_request *q, int err)
 	if (sh_request_observed(q) || sh_request_answered(q)) {
 		sh_request_release(q);
 	} else if (err) {
-		sh_request_reply(q, 500, SH_LIT("Script error"), none, none, none);
+		if (err == -ENOMEM)
+			sh_request_reply(q, 503, none, none, none, none);
+		else
+			sh_request_reply(q, 500, SH_LIT("Script error"), none, none, none);
 		sh_request_release(q);
 	} else if (r->has_result) {
 		sh_request_answer_with(q, &r->result);
@@ -288,6 +341,39 @@ static void destroy(struct sh_run *r)
 	sh_free(r);
 }
 
+/* ---- what a generation that must go leaves behind */
+
+static int check_timer(lua_State *L)
+{
+	const char **name = lua_touserdata(L, 1);
+
+	lua_rawgeti(L, LUA_REGISTRYINDEX, sh_state_of(L)->timers);
+	if (lua_getfield(L, -1, *name) != LUA_TFUNCTION)
+		*name = NULL;
+	return 0;
+}
+
+/* Nobody caught the retired error: sip.timer.retired of the newest generation goes on. 0; or it has none, and there is
+ * nothing better than 503. */
+static int hand_over(struct sh_run *r, struct sh_call *c)
+{
+	struct sh_runtime *rt = r->state->runtime;
+	const char *name = "retired";
+
+	if (!c || r->request || sh_call_state(c) == SH_CALL_ENDED)
+		return 0;
+	sh_runtime_update(rt);
+	if (sh_vm_call(rt->state->vm, check_timer, &name, 0) == 0 && name && !r->go_on)
+		r->go_on = sh_strndup(name, strlen(name));
+	if (r->go_on)
+		return 0;
+	if (r->hook != SH_HOOK_INVITE)
+		return 0;
+	sh_warn(rt->script->config.log, "call %.*s: its generation had to go, and the newest has no sip.timer.retired",
+		SH_FMT(sh_call_id(c)));
+	return -ENOMEM; /* 503 */
+}
+
 static void finish(struct sh_run *r, int err)
 {
 	struct sh_state *s = r->state;
@@ -298,7 +384,9 @@ static void finish(struct sh_run *r, int err)
 	r->co = NULL;
 	if (err && s->vm->error.object == s->cancel_pointer)
 		err = 0; /* nobody caught the cancel: a normal end */
-	if (err)
+	if (err && r->retired && (err == -ETIME || s->vm->error.object == s->retired_pointer))
+		err = hand_over(r, c);
+	if (err && !r->retired)
 		log_error(r, c);
 	if (r->order)
 		sh_order_served(r, err ? sh_vm_error(s->vm) : (struct sh_slice){0});

@@ -52,6 +52,115 @@ static void give_back_skipped(struct sh_generation *from, const struct sh_genera
 	}
 }
 
+struct unload {
+	struct sh_state *state;
+	const char *reason;
+};
+
+static void push_unload_event(lua_State *L, const struct unload *u)
+{
+	lua_createtable(L, 0, 2);
+	lua_pushinteger(L, (lua_Integer)u->state->generation->number);
+	lua_setfield(L, -2, "generation");
+	lua_pushstring(L, u->reason);
+	lua_setfield(L, -2, "reason");
+}
+
+static int push_unload(lua_State *L, void *arg)
+{
+	const struct unload *u = arg;
+
+	lua_rawgeti(L, LUA_REGISTRYINDEX, u->state->hooks[SH_HOOK_UNLOAD]);
+	push_unload_event(L, u);
+	return 2;
+}
+
+static int call_unload(lua_State *L)
+{
+	lua_call(L, push_unload(L, lua_touserdata(L, 1)) - 1, 0);
+	return 0;
+}
+
+/* On one worker: its successor is in use. */
+static void run_unload_hook(struct sh_state *s)
+{
+	struct unload u = {s, "reload"};
+	struct sh_run_start start = {.hook = SH_HOOK_UNLOAD, .push = push_unload, .arg = &u};
+
+	if (s->worker == 0 && s->hooks[SH_HOOK_UNLOAD] != LUA_NOREF && sh_run_begin(s, &start) < 0)
+		sh_error(s->runtime->script->config.log, "out of memory: no unload hook");
+}
+
+/* The instance stops: there is no time to wait for anything. */
+static void unload_at_stop(struct sh_runtime *rt)
+{
+	struct unload u = {rt->state, "stop"};
+
+	if (!rt->state || rt->state->worker != 0 || rt->state->hooks[SH_HOOK_UNLOAD] == LUA_NOREF)
+		return;
+	if (sh_vm_call(rt->state->vm, call_unload, &u, 0) < 0) {
+		struct sh_slice message = sh_vm_error(rt->state->vm);
+
+		sh_error(rt->script->config.log, "unload hook: %.*s", SH_FMT(message));
+	}
+}
+
+/* ---- the end of a generation */
+
+enum { WARNINGS_MAX = 3 };
+#define AGAIN (10 * SH_SECOND)
+
+static void unpin(struct sh_call_data *d)
+{
+	struct sh_state *s = d->pinned;
+
+	if (!s)
+		return;
+	d->pinned = NULL;
+	sh_list_remove(&d->pinned_link);
+	sh_state_retire_if_idle(s);
+}
+
+/* Its hooks are told to go; after some warnings they are made to. */
+void sh_state_deadline(struct sh_timer *t)
+{
+	struct sh_state *s = SH_CONTAINER(t, struct sh_state, deadline);
+	struct sh_runtime *rt = s->runtime;
+	bool last = ++s->warnings > WARNINGS_MAX;
+	struct sh_link todo, *l;
+
+	sh_env_timer(rt->env, &s->deadline, AGAIN);
+	s->spawned++; /* it must not go while we look at it */
+	while ((l = s->pinned.next) != &s->pinned)
+		unpin(SH_CONTAINER(l, struct sh_call_data, pinned_link));
+	sh_list_init(&todo);
+	while ((l = sh_list_pop(&s->runs)))
+		sh_list_append(&todo, l);
+	while ((l = sh_list_pop(&todo))) { /* what one does may end others */
+		sh_list_append(&s->runs, l);
+		sh_run_retire(SH_CONTAINER(l, struct sh_run, link), last);
+	}
+	s->spawned--;
+	sh_state_retire_if_idle(s);
+}
+
+/* call:pin(): later hooks of the call stay in this generation. */
+int sh_call_pin(lua_State *L)
+{
+	struct sh_call *c = sh_call_check(L, 1);
+	struct sh_call_data *d = c ? sh_call_app(c) : NULL;
+	struct sh_state *s = sh_state_of(L);
+
+	if (!d || sh_call_state(c) == SH_CALL_ENDED)
+		return sh_gone(L);
+	if (!d->pinned) {
+		d->pinned = s;
+		sh_list_append(&s->pinned, &d->pinned_link);
+	}
+	lua_pushboolean(L, 1);
+	return 1;
+}
+
 static void take_up(struct sh_runtime *rt, struct sh_generation *g)
 {
 	struct sh_state *old = rt->state, *now = &g->states[rt->env->worker];
@@ -65,9 +174,13 @@ static void take_up(struct sh_runtime *rt, struct sh_generation *g)
 		tell_ua(rt);
 	sh_deferred_take_up(now);
 	if (old) {
+		uint64_t deadline = rt->script->config.deadline;
+
 		give_back_skipped(old->generation, g);
 		sh_deferred_drop_state(old);
 		old->retiring = true;
+		sh_env_timer(rt->env, &old->deadline, deadline ? deadline : SH_SCRIPT_DEADLINE);
+		run_unload_hook(old);
 		sh_state_retire_if_idle(old);
 	}
 }
@@ -86,11 +199,21 @@ static struct sh_state *newest(struct sh_runtime *rt)
 	return rt->state;
 }
 
+/* Where the hooks of a call run; c may be NULL. */
+static struct sh_state *state_for(struct sh_runtime *rt, const struct sh_call *c)
+{
+	const struct sh_call_data *d = c ? sh_call_app(c) : NULL;
+	struct sh_state *s = newest(rt);
+
+	return d && d->pinned ? d->pinned : s;
+}
+
 void sh_state_retire_if_idle(struct sh_state *s)
 {
-	if (!s->retiring || !sh_list_empty(&s->runs) || s->spawned)
+	if (!s->retiring || !sh_list_empty(&s->runs) || !sh_list_empty(&s->pinned) || s->spawned)
 		return;
 	s->retiring = false;
+	sh_env_cancel(s->runtime->env, &s->deadline);
 	sh_deferred_drop_state(s); /* what its last runs left behind */
 	sh_list_remove(&s->link);
 	give_back(s->generation);
@@ -154,6 +277,7 @@ void sh_runtime_destroy(struct sh_runtime *rt)
 	current = sh_script_current(rt->script);
 	sh_branch_hook_stop(rt);
 	sh_sdp_hook_stop(rt);
+	unload_at_stop(rt);
 	sh_deferred_drop_all(rt);
 	sh_binding_hook_drop(rt);
 	sh_keeper_destroy(rt->keeper);
@@ -164,6 +288,9 @@ void sh_runtime_destroy(struct sh_runtime *rt)
 
 		sh_deferred_drop_state(s);
 		sh_state_drop(s);
+		sh_env_cancel(rt->env, &s->deadline);
+		while ((l = sh_list_pop(&s->pinned)))
+			SH_CONTAINER(l, struct sh_call_data, pinned_link)->pinned = NULL;
 		s->runtime = NULL;
 		if (s->generation != current) /* that one goes with the script */
 			give_back(s->generation);
@@ -198,6 +325,8 @@ void sh_runtime_each_generation(const struct sh_runtime *rt,
 			g.hooks++;
 			g.calls += SH_CONTAINER(r, struct sh_run, link)->call != 0;
 		}
+		SH_LIST_EACH(pinned, &s->pinned)
+		g.calls += pinned != NULL;
 		fn(ctx, &g);
 	}
 }
@@ -282,6 +411,7 @@ int sh_call_data_create(struct sh_call *c)
 	sh_list_init(&d->signals);
 	sh_list_init(&d->signalled);
 	sh_list_init(&d->link);
+	sh_list_init(&d->pinned_link);
 	sh_call_set_app(c, d);
 	return 0;
 }
@@ -303,16 +433,16 @@ static void on_invite(void *ctx, struct sh_call *c)
 static void on_request(void *ctx, struct sh_request *q)
 {
 	struct sh_runtime *rt = ctx;
-	struct sh_state *s = newest(rt);
+	struct sh_call *c = sh_request_call(q);
+	struct sh_state *s = state_for(rt, c);
 	struct sh_slice none = {0};
 	enum sh_hook h = sh_hook_of_method((enum sh_method)sh_request_msg(q)->method, sh_request_in_dialog(q));
-	struct sh_call *c = sh_request_call(q);
 	bool awaited = false;
 
 	if (c && sh_call_app(c)) {
 		sh_call_hold(c);
 		awaited = sh_call_wake_request(c, q);
-		s = newest(rt);
+		s = state_for(rt, c);
 	}
 	if (has(s, h) && run_hook(s, h, NULL, q, NULL) == 0) {
 		q = NULL;
@@ -337,7 +467,7 @@ static bool on_wants(void *ctx, enum sh_method m, bool in_dialog, const struct s
 	struct sh_runtime *rt = ctx;
 	const struct sh_call_data *d = c ? sh_call_app(c) : NULL;
 
-	return has(newest(rt), sh_hook_of_method(m, in_dialog)) || (d && sh_call_awaits(d, m));
+	return has(state_for(rt, c), sh_hook_of_method(m, in_dialog)) || (d && sh_call_awaits(d, m));
 }
 
 static void on_peer_gone(void *ctx, struct sh_call *c, const struct sh_why *why)
@@ -355,7 +485,7 @@ static void on_peer_gone(void *ctx, struct sh_call *c, const struct sh_why *why)
 static void on_answered(void *ctx, struct sh_call *c)
 {
 	struct sh_runtime *rt = ctx;
-	struct sh_state *s = newest(rt);
+	struct sh_state *s = state_for(rt, c);
 
 	if (has(s, SH_HOOK_ANSWER))
 		run_hook(s, SH_HOOK_ANSWER, c, NULL, NULL);
@@ -410,7 +540,7 @@ static void call_over(struct sh_runtime *rt, struct sh_call *c, const struct sh_
 			sh_run_interrupt(r);
 		}
 	}
-	s = newest(rt);
+	s = state_for(rt, c);
 	if (has(s, SH_HOOK_HANGUP) && !(d && d->challenged) && run_hook(s, SH_HOOK_HANGUP, c, NULL, why) < 0)
 		sh_error(rt->script->config.log, "call %.*s: out of memory: no hangup hook", SH_FMT(sh_call_id(c)));
 }
@@ -497,6 +627,7 @@ static void on_freed(void *ctx, struct sh_call *c)
 	struct sh_call_data *d = sh_call_app(c);
 
 	sh_deferred_drop_call(d);
+	unpin(d);
 	sh_call_wait_drop(d);
 	give_limits_back(ctx, d);
 	sh_value_destroy(d->data);

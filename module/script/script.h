@@ -29,6 +29,8 @@ struct sh_trace {
 };
 typedef void (*sh_trace_fn)(void *ctx, const struct sh_trace *t);
 
+#define SH_SCRIPT_DEADLINE (300 * SH_SECOND)
+
 struct sh_script_pair {
 	const char *key, *value;
 };
@@ -45,6 +47,7 @@ struct sh_script_config {
 	const struct sh_script_pair *pairs; /* sip.config; copied */
 	unsigned npairs;
 	bool deterministic;
+	uint64_t deadline; /* microseconds that hooks of a former generation may go on; 0: SH_SCRIPT_DEADLINE */
 	/* A generation has no runs left; called on the worker that gave it back last, or by sh_runtime_destroy() for older
 	 * ones whose runs it drops. It is then the callee's, to be destroyed off the worker and before the script. */
 	void (*retired)(void *ctx, struct sh_generation *g);

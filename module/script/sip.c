@@ -176,23 +176,32 @@ static int sleep_(lua_State *L)
 
 /* ------------------------------------------------------------------ errors that mean something */
 
-static int cancel_text(lua_State *L)
+static int error_text(lua_State *L)
 {
-	lua_pushliteral(L, "the caller has gone");
+	lua_pushvalue(L, lua_upvalueindex(1));
 	return 1;
 }
 
-static void open_cancel(lua_State *L, struct sh_state *s)
+/* An object that is raised and known by its address. */
+static int make_error(lua_State *L, const char *text, const void **pointer)
 {
 	lua_newtable(L);
 	lua_createtable(L, 0, 2);
-	lua_pushcfunction(L, cancel_text);
+	lua_pushstring(L, text);
+	lua_pushcclosure(L, error_text, 1);
 	lua_setfield(L, -2, "__tostring");
 	lua_pushboolean(L, 0);
 	lua_setfield(L, -2, "__metatable");
 	lua_setmetatable(L, -2);
-	s->cancel_pointer = lua_topointer(L, -1);
-	s->cancel_error = luaL_ref(L, LUA_REGISTRYINDEX);
+	*pointer = lua_topointer(L, -1);
+	return luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+static int is_retired(lua_State *L)
+{
+	luaL_checkany(L, 1);
+	lua_pushboolean(L, lua_topointer(L, 1) == sh_state_of(L)->retired_pointer);
+	return 1;
 }
 
 static int is_cancel(lua_State *L)
@@ -236,6 +245,7 @@ int sh_sip_open(lua_State *L)
 	    {"notify", sh_notify}, {"unbind", sh_unbind}, {"domains", domains},
 	    {"acl", sh_acl},       {"listen", sh_listen},  {"now", now},
 	    {"sleep", sleep_},     {"is_cancel", is_cancel},
+	    {"is_retired", is_retired},
 	    {"request", sh_request_verb}, {"originate", sh_originate_verb},
 	    {"sdp", sh_sdp_new},   {"selftest", sh_selftest_verb},
 	    {NULL, NULL},
@@ -245,7 +255,8 @@ int sh_sip_open(lua_State *L)
 	luaL_checkstack(L, 20, NULL);
 	luaL_newlib(L, functions);
 	open_on(L);
-	open_cancel(L, s);
+	s->cancel_error = make_error(L, "the caller has gone", &s->cancel_pointer);
+	s->retired_error = make_error(L, "this generation of the script must go", &s->retired_pointer);
 	open_config(L, s->generation->script);
 	sh_uri_object_open(L);
 	sh_sdp_object_open(L);
