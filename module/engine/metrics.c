@@ -9,6 +9,7 @@ struct sums {
 	struct sh_transport_stats transport;
 	uint64_t runs, transactions, longest_turn;
 	uint64_t generation, generations_alive, reloads, reload_failures, workers, registrations;
+	struct sh_script_stats script;
 };
 
 /* X(member of struct sums, key of the status, name for Prometheus, type, what it counts) */
@@ -24,6 +25,12 @@ struct sums {
 	X(ua.failed, "calls_failed", "calls_failed_total", "counter", "calls that were not")                             \
 	X(ua.legs_live, "legs", "legs", "gauge", "dialogs of calls")                                                     \
 	X(runs, "hooks_running", "hooks_running", "gauge", "hooks that wait for something")                              \
+	X(script.errors, "hook_errors", "hook_errors_total", "counter", "hooks that an error has ended")                 \
+	X(script.too_long, "hooks_too_long", "hooks_too_long_total", "counter", "hooks ended: too many instructions")    \
+	X(script.memory, "hooks_out_of_memory", "hooks_out_of_memory_total", "counter", "hooks ended: no memory left")   \
+	X(script.refused_hooks, "hooks_refused", "hooks_refused_total", "counter", "hooks not begun: too many")          \
+	X(script.refused_timers, "timers_refused", "timers_refused_total", "counter", "timers not set: too many")        \
+	X(script.pauses, "hook_pauses", "hook_pauses_total", "counter", "hooks that others were let in front of")        \
 	X(ua.requests, "requests_total", "requests_total", "counter", "requests outside of calls")                       \
 	X(registrations, "registrations", "registrations", "gauge", "contacts that are bound")                           \
 	X(transport.connections, "connections", "connections", "gauge", "stream connections")                            \
@@ -75,6 +82,12 @@ static void add_up(struct sh_worker *w, void *arg)
 	s->transport.slow += p->slow;
 	s->transport.dns_queries += p->dns_queries;
 	s->runs += sh_runtime_runs(w->runtime);
+	s->script.errors += sh_runtime_stats(w->runtime)->errors;
+	s->script.too_long += sh_runtime_stats(w->runtime)->too_long;
+	s->script.memory += sh_runtime_stats(w->runtime)->memory;
+	s->script.refused_hooks += sh_runtime_stats(w->runtime)->refused_hooks;
+	s->script.refused_timers += sh_runtime_stats(w->runtime)->refused_timers;
+	s->script.pauses += sh_runtime_stats(w->runtime)->pauses;
 }
 
 static int collect(struct sh_engine *e, struct sums *s)

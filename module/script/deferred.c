@@ -16,6 +16,7 @@ struct sh_deferred {
 	uint64_t call;  /* handle: call:after */
 	uint64_t delay; /* microseconds */
 	bool periodic, each_worker;
+	bool counted; /* in runtime->ntimers */
 	bool spawned; /* ref: a list of function and arguments */
 };
 
@@ -23,6 +24,8 @@ static void destroy(struct sh_deferred *d)
 {
 	if (d->runtime)
 		sh_wheel_cancel(&d->runtime->env->wheel, &d->timer);
+	if (d->counted)
+		d->runtime->ntimers--;
 	if (d->runtime && d->runtime->firing == d)
 		d->runtime->firing = NULL;
 	if (d->state)
@@ -88,7 +91,7 @@ static void on_timer(struct sh_timer *t)
 	if (d->periodic)
 		sh_env_timer(rt->env, &d->timer, d->delay);
 	if (sh_run_begin(s, &start) < 0)
-		sh_error(rt->script->config.log, "out of memory: a timer of the script was not run");
+		sh_error(rt->script->config.log, "no memory or too many hooks in progress: a timer of the script was not run");
 	if (rt->firing == d) {
 		rt->firing = NULL;
 		if (!d->periodic)
@@ -98,6 +101,9 @@ static void on_timer(struct sh_timer *t)
 
 static void arm(struct sh_deferred *d, struct sh_runtime *rt)
 {
+	if (!d->counted)
+		rt->ntimers++;
+	d->counted = true;
 	d->runtime = rt;
 	sh_env_timer(rt->env, &d->timer, d->delay);
 }
@@ -166,6 +172,17 @@ static struct sh_deferred *create_named(lua_State *L, int idx, uint64_t delay, s
 	return d;
 }
 
+/* False: there are enough of them; nil, "limit" is on the stack. */
+static bool has_room(lua_State *L, struct sh_runtime *rt)
+{
+	if (rt->ntimers < rt->script->config.timers_max)
+		return true;
+	rt->stats.refused_timers++;
+	lua_pushnil(L);
+	lua_pushliteral(L, "limit");
+	return false;
+}
+
 /* sip.after(seconds, fn), sip.after(seconds, "name", data) */
 static int after(lua_State *L)
 {
@@ -173,13 +190,17 @@ static int after(lua_State *L)
 	uint64_t delay = check_seconds(L, 1, 0, "seconds from 0 to 1e9 expected");
 
 	lua_settop(L, 3);
+	if (!has_room(L, rt))
+		return 2;
 	if (lua_type(L, 2) == LUA_TSTRING) {
 		create_named(L, 2, delay, lua_isnil(L, 3) ? NULL : sh_value_check(L, 3, 1, 0, "data"), rt);
-		return 0;
+		lua_pushboolean(L, 1);
+		return 1;
 	}
 	luaL_argexpected(L, lua_type(L, 2) == LUA_TFUNCTION, 2, "function or name of a timer");
 	arm(create_closure(L, 2, delay), rt);
-	return 0;
+	lua_pushboolean(L, 1);
+	return 1;
 }
 
 /* sip.spawn(fn, ...): begins when the hook that calls it waits or ends. */
@@ -216,7 +237,7 @@ void sh_deferred_run_spawned(struct sh_runtime *rt)
 		struct sh_state *s = d->state;
 
 		if (sh_run_begin(s, &start) < 0)
-			sh_error(rt->script->config.log, "out of memory: a spawned function was not run");
+			sh_error(rt->script->config.log, "no memory or too many hooks in progress: a spawned function was not run");
 		destroy(d);
 		s->spawned--;
 		sh_state_retire_if_idle(s);
@@ -274,6 +295,8 @@ int sh_call_after(lua_State *L)
 	data = c && sh_call_state(c) != SH_CALL_ENDED ? sh_call_app(c) : NULL;
 	if (!data)
 		return sh_gone(L);
+	if (!has_room(L, rt))
+		return 2;
 	d = create_named(L, 3, delay, NULL, rt);
 	d->call = sh_call_handle(c);
 	sh_list_append(&data->timers, &d->of_call);

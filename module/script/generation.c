@@ -17,6 +17,9 @@ int sh_script_create(struct sh_script **out, const struct sh_script_config *conf
 	if (!s)
 		return -ENOMEM;
 	s->config = *config;
+	s->config.hooks_max = config->hooks_max ? config->hooks_max : SH_SCRIPT_HOOKS;
+	s->config.timers_max = config->timers_max ? config->timers_max : SH_SCRIPT_TIMERS;
+	s->config.deadline = config->deadline ? config->deadline : SH_SCRIPT_DEADLINE;
 	s->path = sh_strndup(config->path, strlen(config->path));
 	s->pairs = sh_calloc(config->npairs + 1, sizeof(*s->pairs));
 	s->runtimes = sh_calloc(config->workers, sizeof(struct sh_runtime *));
@@ -147,6 +150,7 @@ static int state_init(struct sh_state *st, struct sh_generation *g, unsigned wor
 	    .shared = c->shared,
 	    .journal = journal,
 	    .deterministic = c->deterministic,
+	    .pause_after = SH_SCRIPT_PAUSE,
 	    .globals = worker == 0 ? &g->globals : NULL,
 	    .user = st,
 	};

@@ -140,6 +140,8 @@ struct sh_runtime {
 	struct sh_link deferred;    /* named timers: they outlive generations */
 	struct sh_deferred *firing; /* the one that runs now; NULL when it was dropped meanwhile */
 	uint64_t runs;
+	struct sh_script_stats stats;
+	unsigned ntimers; /* sh_deferred that are armed */
 	unsigned depth; /* > 0: Lua runs */
 	bool flushing;
 	struct sh_link questions; /* for the sdp hook, not begun yet */
@@ -168,7 +170,7 @@ static inline void sh_runtime_scratch(struct sh_runtime *rt)
 enum { SH_RUNTIME_TEXT = 65536 };
 
 /* What a run of a hook waits for. */
-enum sh_wait { SH_WAIT_NONE, SH_WAIT_TIMER, SH_WAIT_FORK, SH_WAIT_BRIDGE, SH_WAIT_PASS, SH_WAIT_RELAY, SH_WAIT_OTHER };
+enum sh_wait { SH_WAIT_NONE, SH_WAIT_TIMER, SH_WAIT_FORK, SH_WAIT_BRIDGE, SH_WAIT_PASS, SH_WAIT_RELAY, SH_WAIT_OTHER, SH_WAIT_TURN };
 
 /* One hook in progress. Freed when it ended. */
 struct sh_run {
@@ -260,7 +262,8 @@ struct sh_run_start {
 	struct sh_order *order; /* that it serves; NULL: none */
 	struct sh_question *question; /* of the sdp hook */
 };
-int sh_run_begin(struct sh_state *s, const struct sh_run_start *start); /* 0, or -ENOMEM: nothing was run */
+/* 0, or nothing was run: -ENOMEM, -EAGAIN (too many in progress). */
+int sh_run_begin(struct sh_state *s, const struct sh_run_start *start);
 bool sh_run_waits(const struct sh_run *r);
 void sh_run_resume(struct sh_run *r, sh_vm_push_fn push, void *arg);
 /* Suspends the running hook: return sh_run_wait(L, run, SH_WAIT_...); the results of the wait become those of the

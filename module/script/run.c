@@ -10,14 +10,25 @@ static const char *hook_name(const struct sh_run *r)
 	return r->hook < SH_HOOK_COUNT ? sh_hook_names[r->hook] : "timer";
 }
 
+static void on_turn(struct sh_timer *t)
+{
+	sh_run_resume(SH_CONTAINER(t, struct sh_run, timer), NULL, NULL);
+}
+
 /* A step of a run is over: it waits, or has ended. Whatever ended calls on the way is told when no Lua is on the stack.
  */
 static void stepped(struct sh_run *r, struct sh_runtime *rt, int err)
 {
-	if (err != SH_VM_WAITS)
+	if (err == SH_VM_PAUSED) {
+		rt->stats.pauses++;
+		r->wait = SH_WAIT_TURN;
+		r->timer.fire = on_turn;
+		sh_env_timer(rt->env, &r->timer, 0);
+	} else if (err != SH_VM_WAITS) {
 		finish(r, err);
-	else
+	} else {
 		sh_call_data_save(r);
+	}
 	if (--rt->depth == 0)
 		sh_runtime_flush(rt);
 }
@@ -34,9 +45,14 @@ static void join_call(struct sh_run *r, struct sh_call_data *d)
 
 int sh_run_begin(struct sh_state *s, const struct sh_run_start *start)
 {
-	struct sh_run *r = sh_calloc(1, sizeof(*r));
 	struct sh_runtime *rt = s->runtime;
+	struct sh_run *r;
 
+	if (s->vm->active_count >= rt->script->config.hooks_max) {
+		rt->stats.refused_hooks++;
+		return -EAGAIN;
+	}
+	r = sh_calloc(1, sizeof(*r));
 	if (!r)
 		return -ENOMEM;
 	r->state = s;
@@ -146,6 +162,11 @@ void sh_run_interrupt(struct sh_run *r)
 {
 	if (!sh_run_waits(r)) /* it runs right now, and has ended the call itself */
 		return;
+	if (r->wait == SH_WAIT_TURN) { /* it is told where it would wait next */
+		r->co->pending = raise_cancel;
+		r->co->pending_arg = r->state;
+		return;
+	}
 	abandon(r);
 	sh_run_resume(r, raise_cancel, r->state);
 }
@@ -386,8 +407,12 @@ static void finish(struct sh_run *r, int err)
 		err = 0; /* nobody caught the cancel: a normal end */
 	if (err && r->retired && (err == -ETIME || s->vm->error.object == s->retired_pointer))
 		err = hand_over(r, c);
-	if (err && !r->retired)
+	if (err && !r->retired) {
+		rt->stats.errors++;
+		rt->stats.too_long += err == -ETIME;
+		rt->stats.memory += err == -ENOMEM;
 		log_error(r, c);
+	}
 	if (r->order)
 		sh_order_served(r, err ? sh_vm_error(s->vm) : (struct sh_slice){0});
 	sh_call_data_save(r);

@@ -174,12 +174,10 @@ static void take_up(struct sh_runtime *rt, struct sh_generation *g)
 		tell_ua(rt);
 	sh_deferred_take_up(now);
 	if (old) {
-		uint64_t deadline = rt->script->config.deadline;
-
 		give_back_skipped(old->generation, g);
 		sh_deferred_drop_state(old);
 		old->retiring = true;
-		sh_env_timer(rt->env, &old->deadline, deadline ? deadline : SH_SCRIPT_DEADLINE);
+		sh_env_timer(rt->env, &old->deadline, rt->script->config.deadline);
 		run_unload_hook(old);
 		sh_state_retire_if_idle(old);
 	}
@@ -300,6 +298,11 @@ void sh_runtime_destroy(struct sh_runtime *rt)
 	sh_arena_finish(&rt->scratch);
 	sh_free(rt->text);
 	sh_free(rt);
+}
+
+const struct sh_script_stats *sh_runtime_stats(const struct sh_runtime *rt)
+{
+	return &rt->stats;
 }
 
 uint64_t sh_runtime_runs(const struct sh_runtime *rt)

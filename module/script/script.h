@@ -29,6 +29,12 @@ struct sh_trace {
 };
 typedef void (*sh_trace_fn)(void *ctx, const struct sh_trace *t);
 
+/* Limits of a worker's scripts; docs/lua.md lists them all. */
+enum {
+	SH_SCRIPT_HOOKS = 10000,   /* in progress, per generation */
+	SH_SCRIPT_TIMERS = 100000, /* pending */
+	SH_SCRIPT_PAUSE = 200000,  /* instructions after which a hook lets others run */
+};
 #define SH_SCRIPT_DEADLINE (300 * SH_SECOND)
 
 struct sh_script_pair {
@@ -47,6 +53,7 @@ struct sh_script_config {
 	const struct sh_script_pair *pairs; /* sip.config; copied */
 	unsigned npairs;
 	bool deterministic;
+	unsigned hooks_max, timers_max; /* 0: SH_SCRIPT_HOOKS, SH_SCRIPT_TIMERS */
 	uint64_t deadline; /* microseconds that hooks of a former generation may go on; 0: SH_SCRIPT_DEADLINE */
 	/* A generation has no runs left; called on the worker that gave it back last, or by sh_runtime_destroy() for older
 	 * ones whose runs it drops. It is then the callee's, to be destroyed off the worker and before the script. */
@@ -113,6 +120,17 @@ void sh_runtime_destroy(struct sh_runtime *rt);        /* drops all runs; before
 void sh_runtime_on_binding(void *ctx, void *by, struct sh_slice aor, const struct sh_contact *c,
 			   enum sh_binding_event event);
 uint64_t sh_runtime_runs(const struct sh_runtime *rt); /* hooks in progress */
+
+/* What a worker's scripts ran into since the start. */
+struct sh_script_stats {
+	uint64_t errors;         /* hooks that an error has ended */
+	uint64_t too_long;       /* of them: too many instructions without a wait */
+	uint64_t memory;         /* of them: the memory of the state was used up */
+	uint64_t refused_hooks;  /* not begun: too many of them in progress */
+	uint64_t refused_timers; /* not set: too many of them pending */
+	uint64_t pauses;         /* hooks that others were let in front of */
+};
+const struct sh_script_stats *sh_runtime_stats(const struct sh_runtime *rt);
 
 /* What a worker has of a generation. */
 struct sh_generation_state {

@@ -38,8 +38,8 @@ static void prepare(struct sh_match *m, struct sh_slice subject, struct sh_slice
 static int raise(lua_State *L, const struct sh_match *m)
 {
 	static const char *const text[] = {
-	    [SH_MATCH_COSTLY] = "pattern too complex",
-	    [SH_MATCH_DEEP] = "pattern too complex",
+	    [SH_MATCH_COSTLY] = "pattern too costly",
+	    [SH_MATCH_DEEP] = "pattern too costly",
 	    [SH_MATCH_ENDS_PERCENT] = "malformed pattern (ends with '%')",
 	    [SH_MATCH_NO_BRACKET] = "malformed pattern (missing ']')",
 	    [SH_MATCH_BALANCE] = "malformed pattern (missing arguments to '%b')",

@@ -170,6 +170,10 @@ static void on_count(lua_State *L, lua_Debug *ar)
 	    vm->too_deep || (!vm->killed && lua_getstack(L, DEPTH_MAX, &deep)); /* walks what is there, no more */
 	if (vm->killed || vm->too_deep || vm->used > vm->limit)
 		sh_vm_kill(L);
+	if (vm->used >= vm->pause_at && vm->kind == SH_VM_RUN_HOOK && vm->unwaitable == 0 && lua_isyieldable(L)) {
+		vm->engine_yield = vm->paused = true;
+		lua_yield(L, 0); /* returns: the yield is done when the hook is left */
+	}
 }
 
 void sh_vm_arm(lua_State *L)
@@ -295,6 +299,7 @@ void sh_vm_run_begin(struct sh_vm *vm, struct sh_vm_run *saved, struct sh_corout
 	saved->current = vm->current;
 	saved->used = vm->used;
 	saved->limit = vm->limit;
+	saved->pause_at = vm->pause_at;
 	saved->kind = (int)vm->kind;
 	saved->killed = vm->killed;
 	saved->too_deep = vm->too_deep;
@@ -305,6 +310,8 @@ void sh_vm_run_begin(struct sh_vm *vm, struct sh_vm_run *saved, struct sh_corout
 	vm->current = co;
 	vm->used = 0;
 	vm->limit = limit;
+	vm->pause_at = vm->pause_after ? vm->pause_after : UINT64_MAX;
+	vm->paused = false;
 	vm->kind = kind;
 	vm->killed = vm->too_deep = vm->engine_yield = false;
 	vm->unwaitable = 0;
@@ -338,6 +345,7 @@ int sh_vm_run_end(struct sh_vm *vm, const struct sh_vm_run *saved, int status)
 	vm->current = saved->current;
 	vm->used = saved->used;
 	vm->limit = saved->limit;
+	vm->pause_at = saved->pause_at;
 	vm->kind = saved->kind;
 	vm->killed = saved->killed;
 	vm->too_deep = saved->too_deep;
@@ -387,6 +395,8 @@ static void init(struct sh_vm *vm, const struct sh_vm_config *config)
 	vm->memory_max = config->memory_max ? config->memory_max : MEMORY_DEFAULT;
 	vm->slice_max = config->slice_max ? config->slice_max : BUDGET_DEFAULT;
 	vm->load_max = config->load_max ? config->load_max : BUDGET_DEFAULT;
+	vm->pause_after = config->pause_after;
+	vm->pause_at = UINT64_MAX;
 	vm->limit = UINT64_MAX;
 	sh_list_init(&vm->active);
 	sh_list_init(&vm->idle);

@@ -68,6 +68,7 @@ struct sh_vm_config {
 	size_t memory_max;                 /* bytes; 0: 64 MB */
 	uint64_t slice_max;                /* instructions between two waits; 0: 10 million */
 	uint64_t load_max;                 /* instructions of the top level; 0: 10 million */
+	uint64_t pause_after;              /* instructions after which a hook lets others run; 0: never */
 	bool stays_open;                   /* new globals and require after the script was loaded too: for test files */
 	bool deterministic;                /* ordered pairs and next, tostring without addresses, os.date in UTC */
 	void *user;                        /* the generation: comes back as sh_vm.user */
@@ -83,6 +84,11 @@ struct sh_coroutine {
 	/* Protected calls around what runs, and how many there were when sh_vm_raise_in() raised: while fewer have ended
 	 * nothing has caught that error, only <close> variables run, and they may not wait. 0: not so. */
 	unsigned protections, unwinding;
+	bool paused;   /* waiting, but only for its turn: SH_VM_PAUSED */
+	uint64_t used; /* then: instructions since its last wait */
+	/* Raises what came while it was paused; called when it would wait next. NULL: nothing came. */
+	int (*pending)(lua_State *L, void *arg);
+	void *pending_arg;
 	int status;   /* private: how the last run ended, a LUA_ code */
 	void *user;   /* the run of the hook; set by sh_vm_start() */
 };
@@ -112,8 +118,10 @@ struct sh_vm {
 	} error;
 
 	/* --- private to vm*.c */
-	uint64_t slice_max, load_max;
+	uint64_t slice_max, load_max, pause_after;
 	uint64_t used, limit; /* instructions of this run */
+	uint64_t pause_at;    /* of them */
+	bool paused;          /* the yield that is on its way out is a pause */
 	enum { SH_VM_RUN_CALL, SH_VM_RUN_LOAD, SH_VM_RUN_HOOK } kind;
 	bool killed;         /* this run exceeded its budget: everything raises until it is left */
 	bool too_deep;       /* that was why: endless recursion */
@@ -164,7 +172,8 @@ int sh_vm_load_text(struct sh_vm *vm, const char *path, struct sh_slice text);
  * Runs at most once, inside the start or resume call that was given it: arg and what it points to stay the caller's. */
 typedef int (*sh_vm_push_fn)(lua_State *L, void *arg);
 
-#define SH_VM_WAITS 1 /* returned by start and resume: the coroutine waits; resume it, or drop it */
+#define SH_VM_WAITS  1 /* returned by start and resume: the coroutine waits; resume it, or drop it */
+#define SH_VM_PAUSED 2 /* the same, but it waits for nothing: resume it soon, with push NULL */
 
 /* A new run: push gives the function and its arguments. *out and user are set before anything runs (sh_vm_current()
  * sees them); when the result is not SH_VM_WAITS the coroutine is gone and *out is NULL. */

@@ -66,8 +66,15 @@ void sh_vm_check_wait(lua_State *L, const char *what)
 {
 	const struct sh_vm *vm = sh_vm_of(L);
 
-	if (sh_vm_can_wait(L))
+	if (sh_vm_can_wait(L)) {
+		struct sh_coroutine *co = vm->current;
+		int (*raise)(lua_State *, void *) = co->pending;
+
+		co->pending = NULL;
+		if (raise)
+			raise(L, co->pending_arg);
 		return;
+	}
 	if (!vm->current)
 		luaL_error(L, "%s cannot wait here (only inside a hook)", what);
 	else if (vm->current->unwinding)
@@ -206,6 +213,11 @@ static int run(struct sh_coroutine *co, struct sh_coroutine **handle, sh_vm_push
 	sh_vm_run_begin(vm, &saved, co, SH_VM_RUN_HOOK, vm->slice_max);
 	vm->wake = push;
 	vm->wake_arg = arg;
+	if (co->paused) { /* it goes on as if nothing had been */
+		vm->used = co->used;
+		vm->pause_at = vm->pause_after + vm->used;
+		co->paused = false;
+	}
 	co->waiting = false;
 	co->status = LUA_OK;
 	if (lua_checkstack(L, 2)) {
@@ -217,9 +229,11 @@ static int run(struct sh_coroutine *co, struct sh_coroutine **handle, sh_vm_push
 			lua_pop(L, 1);
 	}
 	if (status == LUA_OK && step.status == LUA_YIELD) {
+		co->paused = vm->paused;
+		co->used = vm->used;
 		sh_vm_run_end(vm, &saved, LUA_OK);
 		co->waiting = true;
-		return SH_VM_WAITS;
+		return co->paused ? SH_VM_PAUSED : SH_VM_WAITS;
 	}
 	sound = status == LUA_OK && step.status == LUA_OK;
 	if (status == LUA_OK)
@@ -241,6 +255,8 @@ int sh_vm_start(struct sh_vm *vm, struct sh_coroutine **out, void *user, sh_vm_p
 	co->user = user;
 	co->protections = 1; /* that of enter() */
 	co->unwinding = 0;
+	co->paused = false;
+	co->pending = NULL;
 	sh_list_append(&vm->active, &co->link);
 	vm->active_count++;
 	*out = co;

@@ -25,7 +25,7 @@ static inline void sh_vm_tag(lua_State *L, uintptr_t set, uintptr_t clear)
 /* What a run changes in the VM, kept on the C stack: runs may nest. */
 struct sh_vm_run {
 	struct sh_coroutine *current;
-	uint64_t used, limit;
+	uint64_t used, limit, pause_at;
 	int kind;
 	bool killed, too_deep, engine_yield;
 	unsigned unwaitable;

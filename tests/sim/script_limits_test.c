@@ -152,6 +152,108 @@ static void what_a_load_must_not_do_is_refused_and_the_old_script_goes_on(void *
 	end();
 }
 
+/* Nobody waits for a hook that computes: others come first, again and again, until it has used up its budget. */
+static void a_hook_that_computes_lets_others_in(void **state)
+{
+	struct phone_call *slow, *c;
+	struct phone_msg *first;
+
+	(void)state;
+	begin(PLAN "sip.on.invite(function(call)\n"
+		   "  if call.uri.user ~= 'slow' then return call:reject(486) end\n"
+		   "  local sum, f = 0, coroutine.wrap(function() while true do for i = 1, 100000 do coroutine.yield(i) end end end)\n"
+		   "  for i = 1, 300000 do sum = sum + i end\n"
+		   "  for i = 1, 20000 do sum = sum + f() end\n"
+		   "  local ok = pcall(function() for i = 1, 1000000 do sum = sum + i end end)\n"
+		   "  call:reject(480, tostring(math.tointeger(sum)))\n"
+		   "end)\n");
+	slow = dial("sip:slow@example.org"); /* both arrive at the same moment */
+	c = dial("sip:bob@example.org");
+	first = phone_expect(alice, "4xx", SH_SECOND);
+	phone_assert_header(first, "Call-ID", c->id);
+	phone_ack(first, NULL, NULL);
+	assert_non_null(strstr(refused(slow, "480")->text, "545200660000"));
+	assert_true(sh_runtime_stats(w->runtime[0])->pauses > 5);
+	ignore_trying(alice);
+	end();
+}
+
+/* Between two of its turns the caller may go: it is told when it would wait next. */
+static void a_hook_that_computes_is_cancelled_at_its_next_wait(void **state)
+{
+	struct phone_call *c;
+
+	(void)state;
+	begin(PLAN "sip.on.invite(function(call)\n"
+		   "  local sum = 0\n"
+		   "  for i = 1, 5000000 do sum = sum + i end\n"
+		   "  local ok, e = pcall(sip.sleep, 1)\n"
+		   "  sip.log.info('cancelled: %s', sip.is_cancel(e))\n"
+		   "end)\n"
+		   "sip.on.hangup(function(call, why) sip.log.info('hangup by %s', why.by) end)\n");
+	c = dial("sip:bob@example.org");
+	world_advance(w, 4 * SH_MS);
+	phone_cancel(c, NULL);
+	soon(alice, "200 CANCEL");
+	refused(c, "487");
+	world_advance(w, SH_SECOND);
+	world_expect_log(w, "cancelled: true");
+	world_expect_log(w, "hangup by caller");
+	ignore_trying(alice);
+	end();
+}
+
+static void a_hook_that_computes_for_ever_costs_that_call_alone(void **state)
+{
+	(void)state;
+	begin(PLAN "sip.on.invite(function(call) while true do end end)\n"
+		   "sip.on.message(function(req) return #('x'):rep(100000000) end)\n");
+	refused(dial("sip:bob@example.org"), "500");
+	world_expect_log(w, "the hook ran too long (10000000 instructions without waiting)");
+	phone_request(alice, "MESSAGE", "sip:x@example.org", NULL, NULL);
+	phone_expect(alice, "503", 10 * SH_SECOND);
+	world_expect_log(w, "not enough memory");
+	assert_int_equal(sh_runtime_stats(w->runtime[0])->errors, 2);
+	assert_int_equal(sh_runtime_stats(w->runtime[0])->too_long, 1);
+	assert_int_equal(sh_runtime_stats(w->runtime[0])->memory, 1);
+	ignore_trying(alice);
+	w->forgiving = true;
+	end();
+}
+
+static void too_many_hooks_and_timers_are_refused(void **state)
+{
+	struct world_options o = {.hooks_max = 3, .timers_max = 5};
+	struct phone_call *c[3];
+
+	(void)state;
+	w = world_create(&o, PLAN "sip.on.invite(function(call) sip.sleep(5) call:reject(486) end)\n"
+				  "sip.on.message(function(req)\n"
+				  "  local n = 0\n"
+				  "  for i = 1, 10 do if sip.after(1, print) then n = n + 1 end end\n"
+				  "  local ok, code = sip.after(1, 'x')\n"
+				  "  req:reply(200, {body = n .. ' ' .. tostring(ok) .. ' ' .. code})\n"
+				  "end)\n");
+	alice = world_phone(w, "alice", "10.0.0.2");
+	phone_auto(alice, PHONE_ABSORB);
+	lua_is("", "5 nil limit");
+	world_advance(w, 2 * SH_SECOND);
+	lua_is("", "5 nil limit");
+	for (unsigned i = 0; i < 3; i++)
+		c[i] = dial("sip:bob@example.org");
+	world_advance(w, SH_SECOND);
+	refused(dial("sip:bob@example.org"), "503");
+	phone_request(alice, "MESSAGE", "sip:x@example.org", NULL, NULL);
+	phone_expect(alice, "503", SH_SECOND);
+	for (unsigned i = 0; i < 3; i++)
+		refused(c[i], "486");
+	lua_is("", "5 nil limit");
+	assert_true(sh_runtime_stats(w->runtime[0])->refused_hooks >= 2);
+	assert_int_equal(sh_runtime_stats(w->runtime[0])->refused_timers, 18);
+	w->forgiving = true;
+	world_destroy(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -160,6 +262,10 @@ int main(void)
 	    cmocka_unit_test(a_loop_after_a_wait_ends_the_legs_that_were_won),
 	    cmocka_unit_test(waits_begin_a_new_budget),
 	    cmocka_unit_test(what_a_load_must_not_do_is_refused_and_the_old_script_goes_on),
+	    cmocka_unit_test(a_hook_that_computes_lets_others_in),
+	    cmocka_unit_test(a_hook_that_computes_is_cancelled_at_its_next_wait),
+	    cmocka_unit_test(a_hook_that_computes_for_ever_costs_that_call_alone),
+	    cmocka_unit_test(too_many_hooks_and_timers_are_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

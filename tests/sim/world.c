@@ -226,6 +226,8 @@ struct world *world_create(const struct world_options *options, const char *scri
 	    .pairs = o->pairs,
 	    .npairs = o->npairs,
 	    .deterministic = true,
+	    .hooks_max = o->hooks_max,
+	    .timers_max = o->timers_max,
 	    .retired = on_retired,
 	    .ctx = w,
 	};

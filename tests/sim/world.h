@@ -28,6 +28,7 @@ struct world_options {
 	struct sh_transport_config transport;
 	const struct sh_script_pair *pairs; /* sip.config */
 	unsigned npairs;
+	unsigned hooks_max, timers_max; /* 0: the usual */
 	bool verbose; /* log lines go to stderr as they come */
 };
 

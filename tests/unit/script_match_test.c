@@ -258,15 +258,15 @@ static void costly_patterns_end_at_once(void **state)
 {
 	(void)state;
 	/* 1.3 s, 25 s and for ever in stock Lua */
-	script_fails("(' '):rep(1024):match('^%s*\"?(.-)\"?%s*<(.-)>')", -EINVAL, "pattern too complex");
-	script_fails("('a'):rep(20000):match('(%w+)@(%w+)')", -EINVAL, "pattern too complex");
-	script_fails("('a'):rep(30):match(('a?'):rep(30) .. ('a'):rep(30))", -EINVAL, "pattern too complex");
-	script_fails("('a'):rep(5000):find('.-.-.-.-b')", -EINVAL, "pattern too complex");
-	script_fails("('a'):rep(5000):gsub('a*a*a*b', '')", -EINVAL, "pattern too complex");
-	script_fails("for x in ('a'):rep(5000):gmatch('a*a*a*b') do end", -EINVAL, "pattern too complex");
-	script_fails("('('):rep(50000):find('%b()')", -EINVAL, "pattern too complex");
-	script_fails("('a'):rep(300):find(('a?'):rep(300))", -EINVAL, "pattern too complex");
-	script_fails("('a'):rep(20000):find('(a*)%1b')", -EINVAL, "pattern too complex");
+	script_fails("(' '):rep(1024):match('^%s*\"?(.-)\"?%s*<(.-)>')", -EINVAL, "pattern too costly");
+	script_fails("('a'):rep(20000):match('(%w+)@(%w+)')", -EINVAL, "pattern too costly");
+	script_fails("('a'):rep(30):match(('a?'):rep(30) .. ('a'):rep(30))", -EINVAL, "pattern too costly");
+	script_fails("('a'):rep(5000):find('.-.-.-.-b')", -EINVAL, "pattern too costly");
+	script_fails("('a'):rep(5000):gsub('a*a*a*b', '')", -EINVAL, "pattern too costly");
+	script_fails("for x in ('a'):rep(5000):gmatch('a*a*a*b') do end", -EINVAL, "pattern too costly");
+	script_fails("('('):rep(50000):find('%b()')", -EINVAL, "pattern too costly");
+	script_fails("('a'):rep(300):find(('a?'):rep(300))", -EINVAL, "pattern too costly");
+	script_fails("('a'):rep(20000):find('(a*)%1b')", -EINVAL, "pattern too costly");
 	script_fails("while true do pcall(string.find, ('a'):rep(500), 'a*a*a*b') end", -ETIME, "ran too long");
 }
 
