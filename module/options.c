@@ -71,6 +71,12 @@ static int set_dns(struct sh_options *o, const char *value)
 	return *value ? 0 : -EINVAL;
 }
 
+static int set_data(struct sh_options *o, const char *value)
+{
+	o->engine.data = value;
+	return *value ? 0 : -EINVAL;
+}
+
 static int set_session_expires(struct sh_options *o, const char *value)
 {
 	uint64_t n;
@@ -138,6 +144,7 @@ static const struct rule {
     {"watch", set_watch, false, "yes or no"},
     {"log_level", set_log_level, false, "error, warn, info or debug"},
     {"dns", set_dns, false, "the addresses of name servers, such as 127.0.0.1:5353,[::1]"},
+    {"data", set_data, false, "the path of a folder"},
     {"session_expires", set_session_expires, false, "0 or 90 to 86400 seconds"},
     {"control", set_control, false, "the path of a socket"},
     {"tls_certificate", set_certificate, true, "the path of a PEM file"},

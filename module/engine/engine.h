@@ -55,6 +55,7 @@ struct sh_engine_config {
 	bool watch;                          /* reload when a file of the script changes (inotify) */
 	uint32_t session_expires;            /* seconds, RFC 4028: what calls ask for; 0: 1800, UINT32_MAX: nothing */
 	const char *dns;                     /* name servers, "127.0.0.1:5353,[::1]"; NULL: those of the machine */
+	const char *data;                    /* folder of the shared stores that are saved; NULL: none is */
 	const struct sh_engine_pair *config; /* sip.config of the scripts */
 	unsigned nconfig;
 	/* [worker] Calls as they come and go: name "call.new", "call.answer", "call.end", and an object as JSON text. NULL: nobody

@@ -67,6 +67,9 @@ struct sh_engine {
 	uint32_t session_expires; /* as in the configuration */
 	char *dns; /* NULL: the machine's */
 	bool default_listen; /* nobody has said where */
+	char *data;                      /* folder of saved stores; NULL: none */
+	struct sh_timer keep;            /* worker 0: saves them */
+	uint64_t keep_now, keep_wall;    /* when the save that runs was begun */
 	unsigned nlisten, nworkers;
 	bool watch_files;
 	struct sh_engine_pair *pairs;
@@ -124,6 +127,10 @@ void sh_engine_world(struct sh_engine *e, struct sh_vm_world *w); /* the real cl
 /* The next generation, loaded and verified: what start, reload and check have in common; before: of the text that the current one took
  * the place of. [loader] 0 or as sh_generation_load. */
 int sh_engine_load(struct sh_engine *e, struct sh_generation **out, bool before, char *error, size_t size);
+/* keep.c: shared stores on disk */
+int sh_engine_keep_open(struct sh_engine *e, char *error, size_t size); /* before the first load */
+void sh_engine_keep_start(struct sh_engine *e);
+void sh_engine_keep_close(struct sh_engine *e); /* saves; when no script runs any more */
 
 /* reload.c */
 void sh_engine_retired(void *ctx, struct sh_generation *g);

@@ -204,6 +204,8 @@ int sh_engine_open(struct sh_engine *e, char *error, size_t size)
 	err = e->workers && e->peers ? open_shared(e) : -ENOMEM;
 	if (!err)
 		err = sh_recorder_create(&e->recorder, e);
+	if (!err)
+		err = sh_engine_keep_open(e, error, size);
 	if (err)
 		goto out;
 	err = sh_engine_load(e, &g, false, error, size); /* before the sockets: a broken script opens nothing */
@@ -232,6 +234,7 @@ int sh_engine_open(struct sh_engine *e, char *error, size_t size)
 	if (err)
 		goto out;
 	e->started_at = sh_env_wall(e->workers[0].env);
+	sh_engine_keep_start(e);
 	return 0;
 out:
 	if (!error[0])
@@ -252,6 +255,7 @@ void sh_engine_close(struct sh_engine *e)
 		sh_ua_destroy(e->workers[i].ua);
 	sh_engine_tls_close(&e->tls);
 	sh_recorder_destroy(e->recorder);
+	sh_engine_keep_close(e);
 	sh_script_destroy(e->script);
 	sh_shared_destroy(e->shared);
 	sh_auth_destroy(e->auth);

@@ -59,6 +59,28 @@ void sh_shared_destroy(struct sh_shared *sh);
 /* Finds or makes. 0, -EINVAL (empty or long name), -ENOSPC (too many stores), -ENOMEM. */
 int sh_shared_open(struct sh_shared *sh, struct sh_slice name, struct sh_shared_store **out);
 
+/* How a store is kept. size 0: as it is. */
+enum sh_shared_evict { SH_SHARED_REFUSE, SH_SHARED_OLDEST };
+struct sh_shared_options {
+	size_t size; /* bytes, with what each entry costs */
+	enum sh_shared_evict evict; /* when it is full: the write fails; or what was not used for the longest time goes */
+	bool persist; /* it survives a restart */
+};
+/* Any time. The first one that says persist brings back what was saved (keys that are there already stay). 0, -ENOENT
+ * (persist, and nobody saves anything: struct sh_shared_keeper), or the reader's -errno: nothing came back. */
+int sh_shared_configure(struct sh_shared *sh, struct sh_shared_store *store, const struct sh_shared_options *o,
+			uint64_t now, uint64_t wall);
+
+/* Where stores are saved. read gives memory of sh_malloc(); -ENOENT: nothing was saved yet. */
+struct sh_shared_keeper {
+	int (*read)(void *ctx, const char *name, char **data, size_t *len);
+	int (*write)(void *ctx, const char *name, const char *data, size_t len);
+	void *ctx;
+};
+void sh_shared_keep(struct sh_shared *sh, const struct sh_shared_keeper *keeper); /* copied; before any store */
+/* Writes the stores that persist and have changed since. One thread at a time. How many could not be written. */
+unsigned sh_shared_save(struct sh_shared *sh, uint64_t now, uint64_t wall);
+
 /* ttl in microseconds, 0: for ever. All: 0 or -ENOSPC (full), -ENOMEM, -E2BIG (the key), and what stands with them. */
 int sh_shared_set(const struct sh_shared_at *at, struct sh_slice key, const struct sh_shared_value *v, uint64_t ttl);
 int sh_shared_add(const struct sh_shared_at *at, struct sh_slice key, const struct sh_shared_value *v,

@@ -33,6 +33,8 @@ struct sh_shared_item {
 struct sh_shared_entry {
 	struct sh_hash_node node;
 	struct sh_link timed;                 /* in stripe->timed while it has a time to live */
+	struct sh_link used;                  /* in stripe->used */
+	uint64_t use;                         /* number of its last use, of a store that evicts */
 	uint64_t expires;                     /* 0: never */
 	size_t size;                          /* what it counts for, with its items */
 	struct sh_shared_scalar scalar;       /* LIST and GONE: only the kind */
@@ -46,14 +48,19 @@ struct sh_shared_stripe {
 	pthread_mutex_t lock;
 	struct sh_hash table;
 	struct sh_link timed; /* looked at from the head, then moved to the tail */
+	struct sh_link used;  /* all entries; of a store that evicts, the one last used at the tail */
 };
 
 struct sh_shared_store {
 	struct sh_link link;          /* in the set, or in the journal */
 	struct sh_shared_store *base; /* of a shadow: what it covers; else NULL */
 	struct sh_hash_key hash_key;
-	size_t memory_max;
-	atomic_size_t memory;
+	atomic_size_t memory_max, memory;
+	atomic_int evict;         /* enum sh_shared_evict */
+	atomic_bool persist;
+	atomic_uint_fast64_t uses;    /* of a store that evicts */
+	atomic_uint_fast64_t changes; /* writes that were done */
+	uint64_t saved;           /* of them; by whoever saves */
 	struct sh_shared_stripe stripe[SH_SHARED_STRIPES];
 	size_t name_len;
 	char name[SH_SHARED_NAME_MAX];
@@ -65,6 +72,7 @@ struct sh_shared {
 	unsigned count;
 	struct sh_hash_key hash_key;
 	size_t store_max;
+	struct sh_shared_keeper keeper;
 };
 
 enum sh_shared_op { SH_SHARED_SET, SH_SHARED_ADD, SH_SHARED_INCR, SH_SHARED_DELETE, SH_SHARED_PUSH, SH_SHARED_POP };
@@ -96,6 +104,10 @@ bool sh_shared_entry_live(const struct sh_shared_entry *e, uint64_t now);
 bool sh_shared_store_has(struct sh_shared_store *s, struct sh_slice key); /* an entry, even a tombstone */
 /* Covers a key: a copy of the live entry of s->base, or a tombstone. 0 or -ENOMEM. */
 int sh_shared_store_cover(struct sh_shared_store *s, struct sh_slice key, uint64_t now);
+
+/* shared_snapshot.c: a store as bytes. 0 or -ENOMEM; -EBADMSG: they are not what pack made. */
+int sh_shared_pack(struct sh_shared_store *s, uint64_t now, uint64_t wall, char **data, size_t *len);
+int sh_shared_unpack(struct sh_shared_store *s, const char *data, size_t len, uint64_t now, uint64_t wall);
 
 /* shared_journal.c */
 int sh_shared_journal_write(const struct sh_shared_at *at, const struct sh_shared_write *w);

@@ -3,8 +3,8 @@
 #include <lauxlib.h>
 
 #include "core/alloc.h"
+#include "script/impl.h"
 #include "script/lock.h"
-#include "script/sandbox.h"
 #include "script/shared.h"
 
 static const char class_name[] = "sip.shared";
@@ -312,6 +312,40 @@ static int to_string(lua_State *L)
 	return 1;
 }
 
+static const struct {
+	const char *name;
+	enum sh_shared_evict evict;
+} evictions[] = {{"refuse", SH_SHARED_REFUSE}, {"oldest", SH_SHARED_OLDEST}};
+
+/* {size=, evict=, persist=} at 2 */
+static void configure(lua_State *L, struct sh_shared_store *store)
+{
+	static const char *const known[] = {"size", "evict", "persist", NULL};
+	const struct sh_vm *vm = sh_vm_of(L);
+	struct sh_shared_options o = {0};
+	struct sh_slice evict;
+	unsigned i = 0;
+	int err;
+
+	luaL_checktype(L, 2, LUA_TTABLE);
+	if (vm->sealed)
+		luaL_error(L, "sip.shared: how a store is kept is for the top level of the script");
+	sh_opt_known(L, 2, "sip.shared", known);
+	o.size = (size_t)sh_opt_integer(L, 2, "size", 0, 1024, (lua_Integer)4 << 30);
+	o.persist = sh_opt_bool(L, 2, "persist", false);
+	evict = sh_opt_text(L, 2, "evict");
+	while (evict.base && i < 2 && !sh_slice_eq(evict, sh_slice_cstr(evictions[i].name)))
+		i++;
+	if (i == 2)
+		luaL_error(L, "option 'evict': \"refuse\" or \"oldest\" expected");
+	o.evict = evictions[i].evict;
+	err = sh_shared_configure(vm->shared, store, &o, vm->world.now(vm->world.ctx), vm->world.wall(vm->world.ctx));
+	if (err == -ENOENT)
+		sh_warn(vm->log, "sip.shared(\"%s\"): it is not kept: the option \"data\" names no folder", lua_tostring(L, 1));
+	else if (err)
+		sh_error(vm->log, "sip.shared(\"%s\"): what was kept cannot be read: %s", lua_tostring(L, 1), strerror(-err));
+}
+
 static int open_store(lua_State *L)
 {
 	struct sh_slice name;
@@ -319,6 +353,7 @@ static int open_store(lua_State *L)
 	int err;
 
 	name.base = luaL_checklstring(L, 1, &name.len);
+	lua_settop(L, 2);
 	store = lua_newuserdatauv(L, sizeof(*store), 1);
 	if (!sh_vm_of(L)->shared)
 		return luaL_error(L, "there are no shared stores here");
@@ -326,6 +361,8 @@ static int open_store(lua_State *L)
 	luaL_argcheck(L, err != -EINVAL, 1, "the name of a store has 1 to 64 characters");
 	if (err)
 		return luaL_error(L, err == -ENOSPC ? "too many shared stores" : "not enough memory");
+	if (!lua_isnoneornil(L, 2))
+		configure(L, *store);
 	lua_pushvalue(L, 1);
 	lua_setiuservalue(L, -2, 1);
 	luaL_setmetatable(L, class_name);

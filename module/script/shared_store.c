@@ -83,7 +83,9 @@ static struct sh_shared_entry *entry_create(struct sh_slice key, uint64_t hash, 
 	e->node.hash = hash;
 	e->expires = 0;
 	sh_list_init(&e->timed);
+	sh_list_init(&e->used);
 	e->size = entry_size(key.len, text);
+	e->use = 0;
 	e->first = NULL;
 	e->last = &e->first;
 	e->length = 0;
@@ -161,12 +163,20 @@ static struct sh_shared_entry *find(const struct sh_shared_stripe *stripe, uint6
 	return NULL;
 }
 
+static bool evicts(const struct sh_shared_store *s)
+{
+	return atomic_load_explicit(&s->evict, memory_order_relaxed) == SH_SHARED_OLDEST;
+}
+
 static void insert(struct sh_shared_store *s, struct sh_shared_stripe *stripe, struct sh_shared_entry *e,
 		   uint64_t expires)
 {
 	e->expires = expires;
 	if (expires)
 		sh_list_append(&stripe->timed, &e->timed);
+	sh_list_append(&stripe->used, &e->used);
+	if (evicts(s))
+		e->use = atomic_fetch_add_explicit(&s->uses, 1, memory_order_relaxed) + 1;
 	sh_hash_insert(&stripe->table, &e->node, e->node.hash);
 	atomic_fetch_add_explicit(&s->memory, e->size, memory_order_relaxed);
 }
@@ -187,6 +197,7 @@ static void erase(struct sh_shared_store *s, struct sh_shared_stripe *stripe, st
 		e->scalar.kind = SH_SHARED_GONE;
 		return;
 	}
+	sh_list_remove(&e->used);
 	sh_hash_remove(&stripe->table, &e->node);
 	entry_free(e);
 }
@@ -196,6 +207,7 @@ static void replace(struct sh_shared_store *s, struct sh_shared_stripe *stripe, 
 {
 	atomic_fetch_sub_explicit(&s->memory, old->size, memory_order_relaxed);
 	sh_list_remove(&old->timed);
+	sh_list_remove(&old->used);
 	sh_hash_remove(&stripe->table, &old->node);
 	entry_free(old);
 }
@@ -226,8 +238,57 @@ static void sweep_all(struct sh_shared_store *s, uint64_t now)
 static bool room_for(const struct sh_shared_store *s, size_t more, size_t less)
 {
 	size_t used = atomic_load_explicit(&s->memory, memory_order_relaxed);
+	size_t max = atomic_load_explicit(&s->memory_max, memory_order_relaxed);
 
-	return more <= less || (used <= s->memory_max && more - less <= s->memory_max - used);
+	return more <= less || (used <= max && more - less <= max - used);
+}
+
+/* It was used now. */
+static void touch(struct sh_shared_store *s, struct sh_shared_stripe *stripe, struct sh_shared_entry *e)
+{
+	if (!evicts(s))
+		return;
+	e->use = atomic_fetch_add_explicit(&s->uses, 1, memory_order_relaxed) + 1;
+	sh_list_remove(&e->used);
+	sh_list_append(&stripe->used, &e->used);
+}
+
+/* The stripe with the entry that was not used for the longest time; NULL: the store is empty. */
+static struct sh_shared_stripe *oldest(struct sh_shared_store *s)
+{
+	struct sh_shared_stripe *best = NULL;
+	uint64_t use = UINT64_MAX;
+
+	for (unsigned i = 0; i < SH_SHARED_STRIPES; i++) {
+		struct sh_shared_stripe *stripe = &s->stripe[i];
+
+		pthread_mutex_lock(&stripe->lock);
+		if (!sh_list_empty(&stripe->used)) {
+			const struct sh_shared_entry *e = SH_CONTAINER(stripe->used.next, struct sh_shared_entry, used);
+
+			if (!best || e->use < use) {
+				best = stripe;
+				use = e->use;
+			}
+		}
+		pthread_mutex_unlock(&stripe->lock);
+	}
+	return best;
+}
+
+/* Makes room for `more` bytes. */
+static void evict(struct sh_shared_store *s, size_t more)
+{
+	struct sh_shared_stripe *stripe;
+
+	if (more > atomic_load_explicit(&s->memory_max, memory_order_relaxed))
+		return;
+	while (!room_for(s, more, 0) && (stripe = oldest(s))) {
+		pthread_mutex_lock(&stripe->lock);
+		if (!sh_list_empty(&stripe->used)) /* else another thread was here meanwhile */
+			erase(s, stripe, SH_CONTAINER(stripe->used.next, struct sh_shared_entry, used));
+		pthread_mutex_unlock(&stripe->lock);
+	}
 }
 
 static uint64_t deadline(uint64_t now, uint64_t ttl)
@@ -392,16 +453,24 @@ int sh_shared_store_write(struct sh_shared_store *s, const struct sh_shared_writ
 	int err = -ENOSPC;
 
 	p.stripe = stripe_of(s, p.hash);
-	for (int attempt = 0; attempt < 2 && err == -ENOSPC; attempt++) {
-		if (attempt > 0)
+	for (int attempt = 0; attempt < 3 && err == -ENOSPC; attempt++) {
+		if (attempt == 1)
 			sweep_all(s, now);
+		if (attempt == 2 && !evicts(s))
+			break;
+		if (attempt == 2)
+			evict(s, entry_size(w->key.len, 0) + item_size(value_text_len(w->value)));
 		pthread_mutex_lock(&p.stripe->lock);
 		sweep(s, p.stripe, now, LOOKS_PER_WRITE);
 		p.any = find(p.stripe, p.hash, w->key);
 		p.e = p.any && sh_shared_entry_live(p.any, now) ? p.any : NULL;
+		if (p.e)
+			touch(s, p.stripe, p.e);
 		err = do_write(&p, w);
 		pthread_mutex_unlock(&p.stripe->lock);
 	}
+	if (!err)
+		atomic_fetch_add_explicit(&s->changes, 1, memory_order_relaxed);
 	return err;
 }
 
@@ -499,11 +568,13 @@ int sh_shared_store_read(struct sh_shared_store *s, struct sh_slice key, uint64_
 {
 	uint64_t hash = hash_of(s, key);
 	struct sh_shared_stripe *stripe = stripe_of(s, hash);
-	const struct sh_shared_entry *e;
+	struct sh_shared_entry *e;
 	int err;
 
 	pthread_mutex_lock(&stripe->lock);
 	e = find(stripe, hash, key);
+	if (e)
+		touch(s, stripe, e);
 	if (!e || !sh_shared_entry_live(e, now)) {
 		err = -ENOENT;
 	} else if (e->scalar.kind == SH_SHARED_LIST) {
@@ -542,7 +613,7 @@ struct sh_shared_store *sh_shared_store_create(const struct sh_shared *sh, struc
 	sh_list_init(&s->link);
 	s->base = base;
 	s->hash_key = sh->hash_key;
-	s->memory_max = sh->store_max;
+	atomic_init(&s->memory_max, sh->store_max);
 	s->name_len = name.len;
 	memcpy(s->name, name.base, name.len);
 	for (unsigned i = 0; i < SH_SHARED_STRIPES; i++) {
@@ -555,6 +626,7 @@ struct sh_shared_store *sh_shared_store_create(const struct sh_shared *sh, struc
 		}
 		pthread_mutex_init(&stripe->lock, NULL);
 		sh_list_init(&stripe->timed);
+		sh_list_init(&stripe->used);
 	}
 	return s;
 }

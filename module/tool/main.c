@@ -44,7 +44,7 @@ static const struct {
 	  "                          or /run/siphook/control.sock)\n"},
     {'l', "  -l, --listen URI        udp://127.0.0.1:5060, tcp://[::1]:5060, tls:, ws:, wss:; may be repeated\n"},
     {'w', "  -w, --workers N         worker threads (default 1)\n"},
-    {'o', "  -o, --option KEY=VALUE  any option: listen, workers, watch, dns, log_level, tls_certificate,\n"
+    {'o', "  -o, --option KEY=VALUE  any option: listen, workers, watch, dns, data, log_level, tls_certificate,\n"
 	  "                          tls_private_key, control ..., or config.NAME, which the script reads as sip.config.NAME; may be repeated\n"},
     {'f', "  -f, --filter PATTERN    only cases whose name contains this text or matches it as a Lua pattern;\n"
 	  "                          record: only a call whose INVITE contains this text\n"},

@@ -126,6 +126,19 @@ def tests(part):
         part.file("plan.lua", PLAN % 3)
         until("the new generation is in use", lambda: server.generation == 2)
         must(Caller(server).call("x") == "SIP/2.0 486 Busy by plan 3", "a call is routed by it")
+    with part.test("command: a store that persists survives a restart"):
+        part.file("kept.lua", 'local sip = require "siphook"\nlocal s = sip.shared("boxes", { persist = true })\n'
+                              'sip.on.invite(function(call) call:reject(486, "Busy by plan " .. s:incr("n")) end)\n')
+        folder = os.path.join(part.folder, "state")
+        for n in (1, 3):
+            server = house.Server(part, os.path.join(part.folder, "kept.lua"), f"data={folder}")
+            caller = Caller(server)
+            must(caller.call("x") == f"SIP/2.0 486 Busy by plan {n}", "counted")
+            must(caller.call("x") == f"SIP/2.0 486 Busy by plan {n + 1}", "counted")
+            server.command("stop")
+            must(server.wait() == 0, "siphook ends with 0")
+            part.end()
+        must(os.listdir(folder) == ["boxes.store"], f"{os.listdir(folder)}")
     for signo in (signal.SIGINT, signal.SIGTERM):
         with part.test(f"command: {signo.name} ends a live call"):
             part.file("ring.lua", 'local sip = require "siphook"\nsip.on.invite(function(call) call:ring() sip.sleep(60) end)\n')

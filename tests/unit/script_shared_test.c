@@ -517,9 +517,186 @@ static void two_states_share_and_a_loading_one_does_not_yet(void **state)
 	sh_shared_destroy(config.shared);
 }
 
+static void what_was_not_used_for_the_longest_time_goes(void **state)
+{
+	struct sh_shared_options o = {.size = 40000, .evict = SH_SHARED_OLDEST};
+	struct sh_shared_at at;
+	struct sh_shared *sh = shared_with(&at, 0);
+	unsigned kept = 0;
+	char key[20];
+	(void)state;
+
+	assert_int_equal(sh_shared_configure(sh, at.store, &o, 0, 0), 0);
+	set(&at, "mine", 7, 0);
+	for (int i = 0; i < 5000; i++) {
+		snprintf(key, sizeof(key), "%d", i);
+		set(&at, key, i, 0);
+		assert_int_equal(get(&at, "mine"), 7); /* used again and again */
+		assert_true(sh_shared_memory(at.store) <= 40000);
+	}
+	for (int i = 4800; i < 5000; i++) {
+		snprintf(key, sizeof(key), "%d", i);
+		kept += get(&at, key) == i;
+	}
+	assert_true(kept > 150);
+	assert_int_equal(get(&at, "0"), -1);
+	{
+		char *big = malloc(50000);
+		struct sh_shared_value v = {.kind = SH_SHARED_STRING, .u.text = {big, 50000}};
+
+		memset(big, 'x', 50000);
+		assert_int_equal(sh_shared_set(&at, text("big"), &v, 0), -ENOSPC);
+		assert_int_equal(get(&at, "mine"), 7); /* for nothing nothing goes */
+		free(big);
+	}
+	o.evict = SH_SHARED_REFUSE;
+	assert_int_equal(sh_shared_configure(sh, at.store, &o, 0, 0), 0);
+	for (int i = 0, err = 0; !err; i++) {
+		struct sh_shared_value v = integer(i);
+
+		snprintf(key, sizeof(key), "r%d", i);
+		err = sh_shared_set(&at, text(key), &v, 0);
+		assert_true(err == 0 || err == -ENOSPC);
+		assert_true(i < 5000);
+	}
+	sh_shared_destroy(sh);
+}
+
+/* A keeper that keeps one file in memory. */
+static struct kept {
+	char *data;
+	size_t len;
+	unsigned written;
+} kept;
+
+static int kept_read(void *ctx, const char *name, char **data, size_t *len)
+{
+	struct kept *k = ctx;
+
+	assert_string_equal(name, "users");
+	if (!k->data)
+		return -ENOENT;
+	*data = sh_malloc(k->len + 1);
+	memcpy(*data, k->data, k->len);
+	*len = k->len;
+	return 0;
+}
+
+static int kept_write(void *ctx, const char *name, const char *data, size_t len)
+{
+	struct kept *k = ctx;
+
+	assert_string_equal(name, "users");
+	free(k->data);
+	k->data = malloc(len);
+	memcpy(k->data, data, len);
+	k->len = len;
+	k->written++;
+	return 0;
+}
+
+static void stores_survive_a_restart(void **state)
+{
+	static const struct sh_shared_keeper keeper = {kept_read, kept_write, &kept};
+	struct sh_shared_options o = {.persist = true};
+	struct sh_shared_at at;
+	struct sh_shared *sh = shared_with(&at, 0);
+	struct sh_shared_value v = {.kind = SH_SHARED_FLOAT, .u.number = 1.5}, yes = {.kind = SH_SHARED_BOOLEAN, .u.boolean = true},
+			       word = string("a word\0and more");
+	size_t length, need;
+	char buf[64];
+	(void)state;
+
+	assert_int_equal(sh_shared_configure(sh, at.store, &o, 1000, 5000000), -ENOENT); /* nobody saves */
+	sh_shared_destroy(sh);
+	sh = shared_with(&at, 0);
+	sh_shared_keep(sh, &keeper);
+	assert_int_equal(sh_shared_configure(sh, at.store, &o, 1000, 5000000), 0);
+	assert_int_equal(sh_shared_save(sh, 1000, 5000000), 0);
+	assert_int_equal(kept.written, 0); /* nothing has changed */
+	word.u.text.len = 15;
+	set(&at, "n", 42, 0);
+	set(&at, "soon", 1, 1000);
+	set(&at, "later", 2, 100000);
+	assert_int_equal(sh_shared_set(&at, text("f"), &v, 0), 0);
+	assert_int_equal(sh_shared_set(&at, text("b"), &yes, 0), 0);
+	assert_int_equal(sh_shared_set(&at, text("w"), &word, 0), 0);
+	assert_int_equal(sh_shared_push(&at, text("l"), &word, 0, &length), 0);
+	assert_int_equal(sh_shared_push(&at, text("l"), &yes, 0, &length), 0);
+	assert_int_equal(sh_shared_save(sh, 1000, 5000000), 0);
+	assert_int_equal(sh_shared_save(sh, 1000, 5000000), 0);
+	assert_int_equal(kept.written, 1);
+	sh_shared_destroy(sh);
+
+	/* another process: its clock begins anew, and ten milliseconds have passed */
+	sh = shared_with(&at, 0);
+	sh_shared_keep(sh, &keeper);
+	at.now = 77;
+	set(&at, "n", 43, 0); /* what is there stays */
+	assert_int_equal(sh_shared_configure(sh, at.store, &o, 77, 5010000), 0);
+	assert_int_equal(sh_shared_configure(sh, at.store, &o, 77, 5010000), 0);
+	assert_int_equal(get(&at, "n"), 43);
+	assert_int_equal(get(&at, "soon"), -1);
+	assert_int_equal(get(&at, "later"), 2);
+	at.now = 77 + 90000;
+	assert_int_equal(get(&at, "later"), -1);
+	assert_int_equal(sh_shared_get(&at, text("f"), &v, buf, sizeof(buf), &need), 0);
+	assert_true(v.kind == SH_SHARED_FLOAT && v.u.number == 1.5);
+	assert_int_equal(sh_shared_get(&at, text("w"), &v, buf, sizeof(buf), &need), 0);
+	assert_true(v.kind == SH_SHARED_STRING && v.u.text.len == 15 && memcmp(buf, "a word\0and more", 15) == 0);
+	assert_int_equal(sh_shared_pop(&at, text("l"), &v, buf, sizeof(buf), &need), 0);
+	assert_true(v.kind == SH_SHARED_STRING && v.u.text.len == 15);
+	assert_int_equal(sh_shared_pop(&at, text("l"), &v, buf, sizeof(buf), &need), 0);
+	assert_true(v.kind == SH_SHARED_BOOLEAN && v.u.boolean);
+	sh_shared_destroy(sh);
+	free(kept.data);
+	kept = (struct kept){0};
+}
+
+/* Cut short, a bit turned: it is noticed, and nothing of it is taken. */
+static void a_damaged_file_is_refused(void **state)
+{
+	static const struct sh_shared_keeper keeper = {kept_read, kept_write, &kept};
+	struct sh_shared_options o = {.persist = true};
+	struct sh_shared_at at;
+	struct sh_shared *sh = shared_with(&at, 0);
+	size_t whole;
+	(void)state;
+
+	sh_shared_keep(sh, &keeper);
+	assert_int_equal(sh_shared_configure(sh, at.store, &o, 0, 0), 0);
+	for (int i = 0; i < 10; i++) {
+		char key[8];
+
+		snprintf(key, sizeof(key), "k%d", i);
+		set(&at, key, i, 0);
+	}
+	assert_int_equal(sh_shared_save(sh, 0, 0), 0);
+	sh_shared_destroy(sh);
+	whole = kept.len;
+	for (size_t i = 0; i < 2 * whole; i++) {
+		if (i < whole)
+			kept.data[i] ^= 4;
+		else
+			kept.len = i - whole;
+		sh = shared_with(&at, 0);
+		sh_shared_keep(sh, &keeper);
+		assert_int_equal(sh_shared_configure(sh, at.store, &o, 0, 0), -EBADMSG);
+		assert_int_equal(get(&at, "k0"), -1);
+		sh_shared_destroy(sh);
+		if (i < whole)
+			kept.data[i] ^= 4;
+	}
+	free(kept.data);
+	kept = (struct kept){0};
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(what_was_not_used_for_the_longest_time_goes),
+	    cmocka_unit_test(stores_survive_a_restart),
+	    cmocka_unit_test(a_damaged_file_is_refused),
 	    cmocka_unit_test(stores_have_names_and_limits),
 	    cmocka_unit_test(time_to_live_ends),
 	    cmocka_unit_test(what_expired_gives_its_memory_back_without_being_asked_for),
