@@ -56,7 +56,7 @@ TEST_PACKAGES := redis-server mosquitto mosquitto-dev libmosquitto-dev mosquitto
 TEST_PACKAGES += $(if $(shell command -v npm),,nodejs npm)
 LINT_PACKAGES := cppcheck clang-tidy shellcheck lua-check
 
-.PHONY: all deps test-deps lib object test unit explore replay check asan tsan torture fuzz format lint coverage abi hosts install-hosts test-hosts deb interop browser bench bench-report perf-check perf-record soak demo install clean FORCE
+.PHONY: all dialplans deps test-deps lib object test unit explore replay check asan tsan torture fuzz format lint coverage abi hosts install-hosts test-hosts deb interop browser bench bench-report perf-check perf-record soak demo install clean FORCE
 .DEFAULT_GOAL := all
 .SECONDARY:
 
@@ -165,6 +165,7 @@ bench-report:
 soak: deps
 	@$(MAKE) --no-print-directory object
 	@sh tests/bench/soak.sh
+	@$(MAKE) --no-print-directory CC=clang VARIANT=asan dialplans TIME=600
 
 DEMO := examples/dialplans/office.lua
 demo: deps
@@ -251,6 +252,10 @@ fuzz: deps
 	clang $(filter-out -MMD -MP,$(BASE)) -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
 		-o $(BUILD)/fuzz/$$n.bin $$f $(filter-out module/drivers/%,$(wildcard module/core/*.c module/msg/*.c)) $(LDLIBS) && \
 	$(BUILD)/fuzz/$$n.bin -max_total_time=$(TIME) -max_len=65535 -verbosity=0 -print_final_stats=0 $(BUILD)/fuzz/$$n tests/fuzz/corpus/$$n || exit 1; done
+
+# Random dial plans with reloads, hang-ups and cancels between any two events, from a fresh seed.
+dialplans: $(OUT)/tests/script_fuzz_test
+	@FUZZ_SECONDS=$(TIME) FUZZ_SEED=$$(date +%s) $<
 
 format:
 	clang-format -i $(SRCS) $(wildcard module/*/*.h module/*.h)

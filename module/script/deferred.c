@@ -16,6 +16,7 @@ struct sh_deferred {
 	uint64_t call;  /* handle: call:after */
 	uint64_t delay; /* microseconds */
 	bool periodic, each_worker;
+	enum sh_hook hook; /* as what it runs; SH_HOOK_NONE: a timer */
 	bool counted; /* in runtime->ntimers */
 	bool spawned; /* ref: a list of function and arguments */
 };
@@ -73,7 +74,8 @@ static void on_timer(struct sh_timer *t)
 {
 	struct sh_deferred *d = SH_CONTAINER(t, struct sh_deferred, timer);
 	struct sh_runtime *rt = d->runtime;
-	struct sh_run_start start = {.hook = SH_HOOK_NONE, .push = push_deferred, .arg = d};
+	struct sh_run_start start = {.hook = d->hook, .push = push_deferred, .arg = d};
+	struct sh_slice none = {0};
 	struct sh_state *s;
 
 	rt->firing = d;
@@ -90,8 +92,11 @@ static void on_timer(struct sh_timer *t)
 	}
 	if (d->periodic)
 		sh_env_timer(rt->env, &d->timer, d->delay);
-	if (sh_run_begin(s, &start) < 0)
+	if (sh_run_begin(s, &start) < 0) {
 		sh_error(rt->script->config.log, "no memory or too many hooks in progress: a timer of the script was not run");
+		if (d->hook == SH_HOOK_INVITE && !sh_call_answered(start.call))
+			sh_call_reject(start.call, 503, none, none, none, none);
+	}
 	if (rt->firing == d) {
 		rt->firing = NULL;
 		if (!d->periodic)
@@ -127,6 +132,7 @@ static struct sh_deferred *create(uint64_t delay) /* NULL: no memory */
 	sh_list_init(&d->of_call);
 	sh_timer_init(&d->timer, on_timer);
 	d->ref = LUA_NOREF;
+	d->hook = SH_HOOK_NONE;
 	d->delay = delay;
 	return d;
 }
@@ -224,6 +230,25 @@ static int spawn(lua_State *L)
 	d->state->spawned++;
 	sh_list_remove(&d->link);
 	sh_list_append(&rt->spawned, &d->link);
+	return 0;
+}
+
+int sh_deferred_continue(struct sh_runtime *rt, struct sh_call *c, const char *name, enum sh_hook hook)
+{
+	struct sh_call_data *data = sh_call_app(c);
+	struct sh_deferred *d = create(SH_MS);
+
+	if (d)
+		d->name = sh_strndup(name, strlen(name));
+	if (!d || !d->name) {
+		sh_free(d);
+		return -ENOMEM;
+	}
+	d->hook = hook;
+	d->call = sh_call_handle(c);
+	sh_list_append(&rt->deferred, &d->link);
+	sh_list_append(&data->timers, &d->of_call);
+	arm(d, rt);
 	return 0;
 }
 

@@ -476,6 +476,8 @@ void sh_call_data_save(struct sh_run *r); /* what the run did to it goes to the 
 /* ---- deferred.c: sip.after, sip.every, call:after */
 void sh_deferred_open(lua_State *L); /* after, every into the table on top */
 int sh_call_after(lua_State *L);
+/* sip.timer.NAME(call) in the newest generation as a run of `hook`, in a moment. 0 or -ENOMEM. */
+int sh_deferred_continue(struct sh_runtime *rt, struct sh_call *c, const char *name, enum sh_hook hook);
 void sh_deferred_init(struct sh_runtime *rt);
 void sh_deferred_run_spawned(struct sh_runtime *rt);
 void sh_deferred_take_up(struct sh_state *s); /* arms what its top level declared */

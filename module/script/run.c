@@ -282,27 +282,13 @@ static bool passes_by_default(enum sh_hook h)
 	}
 }
 
-/* call:continue: the timer in the newest generation goes on where the hook has ended. */
-static int push_continued(lua_State *L, void *arg)
-{
-	const struct sh_run *r = arg;
-
-	lua_rawgeti(L, LUA_REGISTRYINDEX, sh_state_of(L)->timers);
-	if (lua_getfield(L, -1, r->go_on) != LUA_TFUNCTION)
-		return luaL_error(L, "call:continue: sip.timer.%s is no function in this generation", r->go_on);
-	lua_remove(L, -2);
-	sh_object_push(L, SH_OBJECT_CALL, r->call);
-	return 2;
-}
-
+/* call:continue: the timer in the newest generation goes on where the hook has ended. Not from here: one that continues with
+ * itself would never end. */
 static void go_on(struct sh_run *r, struct sh_call *c)
 {
-	struct sh_run_start start = {.hook = r->hook, .call = c, .push = push_continued, .arg = r};
-	struct sh_runtime *rt = r->state->runtime;
 	struct sh_slice none = {0};
 
-	sh_runtime_update(rt);
-	if (sh_run_begin(rt->state, &start) < 0 && !sh_call_answered(c))
+	if (sh_deferred_continue(r->state->runtime, c, r->go_on, r->hook) < 0 && !sh_call_answered(c))
 		sh_call_reject(c, 503, none, none, none, none);
 }
 
