@@ -33,6 +33,7 @@ local sip = {}
 ---@field hangup fun(hook: fun(call: siphook.call, why: siphook.why))
 ---@field binding fun(hook: fun(aor: string, contact: siphook.binding, event: "added" | "refreshed" | "removed" | "expired" | "lost"))
 ---@field load fun(hook: fun(event: { generation: integer, reason: "start" | "reload" }))
+---@field unload fun(hook: fun(event: { generation: integer, reason: "reload" | "stop" }))
 
 ---@class siphook.why
 ---@field by "caller" | "callee" | "script" | "engine"
@@ -305,6 +306,9 @@ function call:hangup(how) end
 ---@return true? ok, string? code
 function call:after(seconds, name) end
 
+---@return true? ok, string? code
+function call:pin() end
+
 ---Waits.
 ---@param options? { sdp: string?, headers: siphook.header_values? }
 ---@return true? ok, siphook.result | string | nil
@@ -408,6 +412,7 @@ function sip.sleep(seconds) end
 ---@param seconds number
 ---@param what fun() | string
 ---@param data? any
+---@return true? ok, "limit"? code
 function sip.after(seconds, what, data) end
 
 ---Runs beside the hook.
@@ -472,6 +477,10 @@ function sip.every(seconds, what, options) end
 ---@return boolean
 function sip.is_cancel(e) end
 
+---@param e any
+---@return boolean
+function sip.is_retired(e) end
+
 ---@param what string | siphook.uri | siphook.uri_parts
 ---@return siphook.uri?, string? code, string? detail
 function sip.uri(what) end
@@ -514,8 +523,9 @@ function sip.uuid() end
 local store = {}
 
 ---@param name string
+---@param options? { size: integer?, evict: ("refuse" | "oldest")?, persist: boolean? }
 ---@return siphook.store
-function sip.shared(name) end
+function sip.shared(name, options) end
 
 ---@alias siphook.value string | number | boolean
 

@@ -39,7 +39,6 @@ step "hosts, address sanitizer" make CC=gcc VARIANT=asan test-hosts
 step "SIPp, phones and the command" make CC=gcc interop
 step "browsers" make CC=gcc browser
 step "race explorer, fresh seeds" make CC=gcc explore SEEDS=500
-step "race explorer, fresh seeds" make CC=gcc explore SEEDS=2000
 step "random dial plans" make CC=clang VARIANT=asan dialplans TIME="${DIALPLANS_TIME:-60}"
 step "fuzzers" make fuzz TIME="${FUZZ_TIME:-20}"
 echo "$passed passed, $failed failed"

@@ -96,17 +96,19 @@ static void wake(struct sh_link *taken, sh_vm_push_fn push, void *arg)
 
 void sh_call_deliver(struct sh_call_data *d)
 {
-	SH_LIST_EACH_SAFE(l, &d->signals)
-	{
+	for (struct sh_link *l = d->signals.next; l != &d->signals;) {
 		struct signal *s = SH_CONTAINER(l, struct signal, link);
 		struct sh_link taken;
 
+		l = l->next;
 		take(d, s->name, NULL, &taken);
 		if (sh_list_empty(&taken))
 			continue;
 		sh_list_remove(&s->link);
+		d->nsignals--;
 		wake(&taken, push_signal, s);
 		signal_destroy(s);
+		l = d->signals.next; /* those who were woken may have taken others */
 	}
 }
 

@@ -300,6 +300,7 @@ void sh_vm_run_begin(struct sh_vm *vm, struct sh_vm_run *saved, struct sh_corout
 	saved->used = vm->used;
 	saved->limit = vm->limit;
 	saved->pause_at = vm->pause_at;
+	saved->paused = vm->paused;
 	saved->kind = (int)vm->kind;
 	saved->killed = vm->killed;
 	saved->too_deep = vm->too_deep;
@@ -346,6 +347,7 @@ int sh_vm_run_end(struct sh_vm *vm, const struct sh_vm_run *saved, int status)
 	vm->used = saved->used;
 	vm->limit = saved->limit;
 	vm->pause_at = saved->pause_at;
+	vm->paused = saved->paused;
 	vm->kind = saved->kind;
 	vm->killed = saved->killed;
 	vm->too_deep = saved->too_deep;

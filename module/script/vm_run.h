@@ -27,7 +27,7 @@ struct sh_vm_run {
 	struct sh_coroutine *current;
 	uint64_t used, limit, pause_at;
 	int kind;
-	bool killed, too_deep, engine_yield;
+	bool killed, too_deep, engine_yield, paused;
 	unsigned unwaitable;
 	sh_vm_push_fn wake;
 	void *wake_arg;
