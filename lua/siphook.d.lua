@@ -325,6 +325,16 @@ function call:wait(event, timeout) end
 ---@return true? ok, string? code, string? detail
 function call:signal(name, data) end
 
+---@param code integer 101 to 699; a 2xx waits for the ACK
+---@param reason? string
+---@param options? { headers?: siphook.headers, body?: string, content_type?: string }
+---@return true? ok, string? code, string? detail
+---@overload fun(self: siphook.call, code: integer, options: table): true?, string?, string?
+function call:reply(code, reason, options) end
+
+---@return true? ok, string? code, string? detail
+function call:pass() end
+
 ---Does not return.
 ---@param name string of sip.timer
 function call:continue(name) end

@@ -633,6 +633,8 @@ void sh_call_object_open(lua_State *L)
 	    {"limit", limit},
 	    {"wait", sh_call_wait_verb},
 	    {"signal", sh_call_signal_verb},
+	    {"reply", sh_call_reply_verb},
+	    {"pass", sh_call_pass_verb},
 	    {NULL, NULL},
 	};
 

@@ -452,6 +452,11 @@ const struct sh_trunk_config *sh_trunk_test(lua_State *L, int idx); /* NULL: som
 /* ---- call_wait.c */
 int sh_call_wait_verb(lua_State *L);
 int sh_call_signal_verb(lua_State *L);
+int sh_call_reply_verb(lua_State *L);
+int sh_call_pass_verb(lua_State *L);
+/* {headers=, body=, content_type=} at idx, or nothing there. Header lines stand in rt->text; the texts are Lua's. */
+void sh_opt_message(lua_State *L, int idx, const char *what, struct sh_runtime *rt, struct sh_slice *headers,
+		    struct sh_slice *type, struct sh_slice *body);
 /* Keeps it, or wakes who waits for it, when no Lua runs. data may be NULL; taken over. -EPIPE, -ENOSPC, -ENOMEM. */
 int sh_call_signal(struct sh_runtime *rt, struct sh_call *c, struct sh_slice name, struct sh_value *data);
 void sh_call_deliver(struct sh_call_data *d);

@@ -8,8 +8,8 @@ static int own_field(lua_State *L, int id)
 }
 
 /* headers, body and content_type of an options table at idx (nil is fine); lines go to the runtime's buffer. */
-static void read_message(lua_State *L, int idx, const char *what, struct sh_runtime *rt, struct sh_slice *headers,
-			 struct sh_slice *type, struct sh_slice *body)
+void sh_opt_message(lua_State *L, int idx, const char *what, struct sh_runtime *rt, struct sh_slice *headers,
+		    struct sh_slice *type, struct sh_slice *body)
 {
 	static const char *const known[] = {"headers", "body", "content_type", NULL};
 	struct sh_writer w;
@@ -48,7 +48,7 @@ static int reply(lua_State *L)
 		}
 		options = 4;
 	}
-	read_message(L, options, "req:reply", rt, &headers, &type, &body);
+	sh_opt_message(L, options, "req:reply", rt, &headers, &type, &body);
 	if (body.len && !type.len)
 		type = SH_LIT("text/plain");
 	if (!q)
@@ -96,7 +96,7 @@ static int pass(lua_State *L)
 	int err;
 
 	lua_settop(L, 2);
-	read_message(L, 2, "req:pass", rt, &headers, &type, &body);
+	sh_opt_message(L, 2, "req:pass", rt, &headers, &type, &body);
 	if (!q)
 		return sh_gone(L);
 	if (body.base && !type.len)

@@ -88,7 +88,7 @@ void sh_trial_check(const char *script, const struct sh_engine_pair *config, uns
 	struct sh_world_options o = {.script = script, .config = config, .nconfig = nconfig, .sim.seed = 1};
 	struct sh_log log;
 	struct sh_vm_config vm_config = {
-	    .world = {nothing, nothing, nothing, sh_engine_read_file, NULL}, .log = &log, .deterministic = true};
+	    .world = {.now = nothing, .wall = nothing, .random = nothing, .read = sh_engine_read_file}, .log = &log, .deterministic = true};
 	struct sh_vm *vm = NULL;
 	char error[512];
 

@@ -72,7 +72,7 @@ int sh_trial_replay(const struct sh_trial_replay *o, char *error, size_t size)
 	struct replay r = {.options = o};
 	struct sh_log log;
 	struct sh_vm_config config = {
-	    .world = {no_time, no_time, no_chance, sh_engine_read_file, NULL},
+	    .world = {.now = no_time, .wall = no_time, .random = no_chance, .read = sh_engine_read_file},
 	    .log = &log,
 	    .memory_max = MEMORY_MAX,
 	    .slice_max = BUDGET,

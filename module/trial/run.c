@@ -144,7 +144,7 @@ int sh_trial_run(const struct sh_trial_options *o, char *error, size_t size)
 {
 	struct run r = {.options = o};
 	struct sh_vm_config config = {
-	    .world = {world_now, world_wall, world_random, sh_engine_read_file, &r},
+	    .world = {.now = world_now, .wall = world_wall, .random = world_random, .read = sh_engine_read_file, .ctx = &r},
 	    .log = &r.log,
 	    .memory_max = MEMORY_MAX,
 	    .slice_max = BUDGET,
