@@ -93,6 +93,12 @@ static void the_world_around_a_plan(void **state)
 	run_file("tests/trial/world_test.lua");
 }
 
+static void a_call_has_the_verbs_of_a_request(void **state)
+{
+	(void)state;
+	run_file("tests/trial/reply_test.lua");
+}
+
 /* Each dial plan of examples/ beside its tests. */
 static void the_examples_do_what_their_tests_say(void **state)
 {
@@ -322,6 +328,7 @@ int main(void)
 	    cmocka_unit_test(failures_say_what_came_instead),
 	    cmocka_unit_test(editors_are_told_what_there_is),
 	    cmocka_unit_test(the_world_around_a_plan),
+	    cmocka_unit_test(a_call_has_the_verbs_of_a_request),
 	    cmocka_unit_test(the_examples_do_what_their_tests_say),
 	    cmocka_unit_test(the_examples_of_the_manual_run),
 	    cmocka_unit_test(a_recorded_call_is_replayed_and_differences_are_told),
