@@ -164,15 +164,12 @@ log: debug info warn error
 sdp: keep drop prefer has
 ]]
 
--- What is under way; to be emptied.
-local not_yet = { ["hooks.sdp"] = true, ["hooks.unload"] = true, ["call.pin"] = true, ["siphook.listen"] = true, ["siphook.is_retired"] = true }
-
 t.case("every name of the contract", function()
   local names, missing = runtime(), {}
   for owner, list in contract:gmatch "(%w+): ([^\n]+)" do
     local found = names[owner == "hooks" and "on" or owner] or {}
     for name in list:gmatch "%S+" do
-      if not found[name] and not not_yet[owner .. "." .. name] then missing[#missing + 1] = owner .. "." .. name end
+      if not found[name] then missing[#missing + 1] = owner .. "." .. name end
     end
   end
   if #missing > 0 then t.fail(#missing .. " missing: " .. table.concat(missing, ", ")) end
