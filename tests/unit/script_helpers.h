@@ -71,7 +71,7 @@ static inline struct sh_vm_config world_config(struct world *w)
 	*w = (struct world){.now = 5000000, .wall = UINT64_C(1700000000000000), .seed = 1};
 	sh_log_init(&w->log, SH_LOG_DEBUG, world_log, w);
 	return (struct sh_vm_config){
-	    .world = {world_now, world_wall, world_random, world_read, w},
+	    .world = {world_now, world_wall, world_random, world_read, w, NULL},
 	    .log = &w->log,
 	    .load_max = 2000000,
 	    .slice_max = 1000000,
