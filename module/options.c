@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { OPTIONS_MAX = 65536, WORKERS_MAX = 64, KEY_MAX = 24 };
+enum { OPTIONS_MAX = 65536, WORKERS_MAX = 64, KEY_MAX = 24, GATHER_MAX = 10000 };
 
 static const char config_prefix[] = "config.";
 
@@ -63,6 +63,16 @@ static int set_control(struct sh_options *o, const char *value)
 {
 	o->control = value;
 	return *value ? 0 : -EINVAL;
+}
+
+static int set_gather(struct sh_options *o, const char *value)
+{
+	uint64_t n;
+
+	if (sh_slice_u64(sh_slice_cstr(value), GATHER_MAX, &n) < 0)
+		return -EINVAL;
+	o->engine.gather = n ? (int)n : -1;
+	return 0;
 }
 
 static int set_dns(struct sh_options *o, const char *value)
@@ -143,6 +153,7 @@ static const struct rule {
     {"workers", set_workers, false, "a number from 1 to 64"},
     {"watch", set_watch, false, "yes or no"},
     {"log_level", set_log_level, false, "error, warn, info or debug"},
+    {"gather", set_gather, false, "microseconds, 0 to 10000"},
     {"dns", set_dns, false, "the addresses of name servers, such as 127.0.0.1:5353,[::1]"},
     {"data", set_data, false, "the path of a folder"},
     {"session_expires", set_session_expires, false, "0 or 90 to 86400 seconds"},

@@ -63,6 +63,7 @@ int sh_engine_create(struct sh_engine **out, const struct sh_engine_config *conf
 	e->selftest = config->selftest;
 	e->script_path = copy(config->script);
 	e->session_expires = config->session_expires;
+	e->gather = config->gather;
 	e->dns = config->dns ? copy(config->dns) : NULL;
 	e->data = config->data ? copy(config->data) : NULL;
 	e->listen = sh_calloc(e->nlisten, sizeof(*e->listen));

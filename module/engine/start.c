@@ -192,6 +192,8 @@ int sh_engine_open(struct sh_engine *e, char *error, size_t size)
 	error[0] = 0;
 	if (!e->simulation.envs)
 		err = sh_net_create(&e->net, e->nworkers, &e->log);
+	if (!err && e->net && e->gather)
+		sh_net_set_gather(e->net, e->gather < 0 ? 0 : (unsigned)e->gather);
 	if (!err && e->net && e->dns) {
 		err = sh_net_set_dns(e->net, e->dns);
 		if (err == -EINVAL)

@@ -120,6 +120,7 @@ static void wrong_options_are_named(void)
 	    {"workers", "0", "\"workers\" is \"0\""},
 	    {"workers", "two", "\"workers\" is \"two\""},
 	    {"watch", "maybe", "\"watch\""},
+	    {"gather", "20000", "\"gather\" is \"20000\""},
 	    {"log_level", "loud", "\"log_level\""},
 	    {"script", "again.lua", "\"script\" is given twice"},
 	    {"config.", "x", "\"config.\""},

@@ -574,6 +574,36 @@ static void memory_that_is_out_loses_a_datagram_and_no_more(void **state)
 	sh_net_destroy(net);
 }
 
+/* Turns that gathered, of a worker that gets three datagrams each time it looks, for a tenth of a second. */
+static uint64_t gathered_of(int limit)
+{
+	struct sh_net *net = net_with(1, &events, NULL);
+	struct end one = {0}, two = {0};
+	uint64_t end = clock_now() + 100 * SH_MS, count;
+
+	if (limit >= 0)
+		sh_net_set_gather(net, (unsigned)limit);
+	open_end(&one, net, 0, "127.0.0.1");
+	open_end(&two, net, 0, "127.0.0.1");
+	while (clock_now() < end) {
+		for (int i = 0; i < 3; i++)
+			send_to(&one, &one.bound, &two.bound, "x", 1);
+		sh_net_wake(net, 0); /* it never waits without end */
+		assert_int_equal(sh_net_turn(net, 0, -1), 0);
+	}
+	assert_true(two.datagrams > 0);
+	count = sh_net_stats(net, 0)->gathered;
+	sh_net_destroy(net);
+	return count;
+}
+
+static void a_busy_worker_gathers_datagrams(void **state)
+{
+	(void)state;
+	assert_true(gathered_of(-1) > 0);
+	assert_int_equal(gathered_of(0), 0);
+}
+
 static void turn_end_comes_once_in_each_turn(void **state)
 {
 	struct sh_net *net = net_with(1, &events, NULL);
@@ -608,6 +638,7 @@ int main(void)
 	    cmocka_unit_test(what_was_queued_leaves_before_a_close),
 	    cmocka_unit_test(datagrams_wait_for_a_full_kernel_up_to_a_bound),
 	    cmocka_unit_test(memory_that_is_out_loses_a_datagram_and_no_more),
+	    cmocka_unit_test(a_busy_worker_gathers_datagrams),
 	    cmocka_unit_test(turn_end_comes_once_in_each_turn),
 	};
 

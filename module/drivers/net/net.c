@@ -17,6 +17,9 @@ enum {
 	FIRST_SLOTS = 64,
 	AT_ONCE = 20,                /* microseconds */
 	BUSY_TURNS = 4,
+	GATHER_RATE = 6000,           /* datagrams per second from which on a worker gathers */
+	GATHER = 8,                   /* as many at once are wanted; a turn that had them waits for nothing */
+	GATHER_WINDOW = 20 * SH_MS,   /* over which the rate is taken */
 	TELL_OVERLOAD = 10 * 1000000, /* not more often */
 };
 #define NO_SLOT UINT32_MAX
@@ -246,13 +249,45 @@ static int wait_time(struct net_worker *w, int64_t max_wait)
 	return limit < INT_MAX ? (int)limit : INT_MAX;
 }
 
+/* A wake-up for every datagram is most of what it costs at some thousand per second: the switch of the processor, its
+ * cold caches, and a system call for one answer. So a worker that gets many waits a moment before it looks, for about
+ * GATHER of them, never longer than the net's limit. It costs that delay and halves the processor time
+ * (docs/performance.md). One that finds as many without waiting is busy enough, and goes on at once. */
+static bool gather(struct net_worker *w)
+{
+	uint64_t had = w->stats.datagrams_in - w->turn_in;
+	struct timespec wait = {0};
+
+	w->turn_in = w->stats.datagrams_in;
+	if (!w->gather || had >= GATHER || has_more(w))
+		return false;
+	wait.tv_nsec = (long)w->gather * 1000;
+	nanosleep(&wait, NULL); /* a signal ends it early: so much the better */
+	w->stats.gathered++;
+	return true;
+}
+
+static void measure_rate(struct net_worker *w)
+{
+	uint64_t elapsed = w->env.now - w->window, in = w->stats.datagrams_in - w->window_in, rate;
+
+	if (elapsed < GATHER_WINDOW)
+		return;
+	rate = in * SH_SECOND / elapsed;
+	w->gather = rate < GATHER_RATE ? 0 : (unsigned)(GATHER * SH_SECOND / rate);
+	if (w->gather > w->net->gather_max)
+		w->gather = w->net->gather_max;
+	w->window = w->env.now;
+	w->window_in = w->stats.datagrams_in;
+}
+
 /* Behind epoll_wait(), which returns within AT_ONCE when something was ready before it was asked. */
-static void judge_load(struct net_worker *w, int count)
+static void judge_load(struct net_worker *w, int count, bool gathered)
 {
 	struct sh_env *env = &w->env;
 	bool overloaded;
 
-	if (count == 0 || w->turned == 0 || env->now - w->turned > AT_ONCE) {
+	if (gathered || count == 0 || w->turned == 0 || env->now - w->turned > AT_ONCE) {
 		w->rested = env->now;
 		w->busy_turns = 0;
 	} else {
@@ -302,6 +337,7 @@ int sh_net_turn(struct sh_net *n, unsigned worker, int64_t max_wait)
 {
 	struct epoll_event ready[NET_READY];
 	struct net_worker *w;
+	bool gathered;
 	int count;
 
 	if (net_is_child(n))
@@ -311,11 +347,13 @@ int sh_net_turn(struct sh_net *n, unsigned worker, int64_t max_wait)
 	if (atomic_load_explicit(&n->stopped, memory_order_relaxed))
 		return -ESHUTDOWN;
 	w = n->workers[worker];
+	gathered = max_wait < 0 && gather(w);
 	count = epoll_wait(w->epoll, ready, NET_READY, wait_time(w, max_wait));
 	if (count < 0 && errno != EINTR)
 		return -errno;
 	update_clock(w);
-	judge_load(w, count);
+	judge_load(w, count, gathered);
+	measure_rate(w);
 	w->stats.turns++;
 	net_stream_tell_broken(w);
 	net_udp_tell_failed(w);
@@ -471,6 +509,7 @@ int sh_net_create(struct sh_net **out, unsigned workers, struct sh_log *log)
 	n->log = log ? log : &n->quiet;
 	sh_list_init(&n->ports);
 	sh_list_init(&n->inherited);
+	n->gather_max = SH_NET_GATHER;
 	n->workers = sh_calloc(workers, sizeof(*n->workers));
 	err = n->workers ? net_background_init(n) : -ENOMEM;
 	for (unsigned i = 0; !err && i < workers; i++)
@@ -504,6 +543,11 @@ void sh_net_destroy(struct sh_net *n)
 struct sh_env *sh_net_env(struct sh_net *n, unsigned worker)
 {
 	return worker < n->count ? &n->workers[worker]->env : NULL;
+}
+
+void sh_net_set_gather(struct sh_net *n, unsigned us)
+{
+	n->gather_max = us;
 }
 
 const struct sh_net_stats *sh_net_stats(const struct sh_net *n, unsigned worker)

@@ -15,7 +15,10 @@
 
 #include "core/env.h"
 
-enum { SH_NET_MAX_WORKERS = 256 };
+enum {
+	SH_NET_MAX_WORKERS = 256,
+	SH_NET_GATHER = 700, /* microseconds */
+};
 
 struct sh_net;
 
@@ -25,6 +28,7 @@ struct sh_net_stats {
 	uint64_t datagrams_in, datagrams_out;
 	uint64_t datagrams_lost;   /* ours, that never left: the queue was full, memory or a route was missing */
 	uint64_t datagrams_failed; /* ours, of which ICMP said that they did not arrive */
+	uint64_t gathered;         /* turns that waited a moment for more datagrams */
 	uint64_t accepts_paused;   /* times that descriptors or memory were out */
 	uint64_t posts_in;
 };
@@ -39,6 +43,11 @@ void sh_net_destroy(struct sh_net *n);
 /* Name servers to ask instead of those of the machine: "127.0.0.1:5353,[::1]" (port 53 unless given). Before the loops run.
  * 0, -EINVAL or -ENOMEM. */
 int sh_net_set_dns(struct sh_net *n, const char *servers);
+
+/* The longest that a worker with thousands of datagrams per second waits before it looks, so that it finds several at once: about
+ * half of the processor time for that delay. Only where sh_net_turn() may wait without end. Default SH_NET_GATHER; 0: never.
+ * Before the loops run. */
+void sh_net_set_gather(struct sh_net *n, unsigned us);
 
 /* A bound datagram socket or a listening stream socket that the process got from somebody (a supervisor, a parent): whoever opens that
  * address opens this one. The descriptor stays the caller's, who may close it afterwards; it becomes nonblocking. All workers

@@ -83,6 +83,11 @@ struct net_worker {
 	unsigned busy_turns;    /* since then */
 	uint64_t overload_told; /* when the log last had a line about it */
 
+	/* see gather() */
+	uint64_t turn_in;           /* datagrams before the last turn */
+	uint64_t window, window_in; /* since when, and datagrams before */
+	unsigned gather;            /* microseconds to wait for more; 0: none */
+
 	struct net_slot *slots;
 	uint32_t slot_count, free_slot;
 
@@ -120,6 +125,7 @@ struct sh_net {
 	pthread_mutex_t lock;
 	struct sh_link ports; /* net_port.link; under lock */
 	struct sh_link inherited; /* net_inherited.link */
+	unsigned gather_max; /* microseconds */
 };
 
 static inline struct net_worker *net_worker_of(struct sh_env *env)
