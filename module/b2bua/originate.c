@@ -9,6 +9,7 @@ struct sh_originate {
 	bool has_second;
 	sh_originate_fn done; /* NULL: nobody waits */
 	void *ctx;
+	const struct sh_result *failure; /* while its call is being ended for it */
 };
 
 static void destroy(struct sh_originate *o)
@@ -19,26 +20,33 @@ static void destroy(struct sh_originate *o)
 	sh_free(o);
 }
 
-/* It is over: r NULL: the call is up. */
-static void finish(struct sh_originate *o, const struct sh_result *r)
+static void tell(struct sh_originate *o, struct sh_call *c, const struct sh_result *r)
 {
 	sh_originate_fn done = o->done;
-	struct sh_call *c = o->call;
 	void *ctx = o->ctx;
 
 	destroy(o);
-	if (r) {
-		sh_call_hold(c);
-		sh_call_hangup(c, r->msg ? SH_BY_CALLEE : SH_BY_ENGINE, r->code, (struct sh_slice){0});
-		if (done)
-			done(ctx, NULL, r);
-		sh_call_release(c);
-		return;
-	}
-	sh_call_tell(c, SH_CALL_EVENT_ANSWER, NULL);
-	c->ua->app->answered(c->ua->app_ctx, c);
 	if (done)
-		done(ctx, c, NULL);
+		done(ctx, c, r);
+}
+
+/* It is over: r NULL: the call is up. Hooks that run on the way may end the call, or whoever waits for it: both are looked
+ * for again. */
+static void finish(struct sh_originate *o, const struct sh_result *r)
+{
+	struct sh_call *c = o->call;
+
+	sh_call_hold(c);
+	if (r) {
+		o->failure = r;
+		sh_call_hangup(c, r->msg ? SH_BY_CALLEE : SH_BY_ENGINE, r->code, (struct sh_slice){0});
+	} else {
+		sh_call_tell(c, SH_CALL_EVENT_ANSWER, NULL);
+		c->ua->app->answered(c->ua->app_ctx, c);
+	}
+	if (c->originate == o)
+		tell(o, r ? NULL : c, r);
+	sh_call_release(c);
 }
 
 static void fail(struct sh_originate *o, unsigned code, enum sh_cause cause)
@@ -51,12 +59,8 @@ static void fail(struct sh_originate *o, unsigned code, enum sh_cause cause)
 void sh_originate_over(struct sh_originate *o)
 {
 	struct sh_result r = {487, sh_status_reason(487), SH_FAILED, NULL, NULL, 0};
-	sh_originate_fn done = o->done;
-	void *ctx = o->ctx;
 
-	destroy(o);
-	if (done)
-		done(ctx, NULL, &r);
+	tell(o, NULL, o->failure ? o->failure : &r);
 }
 
 void sh_originate_abandon(struct sh_call *c)
