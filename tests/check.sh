@@ -1,5 +1,5 @@
 #!/bin/sh
-# All that CI runs: both compilers, the sanitizers, a little fuzzing, the linter. Ends with the sum of all tests.
+# All that CI runs: both compilers, the sanitizers, a little fuzzing. Ends with the sum of all tests.
 passed=0
 failed=0
 log=$(mktemp)

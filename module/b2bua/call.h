@@ -116,7 +116,7 @@ enum sh_branch_event {
 
 struct sh_fork_plan {
 	struct sh_arena arena; /* owns every text; taken over by whoever accepts the plan */
-	struct sh_target *targets;
+	struct sh_target *targets; /* grouped: the group of one is that of the one before, or one higher */
 	unsigned count;
 	uint64_t timeout;       /* us per group; 0: timer C, restarted by 1xx other than 100 */
 	uint64_t first_timeout; /* us until the first answer of any kind; 0: the configured */
@@ -134,7 +134,6 @@ struct sh_fork_plan {
 	void *branch_ctx;
 };
 void sh_fork_plan_finish(struct sh_fork_plan *plan); /* nobody took it over */
-/* The plan's targets must be grouped: target i's group is that of i-1 or one higher. */
 
 enum sh_cause { SH_CAUSE_NONE, SH_BUSY, SH_DECLINED, SH_NO_ANSWER, SH_UNREACHABLE, SH_NOT_FOUND, SH_REDIRECTED, SH_REJECTED, SH_FAILED, SH_EMPTY };
 struct sh_slice sh_cause_name(enum sh_cause c);

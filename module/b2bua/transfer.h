@@ -73,7 +73,6 @@ int sh_dialog_ids_parse(struct sh_dialog_ids *out, struct sh_slice value);
 /* Of a request's Replaces or Join: 0, -ENOENT: none; -EINVAL: broken, or more than one. */
 int sh_dialog_ids_of(struct sh_dialog_ids *out, const struct sh_msg *m, enum sh_header_id id);
 struct sh_leg *sh_ua_find_leg(const struct sh_ua *ua, const struct sh_dialog_ids *ids); /* NULL: none here */
-/* The same dialog seen across us: that of the leg's partner, whose peer is the one to replace. False: there is none. */
 /* What the end of the invite hook answers when the script does not. */
 void sh_call_note_failure(struct sh_call *c, unsigned code);
 
@@ -84,6 +83,7 @@ void sh_call_note_failure(struct sh_call *c, unsigned code);
 typedef void (*sh_pickup_fn)(void *ctx, unsigned code);
 int sh_call_pickup(struct sh_call *c, struct sh_call *target, struct sh_leg *old, sh_pickup_fn done, void *ctx);
 
+/* The same dialog seen across us: that of the leg's partner, whose peer is the one to replace. False: there is none. */
 bool sh_replaces_map(const struct sh_ua *ua, struct sh_slice value, struct sh_writer *out);
 /* The Replaces of an INVITE that is sent on: mapped, or as it is when it names no dialog of ours. */
 void sh_put_replaces(const struct sh_ua *ua, const struct sh_msg *invite, struct sh_writer *out);

@@ -118,8 +118,8 @@ struct sh_ua_observer {
 };
 void sh_ua_set_observer(struct sh_ua *ua, const struct sh_ua_observer *observer);
 
-/* Peers whose P-Asserted-Identity and Remote-Party-ID are believed and passed on (RFC 3325). */
-/* Replaces the list of trusted peers (copied). 0 or -ENOMEM. */
+/* Replaces the list of peers whose P-Asserted-Identity and Remote-Party-ID are believed and passed on (RFC 3325; copied). 0 or
+ * -ENOMEM. */
 int sh_ua_set_trust(struct sh_ua *ua, const struct sh_prefix *list, unsigned count);
 bool sh_ua_trusts(const struct sh_ua *ua, const struct sh_addr *peer);
 

@@ -5,7 +5,8 @@
  *   sh_runtime      one per worker: turns events of the user agent into runs of hooks
  *
  * A generation is loaded and verified on any thread, then published with one pointer. A worker takes it up at its next
- * event or when it is told (sh_runtime_update); runs in progress end in the generation in which they began. A state
+ * event or when it is told (sh_runtime_update); runs in progress end in the generation in which they began, or
+ * in its retirement. A state
  * whose worker has no run left in it is given back, and the last one to give back hands the generation to the
  * `retired` callback. */
 #ifndef SH_SCRIPT_SCRIPT_H

@@ -81,7 +81,7 @@ struct sh_coroutine {
 	lua_State *L;
 	int ref;      /* anchor in the registry */
 	bool waiting; /* between SH_VM_WAITS and the next resume */
-	/* Protected calls around what runs, and how many there were when sh_vm_raise_in() raised: while fewer have ended
+	/* Protected calls around what runs, and how many there were when sh_vm_raise() raised: while fewer have ended
 	 * nothing has caught that error, only <close> variables run, and they may not wait. 0: not so. */
 	unsigned protections, unwinding;
 	bool paused;   /* waiting, but only for its turn: SH_VM_PAUSED */

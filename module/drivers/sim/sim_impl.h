@@ -125,8 +125,8 @@ int sim_bind(struct sim_env *env, enum sim_proto proto, const struct sh_addr *lo
 	     struct sh_addr *bound);
 void sim_unbind(struct sh_sim *sim, struct sim_member *m);
 
-/* Who gets what `from` sends to `to`; NULL: nobody bound it. */
-/* datagram: what comes, for sh_sim_set_pick(); a connection has none. */
+/* Who gets what `from` sends to `to`; NULL: nobody bound it. datagram: what comes, for sh_sim_set_pick(); a connection has
+ * none. */
 struct sim_member *sim_find(struct sh_sim *sim, enum sim_proto proto, const struct sh_addr *from,
 			    const struct sh_addr *to, const struct sh_slice *datagram);
 /* The socket of a host that sends as `local`: the bound one or that of any address. */
