@@ -244,12 +244,12 @@ static void rfc7989_the_session_id_is_the_same_on_both_sides(void **state)
 	begin_quiet(PLAN(DIAL));
 	a = phone_invite(alice, "sip:bob@example.org", ID_A, SDP_A);
 	m = soon(bob, "INVITE");
-	phone_assert_header(m, "Session-ID", ID_A + 12);
+	phone_assert_header(m, "Session-ID", &ID_A[12]);
 	phone_reply(m, 180, NULL, ID_B, NULL);
-	phone_assert_header(soon(alice, "180"), "Session-ID", ID_B + 12);
+	phone_assert_header(soon(alice, "180"), "Session-ID", &ID_B[12]);
 	phone_reply(m, 200, NULL, ID_B, SDP_B);
 	m = soon(alice, "200 INVITE");
-	phone_assert_header(m, "Session-ID", ID_B + 12);
+	phone_assert_header(m, "Session-ID", &ID_B[12]);
 	phone_ack(m, NULL, NULL);
 	soon(bob, "ACK");
 	world_advance(w, SH_SECOND);
