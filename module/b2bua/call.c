@@ -725,6 +725,16 @@ void sh_call_leg_lost(struct sh_call *c, struct sh_leg *l, unsigned code)
 		sh_call_hangup(c, SH_BY_ENGINE, 0, reason);
 }
 
+void sh_call_hang_up_leg(struct sh_leg *l, struct sh_slice reason)
+{
+	struct sh_call *c = l->call;
+
+	if (!c || c->state == SH_CALL_ENDED || (l != c->a && l != c->b) || survives(c, l))
+		sh_leg_hangup(l, reason);
+	else
+		sh_call_hangup(c, SH_BY_SCRIPT, 0, reason);
+}
+
 void sh_call_leg_gone(struct sh_call *c, struct sh_leg *l, const struct sh_msg *bye)
 {
 	struct sh_why why = {l == c->a ? SH_BY_CALLER : SH_BY_CALLEE, 200, SH_LIT("BYE"), 0, {0}};

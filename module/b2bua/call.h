@@ -203,6 +203,8 @@ int sh_call_answer(struct sh_call *c, struct sh_slice sdp, struct sh_slice heade
 /* Ends a call in any state: BYE, CANCEL, or `code` (0: 480) to the caller. reason: a value for Reason, or empty. */
 int sh_call_hangup(struct sh_call *c, enum sh_why_by by, unsigned code, struct sh_slice reason);
 int sh_leg_hangup(struct sh_leg *l, struct sh_slice reason);
+/* The same for a leg that may be one of its call's two: then the call ends as if that party had hung up, by the script. */
+void sh_call_hang_up_leg(struct sh_leg *l, struct sh_slice reason);
 
 /* The invite hook is over: legs that were not bridged are ended; without a final answer the caller gets the last
  * fork's failure (true), or false is returned and the application has to say something. */

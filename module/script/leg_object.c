@@ -69,7 +69,7 @@ static int hangup(lua_State *L)
 
 	if (!l)
 		return sh_gone(L);
-	sh_leg_hangup(l, (struct sh_slice){0});
+	sh_call_hang_up_leg(l, (struct sh_slice){0});
 	lua_pushboolean(L, 1);
 	return 1;
 }

@@ -9,6 +9,7 @@
 
 struct sh_limit {
 	struct sh_hash_node node;
+	struct sh_limits *table;
 	uint64_t count;
 	size_t len;
 	char key[];
@@ -92,6 +93,7 @@ int sh_limit_take(struct sh_limits *t, struct sh_slice key, uint64_t max, struct
 		if (l) {
 			memcpy(l->key, key.base, key.len);
 			l->len = key.len;
+			l->table = t;
 			sh_hash_insert(&t->table, &l->node, hash);
 		}
 		err = l ? 0 : -ENOMEM;
@@ -104,8 +106,10 @@ int sh_limit_take(struct sh_limits *t, struct sh_slice key, uint64_t max, struct
 	return err;
 }
 
-void sh_limit_give(struct sh_limits *t, struct sh_limit *l)
+void sh_limit_give(struct sh_limit *l)
 {
+	struct sh_limits *t = l->table;
+
 	pthread_mutex_lock(&t->lock);
 	if (--l->count == 0)
 		free_one(&l->node, t);

@@ -12,7 +12,7 @@ void sh_limits_destroy(struct sh_limits *t);                               /* NU
 
 /* One more under key, if there are less than max. 0 and *out; -EAGAIN: there are *count; -ENOMEM. */
 int sh_limit_take(struct sh_limits *t, struct sh_slice key, uint64_t max, struct sh_limit **out, uint64_t *count);
-void sh_limit_give(struct sh_limits *t, struct sh_limit *l);
+void sh_limit_give(struct sh_limit *l);
 struct sh_slice sh_limit_key(const struct sh_limit *l); /* while it is taken */
 
 #endif

@@ -517,10 +517,10 @@ static struct sh_run *next_doomed(struct sh_call_data *d)
 	return NULL;
 }
 
-static void give_limits_back(struct sh_runtime *rt, struct sh_call_data *d)
+static void give_limits_back(struct sh_call_data *d)
 {
 	while (d->nlimits)
-		sh_limit_give(rt->script->limits, d->limits[--d->nlimits]);
+		sh_limit_give(d->limits[--d->nlimits]);
 }
 
 /* A call is over: the waits of its hooks, and that for its fork, raise a cancel error; then comes the hangup hook. */
@@ -531,7 +531,7 @@ static void call_over(struct sh_runtime *rt, struct sh_call *c, const struct sh_
 	struct sh_run *r;
 
 	if (d) {
-		give_limits_back(rt, d);
+		give_limits_back(d);
 		if (!sh_list_empty(&d->waits))
 			sh_call_wake_ended(d, why);
 		if (d->waiter) {
@@ -629,10 +629,11 @@ static void on_freed(void *ctx, struct sh_call *c)
 {
 	struct sh_call_data *d = sh_call_app(c);
 
+	(void)ctx;
 	sh_deferred_drop_call(d);
 	unpin(d);
 	sh_call_wait_drop(d);
-	give_limits_back(ctx, d);
+	give_limits_back(d); /* the runtime may be gone: an instance that ends with calls up */
 	sh_value_destroy(d->data);
 	sh_free(d->auth_user);
 	sh_free(d);

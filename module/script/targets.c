@@ -724,7 +724,16 @@ static bool is_entry(lua_State *L, int idx)
 		return true;
 	entry = sh_opt_get(L, idx, "uri") != LUA_TNIL;
 	lua_pop(L, 1);
-	return entry;
+	if (entry || luaL_len(L, idx) > 0)
+		return entry;
+	/* an empty list has no targets, and that is no mistake; a table of keys is a target without its URI */
+	lua_pushnil(L);
+	if (lua_next(L, idx)) {
+		if (lua_type(L, -2) == LUA_TSTRING)
+			luaL_error(L, "option 'uri' of a target is missing (there is '%s')", lua_tostring(L, -2));
+		luaL_error(L, "a target or a list of targets expected, got a table without either");
+	}
+	return false;
 }
 
 static void read_list(struct reader *r, int list, lua_Integer group)

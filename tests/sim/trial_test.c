@@ -99,6 +99,12 @@ static void a_call_has_the_verbs_of_a_request(void **state)
 	run_file("tests/trial/reply_test.lua");
 }
 
+static void legs_that_are_hung_up_take_their_call_along(void **state)
+{
+	(void)state;
+	run_file("tests/trial/legs_test.lua");
+}
+
 /* Each dial plan of examples/ beside its tests. */
 static void the_examples_do_what_their_tests_say(void **state)
 {
@@ -329,6 +335,7 @@ int main(void)
 	    cmocka_unit_test(editors_are_told_what_there_is),
 	    cmocka_unit_test(the_world_around_a_plan),
 	    cmocka_unit_test(a_call_has_the_verbs_of_a_request),
+	    cmocka_unit_test(legs_that_are_hung_up_take_their_call_along),
 	    cmocka_unit_test(the_examples_do_what_their_tests_say),
 	    cmocka_unit_test(the_examples_of_the_manual_run),
 	    cmocka_unit_test(a_recorded_call_is_replayed_and_differences_are_told),

@@ -107,3 +107,8 @@ t.case("a closed plan | the plan is closed", function()
   plan:close()
   plan:advance(1)
 end)
+
+t.case("an instance ends with a counted call up | on purpose", function()
+  t.load("data/legs.lua"):phone("alice"):invite("counted"):expect(200):ack()
+  t.fail "on purpose"
+end)
