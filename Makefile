@@ -255,7 +255,7 @@ fuzz: deps
 
 # Random dial plans with reloads, hang-ups and cancels between any two events, from a fresh seed.
 dialplans: $(OUT)/tests/script_fuzz_test
-	@FUZZ_SECONDS=$(TIME) FUZZ_SEED=$$(date +%s) $<
+	@FUZZ_SECONDS=$(TIME) FUZZ_SEED=$${SEED:-$$(date +%s)} $<
 
 format:
 	clang-format -i $(SRCS) $(wildcard module/*/*.h module/*.h)
