@@ -329,7 +329,6 @@ void sh_call_on_invite(struct sh_ua *ua, struct sh_server_txn *st, const struct 
 	struct sh_slice agent = sh_msg_header(m, SH_H_USER_AGENT);
 	if (agent.len)
 		a->user_agent = sh_strndup(agent.base, agent.len);
-	sh_leg_told(a);
 	ua->app->invite(ua->app_ctx, c);
 	if (c->state != SH_CALL_ENDED)
 		sh_call_tell(c, SH_CALL_EVENT_NEW, NULL);

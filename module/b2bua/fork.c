@@ -139,6 +139,9 @@ int sh_call_fork(struct sh_call *c, struct sh_fork_plan *plan, sh_fork_fn done, 
 	c->failure = NULL;
 	c->failure_code = 0;
 	f->group = f->branches[0]->target.group;
+	c->forked = true;
+	if (c->a)
+		sh_leg_told(c->a);
 	f->in_call = true; /* whatever happens at once is told in the next turn */
 	advance(f);
 	f->in_call = false;

@@ -160,6 +160,7 @@ struct sh_call {
 	bool a_tag_used; /* a provisional answer bore the tag of the dialog */
 	bool prackable, prack_required; /* the caller supports, or requires, 100rel (RFC 3262) */
 	bool told; /* the observer knows of it */
+	bool forked; /* somebody was called: the caller's lamp is on from here on, not from arrival */
 	bool trusted, setup_over, keep_on_peer_hangup, answered;
 	uint32_t invite_cseq;    /* of the caller's INVITE */
 	struct sh_link reliable; /* provisional answers without their PRACK */

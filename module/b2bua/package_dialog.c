@@ -3,11 +3,15 @@
  * A leg of a call is a dialog of whoever is at its far end: the caller's of his From, a called one's of the address that was
  * looked up, or of To. Calls live on all workers, subscribers too: a worker that has subscribers gets a `lamp` for each
  * change of each leg of theirs, in order; when it gets its first subscriber of an address it asks all for what there is.
- * While nobody subscribes anywhere a call pays one test of a counter for each change. */
+ * While nobody subscribes anywhere a call pays one test of a counter for each change.
+ *
+ * A caller's leg is told of once it rings, is answered or is forked: an INVITE by itself, which anybody can send in any name,
+ * tells nobody. What is told is bounded, so that the texts of one peer cannot keep a document from its watchers. */
 #include "b2bua/event.h"
 #include "b2bua/impl.h"
 
 enum { DARK = 5 }; /* s that a dialog that has ended is still told of, so that everybody hears of its end */
+enum { LONGEST_TEXT = 256, MOST_LAMPS = 64, DOCUMENT = 48 * 1024 }; /* octets, of a document, octets: the rest is left out */
 
 enum lamp_state { TRYING, EARLY, CONFIRMED, TERMINATED };
 
@@ -61,6 +65,11 @@ static int aor_of(const struct sh_leg *l, struct sh_arena *a, struct sh_slice *o
 	return sh_aor_canonical(a, &uri, l->ua->domains, out);
 }
 
+static bool is_shown(const struct sh_leg *l)
+{
+	return l->dialog.call_id.len && !(l->inbound && l->state == SH_LEG_TRYING && !(l->call && l->call->forked));
+}
+
 static enum lamp_state state_of(const struct sh_leg *l)
 {
 	switch (l->state) {
@@ -79,15 +88,18 @@ static enum lamp_state state_of(const struct sh_leg *l)
 static struct sh_lamp *make(const struct sh_leg *l, struct sh_slice aor)
 {
 	const struct sh_dialog *d = &l->dialog;
-	const struct sh_slice parts[] = {aor,  d->call_id, d->remote_tag, sh_slice_make(d->local_tag, SH_TAG_LEN), uri_of(d->remote),
+	struct sh_slice parts[] = {aor,  d->call_id, d->remote_tag, sh_slice_make(d->local_tag, SH_TAG_LEN), uri_of(d->remote),
 					 uri_of(d->local), uri_of(d->local)};
 	enum { COUNT = sizeof(parts) / sizeof(parts[0]) };
 	struct sh_lamp *lamp;
 	size_t size = 0;
 	char *p;
 
-	for (unsigned i = 0; i < COUNT; i++)
+	for (unsigned i = 0; i < COUNT; i++) {
+		if (i > 0 && parts[i].len > LONGEST_TEXT)
+			parts[i].len = 0;
 		size += parts[i].len;
+	}
 	lamp = sh_malloc(sizeof(*lamp) + size);
 	if (!lamp)
 		return NULL;
@@ -107,6 +119,11 @@ static struct sh_lamp *make(const struct sh_leg *l, struct sh_slice aor)
 
 /* ------------------------------------------------------------------ a worker hears of it */
 
+static bool is_dark(const struct sh_lamp *lamp, uint64_t now)
+{
+	return lamp->ended_at && lamp->ended_at + DARK * SH_SECOND < now;
+}
+
 static void arrive(struct sh_ua *ua, struct sh_lamp *lamp)
 {
 	struct sh_resource *r = sh_resource_find(ua, event, lamp->aor);
@@ -122,8 +139,7 @@ static void arrive(struct sh_ua *ua, struct sh_lamp *lamp)
 	SH_LIST_EACH_SAFE (k, lamps) {
 		struct sh_lamp *other = SH_CONTAINER(k, struct sh_lamp, link);
 
-		if ((other->id == lamp->id && other->worker == lamp->worker) ||
-		    (other->ended_at && other->ended_at + DARK * SH_SECOND < now))
+		if ((other->id == lamp->id && other->worker == lamp->worker) || is_dark(other, now))
 			sh_lamp_free(other);
 	}
 	sh_list_append(lamps, &lamp->link);
@@ -169,7 +185,7 @@ void sh_lamp_changed(struct sh_leg *l)
 	struct sh_arena a;
 	struct sh_slice aor;
 
-	if ((int)state_of(l) + 1 == l->lamp || (state_of(l) == TERMINATED && !l->lamp) || !l->dialog.call_id.len)
+	if ((int)state_of(l) + 1 == l->lamp || (state_of(l) == TERMINATED && !l->lamp) || !is_shown(l))
 		return;
 	l->lamp = (uint8_t)(state_of(l) + 1);
 	sh_arena_init(&a, 256);
@@ -195,7 +211,7 @@ static void answer(struct sh_ua *ua, const struct question *q)
 		struct sh_slice aor;
 		struct sh_arena a;
 
-		if (state_of(l) == TERMINATED || !l->dialog.call_id.len)
+		if (state_of(l) == TERMINATED || !is_shown(l))
 			continue;
 		sh_arena_init(&a, 256);
 		if (aor_of(l, &a, &aor) == 0 && sh_slice_eq(aor, sh_slice_make(q->aor, q->len))) {
@@ -242,13 +258,28 @@ static void put_party(struct sh_writer *w, const char *name, struct sh_slice ide
 {
 	sh_put_char(w, '<');
 	sh_put(w, sh_slice_cstr(name));
-	sh_put_lit(w, "><identity>");
-	sh_put_xml(w, identity);
-	sh_put_lit(w, "</identity><target uri=\"");
-	sh_put_xml(w, target);
-	sh_put_lit(w, "\"/></");
+	sh_put_char(w, '>');
+	if (identity.len) {
+		sh_put_lit(w, "<identity>");
+		sh_put_xml(w, identity);
+		sh_put_lit(w, "</identity>");
+	}
+	if (target.len) {
+		sh_put_lit(w, "<target uri=\"");
+		sh_put_xml(w, target);
+		sh_put_lit(w, "\"/>");
+	}
+	sh_put_lit(w, "</");
 	sh_put(w, sh_slice_cstr(name));
 	sh_put_lit(w, ">\n");
+}
+
+static void put_attribute(struct sh_writer *w, const char *before, struct sh_slice value)
+{
+	if (!value.len)
+		return;
+	sh_put(w, sh_slice_cstr(before));
+	sh_put_xml(w, value);
 }
 
 static void put_lamp(struct sh_writer *w, const struct sh_lamp *lamp)
@@ -259,14 +290,9 @@ static void put_lamp(struct sh_writer *w, const struct sh_lamp *lamp)
 	sh_put_uint(w, lamp->worker);
 	sh_put_char(w, '-');
 	sh_put_uint(w, lamp->id);
-	sh_put_lit(w, "\" call-id=\"");
-	sh_put_xml(w, lamp->call_id);
-	if (lamp->local_tag.len) {
-		sh_put_lit(w, "\" local-tag=\"");
-		sh_put_xml(w, lamp->local_tag);
-	}
-	sh_put_lit(w, "\" remote-tag=\"");
-	sh_put_xml(w, lamp->remote_tag);
+	put_attribute(w, "\" call-id=\"", lamp->call_id);
+	put_attribute(w, "\" local-tag=\"", lamp->local_tag);
+	put_attribute(w, "\" remote-tag=\"", lamp->remote_tag);
 	sh_put_lit(w, "\" direction=\"");
 	sh_put(w, lamp->initiator ? SH_LIT("initiator") : SH_LIT("recipient"));
 	sh_put_lit(w, "\">\n<state>");
@@ -277,10 +303,28 @@ static void put_lamp(struct sh_writer *w, const struct sh_lamp *lamp)
 	sh_put_lit(w, "</dialog>\n");
 }
 
+/* The newest of them, as many as a document has room for. */
+static void put_lamps(struct sh_writer *w, const struct sh_link *lamps, uint64_t now)
+{
+	unsigned count = 0;
+
+	SH_LIST_EACH (k, lamps)
+		count += !is_dark(SH_CONTAINER(k, struct sh_lamp, link), now);
+	SH_LIST_EACH (k, lamps) {
+		const struct sh_lamp *lamp = SH_CONTAINER(k, struct sh_lamp, link);
+		struct sh_writer before = *w;
+
+		if (is_dark(lamp, now) || count-- > MOST_LAMPS)
+			continue;
+		put_lamp(w, lamp);
+		if (w->full || w->len > DOCUMENT)
+			*w = before;
+	}
+}
+
 static void state(struct sh_subscription *s, struct sh_writer *w, struct sh_slice *type)
 {
 	const struct sh_link *lamps = s->resource ? sh_resource_lamps(s->resource) : NULL;
-	uint64_t now = s->ua->env->now;
 
 	*type = SH_LIT("application/dialog-info+xml");
 	sh_put_lit(w, "<?xml version=\"1.0\"?>\n<dialog-info xmlns=\"urn:ietf:params:xml:ns:dialog-info\" version=\"");
@@ -289,12 +333,7 @@ static void state(struct sh_subscription *s, struct sh_writer *w, struct sh_slic
 	sh_put_xml(w, s->aor);
 	sh_put_lit(w, "\">\n");
 	if (lamps)
-		SH_LIST_EACH (k, lamps) {
-			const struct sh_lamp *lamp = SH_CONTAINER(k, struct sh_lamp, link);
-
-			if (!lamp->ended_at || lamp->ended_at + DARK * SH_SECOND >= now)
-				put_lamp(w, lamp);
-		}
+		put_lamps(w, lamps, s->ua->env->now);
 	sh_put_lit(w, "</dialog-info>\n");
 }
 

@@ -124,6 +124,85 @@ static void changes_are_gathered_while_a_notify_is_on_its_way(void **state)
 	end();
 }
 
+/* Anybody can send an INVITE in anybody's name: it is no call before somebody lets it in. */
+static void an_invite_that_is_refused_turns_no_lamp_on(void **state)
+{
+	struct phone_call *c;
+
+	(void)state;
+	begin("local sip = require 'siphook'\nsip.domains{'example.org'}\n"
+	      "sip.on.subscribe(function(sub) assert(sub:accept{serve = true, expires = 600}) end)\n"
+	      "sip.on.invite(function(call) sip.sleep(1)  call:reject(403) end)\n");
+	c = subscribe(carol, "sip:alice@example.org", "Event: dialog");
+	told(c, "active", NULL, "<dialog ");
+	phone_invite(alice, "sip:bob@example.org", NULL, SDP_A);
+	soon(alice, "100");
+	phone_expect_none(carol, "*", SH_SECOND / 2);
+	phone_in_call(c, "SUBSCRIBE", "Event: dialog", NULL);
+	soon(carol, "200 SUBSCRIBE");
+	told(c, "active", NULL, "<dialog ");
+	phone_ack(phone_expect(alice, "403", 2 * SH_SECOND), NULL, NULL);
+	phone_expect_none(carol, "*", SH_SECOND);
+	leave(c);
+	end();
+}
+
+/* The texts of a caller are not the end of those who watch him. */
+static void a_lamp_with_endless_texts_is_told_without_them(void **state)
+{
+	enum { LEN = 20000 };
+	static char to[LEN + 64];
+	struct phone_call *c;
+	struct talk t;
+
+	(void)state;
+	begin(EVENTS);
+	c = subscribe(carol, "sip:alice@example.org", "Event: dialog");
+	told(c, "active", NULL, "<dialog ");
+	snprintf(to, sizeof(to), "To: <sip:%0*d@example.org>", LEN, 0);
+	for (char *p = to; *p; p++)
+		if (*p == '0')
+			*p = '&';
+	t = ring_at(to, SDP_A, __FILE__, __LINE__);
+	told(c, "active", "trying", "&amp;");
+	told(c, "active", "<state>early</state>", "&amp;");
+	phone_reply(t.invite, 486, NULL, NULL, NULL);
+	soon(bob, "ACK");
+	phone_ack(soon(alice, "486"), NULL, NULL);
+	told(c, "active", "<state>terminated</state>", "early");
+	leave(c);
+	end();
+}
+
+static void a_document_has_the_newest_lamps_that_fit(void **state)
+{
+	enum { CALLS = 70 };
+	struct phone_msg *invites[CALLS], *m = NULL;
+	struct phone_call *c;
+	unsigned n = 0;
+
+	(void)state;
+	begin(EVENTS);
+	for (unsigned i = 0; i < CALLS; i++)
+		invites[i] = ring().invite;
+	c = subscribe(carol, "sip:alice@example.org", "Event: dialog");
+	for (unsigned i = 0; i < 3 && n != 64; i++) {
+		n = 0;
+		m = told(c, "active", NULL, NULL);
+		for (const char *p = phone_body(m); (p = strstr(p, "<dialog ")) != NULL; p++)
+			n++;
+	}
+	assert_int_equal(n, 64);
+	phone_auto(carol, PHONE_ABSORB);
+	for (unsigned i = 0; i < CALLS; i++) {
+		phone_reply(invites[i], 486, NULL, NULL, NULL);
+		soon(bob, "ACK");
+		phone_ack(soon(alice, "486"), NULL, NULL);
+	}
+	w->forgiving = true;
+	world_destroy(w);
+}
+
 static const char *attribute(const struct phone_msg *m, const char *name, char *out, size_t size)
 {
 	const char *at = strstr(phone_body(m), name);
@@ -476,6 +555,9 @@ int main(void)
 	    cmocka_unit_test(a_lamp_follows_the_calls_of_the_called_phone),
 	    cmocka_unit_test(a_lamp_of_the_caller),
 	    cmocka_unit_test(changes_are_gathered_while_a_notify_is_on_its_way),
+	    cmocka_unit_test(an_invite_that_is_refused_turns_no_lamp_on),
+	    cmocka_unit_test(a_lamp_with_endless_texts_is_told_without_them),
+	    cmocka_unit_test(a_document_has_the_newest_lamps_that_fit),
 	    cmocka_unit_test(rfc5359_2_16_pickup_from_a_lamp),
 	    cmocka_unit_test(a_refresh_and_an_expiry),
 	    cmocka_unit_test(a_poll_is_one_notify),
