@@ -324,7 +324,6 @@ void sh_call_on_invite(struct sh_ua *ua, struct sh_server_txn *st, const struct 
 	a->st = st;
 	sh_server_txn_watch(st, on_invite_server, a);
 	a->behind_nat = sh_transport_behind_nat(ua->transport, m, a->dialog.target, from);
-	sh_leg_find_path(a, &a->dialog, from);
 	sh_leg_learn_sdp(&a->remote_sdp, m);
 	struct sh_slice agent = sh_msg_header(m, SH_H_USER_AGENT);
 	if (agent.len)
@@ -348,12 +347,19 @@ void sh_call_on_cancel(struct sh_call *c, const struct sh_msg *cancel)
 /* The fields that each answer of ours to the caller has. */
 static struct sh_writer *begin(struct sh_call *c, unsigned code, struct sh_slice reason, struct sh_slice tag)
 {
-	struct sh_writer *w = sh_server_txn_begin(c->a->st, code, reason, tag);
+	struct sh_leg *a = c->a;
+	struct sh_writer *w;
 
+	/* Not before: whoever is refused has no names looked up. */
+	if (code > 100 && code < 300 && !a->located) {
+		a->located = true;
+		sh_leg_find_path(a, &a->dialog, &c->source);
+	}
+	w = sh_server_txn_begin(a->st, code, reason, tag);
 	if (code > 100 && code < 300) {
 		if (c->invite)
 			sh_put_copy(w, c->invite, SH_H_RECORD_ROUTE);
-		sh_ua_put_contact(c->ua, w, &c->source, c->a->dialog.secure);
+		sh_ua_put_contact(c->ua, w, &c->source, a->dialog.secure);
 		sh_put_header(w, SH_H_ALLOW, c->ua->allow_in_dialog);
 		sh_ua_put_supported(w, true, false);
 	}

@@ -119,6 +119,7 @@ struct sh_leg {
 	enum sh_leg_state state;
 	bool inbound;
 	bool behind_nat;    /* it is reached where its packets come from */
+	bool located;       /* inbound: the next hop of our requests has been looked for, with the first answer that makes a dialog */
 	bool hangup_wanted; /* as soon as its ACK, or the final answer to our INVITE, has come */
 	bool acked;         /* outbound: the ACK to the last 2xx has been sent */
 	unsigned code;

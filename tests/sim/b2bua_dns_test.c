@@ -196,6 +196,38 @@ static void a_failing_name_server_is_a_failure_of_that_branch(void **state)
 	end();
 }
 
+/* Else INVITEs with random names, by anybody, would fill the cache and keep the name servers busy. */
+static void the_name_in_a_contact_is_looked_up_only_when_the_call_rings(void **state)
+{
+	static const char contact[] = "Contact: <sip:alice@caller.test>";
+	struct phone_call *a;
+	struct phone_msg *invite;
+	const struct sh_transport_stats *stats;
+
+	(void)state;
+	begin(PLAN("if call.to.user == 'nobody' then return call:reject(403) end\n"
+		   "local ok, res = call:dial('sip:bob@10.0.0.3')\nif not ok then call:reject(res) end\n"));
+	record("caller.test", "60 A 10.0.0.4"); /* Carol's */
+	stats = sh_transport_stats(sh_ua_transport(w->ua[0]));
+	phone_invite(alice, "sip:nobody@example.org", contact, SDP_A);
+	phone_ack(soon(alice, "403"), NULL, NULL);
+	assert_int_equal(stats->dns_queries, 0);
+	a = phone_invite(alice, "sip:bob@example.org", contact, SDP_A);
+	invite = soon(bob, "INVITE");
+	assert_int_equal(stats->dns_queries, 0);
+	phone_reply(invite, 180, NULL, NULL, NULL);
+	phone_expect_in(a, "180", SH_SECOND);
+	assert_true(stats->dns_queries > 0);
+	world_advance(w, SH_SECOND);
+	phone_reply(invite, 200, NULL, NULL, SDP_B);
+	phone_ack(soon(alice, "200"), NULL, NULL);
+	soon(bob, "ACK");
+	phone_bye(invite->call);
+	soon(bob, "200");
+	ok(soon(carol, "BYE"));
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -206,6 +238,7 @@ int main(void)
 	    cmocka_unit_test(when_all_servers_fail_the_caller_hears_it),
 	    cmocka_unit_test(messages_fail_over_too),
 	    cmocka_unit_test(a_failing_name_server_is_a_failure_of_that_branch),
+	    cmocka_unit_test(the_name_in_a_contact_is_looked_up_only_when_the_call_rings),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
