@@ -66,7 +66,7 @@ void sh_auth_put_challenge(struct sh_auth *a, struct sh_random *random, uint64_t
 	struct sh_nonce nonce = {now_wall, sh_random_u64(random)};
 	char text[SH_NONCE_TEXT];
 
-	sh_nonce_write(&a->secret, c->realm, &nonce, text);
+	sh_nonce_write(&a->secret, c->realm, c->source, &nonce, text);
 	for (unsigned i = 0; i < c->nalgs; i++) {
 		sh_put(w, sh_header_name(c->proxy ? SH_H_PROXY_AUTHENTICATE : SH_H_WWW_AUTHENTICATE));
 		sh_put_lit(w, ": Digest realm=");
@@ -102,8 +102,8 @@ static unsigned rank_of(const struct sh_credentials *c, const enum sh_digest_alg
 	return i;
 }
 
-enum sh_auth_verdict sh_auth_find(struct sh_auth *a, struct sh_arena *arena, const struct sh_msg *m, bool proxy,
-				  struct sh_slice realm, const enum sh_digest_alg *algs, unsigned nalgs,
+enum sh_auth_verdict sh_auth_find(struct sh_auth *a, struct sh_arena *arena, const struct sh_msg *m,
+				  struct sh_slice source, bool proxy, struct sh_slice realm, const enum sh_digest_alg *algs, unsigned nalgs,
 				  uint64_t now_wall, struct sh_credentials *c)
 {
 	struct sh_credentials best, found;
@@ -138,12 +138,12 @@ enum sh_auth_verdict sh_auth_find(struct sh_auth *a, struct sh_arena *arena, con
 		*c = best;
 		return SH_AUTH_PASSWORD_NEEDED;
 	}
-	switch (sh_nonce_read(&a->secret, realm, best.nonce, &nonce)) {
+	switch (sh_nonce_read(&a->secret, realm, source, best.nonce, &nonce)) {
 	case 0:
 		break;
 	case -EINVAL: /* cut or mangled on its way, or not ours: "stale" would only be answered in the same way */
 		return SH_AUTH_NONE;
-	default: /* most likely from before we were started again: the user need not be asked */
+	default: /* from before we were started again, or from before its address changed: the user need not be asked */
 		return SH_AUTH_STALE;
 	}
 	if (!sh_nonce_fresh(&a->nonces, &nonce, now_wall))

@@ -31,6 +31,7 @@ struct sh_auth_challenge {
 	unsigned nalgs;
 	bool proxy, stale;
 	bool no_qop; /* for RFC 2069 peers; normally qop="auth" */
+	struct sh_slice source; /* octets; the nonce is good for this source only; empty: for those without one */
 };
 void sh_auth_put_challenge(struct sh_auth *a, struct sh_random *random, uint64_t now_wall,
 			   const struct sh_auth_challenge *c, struct sh_writer *w);
@@ -50,9 +51,10 @@ enum sh_auth_verdict {
  * algs first). Texts in c point into arena or message; c is written with PASSWORD_NEEDED only. Whether its uri
  * parameter is one of ours (RFC 7616 3.4.6) the caller looks at, who knows our domains. Old nonces are STALE at once, whatever the
  * password: no password needs to be looked up for them, and a wrong one is found out with the next nonce (RFC 7616 3.3
- * allows it). Something that is no nonce of ours at all counts as no credentials. */
-enum sh_auth_verdict sh_auth_find(struct sh_auth *a, struct sh_arena *arena, const struct sh_msg *m, bool proxy,
-				  struct sh_slice realm, const enum sh_digest_alg *algs, unsigned nalgs,
+ * allows it). So are those that another source was given. Something that is no nonce of ours at all counts as no
+ * credentials. */
+enum sh_auth_verdict sh_auth_find(struct sh_auth *a, struct sh_arena *arena, const struct sh_msg *m,
+				  struct sh_slice source, bool proxy, struct sh_slice realm, const enum sh_digest_alg *algs, unsigned nalgs,
 				  uint64_t now_wall, struct sh_credentials *c);
 
 /* Verifies what sh_auth_find found with the password (or, is_ha1, the hex of H(user:realm:password) of c's algorithm).

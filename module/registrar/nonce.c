@@ -78,14 +78,15 @@ static uint64_t get_u64(const unsigned char *p)
 }
 
 /* The code of the plain half of raw. */
-static struct sh_id128 mac(const struct sh_hash_key *secret, struct sh_slice realm, const unsigned char raw[RAW])
+static struct sh_id128 mac(const struct sh_hash_key *secret, struct sh_slice realm, struct sh_slice source,
+			 const unsigned char raw[RAW])
 {
-	const struct sh_slice parts[] = {sh_slice_make((const char *)raw, PLAIN), realm};
+	const struct sh_slice parts[] = {sh_slice_make((const char *)raw, PLAIN), realm, source};
 
-	return sh_mac128_slices(secret, parts, 2);
+	return sh_mac128_slices(secret, parts, 3);
 }
 
-void sh_nonce_write(const struct sh_hash_key *secret, struct sh_slice realm, const struct sh_nonce *n,
+void sh_nonce_write(const struct sh_hash_key *secret, struct sh_slice realm, struct sh_slice source, const struct sh_nonce *n,
 		    char out[SH_NONCE_TEXT])
 {
 	unsigned char raw[RAW];
@@ -93,13 +94,14 @@ void sh_nonce_write(const struct sh_hash_key *secret, struct sh_slice realm, con
 
 	put_u64(raw, n->made);
 	put_u64(raw + 8, n->serial);
-	code = mac(secret, realm, raw);
+	code = mac(secret, realm, source, raw);
 	put_u64(raw + PLAIN, code.w[0]);
 	put_u64(raw + PLAIN + 8, code.w[1]);
 	encode(raw, out);
 }
 
-int sh_nonce_read(const struct sh_hash_key *secret, struct sh_slice realm, struct sh_slice text, struct sh_nonce *out)
+int sh_nonce_read(const struct sh_hash_key *secret, struct sh_slice realm, struct sh_slice source, struct sh_slice text,
+		  struct sh_nonce *out)
 {
 	unsigned char raw[RAW];
 	struct sh_id128 code;
@@ -107,7 +109,7 @@ int sh_nonce_read(const struct sh_hash_key *secret, struct sh_slice realm, struc
 
 	if (err)
 		return err;
-	code = mac(secret, realm, raw);
+	code = mac(secret, realm, source, raw);
 	/* In constant time. */
 	if ((code.w[0] ^ get_u64(raw + PLAIN)) | (code.w[1] ^ get_u64(raw + PLAIN + 8)))
 		return -EBADMSG;

@@ -1,7 +1,7 @@
 /* Nonces of digest authentication (RFC 7616 5.4), as text that proves itself and as a table of those in use.
  * Private to registrar/; any thread.
  *
- * The text is base64url of: time made (8 octets) | serial number (8) | SipHash-2-4-128 of both and the realm. The
+ * The text is base64url of: time made (8 octets) | serial number (8) | SipHash-2-4-128 of both, the realm and the source. The
  * serial is random, so that it serves as hash in the table as well; whoever cannot make the code cannot choose it. (A keyed
  * code of 128 bits is all that is wanted here, and HMAC-SHA-256 costs ten times as much as the rest of a challenge.)
  *
@@ -23,11 +23,13 @@ struct sh_nonce {
 	uint64_t serial;
 };
 
-void sh_nonce_write(const struct sh_hash_key *secret, struct sh_slice realm, const struct sh_nonce *n,
+/* source: octets that tell who may use it; empty: anybody. */
+void sh_nonce_write(const struct sh_hash_key *secret, struct sh_slice realm, struct sh_slice source, const struct sh_nonce *n,
 		    char out[SH_NONCE_TEXT]);
 
-/* 0; -EINVAL: not of this form; -EBADMSG: of this form, but not made with this secret for this realm. */
-int sh_nonce_read(const struct sh_hash_key *secret, struct sh_slice realm, struct sh_slice text, struct sh_nonce *out);
+/* 0; -EINVAL: not of this form; -EBADMSG: of this form, but not made with this secret for this realm and source. */
+int sh_nonce_read(const struct sh_hash_key *secret, struct sh_slice realm, struct sh_slice source, struct sh_slice text,
+		  struct sh_nonce *out);
 
 /* What stands in a text that sh_nonce_read() has accepted before. 0 or -EINVAL. */
 int sh_nonce_decode(struct sh_slice text, struct sh_nonce *out);

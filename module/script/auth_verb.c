@@ -65,10 +65,23 @@ static void read_options(lua_State *L, const struct sh_view *v, struct auth_opti
 	lua_pop(L, 2);
 }
 
+/* What a nonce is bound to. Failures are counted against an address that a datagram may lie about: only who has received
+ * the challenge there can be the one who answers it. Where nothing is counted any address will do. */
+static struct sh_slice source_of(struct sh_runtime *rt, const struct sh_view *v, struct sh_addr *room)
+{
+	struct sh_slice none = {0};
+
+	if (!sh_transport_blames(sh_ua_transport(rt->ua), &v->from->remote))
+		return none;
+	*room = sh_source_of(&v->from->remote);
+	return sh_slice_make((const char *)room, sizeof(*room)); /* without padding */
+}
+
 static int challenge(lua_State *L, struct sh_runtime *rt, const struct sh_view *v, const struct auth_options *o,
 		     bool stale)
 {
-	struct sh_auth_challenge c = {o->realm, o->algs, o->nalgs, o->proxy, stale, o->no_qop};
+	struct sh_addr source;
+	struct sh_auth_challenge c = {o->realm, o->algs, o->nalgs, o->proxy, stale, o->no_qop, source_of(rt, v, &source)};
 	struct sh_slice none = {0};
 	struct sh_writer w;
 
@@ -159,9 +172,11 @@ static bool for_us(struct sh_runtime *rt, const struct sh_msg *m, const struct s
 static bool find(lua_State *L, struct sh_runtime *rt, const struct sh_view *v, const struct auth_options *o,
 		 struct sh_credentials *c, int *results)
 {
+	struct sh_addr source;
+
 	sh_runtime_scratch(rt);
-	switch (sh_auth_find(rt->script->config.auth, &rt->scratch, v->msg, o->proxy, o->realm, o->algs, o->nalgs,
-			     sh_env_wall(rt->env), c)) {
+	switch (sh_auth_find(rt->script->config.auth, &rt->scratch, v->msg, source_of(rt, v, &source), o->proxy, o->realm, o->algs,
+			     o->nalgs, sh_env_wall(rt->env), c)) {
 	case SH_AUTH_PASSWORD_NEEDED:
 		if (for_us(rt, v->msg, c))
 			return true;

@@ -341,12 +341,17 @@ enum sh_admission sh_transport_admit(struct sh_transport *t, const struct sh_msg
 	return SH_REFUSED;
 }
 
+bool sh_transport_blames(const struct sh_transport *t, const struct sh_addr *remote)
+{
+	return t->door && t->door->max_failures && !is_trusted(t->door, remote);
+}
+
 void sh_transport_blame(struct sh_transport *t, const struct sh_addr *remote)
 {
 	const struct sh_door *d = t->door;
 	struct sh_source *s;
 
-	if (!d || !d->max_failures || is_trusted(d, remote))
+	if (!sh_transport_blames(t, remote))
 		return;
 	s = source_get(t, remote);
 	if (!s)

@@ -295,7 +295,6 @@ void sh_avoid_finish(struct sh_transport *t);
 
 /* ---- door.c ---- */
 
-struct sh_addr sh_source_of(const struct sh_addr *remote); /* what counts as one: without port, of IPv6 the /64 */
 bool sh_door_admits_connection(struct sh_transport *t, const struct sh_addr *remote);
 /* Only to be asked when t->guarded. */
 bool sh_door_admits_message(struct sh_transport *t, const struct sh_msg *m, const struct sh_addr *remote);

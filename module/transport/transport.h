@@ -146,6 +146,8 @@ enum sh_admission { SH_ADMITTED, SH_REFUSED /* 503 with Retry-After */, SH_DROPP
 enum sh_admission sh_transport_admit(struct sh_transport *t, const struct sh_msg *m, const struct sh_path *from,
 				     unsigned *retry_after);
 bool sh_transport_is_emergency(const struct sh_transport *t, const struct sh_msg *m); /* a call that no limit is for */
+struct sh_addr sh_source_of(const struct sh_addr *remote); /* what counts as one: without port, of IPv6 the /64 */
+bool sh_transport_blames(const struct sh_transport *t, const struct sh_addr *remote); /* wrong passwords from there are counted */
 /* A wrong password came from there; a right one. A challenge is neither. */
 void sh_transport_blame(struct sh_transport *t, const struct sh_addr *remote);
 void sh_transport_pardon(struct sh_transport *t, const struct sh_addr *remote);

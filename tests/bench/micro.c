@@ -228,7 +228,7 @@ static void digest(const struct phone_msg *sent)
 	sh_arena_init(&arena, 4096);
 	begin();
 	for (int i = 0; i < TIMES; i++) {
-		sh_auth_find(w->auth, &arena, &sent->m, false, SH_LIT("example.org"), &md5, 1, now, &c);
+		sh_auth_find(w->auth, &arena, &sent->m, (struct sh_slice){0}, false, SH_LIT("example.org"), &md5, 1, now, &c);
 		sh_auth_check(w->auth, &sent->m, &c, SH_LIT("wonder"), false, now);
 		sh_arena_reset(&arena);
 	}

@@ -158,6 +158,37 @@ static void who_guesses_passwords_is_shut_out_for_a_while(void **state)
 	end();
 }
 
+/* A datagram says itself where it comes from: only who has received the challenge there is believed. */
+static void nobody_can_have_somebody_else_shut_out(void **state)
+{
+	char nonce[64], headers[300];
+	const char *at;
+
+	(void)state;
+	begin(guarded);
+	phone_request(bob, "REGISTER", "sip:example.org", NULL, NULL);
+	at = strstr(phone_value(soon(bob, "401"), "WWW-Authenticate"), "nonce=\"");
+	assert_non_null(at);
+	assert_int_equal(sscanf(at, "nonce=\"%63[^\"]", nonce), 1);
+	snprintf(headers, sizeof(headers),
+		 "Authorization: Digest username=\"alice\", realm=\"example.org\", nonce=\"%s\", uri=\"sip:example.org\", "
+		 "response=\"0123456789abcdef0123456789abcdef\", algorithm=MD5",
+		 nonce);
+	for (unsigned i = 0; i < 6; i++) { /* as from Alice's address */
+		phone_request(alice, "REGISTER", "sip:example.org", headers, NULL);
+		phone_assert_contains(soon(alice, "401"), "WWW-Authenticate", "stale=true");
+	}
+	assert_int_equal(stats()->bans, 0);
+	for (unsigned i = 0; i < 3; i++) { /* they are his own */
+		phone_request(bob, "REGISTER", "sip:example.org", headers, NULL);
+		soon(bob, "401");
+	}
+	assert_int_equal(stats()->bans, 1);
+	message(alice);
+	soon(alice, "200");
+	end();
+}
+
 /* The first 401 of an honest client is no attack, however often it comes. */
 static void a_phone_that_knows_its_password_is_never_shut_out(void **state)
 {
@@ -321,6 +352,7 @@ int main(void)
 	    cmocka_unit_test(whoever_asks_too_often_is_told_when_to_come_again_and_then_nothing),
 	    cmocka_unit_test(emergency_calls_pass_every_limit),
 	    cmocka_unit_test(who_guesses_passwords_is_shut_out_for_a_while),
+	    cmocka_unit_test(nobody_can_have_somebody_else_shut_out),
 	    cmocka_unit_test(a_phone_that_knows_its_password_is_never_shut_out),
 	    cmocka_unit_test(a_ban_is_known_to_all_workers),
 	    cmocka_unit_test(a_script_opens_its_own_listeners_and_says_how_others_see_them),

@@ -7,6 +7,7 @@
 #include "registrar/nonce.h"
 
 #define REALM  SH_LIT("example.org")
+#define SOURCE SH_LIT("10.0.0.2")
 #define SECOND SH_SECOND
 
 static const enum sh_digest_alg both[] = {SH_DIGEST_SHA256, SH_DIGEST_MD5};
@@ -111,7 +112,7 @@ static struct client alice(void)
 static const char *challenge(struct client *c, bool stale)
 {
 	static char text[2048];
-	const struct sh_auth_challenge ch = {sh_slice_cstr(c->realm), both, 2, false, stale, false};
+	const struct sh_auth_challenge ch = {sh_slice_cstr(c->realm), both, 2, false, stale, false, SOURCE};
 	struct sh_writer w;
 	char *p;
 
@@ -151,7 +152,7 @@ static enum sh_auth_verdict judge_lines(const struct client *c, const char *line
 	enum sh_auth_verdict v;
 
 	make_request(&m, c, lines);
-	v = sh_auth_find(auth, &arena, &m, false, REALM, both, 2, now, &found);
+	v = sh_auth_find(auth, &arena, &m, SOURCE, false, REALM, both, 2, now, &found);
 	if (v == SH_AUTH_PASSWORD_NEEDED)
 		v = sh_auth_check(auth, &m, &found, sh_slice_cstr(password), is_ha1, now);
 	free(message);
@@ -391,7 +392,7 @@ static void a_nonce_needs_no_memory_before_its_use_and_some_then(void **state)
 	challenge(&d, false);
 	answer(lines, sizeof(lines), &c);
 	make_request(&m, &c, lines);
-	assert_int_equal(sh_auth_find(auth, &arena, &m, false, REALM, both, 2, now, &found), SH_AUTH_PASSWORD_NEEDED);
+	assert_int_equal(sh_auth_find(auth, &arena, &m, SOURCE, false, REALM, both, 2, now, &found), SH_AUTH_PASSWORD_NEEDED);
 	sh_alloc_fail_after(0);
 	/* What cannot be remembered is not accepted. */
 	assert_int_equal(sh_auth_check(auth, &m, &found, SH_LIT("secret"), false, now), SH_AUTH_STALE);
@@ -426,16 +427,16 @@ static void among_several_fields_ours_is_found_the_best_first(void **state)
 	answer(lines + strlen(lines), sizeof(lines) - strlen(lines), &c);
 	answer(lines + strlen(lines), sizeof(lines) - strlen(lines), &sha);
 	make_request(&m, &c, lines);
-	assert_int_equal(sh_auth_find(auth, &arena, &m, false, REALM, both, 2, now, &found), SH_AUTH_PASSWORD_NEEDED);
+	assert_int_equal(sh_auth_find(auth, &arena, &m, SOURCE, false, REALM, both, 2, now, &found), SH_AUTH_PASSWORD_NEEDED);
 	assert_int_equal(found.alg, SH_DIGEST_SHA256);
 	assert_int_equal(sh_auth_check(auth, &m, &found, SH_LIT("secret"), false, now), SH_AUTH_OK);
-	assert_int_equal(sh_auth_find(auth, &arena, &m, false, REALM, both + 1, 1, now, &found),
+	assert_int_equal(sh_auth_find(auth, &arena, &m, SOURCE, false, REALM, both + 1, 1, now, &found),
 			 SH_AUTH_PASSWORD_NEEDED);
 	assert_int_equal(found.alg, SH_DIGEST_MD5);
-	assert_int_equal(sh_auth_find(auth, &arena, &m, false, SH_LIT("example.com"), both, 2, now, &found),
+	assert_int_equal(sh_auth_find(auth, &arena, &m, SOURCE, false, SH_LIT("example.com"), both, 2, now, &found),
 			 SH_AUTH_NONE);
 	/* The header field of proxies is another one. */
-	assert_int_equal(sh_auth_find(auth, &arena, &m, true, REALM, both, 2, now, &found), SH_AUTH_NONE);
+	assert_int_equal(sh_auth_find(auth, &arena, &m, SOURCE, true, REALM, both, 2, now, &found), SH_AUTH_NONE);
 	free(message);
 	sh_arena_reset(&arena);
 	assert_int_equal(judge_lines(&c, "", "secret", false), SH_AUTH_NONE);
@@ -482,7 +483,7 @@ static void one_name_in_several_spellings_is_one_user(void **state)
 		c.nc = i + 1;
 		answer(lines, sizeof(lines), &c);
 		make_request(&m, &c, lines);
-		assert_int_equal(sh_auth_find(auth, &arena, &m, false, REALM, both, 2, now, &found),
+		assert_int_equal(sh_auth_find(auth, &arena, &m, SOURCE, false, REALM, both, 2, now, &found),
 				 SH_AUTH_PASSWORD_NEEDED);
 		assert_slice(found.username, spellings[i].name);
 		assert_int_equal(sh_auth_check(auth, &m, &found, SH_LIT("secret"), false, now), SH_AUTH_OK);
@@ -504,9 +505,29 @@ static void the_uri_need_not_be_that_of_the_request(void **state)
 	assert_int_equal(judge(&c), SH_AUTH_STALE); /* but never twice */
 }
 
+/* Else somebody's wrong passwords would be counted against whoever he pretends to be. */
+static void a_nonce_is_stale_from_another_source(void **state)
+{
+	struct client c = alice();
+	struct sh_slice none = {0};
+	struct sh_credentials found;
+	struct sh_msg m;
+	char lines[2048];
+
+	(void)state;
+	challenge(&c, false);
+	answer(lines, sizeof(lines), &c);
+	make_request(&m, &c, lines);
+	assert_int_equal(sh_auth_find(auth, &arena, &m, SH_LIT("10.0.0.3"), false, REALM, both, 2, now, &found), SH_AUTH_STALE);
+	assert_int_equal(sh_auth_find(auth, &arena, &m, none, false, REALM, both, 2, now, &found), SH_AUTH_STALE);
+	assert_int_equal(sh_auth_find(auth, &arena, &m, SOURCE, false, REALM, both, 2, now, &found), SH_AUTH_PASSWORD_NEEDED);
+	free(message);
+	sh_arena_reset(&arena);
+}
+
 static void a_challenge_that_does_not_fit_is_not_sent(void **state)
 {
-	const struct sh_auth_challenge ch = {REALM, both, 2, true, false, true};
+	const struct sh_auth_challenge ch = {REALM, both, 2, true, false, true, SOURCE};
 	struct sh_writer w;
 	char text[300];
 
@@ -568,6 +589,7 @@ int main(void)
 	    T(an_algorithm_that_was_not_offered_is_no_answer),
 	    T(one_name_in_several_spellings_is_one_user),
 	    T(the_uri_need_not_be_that_of_the_request),
+	    T(a_nonce_is_stale_from_another_source),
 	    T(a_challenge_that_does_not_fit_is_not_sent),
 	    T(creation_fails_cleanly),
 	};
