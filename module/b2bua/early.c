@@ -14,6 +14,15 @@ static struct sh_early_dialog *by_tag(const struct sh_leg *l, struct sh_slice ta
 	return NULL;
 }
 
+static bool full(const struct sh_leg *l)
+{
+	unsigned n = 0;
+
+	SH_LIST_EACH (k, &l->early)
+		n++;
+	return n >= SH_MOST_EARLY;
+}
+
 static void destroy(struct sh_early_dialog *e)
 {
 	sh_list_remove(&e->link);
@@ -32,7 +41,7 @@ struct sh_early_dialog *sh_early_of(struct sh_leg *l, const struct sh_msg *m, co
 	if (e && e->callee->remote_tag.len)
 		return e;
 	if (!e) {
-		e = sh_calloc(1, sizeof(*e));
+		e = m->status < 200 && full(l) ? NULL : sh_calloc(1, sizeof(*e));
 		if (!e)
 			return NULL;
 		e->leg = l;

@@ -21,7 +21,10 @@ struct sh_early_dialog {
 	bool offer_passed; /* the caller's offer or answer went with a PRACK: a 2xx to an INVITE without offer needs no other */
 };
 
-/* The early dialog that a provisional answer or 2xx belongs to; a new one is made. NULL: out of memory. */
+enum { SH_MOST_EARLY = 16, SH_MOST_RELIABLE = 8 }; /* early dialogs of a leg; provisional answers that wait in one */
+
+/* The early dialog that a provisional answer or 2xx belongs to; a new one is made. NULL: out of memory, or a provisional answer
+ * that would make one more than a leg may have. */
 struct sh_early_dialog *sh_early_of(struct sh_leg *l, const struct sh_msg *m, const struct sh_path *from);
 /* By the dialogs on its two sides. NULL: none. */
 struct sh_early_dialog *sh_early_by_callee(const struct sh_leg *l, const struct sh_dialog *d);
@@ -49,6 +52,8 @@ void sh_reliable_put(struct sh_writer *w, struct sh_call *c, struct sh_dialog *d
  * PRACK passed on, as one for rseq; NULL: nobody. has_sdp: a 2xx has to wait for the PRACK. */
 int sh_reliable_send(struct sh_call *c, struct sh_dialog *d, unsigned code, const struct sh_writer *w, struct sh_early_dialog *e,
 		     uint32_t rseq, bool has_sdp);
+/* As many wait in d as may: the next one is dropped, and who sent it repeats it (RFC 3262 3). */
+bool sh_reliable_full(const struct sh_call *c, const struct sh_dialog *d);
 bool sh_reliable_holds_2xx(const struct sh_call *c, const struct sh_dialog *d);
 void sh_reliable_on_prack(struct sh_leg *a, struct sh_dialog *d, struct sh_server_txn *st, const struct sh_msg *m,
 			  const struct sh_path *from);

@@ -125,6 +125,7 @@ int sh_call_fork(struct sh_call *c, struct sh_fork_plan *plan, sh_fork_fn done, 
 	plan->on_branch = NULL;
 	f->redirects = plan->follow_redirects;
 	f->best_rank = UINT32_MAX;
+	f->latest = c->ua->env->now + c->ua->config.longest_setup;
 	f->done = done;
 	f->ctx = ctx;
 	sh_timer_init(&f->timer, on_group_timer);
@@ -594,13 +595,13 @@ static void relay_provisional(struct sh_branch *b, struct sh_leg *l, const struc
 	}
 	e = sh_early_of(l, m, path);
 	if (!e)
-		return; /* out of memory: as if it had been lost */
+		return; /* no memory, or too many: as if it had been lost */
 	if (code == 199) { /* of a fork further on */
 		if (!f->plan.single_tag)
 			sh_call_early_over(c, e, sh_sip_cause_of(m));
 		return;
 	}
-	if (reliable && !sh_early_in_order(e, m))
+	if (reliable && ((e->caller && sh_reliable_full(c, e->caller)) || !sh_early_in_order(e, m)))
 		return;
 	if (reliable)
 		sh_leg_find_path(l, e->callee, path);
@@ -625,14 +626,16 @@ static void relay_provisional(struct sh_branch *b, struct sh_leg *l, const struc
 		sh_early_prack(e);
 }
 
-/* A 422 wants another session interval: once more, with that (RFC 4028 7.3). */
+/* A 422 wants another session interval: once more, with that (RFC 4028 7.3); but not for ever. */
 static bool ask_for_longer(struct sh_branch *b, struct sh_leg *l, const struct sh_msg *m)
 {
+	enum { MOST = 2 };
 	struct sh_path path = *sh_client_txn_path(l->ct);
 	uint32_t min = sh_session_min_of(m);
 
-	if (min <= b->min_se)
+	if (min <= b->min_se || b->longer >= MOST)
 		return false;
+	b->longer++;
 	b->min_se = min;
 	return make_leg(b, &path) == 0;
 }
@@ -657,7 +660,8 @@ void sh_branch_on_response(struct sh_branch *b, struct sh_leg *l, const struct s
 
 	if (m->status < 200) {
 		sh_branch_heard(b);
-		if (m->status > 100 && !f->plan.timeout) /* timer C starts again (16.7 step 2) */
+		/* timer C starts again (16.7 step 2), but nobody rings for ever */
+		if (m->status > 100 && !f->plan.timeout && env->now + f->ua->config.timer_c < f->latest)
 			sh_env_timer(env, &f->timer, f->ua->config.timer_c);
 		relay_provisional(b, l, m);
 		return;

@@ -19,6 +19,7 @@ struct sh_branch {
 	bool heard; /* an answer of any kind came */
 	struct sh_question *question; /* about the offer that it is to get */
 	uint32_t min_se; /* a 422 asked for that session interval; 0: none did */
+	unsigned longer; /* so many did */
 	unsigned code;
 	enum sh_cause cause;
 	struct sh_slice reason;
@@ -33,6 +34,7 @@ struct sh_fork {
 	unsigned group;
 	unsigned redirects; /* still to be followed */
 	struct sh_timer timer; /* of the group */
+	uint64_t latest; /* no 1xx makes it longer than that */
 	bool starting, in_call;
 	bool suspended;
 	struct sh_branch *media_branch; /* SH_EARLY_FIRST: whose media are passed on */

@@ -102,6 +102,15 @@ static void next(struct sh_call *c, const struct sh_dialog *d)
 	}
 }
 
+bool sh_reliable_full(const struct sh_call *c, const struct sh_dialog *d)
+{
+	unsigned n = 0;
+
+	SH_LIST_EACH (k, &c->reliable)
+		n += SH_CONTAINER(k, struct sh_reliable, link)->dialog == d;
+	return n >= SH_MOST_RELIABLE;
+}
+
 bool sh_reliable_holds_2xx(const struct sh_call *c, const struct sh_dialog *d)
 {
 	SH_LIST_EACH (k, &c->reliable) {

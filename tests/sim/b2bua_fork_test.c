@@ -595,6 +595,37 @@ static void a_199_from_further_on_is_passed_with_its_tag(void **state)
 	end();
 }
 
+/* A callee that invents To tags would have as many dialogs here as it likes. */
+static void ever_new_tags_of_one_branch_make_no_more_than_sixteen_dialogs(void **state)
+{
+	struct phone_msg *b, *m;
+	struct phone_call *a;
+	char to[64];
+
+	(void)state;
+	begin(FORK("{'sip:bob@10.0.0.3'}", ""));
+	a = dial();
+	b = soon(bob, "INVITE");
+	for (unsigned i = 0; i < 40; i++) {
+		snprintf(to, sizeof(to), "To: <sip:bob@example.org>;tag=t%u", i);
+		phone_reply(b, 180, NULL, to, NULL);
+		if (i < 16)
+			soon(alice, "180");
+		else
+			phone_expect_none(alice, "*", 10 * SH_MS);
+	}
+	phone_reply(b, 180, NULL, "To: <sip:bob@example.org>;tag=t3", NULL); /* those that there are go on */
+	soon(alice, "180");
+	phone_reply(b, 200, NULL, "To: <sip:bob@example.org>;tag=t30", SDP_B); /* and an answer counts, whoever gives it */
+	m = soon(alice, "200");
+	phone_assert_body(m, SDP_B);
+	phone_ack(m, NULL, NULL);
+	soon(bob, "ACK");
+	world_advance(w, 10 * SH_MS);
+	hang_up(a, bob);
+	end();
+}
+
 static void who_does_not_know_199_gets_none(void **state)
 {
 	struct phone_msg *b;
@@ -676,6 +707,7 @@ int main(void)
 		cmocka_unit_test(a_reload_does_not_take_on_branch_away),
 		cmocka_unit_test(a_branch_that_fails_is_told_with_199),
 		cmocka_unit_test(a_199_from_further_on_is_passed_with_its_tag),
+		cmocka_unit_test(ever_new_tags_of_one_branch_make_no_more_than_sixteen_dialogs),
 		cmocka_unit_test(who_does_not_know_199_gets_none),
 		cmocka_unit_test(when_the_first_media_end_another_branch_may_have_its_turn),
 		cmocka_unit_test(contacts_of_a_redirect_are_tried_by_their_q),

@@ -85,6 +85,31 @@ static void both_sides_do_it_each_with_its_own_rseq(void **state)
 	end();
 }
 
+/* The caller is slow, or would rather see us full: what finds no place is dropped, and comes again (RFC 3262 3). */
+static void no_more_than_eight_wait_for_the_callers_prack(void **state)
+{
+	struct phone_msg *invite;
+	char headers[64];
+
+	(void)state;
+	begin(PLAN_BOB);
+	dial("Supported: 100rel", SDP_A);
+	invite = soon(bob, "INVITE");
+	for (unsigned i = 1; i <= 20; i++) {
+		snprintf(headers, sizeof(headers), "Require: 100rel\nRSeq: %u", i);
+		phone_reply(invite, 180, NULL, headers, NULL);
+	}
+	for (unsigned i = 1; i <= 8; i++)
+		pracked(soon(alice, "180"), invite, i);
+	phone_expect_none(alice, "180", 400 * SH_MS);
+	phone_reply(invite, 180, NULL, RELIABLE(9), NULL); /* its repetition is not taken for one that was seen */
+	pracked(soon(alice, "180"), invite, 9);
+	phone_reply(invite, 486, NULL, NULL, NULL);
+	soon(bob, "ACK");
+	phone_ack(soon(alice, "486"), NULL, NULL);
+	end();
+}
+
 static void who_is_called_alone_does_it(void **state)
 {
 	struct phone_msg *invite, *m;
@@ -534,7 +559,8 @@ static void the_prack_hook_observes(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(both_sides_do_it_each_with_its_own_rseq),
+		cmocka_unit_test(no_more_than_eight_wait_for_the_callers_prack),
+	    cmocka_unit_test(both_sides_do_it_each_with_its_own_rseq),
 		cmocka_unit_test(who_is_called_alone_does_it),
 		cmocka_unit_test(who_calls_alone_requires_it),
 		cmocka_unit_test(nobody_does_it),

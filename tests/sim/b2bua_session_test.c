@@ -334,6 +334,22 @@ static void a_422_twice_is_a_failure_like_any_other(void **state)
 	end();
 }
 
+/* A callee that always wants more would be called for ever. */
+static void a_422_that_wants_ever_more_is_followed_twice(void **state)
+{
+	(void)state;
+	begin(PLAN_BOB);
+	phone_reply(invite_of(NULL), 422, NULL, "Min-SE: 3600", NULL);
+	soon(bob, "ACK");
+	phone_reply(soon(bob, "INVITE"), 422, NULL, "Min-SE: 3601", NULL);
+	soon(bob, "ACK");
+	phone_reply(soon(bob, "INVITE"), 422, NULL, "Min-SE: 3602", NULL);
+	soon(bob, "ACK");
+	phone_ack(soon(alice, "422"), NULL, NULL);
+	phone_expect_none(bob, "INVITE", SH_SECOND);
+	end();
+}
+
 static void the_422_of_a_reinvite_is_not_for_who_sent_it(void **state)
 {
 	struct phone_msg *m;
@@ -376,6 +392,7 @@ int main(void)
 		cmocka_unit_test(too_small_an_interval_is_422),
 		cmocka_unit_test(the_422_of_who_is_called_is_answered_with_a_longer_one),
 		cmocka_unit_test(a_422_twice_is_a_failure_like_any_other),
+		cmocka_unit_test(a_422_that_wants_ever_more_is_followed_twice),
 		cmocka_unit_test(the_422_of_a_reinvite_is_not_for_who_sent_it),
 	};
 
