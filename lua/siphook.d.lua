@@ -662,6 +662,7 @@ function call:pickup(id) end
 ---@class siphook.refer_options : siphook.fork_options
 ---@field targets? siphook.targets
 ---@field manual? boolean
+---@field anyone? boolean an attended one may name the dialog of anybody, not only of its sender
 
 ---@class siphook.refer : siphook.request
 ---@field target siphook.uri

@@ -430,9 +430,9 @@ void sh_transfer_refused(struct sh_call *c, uint64_t serial, unsigned code);
 void sh_transfer_end_lender(struct sh_ua *ua, uint64_t lender);
 
 /* ---- move.c */
-/* Asks worker `home` for the partner of the leg that ids names: sh_transfer_take or sh_transfer_refused is the answer. 0 or
- * -errno. */
-int sh_move_ask(struct sh_call *c, const struct sh_dialog_ids *ids, unsigned home, uint64_t serial);
+/* Asks worker `home` for the partner of the leg that ids names, if it is who's (NULL: anyone's): sh_transfer_take or
+ * sh_transfer_refused is the answer. 0 or -errno. */
+int sh_move_ask(struct sh_call *c, const struct sh_dialog_ids *ids, unsigned home, const struct sh_referrer *who, uint64_t serial);
 /* The transfer is over: the leg goes back (returns), or stays here. */
 void sh_move_over(struct sh_ua *ua, struct sh_leg *fresh, unsigned home, uint64_t lender, uint64_t other, bool was_a, bool returns);
 void sh_move_finish(struct sh_ua *ua);

@@ -27,7 +27,9 @@ struct passage {
 	struct sh_ua *ua;
 	uint64_t handle;       /* of that leg */
 	char tag[SH_TAG_LEN];
-	size_t call_id, to_tag, from_tag;
+	struct sh_addr from; /* who asks */
+	bool anyone;
+	size_t call_id, to_tag, from_tag, party;
 	char text[];
 };
 
@@ -122,11 +124,11 @@ void sh_leg_moved_gone(struct sh_leg *l)
 
 /* ------------------------------------------------------------------ the guest */
 
-int sh_move_ask(struct sh_call *c, const struct sh_dialog_ids *ids, unsigned home, uint64_t serial)
+int sh_move_ask(struct sh_call *c, const struct sh_dialog_ids *ids, unsigned home, const struct sh_referrer *who, uint64_t serial)
 {
-	const struct sh_slice parts[] = {ids->call_id, ids->to_tag, ids->from_tag};
+	const struct sh_slice parts[] = {ids->call_id, ids->to_tag, ids->from_tag, who ? who->party : (struct sh_slice){0}};
 	struct sh_ua *ua = c->ua;
-	struct passage *p = sh_calloc(1, sizeof(*p) + ids->call_id.len + ids->to_tag.len + ids->from_tag.len);
+	struct passage *p = sh_calloc(1, sizeof(*p) + parts[0].len + parts[1].len + parts[2].len + parts[3].len);
 	char *at;
 
 	if (!p)
@@ -140,9 +142,14 @@ int sh_move_ask(struct sh_call *c, const struct sh_dialog_ids *ids, unsigned hom
 	p->call_id = ids->call_id.len;
 	p->to_tag = ids->to_tag.len;
 	p->from_tag = ids->from_tag.len;
+	p->party = parts[3].len;
+	p->anyone = !who;
+	if (who)
+		p->from = who->from;
 	at = p->text;
-	for (unsigned i = 0; i < 3; i++) {
-		memcpy(at, parts[i].base, parts[i].len);
+	for (unsigned i = 0; i < 4; i++) {
+		if (parts[i].len)
+			memcpy(at, parts[i].base, parts[i].len);
 		at += parts[i].len;
 	}
 	if (post(ua, home, p) == 0)
@@ -260,6 +267,7 @@ static unsigned lend(struct sh_ua *ua, struct passage *p)
 		.to_tag = sh_slice_make(p->text + p->call_id, p->to_tag),
 		.from_tag = sh_slice_make(p->text + p->call_id + p->to_tag, p->from_tag),
 	};
+	struct sh_referrer who = {p->from, sh_slice_make(p->text + p->call_id + p->to_tag + p->from_tag, p->party)};
 	struct sh_leg *with = sh_ua_find_leg(ua, &ids), *l;
 	struct sh_call *c = with ? with->call : NULL;
 	int err;
@@ -269,6 +277,8 @@ static unsigned lend(struct sh_ua *ua, struct passage *p)
 	l = with == c->a ? c->b : with == c->b ? c->a : NULL;
 	if (!l)
 		return 481;
+	if (!p->anyone && !sh_referrer_has(&who, with))
+		return 403;
 	if (c->transfer || c->rebridge || c->bridge_done || c->picked)
 		return 491;
 	err = uproot(l);

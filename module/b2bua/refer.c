@@ -95,6 +95,37 @@ struct sh_leg *sh_refer_leg(const struct sh_request *q)
 	return sh_ua_find_leg(q->ua, &ids);
 }
 
+/* ------------------------------------------------------------------ whose dialog it is */
+
+/* Two name-addrs of one user. Nobody is who has none, or who hides (RFC 3323 4.1.1.3). */
+static bool same_user(struct sh_slice a, struct sh_slice b)
+{
+	struct sh_slice texts[] = {a, b};
+	struct sh_uri uris[2];
+
+	for (unsigned i = 0; i < 2; i++) {
+		struct sh_name_addr one;
+
+		if (sh_name_addr_next(&texts[i], &one) < 0 || sh_uri_parse(&uris[i], one.uri) < 0 || !uris[i].user.len ||
+		    (uris[i].kind != SH_URI_SIP && uris[i].kind != SH_URI_SIPS) ||
+		    sh_slice_ieq(uris[i].host, SH_LIT("anonymous.invalid")))
+			return false;
+	}
+	return sh_slice_eq(uris[0].user, uris[1].user) && sh_slice_ieq(uris[0].host, uris[1].host);
+}
+
+bool sh_referrer_has(const struct sh_referrer *who, const struct sh_leg *l)
+{
+	return sh_addr_same_host(&who->from, &l->dialog.path.remote) || same_user(who->party, l->dialog.remote);
+}
+
+static struct sh_referrer referrer(const struct sh_request *q, const struct sh_leg *leg)
+{
+	if (q->in_dialog)
+		return (struct sh_referrer){leg->dialog.path.remote, leg->dialog.remote};
+	return (struct sh_referrer){q->from.remote, sh_msg_header(q->msg, SH_H_FROM)};
+}
+
 /* ------------------------------------------------------------------ the subscription */
 
 static bool wants_no_subscription(const struct sh_msg *m)
@@ -299,17 +330,22 @@ static struct sh_refer *create(struct sh_request *q, struct sh_leg *leg, sh_requ
 static int attended(struct sh_request *q, struct sh_leg *leg, struct sh_leg *with, const struct sh_dialog_ids *ids, int home,
 		    const struct sh_refer_options *o, sh_request_fn done, void *ctx)
 {
-	struct sh_refer *r = create(q, leg, done, ctx);
+	struct sh_referrer who = referrer(q, leg);
 	struct sh_call *c = leg->call;
 	struct sh_subscription *s;
+	struct sh_refer *r;
 	int err;
 
+	/* who watches a lamp knows the ids of others' dialogs: to know them is no right */
+	if (!o->anyone && (!sh_referrer_has(&who, leg) || (with && !sh_referrer_has(&who, with))))
+		return -EACCES;
+	r = create(q, leg, done, ctx);
 	if (!r)
 		return -ENOMEM;
 	if (with)
 		err = sh_call_join(c, leg == c->a ? c->b : c->a, with, &events, r);
 	else
-		err = sh_call_join_far(c, leg == c->a ? c->b : c->a, ids, (unsigned)home, &events, r);
+		err = sh_call_join_far(c, leg == c->a ? c->b : c->a, ids, (unsigned)home, o->anyone ? NULL : &who, &events, r);
 	if (err) {
 		destroy(r);
 		return err;

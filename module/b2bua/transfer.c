@@ -249,7 +249,7 @@ static void on_no_answer(struct sh_timer *timer)
 }
 
 int sh_call_join_far(struct sh_call *c, struct sh_leg *keep, const struct sh_dialog_ids *ids, unsigned home,
-		     const struct sh_transfer_events *ev, void *ctx)
+		     const struct sh_referrer *who, const struct sh_transfer_events *ev, void *ctx)
 {
 	int err = check(c, keep);
 	struct sh_transfer *t = err ? NULL : create(c, keep, ev, ctx);
@@ -259,7 +259,7 @@ int sh_call_join_far(struct sh_call *c, struct sh_leg *keep, const struct sh_dia
 	t->far = t->asking = true;
 	t->home = home;
 	t->serial = ++c->ua->serial;
-	err = sh_move_ask(c, ids, home, t->serial);
+	err = sh_move_ask(c, ids, home, who, t->serial);
 	if (err) {
 		sh_free(t);
 		return err;

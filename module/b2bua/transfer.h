@@ -29,10 +29,19 @@ int sh_call_transfer(struct sh_call *c, struct sh_leg *keep, struct sh_fork_plan
 /* with: the leaving party's other leg. 0; -EPIPE: one of the calls is not up; -EBUSY; -EINVAL: it is the same call; -ENOMEM. */
 int sh_call_join(struct sh_call *c, struct sh_leg *keep, struct sh_leg *with, const struct sh_transfer_events *ev, void *ctx);
 
+/* Who asks for a transfer: where from, and his address of record, a name-addr. */
+struct sh_referrer {
+	struct sh_addr from;
+	struct sh_slice party;
+};
+/* He is the far party of that leg, by one or the other. */
+bool sh_referrer_has(const struct sh_referrer *who, const struct sh_leg *l);
+
 struct sh_dialog_ids;
-/* The same with a leg of worker `home`: what is wrong with it there is told by done. */
+/* The same with a leg of worker `home`: what is wrong with it there is told by done, also (403) that it is not who's, NULL:
+ * it may be anyone's. */
 int sh_call_join_far(struct sh_call *c, struct sh_leg *keep, const struct sh_dialog_ids *ids, unsigned home,
-		     const struct sh_transfer_events *ev, void *ctx);
+		     const struct sh_referrer *who, const struct sh_transfer_events *ev, void *ctx);
 
 /* ------------------------------------------------------------------ REFER (RFC 3515) */
 
@@ -48,12 +57,13 @@ unsigned sh_refer_read(struct sh_refer_to *out, const struct sh_msg *m, struct s
 
 struct sh_refer_options {
 	bool manual;             /* the application does the steps and says how it goes with sh_refer_notify */
+	bool anyone;             /* an attended one may name the dialog of anybody, not only of its sender */
 	struct sh_slice headers; /* lines for the 200 */
 };
 /* Accepts a REFER with 200 (RFC 7647), subscribes its sender to how it goes unless it said Refer-Sub: false (RFC 4488), and
  * runs the transfer; done (may be NULL) is told its outcome, once and later, if this returned 0. plan: the targets of a blind one (it
  * is emptied when they are used). leg: the sender's, NULL with manual only. Else nothing was answered: -EALREADY; -ENOTCONN: there is
- * no call to transfer; -EBUSY; -EPIPE: the call to join is not up; -EINVAL: it is the same; -EBADMSG; -ENOMEM. */
+ * no call to transfer; -EACCES: it names a dialog of somebody else; -EBUSY; -EPIPE: the call to join is not up; -EINVAL: it is the same; -EBADMSG; -ENOMEM. */
 int sh_refer_accept(struct sh_request *q, struct sh_leg *leg, struct sh_fork_plan *plan, const struct sh_refer_options *o,
 		    sh_request_fn done, void *ctx);
 /* Of a manual one: a NOTIFY with that status; from 200 on the last one. -EPIPE: it is over, or nobody is subscribed. */

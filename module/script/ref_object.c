@@ -181,6 +181,8 @@ static int push_refused(lua_State *L, unsigned code)
 static unsigned code_of(int err)
 {
 	switch (err) {
+	case -EACCES:
+		return 403;
 	case -EBUSY:
 		return 491;
 	case -EBADMSG:
@@ -194,10 +196,10 @@ static unsigned code_of(int err)
 	}
 }
 
-/* ref:accept{targets=, timeout=, headers=, manual=} -> true | nil, res */
+/* ref:accept{targets=, timeout=, headers=, manual=, anyone=} -> true | nil, res */
 static int accept_refer(lua_State *L)
 {
-	static const char *const own[] = {"targets", "manual", NULL};
+	static const char *const own[] = {"targets", "manual", "anyone", NULL};
 	struct sh_runtime *rt = sh_runtime_check(L, "ref:accept");
 	struct sh_run *run = sh_run_check(L, "ref:accept");
 	struct sh_request *q = sh_request_check(L, 1);
@@ -214,6 +216,7 @@ static int accept_refer(lua_State *L)
 	if (!lua_isnil(L, 2)) {
 		luaL_checktype(L, 2, LUA_TTABLE);
 		o.manual = sh_opt_bool(L, 2, "manual", false);
+		o.anyone = sh_opt_bool(L, 2, "anyone", false);
 	}
 	if (!q)
 		return sh_gone(L);

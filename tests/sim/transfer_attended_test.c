@@ -253,6 +253,94 @@ static void replaces_in_a_passed_refer_is_mapped(void **state)
 	end();
 }
 
+/* bob talks with alice, carol with dave, whom she has called. */
+static struct phone_call *carol_dave, *dave_carol;
+static struct phone *dave;
+
+static void talk_apart(void)
+{
+	struct phone_msg *m;
+
+	t = talk();
+	dave = world_phone(w, "dave", DAVE);
+	carol_dave = phone_invite(carol, "sip:dave@example.org", NULL, SDP_C);
+	m = soon(dave, "INVITE");
+	dave_carol = m->call;
+	phone_reply(m, 200, NULL, NULL, SDP_A);
+	soon(dave, "ACK");
+	phone_ack(soon(carol, "200"), NULL, NULL);
+	world_advance(w, 10 * SH_MS);
+}
+
+/* Who watches carol's lamp knows Call-ID and tags of her call, and would have dave for himself. */
+static void a_dialog_of_somebody_else_is_not_taken(void **state)
+{
+	char headers[1024];
+
+	(void)state;
+	begin(TRANSFER_PLAN);
+	talk_apart();
+	phone_in_call(t.b, "REFER", replaces(carol_dave, "dave"), NULL);
+	soon(bob, "403 REFER");
+	world_expect_log(w, "transfer to dave: 403");
+	phone_in_call(t.b, "REFER", replaces(dave_carol, "carol"), NULL);
+	soon(bob, "403 REFER");
+	/* nor for somebody else: the two who talk, named from outside by a third */
+	snprintf(headers, sizeof(headers), "%s\nTarget-Dialog: %s;local-tag=%s;remote-tag=%s\nContact: <sip:bob@10.0.0.3>",
+		 replaces(t.b, "alice"), carol_dave->id, carol_dave->remote_tag, carol_dave->local_tag);
+	phone_request(bob, "REFER", "sip:10.0.0.1:5060", headers, NULL);
+	soon(bob, "403 REFER");
+	phone_expect_none(dave, "*", SH_SECOND);
+	hang_up(carol_dave, dave);
+	hang_up(t.a, bob);
+	end();
+}
+
+static void a_script_may_allow_anyones_dialog(void **state)
+{
+	(void)state;
+	begin(TO_PHONES "sip.on.refer(function(ref) ref:accept{anyone = true} end)\n");
+	talk_apart();
+	refer(t.b, replaces(carol_dave, "dave"));
+	NOTIFIED_TRYING(bob);
+	phone_reply(soon(dave, "INVITE"), 200, NULL, NULL, SDP_C);
+	phone_reply(soon(alice, "INVITE"), 200, NULL, NULL, SDP_A);
+	soon(dave, "ACK");
+	soon(alice, "ACK");
+	NOTIFIED_LAST(bob, "SIP/2.0 200 OK");
+	ok(soon(carol, "BYE"));
+	ok(soon(bob, "BYE"));
+	hang_up(t.a, dave);
+	end();
+}
+
+/* The transferor speaks from another address in his second call: his address of record is the same. */
+static void a_transferor_is_known_by_his_address_of_record(void **state)
+{
+	struct phone *other;
+	struct phone_msg *m;
+
+	(void)state;
+	begin(TRANSFER_PLAN);
+	t = talk();
+	other = world_phone(w, "bob", "10.0.0.7");
+	bob_carol = phone_invite(other, "sip:carol@example.org", NULL, SDP_B);
+	m = soon(carol, "INVITE");
+	carol_bob = m->call;
+	phone_reply(m, 200, NULL, NULL, SDP_C);
+	soon(carol, "ACK");
+	phone_ack(soon(other, "200"), NULL, NULL);
+	world_advance(w, 10 * SH_MS);
+	refer(t.b, replaces(bob_carol, "carol"));
+	NOTIFIED_TRYING(bob);
+	come_together();
+	NOTIFIED_LAST(bob, "SIP/2.0 200 OK");
+	ok(soon(other, "BYE"));
+	ok(soon(bob, "BYE"));
+	talk_and_hang_up();
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -266,6 +354,9 @@ int main(void)
 	    cmocka_unit_test(rfc5589_7_6_a_dialog_that_is_still_ringing_is_not_replaced),
 	    cmocka_unit_test(a_foreign_replaces_is_passed_to_the_target),
 	    cmocka_unit_test(replaces_in_a_passed_refer_is_mapped),
+	    cmocka_unit_test(a_dialog_of_somebody_else_is_not_taken),
+	    cmocka_unit_test(a_script_may_allow_anyones_dialog),
+	    cmocka_unit_test(a_transferor_is_known_by_his_address_of_record),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

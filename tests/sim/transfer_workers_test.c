@@ -82,6 +82,38 @@ static void an_attended_transfer_takes_the_leg_from_another_worker(void **state)
 	end();
 }
 
+static void a_dialog_of_somebody_else_is_not_taken_from_another_worker(void **state)
+{
+	struct phone *dave;
+	unsigned crossed = 0;
+
+	(void)state;
+	stage();
+	dave = world_phone(w, "dave", DAVE);
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		struct talk t = talk();
+		struct phone_call *carol_dave = phone_invite(carol, "sip:dave@example.org", NULL, SDP_C);
+
+		phone_reply(soon(dave, "INVITE"), 200, NULL, NULL, SDP_A);
+		soon(dave, "ACK");
+		phone_ack(soon(carol, "200"), NULL, NULL);
+		world_advance(w, 10 * SH_MS);
+		if (worker_of(t.b) != worker_of(carol_dave)) {
+			crossed++;
+			refer(t.b, replaces(carol_dave, "dave"));
+			NOTIFIED_TRYING(bob);
+			NOTIFIED_LAST(bob, "SIP/2.0 403");
+		} else {
+			phone_in_call(t.b, "REFER", replaces(carol_dave, "dave"), NULL);
+			soon(bob, "403 REFER");
+		}
+		hang_up(carol_dave, dave);
+		hang_up(t.a, bob);
+	}
+	assert_true(crossed > 2);
+	end();
+}
+
 static void a_leg_returns_when_the_transfer_fails(void **state)
 {
 	(void)state;
@@ -305,6 +337,7 @@ static void a_script_transfers_a_call_wherever_it_lives(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(a_dialog_of_somebody_else_is_not_taken_from_another_worker),
 	    cmocka_unit_test(an_attended_transfer_takes_the_leg_from_another_worker),
 	    cmocka_unit_test(a_leg_returns_when_the_transfer_fails),
 	    cmocka_unit_test(a_call_that_ends_while_its_leg_is_away),
