@@ -49,9 +49,11 @@ static const uint16_t classes_of[SH_H_COUNT] = {
 	[SH_H_SUBSCRIPTION_STATE] = SH_COPY_DIALOG,
 };
 
-/* Fields that no script and no pattern may move: each leg has its own. */
+/* Fields that no name and no pattern of `copy` moves: each leg has its own. */
 static bool engines(enum sh_header_id id)
 {
+	if (classes_of[id] & (SH_COPY_IDENTITY | SH_COPY_FORWARDED))
+		return true; /* by their class alone: as far as their sender is believed, and who gets them (identity.c) */
 	switch (id) {
 	case SH_H_VIA:
 	case SH_H_FROM:

@@ -314,8 +314,10 @@ int sh_leg_send_invite(struct sh_leg *l, const struct sh_target *t, const struct
 	put_supported(l, &rest, plan);
 	if (!sh_header_line_named(t->headers, SH_LIT("Session-Expires")))
 		sh_session_put_invite(ua, &rest, min_se);
-	if (in && !t->pai.len)
+	if (in)
 		classes |= sh_identity_classes(ua, in, &c->source.remote, &l->dialog.path.remote);
+	if (t->pai.len)
+		classes &= ~(unsigned)SH_COPY_IDENTITY;
 	if (in && in->body.len && !plan->has_sdp)
 		classes |= SH_COPY_BODY;
 	if (t->privacy.len)

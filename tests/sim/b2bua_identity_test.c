@@ -43,6 +43,40 @@ static void rfc3325_what_a_stranger_asserts_is_not_believed(void **state)
 	end();
 }
 
+static void no_pattern_carries_what_a_stranger_asserts(void **state)
+{
+	static const char *const plans[] = {
+	    PLAN("call:dial({'sip:bob@10.0.0.3'}, {copy = {'P-*', 'R*', 'D*', 'H*'}})\n"),
+	    PLAN("call:dial({'sip:bob@10.0.0.3'}, {copy = {'*'}})\n"),
+	    PLAN("call:dial({'sip:bob@10.0.0.3'}, {copy = {'P-Asserted-Identity', 'Remote-Party-ID', 'Diversion', 'History-Info', "
+		 "'P-Early-Media'}})\n"),
+	};
+	struct phone_msg *m;
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(plans) / sizeof(plans[0]); i++) {
+		begin_quiet(plans[i]);
+		m = told("P-Asserted-Identity: <tel:+4912>\nRemote-Party-ID: <sip:a@x>\nDiversion: <sip:x@y>\n"
+			 "History-Info: <sip:x@y>;index=1\nP-Early-Media: supported");
+		phone_assert_header(m, "P-Asserted-Identity", NULL);
+		phone_assert_header(m, "Remote-Party-ID", NULL);
+		phone_assert_header(m, "Diversion", NULL);
+		phone_assert_header(m, "History-Info", NULL);
+		phone_assert_header(m, "P-Early-Media", "supported");
+		end();
+	}
+	begin_quiet(PLAN("call:dial({'sip:bob@10.0.0.3'}, {copy = {'P-*'}})\n") TRUST("'10.0.0.2'"));
+	m = told("P-Asserted-Identity: <tel:+4912>");
+	phone_assert_header(m, "P-Asserted-Identity", "<tel:+4912>");
+	end();
+	begin_quiet(PLAN("call:dial({'sip:bob@10.0.0.3'}, {copy = {'P-*', 'Diversion'}, pai = 'tel:+1'})\n") TRUST("'10.0.0.2'"));
+	m = told("P-Asserted-Identity: <tel:+4912>\nRemote-Party-ID: <sip:a@x>\nDiversion: <sip:x@y>");
+	phone_assert_header(m, "P-Asserted-Identity", "<tel:+1>"); /* the script's own, once */
+	phone_assert_header(m, "Remote-Party-ID", NULL);
+	phone_assert_header(m, "Diversion", "<sip:x@y>");
+	end();
+}
+
 static void rfc3325_what_a_trusted_peer_asserts_goes_on(void **state)
 {
 	struct phone_msg *m;
@@ -317,6 +351,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(rfc3325_what_a_stranger_asserts_is_not_believed),
+		cmocka_unit_test(no_pattern_carries_what_a_stranger_asserts),
 		cmocka_unit_test(rfc3325_what_a_trusted_peer_asserts_goes_on),
 		cmocka_unit_test(rfc3325_but_not_to_strangers_when_the_caller_asks_for_privacy),
 		cmocka_unit_test(rfc3323_user_privacy_hides_the_caller),
