@@ -61,13 +61,13 @@ struct sh_slice sh_leg_user_agent(const struct sh_leg *l)
 
 struct sh_leg *sh_leg_create(struct sh_ua *ua, struct sh_call *call, bool inbound)
 {
-	struct sh_leg *l = sh_pool_calloc(&ua->env->pool, sizeof(*l));
+	struct sh_leg *l = sh_calloc(1, sizeof(*l)); /* not of a worker's pool: another worker may free it (move.c) */
 
 	if (!l)
 		return NULL;
 	l->handle = sh_slots_add(&ua->legs, l);
 	if (!l->handle) {
-		sh_pool_free(&ua->env->pool, l, sizeof(*l));
+		sh_free(l);
 		return NULL;
 	}
 	l->ua = ua;
@@ -122,7 +122,7 @@ void sh_leg_free(struct sh_leg *l)
 	sh_free(l->user_agent);
 	sh_free(l->aor);
 	l->ua->stats.legs_live--;
-	sh_pool_free(&l->ua->env->pool, l, sizeof(*l));
+	sh_free(l);
 }
 
 void sh_leg_ended(struct sh_leg *l)
