@@ -61,7 +61,7 @@ static bool quiet(const struct sh_leg *l)
 {
 	return l->state == SH_LEG_UP && sh_list_empty(&l->reinvites) && sh_list_empty(&l->reoffers) && sh_list_empty(&l->requests) &&
 	       sh_list_empty(&l->relays) && sh_list_empty(&l->subscriptions) && sh_list_empty(&l->early) && !l->reinvite && !l->update &&
-	       !l->reoffer && !l->answer && !l->bye && !l->hangup_wanted;
+	       !l->reoffer && !l->answer && !l->bye && !l->question && !l->asked && !l->hangup_wanted;
 }
 
 static int uproot(struct sh_leg *l)
@@ -75,8 +75,11 @@ static int uproot(struct sh_leg *l)
 	if (!own_body(&l->local_sdp) || !own_body(&l->remote_sdp))
 		return -ENOMEM;
 	if (l->ct)
-		sh_client_txn_detach(l->ct);
+		sh_leg_detach_invite(l, l->ct);
 	l->ct = NULL;
+	l->invite_ct = NULL; /* whatever it was: it stays here */
+	l->answered_in = NULL;
+	sh_probe_drop(l);
 	if (l->st)
 		sh_server_txn_watch(l->st, NULL, NULL);
 	l->st = NULL;

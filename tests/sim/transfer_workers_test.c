@@ -142,6 +142,48 @@ static void a_leg_returns_when_the_transfer_fails(void **state)
 	end();
 }
 
+/* OPTIONS in its dialog are on their way when the leg leaves: what comes of them is not for the other worker's leg. */
+static void a_leg_that_is_asked_whether_it_lives_can_move(void **state)
+{
+	struct sh_ua_config ua = sh_ua_config_default;
+	struct world_options o = {.workers = WORKERS, .ua = &ua};
+	unsigned moved = 0;
+
+	(void)state;
+	ua.dialog_probe = 2 * SH_SECOND;
+	begin_with(&o, TRANSFER_PLAN);
+	w->forgiving = true;
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		struct talk t = consult();
+		bool crosses = worker_of(t.b) != worker_of(bob_carol);
+		struct phone_msg *m, *asked = phone_expect(carol, "OPTIONS", 3 * SH_SECOND);
+
+		refer(t.b, replaces(bob_carol, "carol"));
+		NOTIFIED_TRYING(bob);
+		m = soon(carol, "INVITE");
+		phone_reply(m, 200, NULL, NULL, SDP_C);
+		m = soon(alice, "INVITE");
+		phone_reply(m, 200, NULL, NULL, SDP_A);
+		soon(alice, "ACK");
+		soon(carol, "ACK");
+		NOTIFIED_LAST(bob, "SIP/2.0 200 OK");
+		ok(phone_expect_in(bob_carol, "BYE", SH_SECOND));
+		ok(phone_expect_in(t.b, "BYE", SH_SECOND));
+		if (crosses) {
+			phone_reply(asked, 481, NULL, NULL, NULL);
+			phone_expect_none(alice, "BYE", 100 * SH_MS);
+		}
+		moved += crosses;
+		hang_up(carol_bob, alice);
+		world_settle(w, 300 * SH_SECOND);
+		for (unsigned k = 0; k < w->nphones; k++)
+			SH_LIST_EACH (l, &w->phones[k]->log)
+				SH_CONTAINER(l, struct phone_msg, link)->consumed = true;
+	}
+	assert_true(moved > 2);
+	world_destroy(w);
+}
+
 static void a_call_that_ends_while_its_leg_is_away(void **state)
 {
 	(void)state;
@@ -340,6 +382,7 @@ int main(void)
 	    cmocka_unit_test(a_dialog_of_somebody_else_is_not_taken_from_another_worker),
 	    cmocka_unit_test(an_attended_transfer_takes_the_leg_from_another_worker),
 	    cmocka_unit_test(a_leg_returns_when_the_transfer_fails),
+	    cmocka_unit_test(a_leg_that_is_asked_whether_it_lives_can_move),
 	    cmocka_unit_test(a_call_that_ends_while_its_leg_is_away),
 	    cmocka_unit_test(a_transfer_to_a_dialog_that_is_not_there),
 	    cmocka_unit_test(an_invite_with_replaces_and_its_cancel_find_the_dialog),
