@@ -9,6 +9,7 @@ struct sh_forward {
 	struct sh_hash_node node;
 	struct sh_link link; /* in ua->forwards_due, while it has an end */
 	uint64_t due;        /* 0: none */
+	enum sh_forward_kind kind;
 	unsigned worker;
 	size_t len;
 	char key[];
@@ -19,14 +20,14 @@ static uint64_t hash_of(const struct sh_ua *ua, struct sh_slice key)
 	return sh_hash_slice(&ua->env->key, key);
 }
 
-static struct sh_forward *find(const struct sh_ua *ua, struct sh_slice key)
+static struct sh_forward *find(const struct sh_ua *ua, enum sh_forward_kind kind, struct sh_slice key)
 {
 	struct sh_hash_node *n = ua->forwards.count ? sh_hash_find(&ua->forwards, hash_of(ua, key)) : NULL;
 
 	for (; n; n = sh_hash_next(n)) {
 		struct sh_forward *f = SH_CONTAINER(n, struct sh_forward, node);
 
-		if (sh_slice_eq(sh_slice_make(f->key, f->len), key))
+		if (f->kind == kind && sh_slice_eq(sh_slice_make(f->key, f->len), key))
 			return f;
 	}
 	return NULL;
@@ -39,16 +40,16 @@ static void destroy(struct sh_ua *ua, struct sh_forward *f)
 	sh_free(f);
 }
 
-int sh_forward_find(const struct sh_ua *ua, struct sh_slice key)
+int sh_forward_find(const struct sh_ua *ua, enum sh_forward_kind kind, struct sh_slice key)
 {
-	const struct sh_forward *f = find(ua, key);
+	const struct sh_forward *f = find(ua, kind, key);
 
-	return f ? (int)f->worker : -1;
+	return f && (!f->due || f->due > ua->env->now) ? (int)f->worker : -1;
 }
 
-void sh_forward_add(struct sh_ua *ua, struct sh_slice key, unsigned worker, uint64_t lifetime)
+void sh_forward_add(struct sh_ua *ua, enum sh_forward_kind kind, struct sh_slice key, unsigned worker, uint64_t lifetime)
 {
-	struct sh_forward *f = find(ua, key);
+	struct sh_forward *f = find(ua, kind, key);
 	struct sh_link *l;
 
 	/* all have the same lifetime: the first one ends first */
@@ -64,6 +65,7 @@ void sh_forward_add(struct sh_ua *ua, struct sh_slice key, unsigned worker, uint
 		if (!f)
 			return; /* a CANCEL will find nothing: the call rings until somebody gives up */
 		sh_list_init(&f->link);
+		f->kind = kind;
 		f->len = key.len;
 		memcpy(f->key, key.base, key.len);
 		sh_hash_insert(&ua->forwards, &f->node, hash_of(ua, key));
@@ -75,9 +77,9 @@ void sh_forward_add(struct sh_ua *ua, struct sh_slice key, unsigned worker, uint
 		sh_list_append(&ua->forwards_due, &f->link);
 }
 
-void sh_forward_remove(struct sh_ua *ua, struct sh_slice key)
+void sh_forward_remove(struct sh_ua *ua, enum sh_forward_kind kind, struct sh_slice key)
 {
-	struct sh_forward *f = find(ua, key);
+	struct sh_forward *f = find(ua, kind, key);
 
 	if (f)
 		destroy(ua, f);

@@ -109,7 +109,7 @@ struct sh_leg {
 	unsigned refers;              /* that were accepted */
 	char *aor;                    /* outbound: whose contact was called, when somebody watches; else NULL */
 	uint8_t lamp;                 /* what was told of it: package_dialog.c */
-	bool moved;                   /* its tag points to another worker: move.c */
+	bool moved;                   /* it was on another worker, which may still send after it: move.c */
 	struct sh_reinvite *reinvite; /* one that came from or goes to this leg */
 	struct sh_question *question, *asked; /* about an answer to our INVITE; about a request */
 	struct sh_relay *update;      /* the same for an UPDATE with an offer */
@@ -440,10 +440,12 @@ void sh_leg_moved_gone(struct sh_leg *l); /* it is about to be freed */
 void sh_reinvite_let_go(struct sh_leg *l); /* of those that are over: nobody repeats their ACKs any more */
 void sh_reoffer_let_go(struct sh_leg *l);
 
-/* ---- forward.c: key: a local tag, or the Call-ID of an INVITE */
-int sh_forward_find(const struct sh_ua *ua, struct sh_slice key); /* the worker, or -1 */
-void sh_forward_add(struct sh_ua *ua, struct sh_slice key, unsigned worker, uint64_t lifetime); /* us; 0: until it is removed */
-void sh_forward_remove(struct sh_ua *ua, struct sh_slice key);
+/* ---- forward.c: key: a local tag of ours, or the Call-ID of an INVITE, which its sender chose */
+enum sh_forward_kind { SH_FORWARD_TAG, SH_FORWARD_CALL_ID };
+int sh_forward_find(const struct sh_ua *ua, enum sh_forward_kind kind, struct sh_slice key); /* the worker, or -1 */
+/* lifetime: us; 0: until it is removed. */
+void sh_forward_add(struct sh_ua *ua, enum sh_forward_kind kind, struct sh_slice key, unsigned worker, uint64_t lifetime);
+void sh_forward_remove(struct sh_ua *ua, enum sh_forward_kind kind, struct sh_slice key);
 void sh_forward_finish(struct sh_ua *ua);
 
 /* ---- subscription.c */

@@ -20,7 +20,7 @@ struct passage {
 	uint64_t call, serial; /* of the guest: the call and its transfer */
 	uint64_t lender, other; /* handles at home: the call, and its leg that stayed */
 	bool was_a;
-	unsigned code;
+	unsigned code, hops; /* hops: workers that sent the question on */
 	struct sh_leg *leg;
 	struct sh_link link;   /* in ua->passages, while it waits until the leg is quiet */
 	struct sh_timer timer;
@@ -97,32 +97,40 @@ static int uproot(struct sh_leg *l)
 	return 0;
 }
 
+static struct sh_slice tag_of(const struct sh_leg *l)
+{
+	return sh_slice_make(l->dialog.local_tag, SH_TAG_LEN);
+}
+
 /* NULL call: it belongs to nobody. False: out of memory; the leg is lost without a word. */
 static bool plant(struct sh_ua *ua, struct sh_leg *l, struct sh_call *call)
 {
+	sh_forward_remove(ua, SH_FORWARD_TAG, tag_of(l)); /* it may have been here before */
 	l->ua = ua;
 	l->call = call;
 	l->handle = sh_slots_add(&ua->legs, l);
 	sh_dialog_attach(&l->dialog, &ua->dialogs, l);
 	sh_list_append(&ua->live_legs, &l->link);
 	ua->stats.legs_live++;
-	l->moved = sh_tag_worker(sh_slice_make(l->dialog.local_tag, SH_TAG_LEN)) != (int)ua->env->worker;
+	l->moved = true;
 	return l->handle != 0;
 }
 
 void sh_leg_moved_gone(struct sh_leg *l)
 {
 	struct sh_ua *ua = l->ua;
-	int home = sh_tag_worker(sh_slice_make(l->dialog.local_tag, SH_TAG_LEN));
-	struct passage *p = home >= 0 && !ua->closing ? sh_calloc(1, sizeof(*p)) : NULL;
 
-	if (!p)
-		return;
-	p->peers = ua->config.peers;
-	p->what = GONE;
-	memcpy(p->tag, l->dialog.local_tag, SH_TAG_LEN);
-	if (post(ua, (unsigned)home, p) < 0)
-		sh_free(p);
+	for (unsigned i = 0; i < ua->env->workers && !ua->closing; i++) {
+		struct passage *p = i != ua->env->worker ? sh_calloc(1, sizeof(*p)) : NULL;
+
+		if (!p)
+			continue;
+		p->peers = ua->config.peers;
+		p->what = GONE;
+		memcpy(p->tag, l->dialog.local_tag, SH_TAG_LEN);
+		if (post(ua, i, p) < 0)
+			sh_free(p);
+	}
 }
 
 /* ------------------------------------------------------------------ the guest */
@@ -296,7 +304,7 @@ static unsigned lend(struct sh_ua *ua, struct passage *p)
 	else
 		c->b = NULL;
 	c->lends = true;
-	sh_forward_add(ua, sh_slice_make(l->dialog.local_tag, SH_TAG_LEN), p->guest, 0);
+	sh_forward_add(ua, SH_FORWARD_TAG, tag_of(l), p->guest, 0);
 	return 0;
 }
 
@@ -307,7 +315,6 @@ static void take_back(struct sh_ua *ua, struct passage *p)
 	struct sh_leg *other = sh_ua_leg(ua, p->other), *l = p->leg;
 	bool fits = c && c->state == SH_CALL_UP && c->lends && other && other->call == c;
 
-	sh_forward_remove(ua, sh_slice_make(l->dialog.local_tag, SH_TAG_LEN));
 	if (!plant(ua, l, fits ? c : NULL) || !fits) {
 		l->call = NULL;
 		sh_leg_hangup(l, (struct sh_slice){0});
@@ -324,9 +331,9 @@ static void take_back(struct sh_ua *ua, struct passage *p)
 
 static void on_ask(struct sh_ua *ua, struct passage *p)
 {
-	int elsewhere = sh_forward_find(ua, sh_slice_make(p->text + p->call_id, p->to_tag));
+	int elsewhere = sh_forward_find(ua, SH_FORWARD_TAG, sh_slice_make(p->text + p->call_id, p->to_tag));
 
-	if (elsewhere >= 0 && elsewhere != (int)ua->env->worker) { /* it has moved before */
+	if (elsewhere >= 0 && elsewhere != (int)ua->env->worker && p->hops++ < ua->env->workers) { /* it has moved before */
 		p->home = (unsigned)elsewhere;
 		if (post(ua, p->home, p) == 0)
 			return;
@@ -362,7 +369,7 @@ static void on_passage(struct sh_env *env, void *arg)
 		take_back(ua, p);
 		break;
 	case GONE:
-		sh_forward_remove(ua, sh_slice_make(p->tag, SH_TAG_LEN));
+		sh_forward_remove(ua, SH_FORWARD_TAG, sh_slice_make(p->tag, SH_TAG_LEN));
 		break;
 	}
 	sh_free(p);

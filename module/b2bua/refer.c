@@ -292,7 +292,7 @@ static struct sh_leg *replaced(struct sh_ua *ua, struct sh_slice replaces, struc
 		return l;
 	*home = sh_tag_worker(ids->to_tag);
 	if (*home >= (int)ua->env->workers || *home == (int)ua->env->worker)
-		*home = sh_forward_find(ua, ids->to_tag);
+		*home = sh_forward_find(ua, SH_FORWARD_TAG, ids->to_tag);
 	return NULL;
 }
 

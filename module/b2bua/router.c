@@ -42,11 +42,11 @@ static int forwarded(const struct sh_ua *ua, const struct sh_msg *m)
 	if (!ua->forwards.count || !m->is_request)
 		return -1;
 	if (m->to_tag.len)
-		return sh_forward_find(ua, sh_msg_text(m, m->to_tag));
+		return sh_forward_find(ua, SH_FORWARD_TAG, sh_msg_text(m, m->to_tag));
 	if (m->method == SH_CANCEL)
-		return sh_forward_find(ua, sh_msg_text(m, m->call_id));
+		return sh_forward_find(ua, SH_FORWARD_CALL_ID, sh_msg_text(m, m->call_id));
 	if (m->method == SH_INVITE && sh_dialog_ids_of(&ids, m, SH_H_REPLACES) == 0)
-		return sh_forward_find(ua, ids.to_tag);
+		return sh_forward_find(ua, SH_FORWARD_TAG, ids.to_tag);
 	return -1;
 }
 
@@ -55,40 +55,43 @@ struct moved {
 	struct sh_ua *const *peers;
 	struct sh_msg *msg;
 	struct sh_path from;
+	unsigned hops; /* times that it was sent after */
 	int code;
 	const char *why; /* static text */
 };
 
-static void deliver(struct sh_ua *ua, const struct sh_msg *m, const struct sh_path *from, int code, const char *why);
+static void deliver(struct sh_ua *ua, const struct sh_msg *m, const struct sh_path *from, unsigned hops, int code, const char *why);
 
 static void arrive(struct sh_env *env, void *arg)
 {
 	struct moved *m = arg;
 
-	deliver(m->peers[env->worker], m->msg, &m->from, m->code, m->why);
+	deliver(m->peers[env->worker], m->msg, &m->from, m->hops, m->code, m->why);
 	sh_free(m->msg);
 	sh_free(m);
 }
 
-static void pass(struct sh_ua *ua, unsigned to, const struct sh_msg *m, const struct sh_path *from, int code, const char *why)
+static void pass(struct sh_ua *ua, unsigned to, const struct sh_msg *m, const struct sh_path *from, unsigned hops, int code,
+		 const char *why)
 {
 	struct moved *moved = sh_malloc(sizeof(*moved));
 
 	if (!moved)
 		return; /* as if the network had lost it */
-	*moved = (struct moved){ua->config.peers, sh_msg_clone(m), *from, code, why};
+	*moved = (struct moved){ua->config.peers, sh_msg_clone(m), *from, hops, code, why};
 	if (moved->msg && ua->env->driver->post(ua->env, to, arrive, moved) == 0)
 		return;
 	sh_free(moved->msg);
 	sh_free(moved);
 }
 
-static void deliver(struct sh_ua *ua, const struct sh_msg *m, const struct sh_path *from, int code, const char *why)
+/* What moves on and on is on each worker once: who is sent further than that is in a circle, and stays. */
+static void deliver(struct sh_ua *ua, const struct sh_msg *m, const struct sh_path *from, unsigned hops, int code, const char *why)
 {
-	int after = forwarded(ua, m);
+	int after = hops < ua->env->workers ? forwarded(ua, m) : -1;
 
 	if (after >= 0 && (unsigned)after != ua->env->worker)
-		pass(ua, (unsigned)after, m, from, code, why);
+		pass(ua, (unsigned)after, m, from, hops + 1, code, why);
 	else
 		sh_txn_transport_user.message(ua->txn, m, from, code, why);
 }
@@ -111,7 +114,7 @@ static void on_note(struct sh_env *env, void *arg)
 	struct note *n = arg;
 	struct sh_ua *ua = n->peers[env->worker];
 
-	sh_forward_add(ua, sh_slice_make(n->call_id, n->len), n->worker, lifetime(ua));
+	sh_forward_add(ua, SH_FORWARD_CALL_ID, sh_slice_make(n->call_id, n->len), n->worker, lifetime(ua));
 	sh_free(n);
 }
 
@@ -120,7 +123,7 @@ static void note(struct sh_ua *ua, unsigned at, struct sh_slice call_id, unsigne
 	struct note *n;
 
 	if (at == ua->env->worker) {
-		sh_forward_add(ua, call_id, worker, lifetime(ua));
+		sh_forward_add(ua, SH_FORWARD_CALL_ID, call_id, worker, lifetime(ua));
 		return;
 	}
 	n = sh_malloc(sizeof(*n) + call_id.len);
@@ -144,9 +147,9 @@ static void on_message(void *ctx, const struct sh_msg *m, const struct sh_path *
 		to = (unsigned)other;
 	}
 	if (to == ua->env->worker)
-		deliver(ua, m, from, code, why);
+		deliver(ua, m, from, 0, code, why);
 	else
-		pass(ua, to, m, from, code, why);
+		pass(ua, to, m, from, 0, code, why);
 }
 
 static void on_flow_closed(void *ctx, uint64_t flow, int error)

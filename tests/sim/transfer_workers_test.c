@@ -281,6 +281,34 @@ static void a_transfer_to_a_dialog_that_is_not_there(void **state)
 	world_destroy(w);
 }
 
+/* Somebody calls with the tag of a leg that moved as his Call-ID, and names that leg: what was noted of the one must not
+ * be taken for the other, and no message goes round and round between workers. */
+static void an_invite_whose_call_id_is_the_tag_of_a_moved_leg_is_answered(void **state)
+{
+	(void)state;
+	stage();
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		struct talk t = consult();
+		char headers[256];
+		struct phone_msg *m;
+		struct phone_call *c;
+
+		refer(t.b, replaces(bob_carol, "carol"));
+		NOTIFIED_TRYING(bob);
+		joined(soon(carol, "INVITE"), SDP_C, alice, SDP_A);
+		NOTIFIED_LAST(bob, "SIP/2.0 200 OK");
+		ok(phone_expect_in(bob_carol, "BYE", SH_SECOND));
+		ok(phone_expect_in(t.b, "BYE", SH_SECOND));
+		snprintf(headers, sizeof(headers), "Call-ID: %s\nReplaces: q;to-tag=%s;from-tag=y", carol_bob->remote_tag, carol_bob->remote_tag);
+		c = phone_invite(bob, "sip:carol@example.org", headers, SDP_B);
+		m = soon(bob, "481");
+		assert_ptr_equal(m->call, c);
+		phone_ack(m, NULL, NULL);
+		hang_up(carol_bob, alice);
+	}
+	end();
+}
+
 static void an_invite_with_replaces_and_its_cancel_find_the_dialog(void **state)
 {
 	unsigned elsewhere = 0;
@@ -385,6 +413,7 @@ int main(void)
 	    cmocka_unit_test(a_leg_that_is_asked_whether_it_lives_can_move),
 	    cmocka_unit_test(a_call_that_ends_while_its_leg_is_away),
 	    cmocka_unit_test(a_transfer_to_a_dialog_that_is_not_there),
+	    cmocka_unit_test(an_invite_whose_call_id_is_the_tag_of_a_moved_leg_is_answered),
 	    cmocka_unit_test(an_invite_with_replaces_and_its_cancel_find_the_dialog),
 	    cmocka_unit_test(a_refer_with_target_dialog_finds_the_call),
 	    cmocka_unit_test(a_script_transfers_a_call_wherever_it_lives),
