@@ -28,6 +28,8 @@ struct sh_ua {
 	struct sh_hash resources; /* event.c: by event and address of record */
 	struct sh_hash forwards;          /* forward.c */
 	struct sh_link forwards_due;
+	struct sh_timer forwards_timer;   /* of the first of those */
+	unsigned forwards_ending;         /* how many they are */
 	struct sh_link passages;          /* move.c */
 	uint64_t serial;                  /* of transfers that ask another worker */
 	struct sh_location *location;     /* may be NULL */
@@ -442,6 +444,7 @@ void sh_reoffer_let_go(struct sh_leg *l);
 
 /* ---- forward.c: key: a local tag of ours, or the Call-ID of an INVITE, which its sender chose */
 enum sh_forward_kind { SH_FORWARD_TAG, SH_FORWARD_CALL_ID };
+void sh_forward_init(struct sh_ua *ua);
 int sh_forward_find(const struct sh_ua *ua, enum sh_forward_kind kind, struct sh_slice key); /* the worker, or -1 */
 /* lifetime: us; 0: until it is removed. */
 void sh_forward_add(struct sh_ua *ua, enum sh_forward_kind kind, struct sh_slice key, unsigned worker, uint64_t lifetime);

@@ -193,7 +193,7 @@ int sh_ua_create(struct sh_ua **out, struct sh_env *env, const struct sh_ua_conf
 	sh_list_init(&ua->live_subscriptions);
 	sh_list_init(&ua->dead_subscriptions);
 	sh_list_init(&ua->live_refers);
-	sh_list_init(&ua->forwards_due);
+	sh_forward_init(ua);
 	sh_list_init(&ua->passages);
 	sh_list_init(&ua->live_calls);
 	sh_list_init(&ua->live_legs);

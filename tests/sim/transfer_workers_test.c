@@ -1,5 +1,6 @@
 /* Transfers and Replaces with several workers: whichever worker has a call, the dialogs that a request names are found. */
 #include "transfer_helpers.h"
+#include "b2bua/impl.h"
 
 enum { WORKERS = 4, ROUNDS = 12 };
 
@@ -404,6 +405,40 @@ static void a_script_transfers_a_call_wherever_it_lives(void **state)
 	end();
 }
 
+/* Anybody can send INVITEs with some Replaces and a Call-ID of any length: what is noted for their CANCELs is little, and goes by
+ * itself; what moved stays. */
+static void notes_about_invites_have_a_limit_and_end(void **state)
+{
+	enum { MOST = 4096, LIFETIME = 200 };
+	char key[32];
+	struct sh_ua *ua;
+
+	(void)state;
+	stage();
+	ua = w->ua[0];
+	sh_forward_add(ua, SH_FORWARD_TAG, SH_LIT("0"), 2, 0);
+	for (unsigned i = 0; i < 3 * MOST; i++) {
+		snprintf(key, sizeof(key), "%u", i);
+		sh_forward_add(ua, SH_FORWARD_CALL_ID, sh_slice_cstr(key), 1, LIFETIME * SH_SECOND);
+		assert_int_equal(sh_forward_find(ua, SH_FORWARD_CALL_ID, sh_slice_cstr(key)), 1);
+	}
+	assert_int_equal(ua->forwards.count, MOST + 1);
+	assert_int_equal(sh_forward_find(ua, SH_FORWARD_CALL_ID, SH_LIT("0")), -1); /* the oldest made room */
+	assert_int_equal(sh_forward_find(ua, SH_FORWARD_TAG, SH_LIT("0")), 2);
+	sh_forward_add(ua, SH_FORWARD_CALL_ID, SH_LIT("last"), 3, LIFETIME * SH_SECOND);
+	world_advance(w, LIFETIME * SH_SECOND / 2);
+	assert_int_equal(sh_forward_find(ua, SH_FORWARD_CALL_ID, SH_LIT("last")), 3);
+	sh_forward_add(ua, SH_FORWARD_CALL_ID, SH_LIT("last"), 1, LIFETIME * SH_SECOND); /* again: it lasts longer */
+	world_advance(w, (LIFETIME / 2 + 1) * SH_SECOND);
+	assert_int_equal(ua->forwards.count, 2);
+	assert_int_equal(sh_forward_find(ua, SH_FORWARD_CALL_ID, SH_LIT("last")), 1);
+	world_advance(w, LIFETIME * SH_SECOND);
+	assert_int_equal(ua->forwards.count, 1);
+	sh_forward_remove(ua, SH_FORWARD_TAG, SH_LIT("0"));
+	assert_int_equal(ua->forwards.count, 0);
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -415,6 +450,7 @@ int main(void)
 	    cmocka_unit_test(a_transfer_to_a_dialog_that_is_not_there),
 	    cmocka_unit_test(an_invite_whose_call_id_is_the_tag_of_a_moved_leg_is_answered),
 	    cmocka_unit_test(an_invite_with_replaces_and_its_cancel_find_the_dialog),
+	    cmocka_unit_test(notes_about_invites_have_a_limit_and_end),
 	    cmocka_unit_test(a_refer_with_target_dialog_finds_the_call),
 	    cmocka_unit_test(a_script_transfers_a_call_wherever_it_lives),
 	};
