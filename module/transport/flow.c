@@ -176,7 +176,7 @@ static struct deadline next_deadline(const struct sh_flow *f)
 		return (struct deadline){f->since + c->connect_timeout, -ETIMEDOUT, NULL};
 	if (!f->ready)
 		return (struct deadline){f->since + c->handshake_timeout, -ETIMEDOUT, "no handshake in time"};
-	if (f->in.len > 0 && !f->paused && f->state == SH_FLOW_OPEN)
+	if ((f->in.len > 0 || (f->ws && sh_ws_has_part(f))) && !f->paused && f->state == SH_FLOW_OPEN)
 		nearer(&d, f->part_since + part, -ETIMEDOUT, slow_sender);
 	if (f->out.len > 0)
 		nearer(&d, f->moved + SH_STALL_TIMEOUT, -ETIMEDOUT, "the peer does not read");

@@ -92,7 +92,7 @@ struct sh_flow {
 	struct sh_link dirty; /* t->dirty: its output goes out at the end of the turn */
 	uint64_t since;       /* connecting, or what makes it ready, began */
 	uint64_t last_byte;   /* in either direction */
-	uint64_t part_since;  /* the message in `in` began */
+	uint64_t part_since;  /* the message in `in`, or that WebSocket joins, began */
 	uint64_t moved;       /* output moved, or began to wait */
 };
 
@@ -259,6 +259,7 @@ void sh_domains_finish(struct sh_transport *t);
 int sh_ws_begin(struct sh_flow *f); /* an accepted connection that may become one. 0 or -ENOMEM */
 void sh_ws_finish(struct sh_flow *f);
 void sh_ws_receive(struct sh_flow *f, const char *data, size_t len);
+bool sh_ws_has_part(const struct sh_flow *f); /* a frame or message has begun and is not whole */
 int sh_ws_send(struct sh_flow *f, struct sh_slice text);
 void sh_ws_close(struct sh_flow *f, unsigned code);
 /* The answer to an upgrade request (RFC 6455 4.2). `request` ends with its empty line. 101, or the status of a refusal;

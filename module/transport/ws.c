@@ -13,12 +13,18 @@
 enum {
 	REQUEST_MAX = 8192, /* octets of a handshake; browsers send cookies along */
 	ANSWER_MAX = 512,
+	FRAMES_MAX = 256, /* of one message: each has an allocation of its own */
 };
 
 struct sh_ws {
 	wslay_event_context_ptr ctx; /* NULL: the handshake is not over */
 	struct sh_slice in;          /* what has come and is not read yet */
 	size_t looked;               /* octets of the handshake without its end */
+	size_t unframed;             /* octets read that belong to no whole frame yet */
+	size_t frame;                /* octets of the frame in hand, with its head */
+	unsigned frames;             /* of the message in hand; 0: none has begun */
+	bool control, last;          /* the frame in hand */
+	bool progress;               /* a message, or a control frame outside of one, was completed */
 };
 
 /* ---- what wslay calls ---- */
@@ -36,6 +42,7 @@ static ssize_t on_read(wslay_event_context_ptr ctx, uint8_t *buf, size_t len, in
 	}
 	memcpy(buf, in->base, n);
 	*in = sh_slice_make(in->base + n, in->len - n);
+	f->ws->unframed += n;
 	return (ssize_t)n;
 }
 
@@ -49,6 +56,34 @@ static ssize_t on_write(wslay_event_context_ptr ctx, const uint8_t *data, size_t
 		return -1;
 	}
 	return (ssize_t)len;
+}
+
+static void on_frame(wslay_event_context_ptr ctx, const struct wslay_event_on_frame_recv_start_arg *arg, void *user)
+{
+	struct sh_flow *f = user;
+	struct sh_ws *ws = f->ws;
+	size_t len = (size_t)arg->payload_length;
+
+	ws->frame = 2 + (len > 65535 ? 8 : len > 125 ? 2 : 0) + 4 + len; /* 5.2, masked */
+	ws->control = wslay_is_ctrl_frame(arg->opcode);
+	ws->last = arg->fin;
+	if (ws->control || ++ws->frames <= FRAMES_MAX)
+		return;
+	wslay_event_shutdown_read(ctx);
+	wslay_event_queue_close(ctx, WSLAY_CODE_MESSAGE_TOO_BIG, NULL, 0);
+}
+
+static void on_frame_end(wslay_event_context_ptr ctx, void *user)
+{
+	struct sh_flow *f = user;
+	struct sh_ws *ws = f->ws;
+
+	(void)ctx;
+	ws->unframed -= ws->frame;
+	if (!ws->control && ws->last)
+		ws->frames = 0;
+	if (ws->frames == 0)
+		ws->progress = true;
 }
 
 /* One WebSocket message is one SIP message, or a keep-alive (RFC 7118 5, 6). */
@@ -72,6 +107,8 @@ static void on_message(wslay_event_context_ptr ctx, const struct wslay_event_on_
 static const struct wslay_event_callbacks callbacks = {
     .recv_callback = on_read,
     .send_callback = on_write,
+    .on_frame_recv_start_callback = on_frame,
+    .on_frame_recv_end_callback = on_frame_end,
     .on_msg_recv_callback = on_message,
 };
 
@@ -137,15 +174,23 @@ static void complain(struct sh_flow *f)
 	sh_transport_complain(f->t, (enum sh_proto)f->proto, &f->remote, "connection closed", why, SH_LIT(""));
 }
 
+bool sh_ws_has_part(const struct sh_flow *f)
+{
+	return f->ws->unframed > 0 || f->ws->frames > 0;
+}
+
 static void receive(struct sh_flow *f, const char *data, size_t len)
 {
 	struct sh_ws *ws = f->ws;
 	int err;
 
+	ws->progress = !sh_ws_has_part(f);
 	ws->in = sh_slice_make(data, len);
 	err = wslay_event_recv(ws->ctx);
 	if (f->state != SH_FLOW_OPEN)
 		return;
+	if (ws->progress) /* what is not whole began now */
+		f->part_since = f->t->env->now;
 	if (err == WSLAY_ERR_NOMEM) {
 		sh_flow_end(f, -ENOMEM);
 		return;

@@ -7,6 +7,7 @@
 #define V13    "Sec-WebSocket-Version: 13\r\n"
 #define SIP    "Sec-WebSocket-Protocol: chat, sip\r\n"
 #define SHAKES HEAD ASKS KEY V13 SIP "\r\n"
+#define PART_TIMEOUT (10 * SH_SECOND) /* the default of message_timeout */
 #define ACCEPT                                                                                                         \
 	"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"                            \
 	"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Protocol: sip\r\n\r\n"
@@ -324,6 +325,54 @@ static void fragments_are_joined_with_control_frames_between_them(void **state)
 	world_free(&w);
 }
 
+/* Else it would keep its memory until the connection is idle for an hour. */
+static void the_rest_of_a_message_has_a_time(void **state)
+{
+	char text[1024], frame[1100];
+	size_t len = put_request(text, sizeof(text), 1, "slow"), n = put_frame(frame, FIN | TEXT, text, len);
+
+	(void)state;
+	for (int i = 0; i < 4; i++) {
+		struct world w = ws_world((struct sh_sim_options){0});
+		struct wire *wire = open_ws(&w);
+
+		send_frame(&w, wire, FIN | TEXT, text, len);
+		assert_int_equal(w.s->count, 1);
+		sh_sim_advance(w.sim, 3 * PART_TIMEOUT); /* between messages there is none */
+		assert_int_equal(wire->closed, 0);
+		if (i == 0)
+			send_octets(&w, wire, frame, 1);
+		else if (i == 1)
+			send_octets(&w, wire, frame, n - 1);
+		else
+			send_frame(&w, wire, TEXT, text, 10);
+		sh_sim_advance(w.sim, PART_TIMEOUT / 2);
+		if (i == 3) /* a sign of life is no progress */
+			send_frame(&w, wire, FIN | PING, "", 0);
+		sh_sim_advance(w.sim, PART_TIMEOUT / 2 - SH_SECOND);
+		assert_int_equal(wire->closed, 0);
+		sh_sim_advance(w.sim, 2 * SH_SECOND);
+		assert_int_equal(wire->closed, 1);
+		assert_int_equal(stats(&w)->slow, 1);
+		world_free(&w);
+	}
+}
+
+static void a_message_of_very_many_fragments_is_too_big(void **state)
+{
+	struct world w = ws_world((struct sh_sim_options){0});
+	struct wire *wire = open_ws(&w);
+
+	(void)state;
+	send_frame(&w, wire, TEXT, "M", 1);
+	for (unsigned i = 1; i < 256; i++)
+		send_frame(&w, wire, CONT, "x", 1);
+	assert_int_equal(wire->closed, 0);
+	send_frame(&w, wire, CONT, "x", 1);
+	expect_close(&w, wire, 1009);
+	world_free(&w);
+}
+
 static void line_ends_are_keep_alives(void **state)
 {
 	struct world w = ws_world((struct sh_sim_options){0});
@@ -568,6 +617,8 @@ int main(void)
 	    cmocka_unit_test(what_comes_with_the_handshake_is_not_lost),
 	    cmocka_unit_test(a_message_needs_no_content_length),
 	    cmocka_unit_test(fragments_are_joined_with_control_frames_between_them),
+	    cmocka_unit_test(the_rest_of_a_message_has_a_time),
+	    cmocka_unit_test(a_message_of_very_many_fragments_is_too_big),
 	    cmocka_unit_test(line_ends_are_keep_alives),
 	    cmocka_unit_test(octets_that_are_no_text_leave_as_binary),
 	    cmocka_unit_test(a_broken_message_is_answered_and_the_connection_stays),
