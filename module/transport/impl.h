@@ -138,6 +138,7 @@ struct sh_transport {
 	struct sh_link flows, ended, locates, dirty;
 	struct sh_hash names; /* sh_name by name and type */
 	struct sh_link names_by_age;
+	uint64_t search; /* the number of the one that runs, or ran last */
 	struct sh_hash avoided; /* by protocol and remote address */
 	struct sh_link avoided_by_age;
 	const struct sh_door *door; /* NULL: open */
@@ -283,7 +284,7 @@ struct sh_name_answer {
 	const struct sh_dns_record *records;
 	size_t count;
 };
-/* What is known of a name: 0 and *out, good until the next call; -EINPROGRESS: sh_locate_wake(l) comes later; -ENOMEM,
+/* What is known of a name: 0 and *out, good until the next search (t->search) begins; -EINPROGRESS: sh_locate_wake(l) comes later; -ENOMEM,
  * -EINVAL, the driver's. since: see sh_locate. */
 int sh_names_get(struct sh_transport *t, struct sh_slice name, enum sh_dns_type type, uint64_t since,
 		 struct sh_locate *l, const struct sh_name_answer **out);

@@ -409,6 +409,7 @@ static int look(struct sh_locate *l, struct sh_path out[SH_MAX_CANDIDATES])
 
 	if (++l->rounds > ROUNDS_MAX)
 		return -EAGAIN;
+	l->t->search++;
 	search(&s);
 	if (s.waiting)
 		return 0;

@@ -20,6 +20,7 @@ struct sh_name {
 	struct sh_transport *t;
 	struct sh_name_answer answer;
 	bool asking;          /* the driver holds a pointer to it */
+	uint64_t search;      /* that used it last: it may hold pointers into the answer while it runs */
 	uint64_t answered_at; /* 0: never */
 	uint64_t fresh_until, stale_until;
 	enum sh_dns_type type;
@@ -63,7 +64,7 @@ static void destroy(struct sh_name *e)
 	sh_free(e);
 }
 
-/* The one that was not used for longest goes. False: all of them are being asked for. */
+/* The one that was not used for longest goes. False: all of them are being asked for, or in use. */
 static bool make_room(struct sh_transport *t)
 {
 	if (t->names.count < ENTRIES_MAX)
@@ -71,7 +72,7 @@ static bool make_room(struct sh_transport *t)
 	SH_LIST_EACH(l, &t->names_by_age)
 	{
 		struct sh_name *e = SH_CONTAINER(l, struct sh_name, age);
-		if (!e->asking) {
+		if (!e->asking && e->search != t->search) {
 			destroy(e);
 			return true;
 		}
@@ -243,6 +244,7 @@ int sh_names_get(struct sh_transport *t, struct sh_slice name, enum sh_dns_type 
 		return -ENOMEM;
 	sh_list_remove(&e->age);
 	sh_list_append(&t->names_by_age, &e->age);
+	e->search = t->search;
 	if (e->answered_at && (e->fresh_until > t->env->now || e->answered_at >= since)) {
 		*out = &e->answer;
 		return 0;

@@ -313,6 +313,35 @@ static void names_without_number_do_not_fill_the_memory(void **state)
 	world_free(&w);
 }
 
+/* The answer that a search works on is the only one that could make room for its next question. */
+static void a_full_cache_does_not_lose_the_answer_in_hand(void **state)
+{
+	enum { OTHERS = 2047 }; /* A and AAAA each */
+	struct answer *others = calloc(OTHERS + 1, sizeof(*others)), a;
+	struct world w = new_world();
+	char uri[64];
+
+	(void)state;
+	record(&w, "example.org", "60 NAPTR 10 50 s SIP+D2U _sip._udp.one.example.org");
+	record(&w, "example.org", "60 NAPTR 20 50 s SIP+D2T _sip._tcp.two.example.org");
+	assert_int_equal(ask(&w, "sip:example.org", &a), 0);
+	assert_int_equal(ask(&w, "sip:another.test", &others[OTHERS]), 0);
+	for (unsigned i = 0; i < OTHERS; i++) {
+		snprintf(uri, sizeof(uri), "sip:n%u.test:5060", i);
+		assert_int_equal(ask(&w, uri, &others[i]), 0);
+	}
+	assert_int_equal(sh_transport_stats(w.s->t)->dns_queries, 4096);
+	world_run(&w);
+	assert_int_equal(a.calls, 1);
+	assert_int_equal(a.error, -EAGAIN);
+	record(&w, "_sip._udp.one.example.org", "60 SRV 1 0 5070 one.example.org");
+	record(&w, "one.example.org", "60 A 10.0.0.31");
+	a = find(&w, "sip:example.org"); /* now there is room */
+	goes(&a, 0, SH_PROTO_UDP, "10.0.0.31", 5070);
+	world_free(&w);
+	free(others);
+}
+
 static void who_did_not_answer_is_tried_last_for_a_while(void **state)
 {
 	struct world w = new_world();
@@ -389,6 +418,7 @@ int main(void)
 	    cmocka_unit_test(what_may_not_be_kept_serves_the_one_who_asked),
 	    cmocka_unit_test(one_question_serves_all_that_wait),
 	    cmocka_unit_test(names_without_number_do_not_fill_the_memory),
+	    cmocka_unit_test(a_full_cache_does_not_lose_the_answer_in_hand),
 	    cmocka_unit_test(who_did_not_answer_is_tried_last_for_a_while),
 	    cmocka_unit_test(memory_that_is_out_is_an_answer),
 	};
