@@ -25,6 +25,7 @@ struct sh_ua {
 	struct sh_link live_calls, live_legs, live_requests, live_relays, live_sendings;
 	struct sh_link trunks;
 	struct sh_link live_subscriptions, live_refers;
+	struct sh_hash subscribers; /* subscriber.c: by source */
 	struct sh_hash resources; /* event.c: by event and address of record */
 	struct sh_hash forwards;          /* forward.c */
 	struct sh_link forwards_due;
@@ -464,6 +465,7 @@ struct sh_subscription {
 	struct sh_leg *leg;      /* whose dialog it shares; NULL: it has its own */
 	struct sh_dialog dialog;
 	struct sh_locate *locate;
+	struct sh_subscriber *subscriber; /* whose it is; NULL: not counted */
 	const struct sh_package *package; /* NULL: the script says what is notified */
 	enum sh_sub_state state;
 	struct sh_timer timer;   /* of its expiry */
@@ -493,6 +495,12 @@ void sh_subscription_on_request(struct sh_subscription *s, struct sh_server_txn 
 /* A SUBSCRIBE in a leg's dialog: false when it is for none of the leg's subscriptions. */
 bool sh_subscription_in_leg(struct sh_leg *l, struct sh_server_txn *st, const struct sh_msg *m, const struct sh_path *from);
 void sh_event_split(struct sh_slice value, struct sh_slice *name, struct sh_slice *id); /* "dialog;id=7" */
+
+/* ---- subscriber.c */
+struct sh_subscriber;
+/* One more of that peer. 0; -EAGAIN: he has, or all have, too many; -ENOMEM. *out, which may be NULL, goes to uncount. */
+int sh_subscriber_count(struct sh_ua *ua, const struct sh_addr *peer, struct sh_subscriber **out);
+void sh_subscriber_uncount(struct sh_ua *ua, struct sh_subscriber *b); /* NULL is fine */
 
 /* ---- package_dialog.c */
 void sh_lamp_changed(struct sh_leg *l);

@@ -114,6 +114,7 @@ void sh_subscription_free(struct sh_subscription *s)
 	sh_locate_cancel(s->locate);
 	sh_event_leave(s);
 	sh_dialog_finish(&s->dialog);
+	sh_subscriber_uncount(ua, s->subscriber);
 	sh_slots_remove(&ua->subscriptions, s->handle);
 	sh_list_remove(&s->of_leg);
 	sh_list_remove(&s->link);
@@ -346,12 +347,15 @@ static void find_path(struct sh_subscription *s, const struct sh_msg *m, const s
 	sh_dialog_locate(s->ua, &s->dialog, from, behind_nat, on_located, s, &s->locate);
 }
 
-/* How long: what was asked for, shortened to what we give (RFC 6665 4.2.1.1); 0 stays 0. */
+/* How long: what was asked for, shortened to what we give (RFC 6665 4.2.1.1); 0 stays 0. Without a limit of the script's
+ * that is the time of those who do not ask. */
 static uint32_t granted(const struct sh_msg *m, uint32_t fallback, uint32_t limit)
 {
 	uint32_t asked = m->expires >= 0 ? (uint32_t)m->expires : fallback;
 
-	return limit && asked > limit ? limit : asked;
+	uint32_t most = limit ? limit : fallback;
+
+	return asked > most ? most : asked;
 }
 
 static bool too_short(struct sh_ua *ua, struct sh_server_txn *st, const struct sh_msg *m)
@@ -411,7 +415,8 @@ int sh_subscription_accept(struct sh_request *q, const struct sh_subscribe_optio
 	const struct sh_msg *m = q->msg;
 	const struct sh_package *package;
 	struct sh_ua *ua = q->ua;
-	struct sh_slice event, id;
+	struct sh_slice event, id, none = {0};
+	struct sh_subscriber *subscriber;
 	struct sh_subscription *s;
 	uint32_t expires;
 	int err;
@@ -427,9 +432,18 @@ int sh_subscription_accept(struct sh_request *q, const struct sh_subscribe_optio
 		q->answered = true;
 		return 0;
 	}
+	err = sh_subscriber_count(ua, &q->from.remote, &subscriber);
+	if (err) {
+		sh_ua_reply(ua, q->st, 503, SH_LIT("Too many subscriptions"), none, SH_LIT("Retry-After: 60\r\n"));
+		q->answered = true;
+		return err;
+	}
 	s = sh_subscription_create(ua, NULL, event, id, o->aor, sh_msg_header(m, SH_H_ACCEPT));
-	if (!s)
+	if (!s) {
+		sh_subscriber_uncount(ua, subscriber);
 		return -ENOMEM;
+	}
+	s->subscriber = subscriber;
 	err = sh_subscription_in_dialog(s, q);
 	if (err)
 		return err;

@@ -31,14 +31,15 @@ const struct sh_package *sh_package_find(struct sh_slice event); /* NULL: none o
 
 struct sh_subscribe_options {
 	struct sh_slice aor;     /* whose state: a canonical address of record */
-	uint32_t expires;        /* seconds, the limit; 0: what was asked for, or the default of the package */
+	uint32_t expires;        /* seconds, the limit; 0: the default of the package, else 3600 */
 	bool serve;              /* by the engine's package */
 	bool pending;            /* not decided yet: state "pending" */
 	struct sh_slice headers; /* lines for the answer */
 };
 
 /* Answers a SUBSCRIBE outside of a dialog with 200 and makes a subscription, whose first NOTIFY leaves at once. 0;
- * -EALREADY; -ENOTSUP: serve, and the engine does not know the package; -EBADMSG: no usable Contact; -ENOMEM. */
+ * -EALREADY; -ENOTSUP: serve, and the engine does not know the package; -EBADMSG: no usable Contact;
+ * -EAGAIN: there are too many, and the answer says so; -ENOMEM. */
 int sh_subscription_accept(struct sh_request *q, const struct sh_subscribe_options *o, uint64_t *handle);
 
 struct sh_subscription *sh_ua_subscription(const struct sh_ua *ua, uint64_t handle);

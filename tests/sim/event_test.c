@@ -265,6 +265,19 @@ static void a_refresh_and_an_expiry(void **state)
 	world_destroy(w);
 }
 
+static void no_subscription_is_for_ever(void **state)
+{
+	struct phone_call *c;
+
+	(void)state;
+	begin("local sip = require 'siphook'\nsip.domains{'example.org'}\n"
+	      "sip.on.subscribe(function(sub) assert(sub:accept{serve = true}) end)\n");
+	c = subscribe(carol, "sip:bob@example.org", "Event: dialog\nExpires: 4294967295");
+	told(c, "active;expires=3600", NULL, NULL);
+	leave(c);
+	end();
+}
+
 static void a_poll_is_one_notify(void **state)
 {
 	struct phone_call *c;
@@ -560,6 +573,7 @@ int main(void)
 	    cmocka_unit_test(a_document_has_the_newest_lamps_that_fit),
 	    cmocka_unit_test(rfc5359_2_16_pickup_from_a_lamp),
 	    cmocka_unit_test(a_refresh_and_an_expiry),
+	    cmocka_unit_test(no_subscription_is_for_ever),
 	    cmocka_unit_test(a_poll_is_one_notify),
 	    cmocka_unit_test(a_subscriber_that_fails),
 	    cmocka_unit_test(one_that_does_not_answer_is_dropped),
