@@ -4,6 +4,7 @@
 #include "b2bua/impl.h"
 
 enum { DEFAULT_EXPIRES = 3600, SHORTEST = 10, MOST = 16 }; /* s, s, documents of one address and event */
+enum { LONGEST = 16 * 1024 }; /* octets of a document with its names */
 
 void sh_publication_free(struct sh_ua *ua, struct sh_publication *p)
 {
@@ -128,8 +129,12 @@ static struct change *read_change(struct sh_request *q, struct sh_slice aor, uin
 		refuse(q, 423, none, SH_LIT("Min-Expires: 10\r\n"));
 		return NULL;
 	}
-	if (limit && expires > limit)
-		expires = limit;
+	if (expires > (limit ? limit : DEFAULT_EXPIRES))
+		expires = limit ? limit : DEFAULT_EXPIRES;
+	if (event.len + aor.len + type.len + body.len > LONGEST) {
+		refuse(q, 413, none, none);
+		return NULL;
+	}
 	r = sh_resource_find(ua, event, aor);
 	if (match.len && (match.len != SH_TAG_LEN || !r || !find(sh_resource_publications(ua, event, aor), match.base))) {
 		refuse(q, 412, none, none);

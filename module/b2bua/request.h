@@ -61,7 +61,7 @@ void sh_sending_drop(struct sh_sending *s); /* done is not called; NULL is fine 
 int sh_request_answer_with(struct sh_request *r, const struct sh_result *res);
 
 /* Answers a PUBLISH by RFC 3903 6, keeps the document for that address of record and tells its subscribers. limit: of its time,
- * seconds, 0: none. 0; -EALREADY; -EBADMSG: it was refused, and the answer says why. */
+ * seconds, 0: 3600. 0; -EALREADY; -EBADMSG: it was refused, and the answer says why. */
 int sh_request_publish(struct sh_request *r, struct sh_slice aor, uint32_t limit, struct sh_slice headers);
 
 /* The application has no more use for it. Without an answer so far: 500. */

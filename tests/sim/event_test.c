@@ -489,6 +489,19 @@ static void presence_is_what_was_published_and_for_how_long(void **state)
 	world_destroy(w);
 }
 
+static void a_document_has_a_longest_time_and_a_largest_size(void **state)
+{
+	static char body[17 * 1024];
+
+	(void)state;
+	begin("local sip = require 'siphook'\nsip.domains{'example.org'}\nsip.on.publish(function(req) req:publish() end)\n");
+	phone_assert_header(publish("Expires: 4294967295\n", PIDF("desk", "open"), "200"), "Expires", "3600");
+	memset(body, 'x', sizeof(body) - 1);
+	publish("", body, "413");
+	w->forgiving = true;
+	world_destroy(w);
+}
+
 static void reg_tells_of_every_binding(void **state)
 {
 	struct phone_call *c;
@@ -581,6 +594,7 @@ int main(void)
 	    cmocka_unit_test(a_script_serves_any_other_package),
 	    cmocka_unit_test(a_message_waits),
 	    cmocka_unit_test(presence_is_what_was_published_and_for_how_long),
+	    cmocka_unit_test(a_document_has_a_longest_time_and_a_largest_size),
 	    cmocka_unit_test(reg_tells_of_every_binding),
 	    cmocka_unit_test(subscribers_of_all_workers_hear_of_calls_of_all_workers),
 	};
