@@ -17,6 +17,51 @@ static void on_server_event(struct sh_server_txn *st, enum sh_server_event ev, v
 	}
 }
 
+void sh_leg_answer_over(struct sh_leg *l)
+{
+	struct sh_unacked *u = l->answer;
+
+	if (!u)
+		return;
+	sh_wheel_cancel(&l->ua->env->wheel, &u->timer);
+	if (u->st) {
+		sh_server_txn_watch(u->st, NULL, NULL);
+		if (l->st == u->st)
+			l->st = NULL;
+	}
+	sh_free(u);
+	l->answer = NULL;
+}
+
+static void on_answer_timer(struct sh_timer *t)
+{
+	struct sh_unacked *u = SH_CONTAINER(t, struct sh_unacked, timer);
+	struct sh_leg *l = u->leg;
+	struct sh_env *env = l->ua->env;
+
+	if (env->now >= u->end) { /* 13.3.1.4: no ACK for 64*T1: hang up */
+		struct sh_call *c = l->call;
+
+		sh_leg_answer_over(l);
+		if (l->state == SH_LEG_ENDING) { /* they have hung up without it */
+			sh_leg_wind_up(l);
+			return;
+		}
+		l->state = SH_LEG_UP;
+		sh_leg_want_reason(l, SH_LIT("SIP;cause=408;text=\"No ACK\""));
+		if (c)
+			sh_call_ack_lost(c);
+		if (l->state == SH_LEG_UP)
+			sh_leg_bye(l);
+		return;
+	}
+	sh_server_txn_resend(u->st, (struct sh_slice){u->text, u->len});
+	u->wait *= 2;
+	if (u->wait > l->ua->config.txn.t2)
+		u->wait = l->ua->config.txn.t2;
+	sh_wheel_add(&env->wheel, t, env->now + u->wait < u->end ? env->now + u->wait : u->end);
+}
+
 int sh_leg_respond(struct sh_leg *l, struct sh_server_txn *st, unsigned code, struct sh_writer *w)
 {
 	struct sh_slice text = sh_writer_text(w);
@@ -36,7 +81,7 @@ int sh_leg_respond(struct sh_leg *l, struct sh_server_txn *st, unsigned code, st
 				 .end = env->now + 64 * l->ua->config.txn.t1,
 				 .cseq = sh_server_txn_request(st)->cseq,
 				 .len = (uint32_t)text.len};
-	sh_timer_init(&u->timer, sh_leg_on_answer_timer);
+	sh_timer_init(&u->timer, on_answer_timer);
 	memcpy(u->text, text.base, text.len);
 	sh_leg_refresh(l, sh_server_txn_request(st), sh_server_txn_path(st));
 	err = sh_server_txn_respond(st, code, w);
@@ -48,22 +93,6 @@ int sh_leg_respond(struct sh_leg *l, struct sh_server_txn *st, unsigned code, st
 	l->answer = u;
 	sh_wheel_add(&env->wheel, &u->timer, env->now + u->wait);
 	return 0;
-}
-
-void sh_leg_answer_over(struct sh_leg *l)
-{
-	struct sh_unacked *u = l->answer;
-
-	if (!u)
-		return;
-	sh_wheel_cancel(&l->ua->env->wheel, &u->timer);
-	if (u->st) {
-		sh_server_txn_watch(u->st, NULL, NULL);
-		if (l->st == u->st)
-			l->st = NULL;
-	}
-	sh_free(u);
-	l->answer = NULL;
 }
 
 static void on_ack_looked_at(struct sh_question *q)

@@ -308,7 +308,6 @@ void sh_leg_want_reason(struct sh_leg *l, struct sh_slice reason);
 int sh_leg_respond(struct sh_leg *l, struct sh_server_txn *st, unsigned code, struct sh_writer *w); /* 2xx: kept until the ACK */
 void sh_leg_on_ack(struct sh_leg *l, const struct sh_msg *m, const struct sh_path *from);
 void sh_leg_answer_over(struct sh_leg *l);
-void sh_leg_on_answer_timer(struct sh_timer *t); /* of sh_unacked */
 void sh_leg_send_ack(struct sh_leg *l, const struct sh_msg *with_body); /* NULL: without a body */
 void sh_leg_send_ack_body(struct sh_leg *l, struct sh_slice content_type, struct sh_slice body);
 /* An INVITE of the leg's own goes on without it; or it has ended. */
@@ -317,36 +316,44 @@ void sh_leg_invite_ended(struct sh_leg *l, const struct sh_client_txn *ct);
 void sh_leg_drop_answer(struct sh_leg *l, const struct sh_msg *response, const struct sh_path *from); /* ACK and BYE */
 
 /* ---- call.c */
-void sh_call_on_invite(struct sh_ua *ua, struct sh_server_txn *st, const struct sh_msg *m, const struct sh_path *from);
-void sh_call_on_cancel(struct sh_call *c, const struct sh_msg *cancel);
+struct sh_call *sh_call_create(struct sh_ua *ua); /* NULL: no memory. Without legs and texts */
+int sh_call_keep_texts(struct sh_call *c, struct sh_slice uri, struct sh_slice from, struct sh_slice to);
+void sh_call_setup_over(struct sh_call *c); /* nothing of its INVITE is needed any more, but by who holds it */
 void sh_call_leg_gone(struct sh_call *c, struct sh_leg *l, const struct sh_msg *bye); /* it hung up or was lost */
 void sh_call_leg_lost(struct sh_call *c, struct sh_leg *l, unsigned code); /* it does not answer (408), or knows nothing (481) */
-int sh_call_connect(struct sh_call *c, struct sh_body *sdp); /* the 2xx to the caller, without a second leg */
-void sh_call_acked(struct sh_call *c, const struct sh_msg *ack);
-void sh_call_ack_lost(struct sh_call *c);
 void sh_call_end(struct sh_call *c, const struct sh_why *why, struct sh_slice reason);
 void sh_call_free(struct sh_call *c);
+void sh_call_tell(struct sh_call *c, enum sh_call_event event, const struct sh_why *why); /* the host's event */
+/* A call without a caller. sh_call_discard: it has come to nothing, and nobody was told of it. */
+int sh_call_create_own(struct sh_call **out, struct sh_ua *ua, struct sh_slice uri, struct sh_slice from, struct sh_slice to);
+void sh_call_discard(struct sh_call *c);
+
+/* ---- caller.c */
+void sh_call_on_invite(struct sh_ua *ua, struct sh_server_txn *st, const struct sh_msg *m, const struct sh_path *from);
+void sh_call_on_cancel(struct sh_call *c, const struct sh_msg *cancel);
+/* An answer to the caller in that dialog of his; behind it: headers, body. */
+struct sh_writer *sh_call_begin(struct sh_call *c, unsigned code, const struct sh_dialog *d);
 /* reliable: the answer of e is, so that the caller's PRACK is wanted if the caller can give one. True: it will. */
 bool sh_call_relay_provisional(struct sh_call *c, struct sh_early_dialog *e, unsigned code, const struct sh_msg *m, bool with_body,
 			       bool reliable);
 /* That early dialog is over, and why: 199 to a caller who wants to know (RFC 6228). */
 void sh_call_early_over(struct sh_call *c, const struct sh_early_dialog *e, unsigned code);
 unsigned sh_sip_cause_of(const struct sh_msg *m); /* of its Reason (RFC 3326); 0: none */
-void sh_call_bridging_lost(struct sh_call *c); /* the leg whose 2xx waits has left: the bridge fails, soon */
-void sh_call_pracked(struct sh_call *c); /* a 2xx that waited for it may be sent */
-void sh_ua_each_dead(struct sh_ua *ua); /* frees what has ended */
+/* The final answer to a caller whose call ends before there was one. */
+void sh_call_refuse(struct sh_call *c, const struct sh_why *why, struct sh_slice reason);
 
-struct sh_writer *sh_call_begin(struct sh_call *c, unsigned code); /* an answer to the caller; behind it: headers, body */
+/* ---- bridge.c */
+int sh_call_connect(struct sh_call *c, struct sh_body *sdp); /* the 2xx to the caller, without a second leg */
 void sh_call_connected(struct sh_call *c, struct sh_dialog *d);    /* a 2xx went to the caller, in that dialog of his */
+void sh_call_acked(struct sh_call *c, const struct sh_msg *ack);
+void sh_call_ack_lost(struct sh_call *c);
+void sh_call_pracked(struct sh_call *c); /* a 2xx that waited for it may be sent */
+void sh_call_bridging_lost(struct sh_call *c); /* the leg whose 2xx waits has left: the bridge fails, soon */
 void sh_call_bridge_over(struct sh_call *c, int error);            /* tells who waits */
 
-/* A call without a caller. sh_call_discard: it has come to nothing, and nobody was told of it. */
-int sh_call_create_own(struct sh_call **out, struct sh_ua *ua, struct sh_slice uri, struct sh_slice from, struct sh_slice to);
-void sh_call_discard(struct sh_call *c);
-void sh_call_tell(struct sh_call *c, enum sh_call_event event, const struct sh_why *why); /* the host's event */
-
 /* ---- originate.c */
-void sh_originate_over(struct sh_originate *o); /* its call ends: tells who waits */
+void sh_originate_over(struct sh_originate *o);  /* its call ends: tells who waits */
+void sh_originate_abort(struct sh_originate *o); /* its call is freed: without a callback */
 
 /* ---- probe.c */
 void sh_call_on_probe(struct sh_timer *t);

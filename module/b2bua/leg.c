@@ -699,32 +699,3 @@ void sh_leg_on_request(struct sh_leg *l, struct sh_dialog *d, struct sh_server_t
 		sh_relay_in_dialog(l, st, m);
 	}
 }
-
-void sh_leg_on_answer_timer(struct sh_timer *t)
-{
-	struct sh_unacked *u = SH_CONTAINER(t, struct sh_unacked, timer);
-	struct sh_leg *l = u->leg;
-	struct sh_env *env = l->ua->env;
-
-	if (env->now >= u->end) { /* 13.3.1.4: no ACK for 64*T1: hang up */
-		struct sh_call *c = l->call;
-
-		sh_leg_answer_over(l);
-		if (l->state == SH_LEG_ENDING) { /* they have hung up without it */
-			sh_leg_wind_up(l);
-			return;
-		}
-		l->state = SH_LEG_UP;
-		sh_leg_want_reason(l, SH_LIT("SIP;cause=408;text=\"No ACK\""));
-		if (c)
-			sh_call_ack_lost(c);
-		if (l->state == SH_LEG_UP)
-			sh_leg_bye(l);
-		return;
-	}
-	sh_server_txn_resend(u->st, (struct sh_slice){u->text, u->len});
-	u->wait *= 2;
-	if (u->wait > l->ua->config.txn.t2)
-		u->wait = l->ua->config.txn.t2;
-	sh_wheel_add(&env->wheel, t, env->now + u->wait < u->end ? env->now + u->wait : u->end);
-}

@@ -63,6 +63,11 @@ void sh_originate_over(struct sh_originate *o)
 	tell(o, NULL, o->failure ? o->failure : &r);
 }
 
+void sh_originate_abort(struct sh_originate *o)
+{
+	destroy(o);
+}
+
 void sh_originate_abandon(struct sh_call *c)
 {
 	if (!c->originate)

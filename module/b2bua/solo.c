@@ -92,7 +92,7 @@ struct sh_body *sh_solo_silence(struct sh_call *c, struct sh_slice offer)
 
 static int connect_alone(struct sh_call *c, struct sh_body *sdp, struct sh_slice headers)
 {
-	struct sh_writer *w = sh_call_begin(c, 200);
+	struct sh_writer *w = sh_call_begin(c, 200, &c->a->dialog);
 	int err;
 
 	sh_put(w, headers);

@@ -150,13 +150,28 @@ static void on_flow_closed(void *ctx, uint64_t flow, int error)
 		ua->flow_closed(ua->flow_closed_ctx, flow);
 }
 
+/* What has ended. */
+static void free_dead(struct sh_ua *ua)
+{
+	struct sh_link *l;
+
+	while ((l = ua->dead_requests.next) != &ua->dead_requests)
+		sh_request_free(SH_CONTAINER(l, struct sh_request, link));
+	while ((l = ua->dead_calls.next) != &ua->dead_calls)
+		sh_call_free(SH_CONTAINER(l, struct sh_call, link));
+	while ((l = ua->dead_legs.next) != &ua->dead_legs)
+		sh_leg_free(SH_CONTAINER(l, struct sh_leg, link));
+	while ((l = ua->dead_subscriptions.next) != &ua->dead_subscriptions)
+		sh_subscription_free(SH_CONTAINER(l, struct sh_subscription, link));
+}
+
 static void on_turn_end(void *ctx)
 {
 	struct sh_ua *ua = ctx;
 
 	if (ua->turn_end)
 		ua->turn_end(ua->turn_end_ctx);
-	sh_ua_each_dead(ua);
+	free_dead(ua);
 }
 
 static const struct sh_txn_user txn_user = {on_request, on_cancel, NULL, on_flow_closed, on_turn_end};
@@ -253,7 +268,7 @@ void sh_ua_destroy(struct sh_ua *ua)
 	sh_refer_drop_all(ua);
 	while ((l = ua->live_subscriptions.next) != &ua->live_subscriptions)
 		sh_subscription_free(SH_CONTAINER(l, struct sh_subscription, link));
-	sh_ua_each_dead(ua);
+	free_dead(ua);
 	sh_event_finish(ua);
 	if (ua->subscribers.buckets)
 		sh_hash_finish(&ua->subscribers);
@@ -272,20 +287,6 @@ void sh_ua_destroy(struct sh_ua *ua)
 	sh_free(ua->rest);
 	sh_free(ua->body);
 	sh_free(ua);
-}
-
-void sh_ua_each_dead(struct sh_ua *ua)
-{
-	struct sh_link *l;
-
-	while ((l = ua->dead_requests.next) != &ua->dead_requests)
-		sh_request_free(SH_CONTAINER(l, struct sh_request, link));
-	while ((l = ua->dead_calls.next) != &ua->dead_calls)
-		sh_call_free(SH_CONTAINER(l, struct sh_call, link));
-	while ((l = ua->dead_legs.next) != &ua->dead_legs)
-		sh_leg_free(SH_CONTAINER(l, struct sh_leg, link));
-	while ((l = ua->dead_subscriptions.next) != &ua->dead_subscriptions)
-		sh_subscription_free(SH_CONTAINER(l, struct sh_subscription, link));
 }
 
 struct sh_env *sh_ua_env(const struct sh_ua *ua)
