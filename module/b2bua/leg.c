@@ -327,7 +327,9 @@ int sh_leg_send_invite(struct sh_leg *l, const struct sh_target *t, const struct
 	else
 		classes |= SH_COPY_PRIVACY;
 	if (in && in->first[SH_H_REPLACES] && !sh_header_line_named(t->headers, SH_LIT("Replaces")))
-		sh_put_replaces(ua, in, &rest);
+		sh_put_named_dialog(ua, in, SH_H_REPLACES, &rest);
+	if (in && in->first[SH_H_JOIN] && !sh_header_line_named(t->headers, SH_LIT("Join"))) /* who is called mixes, not we (RFC 3911) */
+		sh_put_named_dialog(ua, in, SH_H_JOIN, &rest);
 	if (t->pai.len)
 		sh_put_header(&rest, SH_H_P_ASSERTED_IDENTITY, t->pai);
 	if (t->diversion.len)

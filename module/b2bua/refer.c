@@ -52,6 +52,8 @@ unsigned sh_refer_read(struct sh_refer_to *out, const struct sh_msg *m, struct s
 		while (headers.len) {
 			sh_slice_cut(headers, '&', &value, &headers);
 			sh_slice_cut(value, '=', &name, &value);
+			if (sh_slice_ieq(name, SH_LIT("Require")) && sh_slice_ieq(value, SH_LIT("replaces")))
+				out->requires_replaces = true;
 			if (!sh_slice_ieq(name, SH_LIT("Replaces")))
 				continue;
 			if (out->replaces.len || sh_uri_unescape(a, value, &out->replaces) < 0 ||
@@ -303,10 +305,10 @@ static int put_fields(struct sh_fork_plan *plan, const struct sh_refer_to *to)
 		struct sh_target *t = &plan->targets[i];
 		bool by = to->referred_by.len && !sh_header_line_named(t->headers, SH_LIT("Referred-By"));
 
-		if (sh_arena_printf(&plan->arena, &t->headers, "%.*s%s%.*s%s%s%.*s%s", SH_FMT(t->headers),
+		if (sh_arena_printf(&plan->arena, &t->headers, "%.*s%s%.*s%s%s%.*s%s%s", SH_FMT(t->headers),
 				    by ? "Referred-By: " : "", SH_FMT(by ? to->referred_by : (struct sh_slice){0}), by ? "\r\n" : "",
-				    to->replaces.len ? "Replaces: " : "", SH_FMT(to->replaces),
-				    to->replaces.len ? "\r\n" : "") < 0)
+				    to->replaces.len ? "Replaces: " : "", SH_FMT(to->replaces), to->replaces.len ? "\r\n" : "",
+				    to->replaces.len && to->requires_replaces ? "Require: replaces\r\n" : "") < 0)
 			return -ENOMEM;
 	}
 	return 0;

@@ -46,16 +46,16 @@ struct sh_leg *sh_ua_find_leg(const struct sh_ua *ua, const struct sh_dialog_ids
 	return owner && *owner == SH_OWNER_LEG ? (struct sh_leg *)owner : NULL;
 }
 
-void sh_put_replaces(const struct sh_ua *ua, const struct sh_msg *invite, struct sh_writer *out)
+void sh_put_named_dialog(const struct sh_ua *ua, const struct sh_msg *invite, enum sh_header_id id, struct sh_writer *out)
 {
-	struct sh_slice value = sh_msg_header(invite, SH_H_REPLACES);
+	struct sh_slice value = sh_msg_header(invite, id);
 	struct sh_writer mapped;
 	char text[512];
 
 	sh_writer_init(&mapped, text, sizeof(text));
 	if (sh_replaces_map(ua, value, &mapped) && !mapped.full)
 		value = sh_writer_text(&mapped);
-	sh_put_header(out, SH_H_REPLACES, value);
+	sh_put_header(out, id, value);
 }
 
 /* As a header part of a URI (RFC 3261 25.1, hvalue). */

@@ -49,6 +49,7 @@ int sh_call_join_far(struct sh_call *c, struct sh_leg *keep, const struct sh_dia
 struct sh_refer_to {
 	struct sh_slice uri;      /* without header parts and method */
 	struct sh_slice replaces; /* the value of Replaces in it, unescaped; empty: none */
+	bool requires_replaces;   /* it has Require=replaces */
 	struct sh_slice referred_by; /* the field of the REFER */
 };
 /* 0, or the code of the refusal: 400 without exactly one Refer-To, 416 for a scheme that cannot be called, 501 for another
@@ -95,8 +96,8 @@ int sh_call_pickup(struct sh_call *c, struct sh_call *target, struct sh_leg *old
 
 /* The same dialog seen across us: that of the leg's partner, whose peer is the one to replace. False: there is none. */
 bool sh_replaces_map(const struct sh_ua *ua, struct sh_slice value, struct sh_writer *out);
-/* The Replaces of an INVITE that is sent on: mapped, or as it is when it names no dialog of ours. */
-void sh_put_replaces(const struct sh_ua *ua, const struct sh_msg *invite, struct sh_writer *out);
+/* The Replaces or Join of an INVITE that is sent on: mapped, or as it is when it names no dialog of ours. */
+void sh_put_named_dialog(const struct sh_ua *ua, const struct sh_msg *invite, enum sh_header_id id, struct sh_writer *out);
 /* The Refer-To of a REFER that passes, when it has such a Replaces: a line of its own in its place. */
 bool sh_refer_map(const struct sh_ua *ua, const struct sh_msg *m, struct sh_writer *out);
 

@@ -408,10 +408,13 @@ static unsigned pickup_code(int err)
 	return err == -EBUSY ? 491 : err == -EBADMSG ? 488 : err == -ENOMEM ? 503 : 481;
 }
 
-/* The leg that the INVITE names in Replaces, as it would be named from here or from there. */
+/* The leg whose place is wanted: the one that Replaces names as seen from here (RFC 3891 3: to-tag is our tag). Named as its peer
+ * sees it, it is that peer's partner when they talk (a REFER that passed, sh_refer_map, leads here again); and when it rings the
+ * peer itself, whom somebody picks up who has watched his lamp. */
 static struct sh_leg *replaced_leg(const struct sh_call *c, struct sh_dialog_ids *ids)
 {
 	const struct sh_msg *m = sh_call_invite(c);
+	struct sh_call *of;
 	struct sh_slice tag;
 	struct sh_leg *l;
 
@@ -424,7 +427,19 @@ static struct sh_leg *replaced_leg(const struct sh_call *c, struct sh_dialog_ids
 	tag = ids->to_tag;
 	ids->to_tag = ids->from_tag;
 	ids->from_tag = tag;
-	return sh_ua_find_leg(sh_call_ua(c), ids);
+	l = sh_ua_find_leg(sh_call_ua(c), ids);
+	of = l ? sh_leg_call(l) : NULL;
+	if (!of || sh_call_state(of) != SH_CALL_UP)
+		return l;
+	return l == sh_call_a(of) ? sh_call_b(of) : l == sh_call_b(of) ? sh_call_a(of) : l;
+}
+
+/* We do not mix: 488 for a dialog that is there, 481 for one that is not (RFC 3911 4). */
+static unsigned join_code(const struct sh_call *c, const struct sh_msg *m)
+{
+	struct sh_dialog_ids ids;
+
+	return sh_dialog_ids_of(&ids, m, SH_H_JOIN) == 0 && sh_ua_find_leg(sh_call_ua(c), &ids) ? 488 : 481;
 }
 
 /* call:pickup([id]) -> true | nil, res */
@@ -451,6 +466,12 @@ int sh_call_pickup_verb(lua_State *L)
 	if (!c)
 		return sh_gone(L);
 	sh_vm_check_wait(L, "call:pickup");
+	if (lua_isnil(L, 2) && sh_call_invite(c) && sh_call_invite(c)->first[SH_H_JOIN]) {
+		unsigned code = join_code(c, sh_call_invite(c));
+
+		sh_call_note_failure(c, code);
+		return push_refused(L, code);
+	}
 	if (ids.early_only && target && sh_call_state(target) == SH_CALL_UP) { /* RFC 3891 3 */
 		sh_call_note_failure(c, 486);
 		return push_refused(L, 486);

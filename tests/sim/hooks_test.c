@@ -257,6 +257,57 @@ static void binding_and_load_are_told(void **state)
 	end();
 }
 
+/* unload: nothing by default; a hook runs once in the generation that goes, and what is wrong with it stops nothing. */
+static void unload_is_told_to_who_goes(void **state)
+{
+	(void)state;
+	begin(PLAN);
+	world_reload(w, PLAN "sip.on.unload(function(ev) sip.log.info('unload: %d %s', ev.generation, ev.reason) end)\n");
+	assert_false(world_has_log(w, "unload"));
+	world_reload(w, PLAN "sip.on.unload(function(ev) end)\n");
+	world_expect_log(w, "unload: 2 reload");
+	assert_false(world_has_log(w, "unload:"));
+	world_reload(w, PLAN "sip.on.unload(function(ev) error 'oops' end)\n");
+	world_reload(w, PLAN "sip.on.message(function(req) req:reply(202) end)\n");
+	world_expect_log(w, "oops");
+	world_forget_log(w);
+	outside("MESSAGE", NULL, "202");
+	end();
+}
+
+#define TWO_CODECS "v=0\r\no=a 1 1 IN IP4 10.0.0.2\r\ns=-\r\nc=IN IP4 10.0.0.2\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0 8\r\n"
+#define ONE_CODEC  "v=0\r\no=a 1 1 IN IP4 10.0.0.2\r\ns=-\r\nc=IN IP4 10.0.0.2\r\nt=0 0\r\nm=audio 4000 RTP/AVP 8\r\n"
+
+/* What bob is offered when alice offers two codecs. */
+static void offered(const char *sdp)
+{
+	struct phone_call *c = phone_invite(alice, "sip:x@example.org", NULL, TWO_CODECS);
+	struct phone_msg *m = soon(bob, "INVITE");
+
+	phone_assert_body(m, sdp);
+	phone_reply(m, 486, NULL, NULL, NULL);
+	soon(bob, "ACK");
+	refused(c, "486");
+}
+
+/* sdp: untouched by default, also by a hook that says nothing or raises; else what the hook makes of it. */
+static void sdp_is_untouched_unless_its_hook_changes_it(void **state)
+{
+	(void)state;
+	begin(PLAN DIALS);
+	offered(TWO_CODECS);
+	world_reload(w, PLAN DIALS "sip.on.sdp(function(sdp, info) sdp:keep{'PCMA'} sip.log.info('%s from %s', info.kind, info.from.state) end)\n");
+	offered(ONE_CODEC);
+	world_expect_log(w, "offer from");
+	world_reload(w, PLAN DIALS "sip.on.sdp(function(sdp, info) end)\n");
+	offered(TWO_CODECS);
+	world_reload(w, PLAN DIALS "sip.on.sdp(function(sdp, info) sdp:keep{'PCMA'} error 'oops' end)\n");
+	offered(TWO_CODECS);
+	world_expect_log(w, "oops");
+	world_forget_log(w);
+	end();
+}
+
 static void a_hook_that_does_not_exist_and_a_second_one_are_errors(void **state)
 {
 	char error[400];
@@ -292,6 +343,8 @@ int main(void)
 		cmocka_unit_test(prack_is_seen_and_answered_by_the_engine),
 		cmocka_unit_test(answer_and_hangup_come_once_for_each_call),
 		cmocka_unit_test(binding_and_load_are_told),
+		cmocka_unit_test(unload_is_told_to_who_goes),
+		cmocka_unit_test(sdp_is_untouched_unless_its_hook_changes_it),
 		cmocka_unit_test(a_hook_that_does_not_exist_and_a_second_one_are_errors),
 		cmocka_unit_test(what_nobody_knows_is_501_and_what_is_not_allowed_405),
 	};

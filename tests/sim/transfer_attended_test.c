@@ -67,6 +67,223 @@ static void rfc5589_7_3_and_rfc5359_2_5_attended_transfer(void **state)
 	end();
 }
 
+/* The consultation is over before the transfer begins, which is a blind one then. */
+static void rfc5589_7_1_exposing_the_transfer_target(void **state)
+{
+	struct phone_msg *m;
+
+	(void)state;
+	consult();
+	hang_up(bob_carol, carol);
+	refer(t.b, "Refer-To: <sip:carol@example.org>");
+	NOTIFIED_TRYING(bob);
+	m = soon(carol, "INVITE");
+	carol_bob = m->call;
+	joined(m, SDP_C, alice, SDP_A);
+	NOTIFIED_LAST(bob, "SIP/2.0 200 OK");
+	phone_bye(t.b);
+	soon(bob, "200 BYE");
+	talk_and_hang_up();
+	end();
+}
+
+/* The target is referred to the transferee, by a REFER of its own that names the dialog with the target. */
+static void rfc5589_7_2_protecting_the_transfer_target(void **state)
+{
+	char headers[1024];
+	struct phone_call *r;
+	struct phone_msg *m;
+
+	(void)state;
+	consult();
+	snprintf(headers, sizeof(headers), "%s\nRequire: tdialog\nTarget-Dialog: %s;local-tag=%s;remote-tag=%s\nContact: <sip:bob@10.0.0.3>",
+		 replaces(t.b, "alice"), bob_carol->id, bob_carol->remote_tag, bob_carol->local_tag);
+	r = phone_request(bob, "REFER", "sip:10.0.0.1:5060", headers, NULL);
+	phone_expect_in(r, "200 REFER", SH_SECOND);
+	assert_ptr_equal(NOTIFIED_TRYING(bob)->call, r);
+	/* it is alice who comes over, into carol's call: nobody hears of carol before she has agreed */
+	m = soon(alice, "INVITE");
+	phone_assert_body(m, "");
+	phone_reply(m, 200, NULL, NULL, SDP_A);
+	m = soon(carol, "INVITE");
+	phone_assert_body(m, SDP_A);
+	phone_reply(m, 200, NULL, NULL, SDP_C);
+	phone_assert_body(soon(alice, "ACK"), SDP_C);
+	soon(carol, "ACK");
+	NOTIFIED_LAST(bob, "SIP/2.0 200 OK");
+	ok(phone_expect_in(t.b, "BYE", SH_SECOND));
+	phone_bye(bob_carol);
+	soon(bob, "200 BYE");
+	talk_and_hang_up();
+	end();
+}
+
+/* Without a hook the REFER goes to the phones themselves. One of them cannot: the other one is asked to call it, and comes by here
+ * again, with the dialog as its peer calls it. */
+static void rfc5589_7_4_recovery_when_one_party_does_not_support_refer(void **state)
+{
+	char value[512];
+	struct phone_call *c;
+	struct phone_msg *m;
+
+	(void)state;
+	consult();
+	world_reload(w, TO_PHONES);
+	phone_in_call(t.b, "REFER", replaces(bob_carol, "carol"), NULL);
+	phone_reply(soon(alice, "REFER"), 501, NULL, NULL, NULL);
+	soon(bob, "501");
+	phone_in_call(bob_carol, "REFER", replaces(t.b, "alice"), NULL);
+	m = soon(carol, "REFER");
+	snprintf(value, sizeof(value), "<sip:alice@example.org?Replaces=%s%%3Bto-tag%%3D%s%%3Bfrom-tag%%3D%s>", t.a->id, t.a->local_tag,
+		 t.a->remote_tag);
+	phone_assert_header(m, "Refer-To", value);
+	phone_reply(m, 202, NULL, NULL, NULL);
+	soon(bob, "202");
+	phone_in_call(carol_bob, "NOTIFY", "Event: refer\nSubscription-State: active;expires=60\nContent-Type: message/sipfrag", "SIP/2.0 100 Trying");
+	ok(soon(bob, "NOTIFY"));
+	soon(carol, "200 NOTIFY");
+	snprintf(value, sizeof(value), "Require: replaces\nReplaces: %s;to-tag=%s;from-tag=%s", t.a->id, t.a->local_tag, t.a->remote_tag);
+	c = phone_invite(carol, "sip:alice@example.org", value, SDP_C);
+	m = soon(alice, "INVITE");
+	assert_ptr_equal(m->call, t.a);
+	phone_assert_body(m, SDP_C);
+	phone_reply(m, 200, NULL, NULL, SDP_A);
+	soon(alice, "ACK");
+	m = phone_expect_in(c, "200 INVITE", SH_SECOND);
+	phone_assert_body(m, SDP_A);
+	phone_ack(m, NULL, NULL);
+	ok(phone_expect_in(t.b, "BYE", SH_SECOND));
+	phone_in_call(carol_bob, "NOTIFY", "Event: refer\nSubscription-State: terminated;reason=noresource\nContent-Type: message/sipfrag",
+		      "SIP/2.0 200 OK");
+	ok(soon(bob, "NOTIFY"));
+	soon(carol, "200 NOTIFY");
+	hang_up(bob_carol, carol);
+	hang_up(t.a, carol);
+	end();
+}
+
+/* The Refer-To is an address of record, and says that the target has to understand Replaces: here it is we who do. */
+static void rfc5589_7_5_a_contact_that_does_not_lead_to_one_phone(void **state)
+{
+	char headers[512];
+
+	(void)state;
+	consult();
+	snprintf(headers, sizeof(headers), "%.*s&Require=replaces>", (int)strlen(replaces(bob_carol, "carol")) - 1, replaces(bob_carol, "carol"));
+	refer(t.b, headers);
+	NOTIFIED_TRYING(bob);
+	come_together();
+	NOTIFIED_LAST(bob, "SIP/2.0 200 OK");
+	ok(phone_expect_in(bob_carol, "BYE", SH_SECOND));
+	ok(phone_expect_in(t.b, "BYE", SH_SECOND));
+	talk_and_hang_up();
+	/* and when it is the dialog of another server, the INVITE there says so too */
+	t = talk();
+	refer(t.b, "Refer-To: <sip:carol@example.org?Replaces=abc%40elsewhere%3Bto-tag%3D1%3Bfrom-tag%3D2&Require=replaces>");
+	NOTIFIED_TRYING(bob);
+	struct phone_msg *m = soon(carol, "INVITE");
+	phone_assert_header(m, "Replaces", "abc@elsewhere;to-tag=1;from-tag=2");
+	phone_assert_header(m, "Require", "replaces");
+	phone_reply(m, 420, NULL, "Unsupported: replaces", NULL);
+	soon(carol, "ACK");
+	NOTIFIED_LAST(bob, "SIP/2.0 420");
+	hang_up(t.b, alice);
+	end();
+}
+
+/* Figure 14: the target does not understand Replaces, and refuses an INVITE that requires it. */
+static void rfc5589_7_7_fallback_to_basic_transfer_after_420(void **state)
+{
+	struct phone_msg *m;
+
+	(void)state;
+	begin(TRANSFER_PLAN);
+	t = talk();
+	bob_carol = phone_invite(bob, "sip:carol@example.org", "Require: replaces", SDP_B);
+	m = soon(carol, "INVITE");
+	phone_reply(m, 420, NULL, "Unsupported: replaces", NULL);
+	soon(carol, "ACK");
+	m = soon(bob, "420");
+	phone_assert_header(m, "Unsupported", "replaces");
+	phone_ack(m, NULL, NULL);
+	refer(t.b, "Refer-To: <sip:carol@example.org>");
+	NOTIFIED_TRYING(bob);
+	m = soon(carol, "INVITE");
+	carol_bob = m->call;
+	joined(m, SDP_C, alice, SDP_A);
+	NOTIFIED_LAST(bob, "200");
+	ok(soon(bob, "BYE"));
+	talk_and_hang_up();
+	end();
+}
+
+/* Figure 15: OPTIONS in both dialogs says what the phones can do; the answers are theirs, not ours. */
+static void rfc5589_7_7_fallback_to_basic_transfer_after_options(void **state)
+{
+	struct phone_msg *m;
+
+	(void)state;
+	consult();
+	phone_in_call(t.b, "OPTIONS", NULL, NULL);
+	phone_reply(soon(alice, "OPTIONS"), 200, NULL, "Allow: INVITE, ACK, BYE, CANCEL, REFER\nSupported: replaces", NULL);
+	m = soon(bob, "200 OPTIONS");
+	phone_in_call(bob_carol, "OPTIONS", NULL, NULL);
+	phone_reply(soon(carol, "OPTIONS"), 200, NULL, "Allow: INVITE, ACK, BYE, CANCEL", NULL);
+	m = soon(bob, "200 OPTIONS");
+	hang_up(bob_carol, carol);
+	refer(t.b, "Refer-To: <sip:carol@example.org>");
+	NOTIFIED_TRYING(bob);
+	m = soon(carol, "INVITE");
+	carol_bob = m->call;
+	joined(m, SDP_C, alice, SDP_A);
+	NOTIFIED_LAST(bob, "200");
+	ok(soon(bob, "BYE"));
+	talk_and_hang_up();
+	end();
+}
+
+/* bob's phone is the focus of a conference for the time of the transfer. Each dialog is with us: what the two subscribe to would
+ * have to be there, so that they are refused, and the transfer goes on without. */
+static void rfc5589_9_transfer_as_an_ad_hoc_conference(void **state)
+{
+	struct phone_msg *m;
+
+	(void)state;
+	begin(TRANSFER_PLAN);
+	t = talk();
+	phone_reinvite(t.b, "Contact: <sip:conf@10.0.0.3>;isfocus", SDP_B "a=sendonly\r\n");
+	m = soon(alice, "INVITE");
+	phone_assert_header(m, "Contact", "<sip:10.0.0.1:5060>");
+	phone_reply(m, 200, NULL, NULL, SDP_A "a=recvonly\r\n");
+	soon(alice, "ACK");
+	phone_ack(soon(bob, "200"), NULL, NULL);
+	phone_request(alice, "SUBSCRIBE", "sip:10.0.0.1:5060", "Event: conference\nExpires: 600\nContact: <sip:alice@10.0.0.2>", NULL);
+	soon(alice, "489");
+	bob_carol = phone_invite(bob, "sip:carol@example.org", "Contact: <sip:conf@10.0.0.3>;isfocus", SDP_B);
+	m = soon(carol, "INVITE");
+	carol_bob = m->call;
+	phone_reply(m, 180, NULL, NULL, NULL);
+	soon(bob, "180");
+	phone_reply(m, 200, NULL, NULL, SDP_C);
+	soon(carol, "ACK");
+	phone_ack(soon(bob, "200"), NULL, NULL);
+	/* all three talk: bob mixes */
+	phone_reinvite(t.b, "Contact: <sip:conf@10.0.0.3>;isfocus", SDP_B);
+	phone_reply(soon(alice, "INVITE"), 200, NULL, NULL, SDP_A);
+	soon(alice, "ACK");
+	phone_ack(soon(bob, "200"), NULL, NULL);
+	world_advance(w, 10 * SH_SECOND);
+	refer(t.b, replaces(bob_carol, "carol"));
+	NOTIFIED_TRYING(bob);
+	come_together();
+	NOTIFIED_LAST(bob, "SIP/2.0 200 OK");
+	/* the conference is over */
+	ok(phone_expect_in(bob_carol, "BYE", SH_SECOND));
+	ok(phone_expect_in(t.b, "BYE", SH_SECOND));
+	talk_and_hang_up();
+	end();
+}
+
 /* The one who was called first is the target: bob REFERs carol to alice. */
 static void the_consulted_party_may_be_the_one_that_is_referred(void **state)
 {
@@ -345,6 +562,13 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(rfc5589_7_3_and_rfc5359_2_5_attended_transfer),
+	    cmocka_unit_test(rfc5589_7_1_exposing_the_transfer_target),
+	    cmocka_unit_test(rfc5589_7_2_protecting_the_transfer_target),
+	    cmocka_unit_test(rfc5589_7_4_recovery_when_one_party_does_not_support_refer),
+	    cmocka_unit_test(rfc5589_7_5_a_contact_that_does_not_lead_to_one_phone),
+	    cmocka_unit_test(rfc5589_7_7_fallback_to_basic_transfer_after_420),
+	    cmocka_unit_test(rfc5589_7_7_fallback_to_basic_transfer_after_options),
+	    cmocka_unit_test(rfc5589_9_transfer_as_an_ad_hoc_conference),
 	    cmocka_unit_test(the_consulted_party_may_be_the_one_that_is_referred),
 	    cmocka_unit_test(both_calls_survive_when_the_target_refuses),
 	    cmocka_unit_test(the_target_gets_its_session_back_when_the_other_party_refuses),
