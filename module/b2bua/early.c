@@ -154,6 +154,56 @@ void sh_early_chosen(struct sh_early_dialog *e)
 	e->callee = &l->dialog;
 }
 
+/* ------------------------------------------------------------------ one of several ends */
+
+static bool others_go_on(const struct sh_fork *f, const struct sh_early_dialog *e)
+{
+	SH_LIST_EACH (k, &e->leg->early) {
+		const struct sh_early_dialog *other = SH_CONTAINER(k, struct sh_early_dialog, link);
+
+		if (other != e && !other->ended)
+			return true;
+	}
+	for (unsigned i = 0; i < f->count; i++) {
+		const struct sh_branch *b = f->branches[i];
+
+		if (b->leg != e->leg && b->state != SH_BRANCH_IDLE && b->state != SH_BRANCH_DONE)
+			return true;
+	}
+	return false;
+}
+
+static void bye(struct sh_early_dialog *e)
+{
+	struct sh_ua *ua = e->leg->ua;
+	struct sh_slice none = {0};
+	struct sh_writer line, rest;
+	struct sh_client_txn *ct;
+
+	sh_ua_writers(ua, &line, &rest);
+	sh_dialog_put_request(e->callee, SH_LIT("BYE"), 0, 70, &line, &rest);
+	sh_ua_put_product(ua, &rest, true);
+	sh_put_body(&rest, none, none);
+	sh_leg_send_in(e->leg, e->callee, &ct, SH_BYE, &line, &rest, NULL, NULL);
+}
+
+bool sh_early_hung_up(struct sh_call *c, const struct sh_dialog *d)
+{
+	struct sh_fork *f = c->answered || c->bridging ? NULL : c->fork;
+	struct sh_early_dialog *e = f && !f->plan.single_tag ? sh_early_by_caller(c, d) : NULL;
+
+	if (!e || !others_go_on(f, e))
+		return false;
+	sh_reliable_forget(c, e);
+	e->caller = NULL;
+	e->ended = true;
+	if (e->leg->early.next->next == &e->leg->early)
+		sh_leg_hangup(e->leg, (struct sh_slice){0});
+	else
+		bye(e);
+	return true;
+}
+
 void sh_early_forget(struct sh_leg *l)
 {
 	struct sh_link *k;

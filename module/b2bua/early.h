@@ -18,6 +18,7 @@ struct sh_early_dialog {
 	struct sh_dialog own, twin;        /* what the two point at, or zeroed */
 	struct sh_body *sdp;               /* last body with an offer or answer that came in it */
 	bool sdp_passed; /* it went to the caller reliably: the 2xx need not repeat it (RFC 3262 5) */
+	bool ended;      /* the caller has hung up in it: nothing of it goes on */
 	bool offer_passed; /* the caller's offer or answer went with a PRACK: a 2xx to an INVITE without offer needs no other */
 };
 
@@ -33,6 +34,9 @@ struct sh_early_dialog *sh_early_by_caller(const struct sh_call *c, const struct
 void sh_early_tell(struct sh_early_dialog *e, bool single_tag);
 /* The leg was answered in this one: its dialog becomes the leg's. */
 void sh_early_chosen(struct sh_early_dialog *e);
+/* The caller hangs up in one of its early dialogs while others go on (RFC 3261 15): a phone that is alone on its branch is cancelled, one
+ * behind a fork further on gets a BYE. False: there are no others, and it is the call that ends. */
+bool sh_early_hung_up(struct sh_call *c, const struct sh_dialog *d);
 /* All of a leg are over. */
 void sh_early_forget(struct sh_leg *l);
 

@@ -594,7 +594,7 @@ static void relay_provisional(struct sh_branch *b, struct sh_leg *l, const struc
 		return;
 	}
 	e = sh_early_of(l, m, path);
-	if (!e)
+	if (!e || e->ended)
 		return; /* no memory, or too many: as if it had been lost */
 	if (code == 199) { /* of a fork further on */
 		if (!f->plan.single_tag)

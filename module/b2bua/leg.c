@@ -365,14 +365,20 @@ static bool unwanted(const struct sh_leg *l)
 	return !l->branch || l->state == SH_LEG_ENDING;
 }
 
-/* Which of its early dialogs was answered; one more when it is none of them. */
-static void choose_early(struct sh_leg *l, const struct sh_msg *m, const struct sh_path *path)
+/* Which of its early dialogs was answered; one more when it is none of them. False: one in which the caller has hung up. */
+static bool choose_early(struct sh_leg *l, const struct sh_msg *m, const struct sh_path *path)
 {
+	struct sh_early_dialog *e;
+
 	if (sh_list_empty(&l->early) && !(l->call && l->call->a_tag_used && !l->call->answered))
-		return;
-	l->answered_in = sh_early_of(l, m, path);
-	if (l->answered_in)
-		sh_early_chosen(l->answered_in);
+		return true;
+	e = sh_early_of(l, m, path);
+	if (e && e->ended)
+		return false;
+	l->answered_in = e;
+	if (e)
+		sh_early_chosen(e);
+	return true;
 }
 
 static void on_2xx(struct sh_leg *l, const struct sh_msg *m)
@@ -384,8 +390,10 @@ static void on_2xx(struct sh_leg *l, const struct sh_msg *m)
 			sh_leg_drop_answer(l, m, path); /* a fork further on: another phone answered too (13.2.2.4) */
 		return;
 	}
-	if (!unwanted(l))
-		choose_early(l, m, path);
+	if (!unwanted(l) && !choose_early(l, m, path)) {
+		sh_leg_drop_answer(l, m, path);
+		return;
+	}
 	if (sh_dialog_learn(&l->dialog, m, path) == -ENOMEM) {
 		sh_warn(l->ua->env->log, "out of memory: the answer of %.*s is dropped", SH_FMT(l->dialog.target));
 		return; /* it will be repeated */
@@ -602,7 +610,7 @@ void sh_put_retry_after(struct sh_ua *ua, struct sh_writer *w)
 
 /* ------------------------------------------------------------------ requests in the dialog */
 
-static void on_bye(struct sh_leg *l, struct sh_server_txn *st, const struct sh_msg *m, const struct sh_path *from)
+static void on_bye(struct sh_leg *l, const struct sh_dialog *d, struct sh_server_txn *st, const struct sh_msg *m, const struct sh_path *from)
 {
 	struct sh_call *c = l->call;
 	bool live = l->state < SH_LEG_ENDING;
@@ -613,6 +621,8 @@ static void on_bye(struct sh_leg *l, struct sh_server_txn *st, const struct sh_m
 	}
 	sh_server_txn_reply(st, 200, (struct sh_slice){0});
 	sh_ua_observe(l->ua, m, from, l);
+	if (c && live && l == c->a && sh_early_hung_up(c, d))
+		return;
 	sh_reinvite_drop(l);
 	l->state = SH_LEG_ENDING; /* no BYE of ours */
 	sh_leg_told(l);
@@ -671,7 +681,7 @@ void sh_leg_on_request(struct sh_leg *l, struct sh_dialog *d, struct sh_server_t
 		return;
 	}
 	if (m->method == SH_BYE) {
-		on_bye(l, st, m, from);
+		on_bye(l, d, st, m, from);
 		return;
 	}
 	if (m->method == SH_SUBSCRIBE) { /* one of a REFER's; nobody makes a new one here (RFC 6665 4.5.2) */
