@@ -22,6 +22,8 @@ FLAGS_tsan    := -O1 -DSH_ALLOC_FAULTS -fsanitize=thread
 FLAGS_torture := $(FLAGS_asan) -DSH_TORTURE
 FLAGS_coverage := -O0 -DSH_ALLOC_FAULTS --coverage
 CFLAGS   += $(BASE) $(FLAGS_$(VARIANT))
+# What a program (not the object) is linked with beside its own code.
+LINK_tsan := $(OUT)/tests/sanitizer/longjmp.o
 LDLIBS   := -llua5.4 -losipparser2 -lwslay -lcurl -lcares -ljansson -lssl -lcrypto -lm -pthread
 
 # The layers, which the tests link too; the entry in front of them, which only the object has; the command, a host.
@@ -32,11 +34,6 @@ ENTRY    := $(patsubst module/%.c,$(OUT)/module/%.o,$(sort $(wildcard module/*.c
 TOOL     := $(patsubst module/%.c,$(OUT)/module/%.o,$(sort $(wildcard module/tool/*.c)))
 ARCHIVE  := $(OUT)/libsiphook.a
 TESTS    := $(sort $(wildcard tests/unit/*_test.c tests/sim/*_test.c))
-# The thread sanitizer does not see liblua's _longjmp: its shadow stack runs over when a test raises millions of errors
-# or keeps ten thousand coroutines.
-ifeq ($(VARIANT),tsan)
-TESTS    := $(filter-out %/script_vm_test.c %/script_gc_test.c,$(TESTS))
-endif
 TEST_BIN := $(patsubst %.c,$(OUT)/tests/%,$(notdir $(TESTS)))
 # What the tests on the virtual network share: phones, and the world around them.
 SIM_OBJS := $(patsubst %.c,$(OUT)/%.o,$(filter-out %_test.c,$(sort $(wildcard tests/sim/*.c))))
@@ -96,7 +93,7 @@ object: $(OUT)/siphook.so $(OUT)/siphook $(if $(filter release,$(VARIANT)),$(BUI
 $(OUT)/siphook.so: $(OBJS) $(ENTRY)
 	$(Q)$(CC) $(CFLAGS) $(SO_FLAGS) -o $@ $^ $(SO_LIBS)
 
-$(OUT)/siphook: $(TOOL)
+$(OUT)/siphook: $(TOOL) $(LINK_$(VARIANT))
 	$(Q)$(CC) $(CFLAGS) -o $@ $^ -ljansson -ldl -pthread
 
 # By rename: a process that has the old file loaded keeps it. Compared, because another compiler's may be the newer file.
@@ -207,13 +204,17 @@ $(OUT)/tests/sim/%.o: tests/sim/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) -Itests/sim -Itests/unit -c -o $@ $<
 
-$(OUT)/tests/%: tests/unit/%.c $(ARCHIVE)
+$(OUT)/tests/sanitizer/%.o: tests/sanitizer/%.c
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) -Itests/unit -o $@ $< $(ARCHIVE) $(LDLIBS) -lcmocka
+	$(Q)$(CC) $(CFLAGS) -c -o $@ $<
 
-$(OUT)/tests/%: tests/sim/%.c $(SIM_OBJS) $(ARCHIVE)
+$(OUT)/tests/%: tests/unit/%.c $(ARCHIVE) $(LINK_$(VARIANT))
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) -Itests/sim -Itests/unit -o $@ $< $(SIM_OBJS) $(ARCHIVE) $(LDLIBS) -lcmocka
+	$(Q)$(CC) $(CFLAGS) -Itests/unit -o $@ $< $(LINK_$(VARIANT)) $(ARCHIVE) $(LDLIBS) -lcmocka
+
+$(OUT)/tests/%: tests/sim/%.c $(SIM_OBJS) $(ARCHIVE) $(LINK_$(VARIANT))
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -Itests/sim -Itests/unit -o $@ $< $(SIM_OBJS) $(LINK_$(VARIANT)) $(ARCHIVE) $(LDLIBS) -lcmocka
 
 $(OUT)/replay/%: tests/fuzz/%.c tests/fuzz/replay.c $(ARCHIVE)
 	@mkdir -p $(@D)
