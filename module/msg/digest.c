@@ -7,6 +7,7 @@
 #include "msg/digest.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include <openssl/crypto.h>
@@ -27,7 +28,7 @@ static const struct {
     [SH_DIGEST_SHA512_256] = {{"SHA-512-256", 11}, "SHA2-512/256", 32},
 };
 
-/* Written by sh_digest_init() before threads are made, read-only from then on; but for the contexts. */
+/* Written by sh_digest_init() under the lock, read-only from then on; but for the contexts. */
 static struct {
 	OSSL_LIB_CTX *lib;
 	EVP_MD *md[SH_DIGEST_UNKNOWN];
@@ -48,14 +49,8 @@ enum sh_digest_alg sh_digest_alg_lookup(struct sh_slice name)
 	return SH_DIGEST_UNKNOWN;
 }
 
-int sh_digest_init(void)
+static int set_up(void)
 {
-	int err = sh_osip_init();
-
-	if (err)
-		return err;
-	if (crypto.lib)
-		return 0;
 	/* Clean-up at exit is the host's to choose: threads of ours may still run then. */
 	if (!OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL))
 		return -EIO;
@@ -64,17 +59,29 @@ int sh_digest_init(void)
 		return -ENOMEM;
 	for (unsigned i = 0; i < SH_DIGEST_UNKNOWN; i++) {
 		crypto.md[i] = EVP_MD_fetch(crypto.lib, algs[i].fetch, NULL);
-		if (!crypto.md[i]) {
-			sh_digest_finish();
+		if (!crypto.md[i])
 			return -ENOSYS;
-		}
 	}
 	crypto.sha1 = EVP_MD_fetch(crypto.lib, "SHA1", NULL);
-	if (!crypto.sha1) {
-		sh_digest_finish();
-		return -ENOSYS;
+	return crypto.sha1 ? 0 : -ENOSYS;
+}
+
+/* Hosts create instances, and the command runs test files, in several threads at once. */
+int sh_digest_init(void)
+{
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	int err = sh_osip_init();
+
+	if (err)
+		return err;
+	pthread_mutex_lock(&lock);
+	if (!crypto.lib) {
+		err = set_up();
+		if (err)
+			sh_digest_finish();
 	}
-	return 0;
+	pthread_mutex_unlock(&lock);
+	return err;
 }
 
 void sh_digest_finish(void)

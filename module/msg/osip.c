@@ -1,8 +1,9 @@
 #include "msg/osip.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdarg.h>
-#include <stdatomic.h>
+#include <stddef.h>
 #include <sys/time.h>
 
 #include <osipparser2/osip_parser.h>
@@ -61,15 +62,21 @@ static void no_trace(const char *file, int line, osip_trace_level_t level, const
 	(void)args;
 }
 
-int sh_osip_init(void)
-{
-	static atomic_flag done = ATOMIC_FLAG_INIT;
+static int init_result;
 
-	if (atomic_flag_test_and_set(&done))
-		return 0;
+static void init(void)
+{
 	osip_trace_initialize_func(TRACE_LEVEL0, no_trace);
 	osip_set_allocators(arena_malloc, arena_realloc, arena_free);
-	return parser_init() == OSIP_SUCCESS ? 0 : -EIO;
+	init_result = parser_init() == OSIP_SUCCESS ? 0 : -EIO;
+}
+
+int sh_osip_init(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, init);
+	return init_result;
 }
 
 struct sh_arena *sh_osip_enter(struct sh_arena *a)

@@ -16,7 +16,7 @@
 
 enum { SH_OSIP_PADDING = 8 };
 
-/* Before threads are made; more than once is fine. 0 or -errno. */
+/* Any thread, any number of times. 0 or -errno. */
 int sh_osip_init(void);
 
 /* Brackets parse calls. Returns the arena that was entered before, to be given to sh_osip_leave(). */
