@@ -2,6 +2,7 @@
 #include "b2bua/early.h"
 #include "b2bua/fork.h"
 #include "b2bua/question.h"
+#include "msg/multipart.h"
 
 struct sh_slice sh_leg_state_name(enum sh_leg_state s)
 {
@@ -42,14 +43,22 @@ struct sh_slice sh_leg_uri(const struct sh_leg *l)
 	return l->dialog.target;
 }
 
+/* What of a body is the session: one with several parts passes whole. */
+static struct sh_slice description(const struct sh_body *b)
+{
+	struct sh_slice found = sh_body_sdp(sh_body_type(b), sh_body_text(b));
+
+	return found.len ? found : sh_body_text(b);
+}
+
 struct sh_slice sh_leg_remote_sdp(const struct sh_leg *l)
 {
-	return sh_body_text(l->remote_sdp);
+	return description(l->remote_sdp);
 }
 
 struct sh_slice sh_leg_local_sdp(const struct sh_leg *l)
 {
-	return sh_body_text(l->local_sdp);
+	return description(l->local_sdp);
 }
 
 struct sh_slice sh_leg_user_agent(const struct sh_leg *l)

@@ -5,12 +5,16 @@
  * (RFC 3891 3). A leg that rings is replaced by an answer: the new one wins the fork, the phones that ring are cancelled, and
  * whoever waits for the fork goes on with it. Nothing changes when it fails. */
 #include "b2bua/fork.h"
+#include "b2bua/question.h"
 
 struct sh_pickup {
 	struct sh_call *call;   /* who picks up; its leg a comes over */
 	struct sh_call *target; /* that goes on */
 	struct sh_leg *keep;    /* the partner that stays, of a call that is up; NULL: it rings */
 	uint64_t replaced;      /* handle of the leg that goes */
+	struct sh_question *question; /* about what one of the two is to be told */
+	bool starting;          /* an error goes to who began it */
+	int error;
 	bool asked;             /* keep has accepted another session */
 	bool keep_unacked;      /* and waits for an answer to its offer */
 	sh_pickup_fn done;
@@ -51,44 +55,74 @@ static void finish(struct sh_pickup *p, unsigned code)
 	}
 	c->pickup = NULL;
 	target->picked = NULL;
+	sh_question_forget(&p->question);
 	sh_free(p);
 	if (code >= 300)
 		sh_call_note_failure(c, code);
 	done(ctx, code);
 }
 
+static void join(struct sh_pickup *p, struct sh_slice type, struct sh_slice text)
+{
+	struct sh_body *body = sh_body_make(type, text);
+	int err = body ? sh_call_connect(p->call, body) : -ENOMEM;
+
+	sh_body_unref(body);
+	if (err)
+		finish(p, 488);
+}
+
+static void on_answer_looked_at(struct sh_question *q)
+{
+	join(q->who, sh_body_type(q->body), sh_body_text(q->body));
+}
+
 static void on_kept(void *ctx, unsigned code, const struct sh_msg *m)
 {
 	struct sh_pickup *p = ctx;
-	struct sh_call *c = p->call;
-	bool offered = c->a->remote_sdp != NULL;
-	struct sh_body *answer;
-	int err;
+	struct sh_asking a = {.slot = &p->question, .who = p, .then = on_answer_looked_at, .from = p->keep, .to = p->call->a};
 
 	if (code >= 300) {
 		finish(p, code);
 		return;
 	}
 	p->asked = true;
-	p->keep_unacked = !offered;
-	answer = sh_body_make(sh_msg_header(m, SH_H_CONTENT_TYPE), sh_msg_text(m, m->body));
-	err = answer ? sh_call_connect(c, answer) : -ENOMEM;
-	sh_body_unref(answer);
-	if (err)
-		finish(p, 488);
+	p->keep_unacked = a.is_offer = !p->call->a->remote_sdp;
+	a.type = sh_msg_header(m, SH_H_CONTENT_TYPE);
+	a.body = sh_msg_text(m, m->body);
+	if (!sh_sdp_ask(p->call->ua, &a))
+		join(p, a.type, a.body);
+}
+
+static void on_offer_looked_at(struct sh_question *q)
+{
+	struct sh_pickup *p = q->who;
+	int err = sh_reoffer_start(p->keep, q->body, on_kept, p);
+
+	if (err && p->starting)
+		p->error = err;
+	else if (err)
+		finish(p, err == -EBUSY ? 491 : err == -ENOMEM ? 503 : 481);
 }
 
 static int take_over(struct sh_pickup *p, struct sh_leg *old)
 {
 	struct sh_call *t = p->target;
 	struct sh_leg *keep = old == t->a ? t->b : old == t->b ? t->a : NULL;
+	struct sh_body *body = p->call->a->remote_sdp;
+	struct sh_asking a = {.slot = &p->question, .who = p, .then = on_offer_looked_at, .from = p->call->a, .to = keep, .is_offer = true,
+			      .type = sh_body_type(body), .body = sh_body_text(body)};
 
 	if (!keep || keep->state != SH_LEG_UP || old->state != SH_LEG_UP)
 		return -EPIPE;
-	if (t->transfer || t->rebridge || t->fork || t->bridge_done)
+	if (t->transfer || t->rebridge || t->fork || t->bridge_done || keep->reoffer)
 		return -EBUSY;
 	p->keep = keep;
-	return sh_reoffer_start(keep, p->call->a->remote_sdp, on_kept, p);
+	p->starting = true;
+	if (!sh_sdp_ask(t->ua, &a))
+		p->error = sh_reoffer_start(keep, body, on_kept, p);
+	p->starting = false;
+	return p->error;
 }
 
 static int answer_instead(struct sh_pickup *p)

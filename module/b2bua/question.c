@@ -1,5 +1,6 @@
 #include "b2bua/question.h"
 
+#include "msg/multipart.h"
 #include "msg/sdp.h"
 
 static void destroy(struct sh_question *q)
@@ -21,18 +22,18 @@ static void on_server_event(struct sh_server_txn *st, enum sh_server_event ev, v
 		q->st = NULL;
 }
 
-static bool readable(struct sh_slice type, struct sh_slice body)
+/* The description in a body, when it can be read. */
+static bool readable(struct sh_slice type, struct sh_slice body, struct sh_slice *out)
 {
-	struct sh_slice media, params;
 	struct sh_sdp sdp;
 
-	sh_slice_cut(type, ';', &media, &params);
-	return sh_slice_ieq(sh_slice_trim(media), SH_LIT("application/sdp")) && sh_sdp_parse(&sdp, body) == 0;
+	*out = sh_body_sdp(type, body);
+	return out->len && sh_sdp_parse(&sdp, *out) == 0;
 }
 
 bool sh_sdp_ask(struct sh_ua *ua, const struct sh_asking *a)
 {
-	struct sh_slice type = a->type, body = a->body;
+	struct sh_slice type = a->type, body = a->body, part;
 	struct sh_question *q;
 
 	if (!ua->asks_sdp || (a->msg && a->msg == ua->released))
@@ -41,7 +42,7 @@ bool sh_sdp_ask(struct sh_ua *ua, const struct sh_asking *a)
 		type = sh_msg_header(a->msg, SH_H_CONTENT_TYPE);
 		body = sh_msg_text(a->msg, a->msg->body);
 	}
-	if (!body.len || !readable(type, body))
+	if (!body.len || !readable(type, body, &part))
 		return false;
 	q = sh_calloc(1, sizeof(*q));
 	if (!q)
@@ -56,6 +57,8 @@ bool sh_sdp_ask(struct sh_ua *ua, const struct sh_asking *a)
 		destroy(q);
 		return false;
 	}
+	q->part = (size_t)(part.base - body.base);
+	q->part_len = part.len;
 	q->from = a->from ? a->from->handle : 0;
 	q->to = a->to ? a->to->handle : 0;
 	struct sh_call *c = a->from && a->from->call ? a->from->call : a->to ? a->to->call : NULL;
@@ -121,7 +124,7 @@ static struct sh_msg *with_body(const struct sh_msg *m, struct sh_slice body)
 
 struct sh_slice sh_question_body(const struct sh_question *q)
 {
-	return sh_body_text(q->body);
+	return sh_slice_make(q->body->text + q->part, q->part_len);
 }
 
 struct sh_call *sh_question_call(const struct sh_question *q)
@@ -159,14 +162,35 @@ int *sh_question_ref(struct sh_question *q)
 	return &q->app_ref;
 }
 
+/* The body with another description; what else is in it stays. NULL: out of memory. */
+static struct sh_body *edit(const struct sh_question *q, struct sh_slice description)
+{
+	struct sh_slice text = sh_body_text(q->body), type = sh_body_type(q->body);
+	size_t len = text.len - q->part_len + description.len;
+	struct sh_body *b;
+	char *whole;
+
+	if (q->part_len == text.len)
+		return sh_body_make(type, description);
+	whole = sh_malloc(len);
+	if (!whole)
+		return NULL;
+	memcpy(whole, text.base, q->part);
+	memcpy(whole + q->part, description.base, description.len);
+	memcpy(whole + q->part + description.len, text.base + q->part + q->part_len, text.len - q->part - q->part_len);
+	b = sh_body_make(type, sh_slice_make(whole, len));
+	sh_free(whole);
+	return b;
+}
+
 void sh_question_answer(struct sh_question *q, struct sh_slice body)
 {
 	struct sh_ua *ua = q->ua;
 	const struct sh_msg *before = ua->released;
 
-	if (q->who && body.len && !sh_slice_eq(body, sh_body_text(q->body))) {
-		struct sh_body *edited = sh_body_make(sh_body_type(q->body), body);
-		struct sh_msg *msg = q->msg ? with_body(q->msg, body) : NULL;
+	if (q->who && body.len && !sh_slice_eq(body, sh_question_body(q))) {
+		struct sh_body *edited = edit(q, body);
+		struct sh_msg *msg = q->msg && edited ? with_body(q->msg, sh_body_text(edited)) : NULL;
 
 		if (edited && (msg || !q->msg)) {
 			sh_body_unref(q->body);

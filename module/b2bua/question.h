@@ -14,6 +14,7 @@ struct sh_question {
 	uint64_t call, from, to; /* handles */
 	bool is_offer;
 	struct sh_body *body;
+	size_t part, part_len; /* where the description stands in it: a body may have several parts */
 	struct sh_msg *msg; /* a copy of what had it; NULL: an INVITE that is not written yet */
 	struct sh_path path;
 	struct sh_server_txn *st;

@@ -8,14 +8,18 @@
  *
  * Both sides say what they can do now: no description is used that is old, on hold, or cut down to what a third party
  * could do. Until `keep` has answered nothing has changed for it, and when it refuses, `fresh` gets its own old session
- * back (RFC 6141 3.3) and stays a leg that is not connected. */
-#include "b2bua/impl.h"
+ * back (RFC 6141 3.3) and stays a leg that is not connected. The application looks at both descriptions (the sdp hook). */
+#include "b2bua/question.h"
 
 struct sh_rebridge {
 	struct sh_call *call;
 	struct sh_leg *keep, *fresh;
 	struct sh_body *former; /* what fresh was told before: the answer to its offer when keep refuses; may be NULL */
 	bool fresh_unacked;     /* its offer waits for an answer */
+	bool kept;              /* keep has agreed, and the application looks at its answer */
+	bool starting;          /* an error goes to who began it */
+	int error;
+	struct sh_question *question;
 	sh_rebridge_fn done;
 	void *ctx;
 };
@@ -23,6 +27,7 @@ struct sh_rebridge {
 static void destroy(struct sh_rebridge *r)
 {
 	r->call->rebridge = NULL;
+	sh_question_forget(&r->question);
 	sh_body_unref(r->former);
 	sh_free(r);
 }
@@ -63,30 +68,63 @@ static void take_place(struct sh_rebridge *r)
 		sh_list_append(&c->loose, &old->in_call);
 }
 
+/* m: the answer of keep. */
+static void join(struct sh_rebridge *r, const struct sh_msg *m)
+{
+	r->fresh_unacked = false;
+	sh_leg_send_ack(r->fresh, m);
+	take_place(r);
+	report(r, m->status, m);
+}
+
+static void on_answer_looked_at(struct sh_question *q)
+{
+	join(q->who, q->msg);
+}
+
 static void on_kept(void *ctx, unsigned code, const struct sh_msg *m)
 {
 	struct sh_rebridge *r = ctx;
+	struct sh_asking a = {.slot = &r->question, .who = r, .then = on_answer_looked_at, .from = r->keep, .to = r->fresh, .msg = m};
 
 	if (code >= 300) {
 		give_back(r);
 		report(r, code, m);
 		return;
 	}
-	r->fresh_unacked = false;
-	sh_leg_send_ack(r->fresh, m);
-	take_place(r);
-	report(r, code, m);
+	r->kept = true;
+	if (!sh_sdp_ask(r->call->ua, &a))
+		join(r, m);
+}
+
+static void offer(struct sh_rebridge *r, struct sh_body *body)
+{
+	int err = body ? sh_reoffer_start(r->keep, body, on_kept, r) : -EBADMSG;
+
+	if (!err)
+		return;
+	if (r->starting) {
+		r->error = err;
+		return;
+	}
+	give_back(r);
+	report(r, err == -EBADMSG ? 488 : err == -ENOMEM ? 503 : 491, NULL);
+}
+
+static void on_offer_looked_at(struct sh_question *q)
+{
+	offer(q->who, q->body);
 }
 
 static void offer_to_keep(struct sh_rebridge *r)
 {
-	int err = r->fresh->remote_sdp ? sh_reoffer_start(r->keep, r->fresh->remote_sdp, on_kept, r) : -EBADMSG;
+	struct sh_body *body = r->fresh->remote_sdp;
+	struct sh_asking a = {.slot = &r->question, .who = r, .then = on_offer_looked_at, .from = r->fresh, .to = r->keep, .is_offer = true,
+			      .type = sh_body_type(body), .body = sh_body_text(body)};
 
 	r->fresh_unacked = true;
-	if (!err)
-		return;
-	give_back(r);
-	report(r, err == -EBADMSG ? 488 : err == -ENOMEM ? 503 : 491, NULL);
+	if (!sh_sdp_ask(r->call->ua, &a))
+		offer(r, body);
 }
 
 static void on_fresh(void *ctx, unsigned code, const struct sh_msg *m)
@@ -126,12 +164,14 @@ int sh_call_rebridge(struct sh_call *c, struct sh_leg *keep, struct sh_leg *fres
 	r->ctx = ctx;
 	r->former = sh_body_ref(fresh->local_sdp);
 	c->rebridge = r;
+	r->starting = true;
 	if (fresh->inbound || fresh->acked) {
 		err = sh_reoffer_start(fresh, NULL, on_fresh, r);
 	} else { /* its 2xx waits for an ACK with an answer */
-		r->fresh_unacked = true;
-		err = fresh->remote_sdp ? sh_reoffer_start(keep, fresh->remote_sdp, on_kept, r) : -EBADMSG;
+		offer_to_keep(r);
+		err = r->error;
 	}
+	r->starting = false;
 	if (err)
 		destroy(r);
 	return err;
@@ -142,11 +182,30 @@ bool sh_rebridge_concerns(const struct sh_rebridge *r, const struct sh_leg *l)
 	return l == r->keep || l == r->fresh;
 }
 
+static void on_restored(void *ctx, unsigned code, const struct sh_msg *m)
+{
+	(void)ctx;
+	(void)code;
+	(void)m;
+}
+
+/* keep has agreed to talk to a leg that has gone while the application looked at that: it gets its old partner back. */
+static void restore(struct sh_rebridge *r)
+{
+	struct sh_call *c = r->call;
+	struct sh_leg *old = c->a == r->keep ? c->b : c->a;
+
+	if (c->state == SH_CALL_UP && r->keep->state == SH_LEG_UP && old && old->remote_sdp)
+		sh_reoffer_start(r->keep, old->remote_sdp, on_restored, NULL);
+}
+
 static void stop(struct sh_rebridge *r)
 {
 	sh_reoffer_forget(r->keep);
 	sh_reoffer_forget(r->fresh);
 	give_back(r);
+	if (r->kept)
+		restore(r);
 }
 
 void sh_rebridge_abort(struct sh_rebridge *r)

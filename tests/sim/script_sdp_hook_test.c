@@ -1,5 +1,5 @@
 /* The sdp hook: descriptions on their way from leg to leg, looked at and edited. */
-#include "b2bua_helpers.h"
+#include "transfer_helpers.h"
 
 #define HOOK(body) PLAN_BOB "sip.on.sdp(function(sdp, info)\n" body "end)\n"
 #define AUDIO(who, ip, codecs)                                                                                         \
@@ -138,6 +138,130 @@ static void what_does_not_parse_passes_untouched(void **state)
 	end();
 }
 
+#define C_ALL  AUDIO("carol", "10.0.0.4", "0 8")
+#define C_PCMA AUDIO("carol", "10.0.0.4", "8")
+#define TOLD   "sip.log.info('%s from %s to %s', info.kind, info.from.uri.user, info.to.uri.user) "
+
+/* alice and bob talk; bob sends her to carol. */
+static void in_a_transfer_it_sees_what_the_two_tell_each_other(void **state)
+{
+	struct phone_msg *invite, *m;
+	struct phone_call *a;
+
+	(void)state;
+	begin(TRANSFER_PLAN "sip.on.sdp(function(sdp, info) sdp:keep{'PCMA'} " TOLD "end)\n");
+	edited_call(&a, &invite);
+	world_forget_log(w);
+	refer(invite->call, "Refer-To: <sip:carol@example.org>");
+	NOTIFIED_TRYING(bob);
+	m = soon(carol, "INVITE");
+	phone_reply(m, 200, NULL, NULL, C_ALL);
+	m = soon(alice, "INVITE");
+	phone_assert_body(m, C_PCMA);
+	phone_reply(m, 200, NULL, NULL, A_ALL);
+	soon(alice, "ACK");
+	phone_assert_body(soon(carol, "ACK"), A_PCMA);
+	NOTIFIED_LAST(bob, "SIP/2.0 200");
+	ok(soon(bob, "BYE"));
+	world_expect_log(w, "offer from carol to alice");
+	world_expect_log(w, "answer from alice to carol");
+	hang_up(a, carol);
+	end();
+}
+
+/* The hook waits, and carol hangs up meanwhile: alice has agreed to talk to her, and gets bob back. */
+static void in_a_transfer_the_other_party_may_go_while_it_waits(void **state)
+{
+	struct phone_msg *invite, *m;
+	struct phone_call *a;
+
+	(void)state;
+	begin(TRANSFER_PLAN "sip.on.sdp(function(sdp, info) sdp:keep{'PCMA'} if info.kind == 'answer' and info.to.uri.user == 'carol' then sip.sleep(2) end end)\n");
+	edited_call(&a, &invite);
+	refer(invite->call, "Refer-To: <sip:carol@example.org>");
+	NOTIFIED_TRYING(bob);
+	m = soon(carol, "INVITE");
+	phone_reply(m, 200, NULL, NULL, C_ALL);
+	phone_reply(soon(alice, "INVITE"), 200, NULL, NULL, A_ALL);
+	soon(alice, "ACK");
+	world_advance(w, SH_SECOND);
+	phone_bye(m->call);
+	soon(carol, "ACK");
+	soon(carol, "200 BYE");
+	NOTIFIED_LAST(bob, "SIP/2.0 487");
+	m = soon(alice, "INVITE");
+	phone_assert_body(m, B_PCMA);
+	phone_reply(m, 200, NULL, NULL, A_ALL);
+	soon(alice, "ACK");
+	SH_LIST_EACH (l, &carol->log) /* her 200 again and again, until the ACK */
+		SH_CONTAINER(l, struct phone_msg, link)->consumed = true;
+	hang_up(a, bob);
+	end();
+}
+
+static void when_a_call_is_picked_up_it_sees_what_the_two_tell_each_other(void **state)
+{
+	struct phone_msg *invite, *m;
+	struct phone_call *a, *c;
+	char replaces[256];
+
+	(void)state;
+	begin(TO_PHONES "sip.on.sdp(function(sdp, info) sdp:keep{'PCMA'} " TOLD "end)\n");
+	edited_call(&a, &invite);
+	world_forget_log(w);
+	snprintf(replaces, sizeof(replaces), "Replaces: %s;to-tag=%s;from-tag=%s", invite->call->id, invite->call->remote_tag, invite->call->local_tag);
+	c = phone_invite(carol, "sip:bob@example.org", replaces, C_ALL);
+	m = soon(alice, "INVITE");
+	phone_assert_body(m, C_PCMA);
+	phone_reply(m, 200, NULL, NULL, A_ALL);
+	soon(alice, "ACK");
+	m = phone_expect_in(c, "200 INVITE", SH_SECOND);
+	phone_assert_body(m, A_PCMA);
+	phone_ack(m, NULL, NULL);
+	ok(soon(bob, "BYE"));
+	world_expect_log(w, "offer from carol to alice");
+	world_expect_log(w, "answer from alice to carol");
+	hang_up(a, carol);
+	end();
+}
+
+#define PARTS(codecs)                                                                                                  \
+	"--x\r\nContent-Type: application/isup;version=itu-t92+\r\nContent-Disposition: signal;handling=optional\r\n\r\n"   \
+	"\x01\x02 as it is\r\n--x\r\nContent-Type: application/sdp\r\n\r\n" AUDIO("alice", "10.0.0.2", codecs) "\r\n--x--\r\n"
+
+/* RFC 5621: of a body with several parts it sees the description, and the others stay as they are. */
+static void in_a_body_of_several_parts_it_edits_the_description(void **state)
+{
+	struct phone_msg *m;
+	struct phone_call *a;
+
+	(void)state;
+	begin(HOOK("sdp:keep{'PCMA'}\nsip.log.info('%s: %s', info.kind, info.from.remote_sdp)\n"));
+	a = phone_invite(alice, "sip:bob@example.org", "Content-Type: multipart/mixed;boundary=x\nMIME-Version: 1.0", PARTS("0 8 9"));
+	m = soon(bob, "INVITE");
+	phone_assert_header(m, "Content-Type", "multipart/mixed;boundary=x");
+	phone_assert_header(m, "MIME-Version", "1.0");
+	phone_assert_body(m, PARTS("8"));
+	phone_reply(m, 200, NULL, "Content-Type: multipart/mixed;boundary=x", PARTS("0 8"));
+	m = soon(alice, "200 INVITE");
+	phone_assert_body(m, PARTS("8"));
+	phone_ack(m, NULL, NULL);
+	soon(bob, "ACK");
+	world_advance(w, 10 * SH_MS);
+	world_expect_log(w, "offer: v=0");
+	phone_reinvite(a, "Content-Type: multipart/mixed;boundary=x", PARTS("0 8"));
+	m = soon(bob, "INVITE");
+	phone_assert_body(m, PARTS("8"));
+	phone_reply(m, 200, NULL, NULL, B_ALL);
+	soon(bob, "ACK");
+	m = soon(alice, "200 INVITE");
+	phone_assert_body(m, B_PCMA);
+	phone_ack(m, NULL, NULL);
+	world_advance(w, 10 * SH_MS);
+	hang_up(a, bob);
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -147,6 +271,10 @@ int main(void)
 		cmocka_unit_test(a_cancel_while_it_waits),
 		cmocka_unit_test(an_error_in_it_leaves_the_description_as_it_was),
 		cmocka_unit_test(what_does_not_parse_passes_untouched),
+		cmocka_unit_test(in_a_transfer_it_sees_what_the_two_tell_each_other),
+		cmocka_unit_test(in_a_transfer_the_other_party_may_go_while_it_waits),
+		cmocka_unit_test(when_a_call_is_picked_up_it_sees_what_the_two_tell_each_other),
+		cmocka_unit_test(in_a_body_of_several_parts_it_edits_the_description),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
