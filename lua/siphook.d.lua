@@ -133,6 +133,7 @@ function uri:with(parts) end
 ---@field source { ip: string, port: integer, transport: string, tls?: string[] }
 ---@field auth_user? string whom auth() has proven
 ---@field trusted boolean
+---@field trunk? siphook.trunk that it came from, by its source address
 ---@field call? siphook.call
 ---@field leg? siphook.leg
 ---@field generation integer

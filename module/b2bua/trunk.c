@@ -11,7 +11,8 @@
 	X(REGISTER_ANSWER, 8 * SH_SECOND, "a REGISTER without an answer: the next URI is tried")         \
 	X(RETRY_FIRST, 30 * SH_SECOND, "after a failure on all URIs, doubled each time, RFC 5626 4.5")   \
 	X(RETRY_LONGEST, 600 * SH_SECOND, "")                                                            \
-	X(RETRY_REFUSED, 300 * SH_SECOND, "after a refusal: whoever asks often is locked out")
+	X(RETRY_REFUSED, 300 * SH_SECOND, "after a refusal: whoever asks often is locked out")                  \
+	X(LOOK_AGAIN, 300 * SH_SECOND, "where its names point")
 
 #define X(name, value, what) static const uint64_t name = value;
 SH_TRUNK_TIMERS(X)
@@ -37,7 +38,11 @@ struct sh_trunk {
 		struct sh_sending *sending;
 		unsigned index;
 		bool known;
+		struct sh_locate *locate;
+		struct sh_addr found[SH_MAX_CANDIDATES]; /* where the URI points */
+		unsigned nfound;
 	} probes[SH_TRUNK_URIS];
+	struct sh_timer look;
 };
 
 struct sh_slice sh_trunk_state_name(enum sh_trunk_state s)
@@ -88,6 +93,17 @@ int sh_trunk_status_route(struct sh_trunk_status *s, struct sh_arena *a, struct 
 		err = sh_arena_dup(a, sh_slice_cstr(s->service_route), out);
 	pthread_mutex_unlock(&s->lock);
 	return err;
+}
+
+bool sh_trunk_status_has_peer(struct sh_trunk_status *s, const struct sh_addr *from)
+{
+	bool found = false;
+
+	pthread_mutex_lock(&s->lock);
+	for (unsigned i = 0; i < s->npeers && !found; i++)
+		found = sh_addr_same_host(&s->peers[i], from);
+	pthread_mutex_unlock(&s->lock);
+	return found;
 }
 
 static void set_route(struct sh_trunk_status *s, const struct sh_msg *m)
@@ -355,6 +371,62 @@ static void on_qualify(struct sh_timer *timer)
 	sh_env_timer(t->ua->env, &t->qualify, t->config.qualify);
 }
 
+/* ------------------------------------------------------------------ its addresses */
+
+static void publish(struct sh_trunk *t)
+{
+	struct sh_trunk_status *s = t->config.status;
+
+	pthread_mutex_lock(&s->lock);
+	s->npeers = 0;
+	for (unsigned i = 0; i < t->config.count; i++)
+		for (unsigned k = 0; k < t->probes[i].nfound && s->npeers < SH_TRUNK_PEERS; k++)
+			s->peers[s->npeers++] = t->probes[i].found[k];
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* A name that is not found for once leaves what was known. */
+static void learn(struct sh_trunk_probe *p, const struct sh_path *paths, int count)
+{
+	if (count <= 0)
+		return;
+	p->nfound = 0;
+	while (p->nfound < (unsigned)count && p->nfound < SH_MAX_CANDIDATES) {
+		p->found[p->nfound] = paths[p->nfound].remote;
+		p->nfound++;
+	}
+}
+
+static void on_located(const struct sh_path *paths, unsigned count, int error, void *ctx)
+{
+	struct sh_trunk_probe *p = ctx;
+
+	(void)error;
+	p->locate = NULL;
+	learn(p, paths, (int)count);
+	publish(p->trunk);
+}
+
+static void on_look(struct sh_timer *timer)
+{
+	struct sh_trunk *t = SH_CONTAINER(timer, struct sh_trunk, look);
+
+	for (unsigned i = 0; i < t->config.count; i++) {
+		struct sh_trunk_probe *p = &t->probes[i];
+		struct sh_slice hop = t->config.targets[i].uri, list = t->config.targets[i].route;
+		struct sh_path found[SH_MAX_CANDIDATES];
+		struct sh_name_addr first;
+		struct sh_uri uri;
+
+		if (list.len && sh_name_addr_next(&list, &first) == 0)
+			hop = first.uri;
+		if (!p->locate && sh_uri_parse(&uri, hop) == 0)
+			learn(p, found, sh_transport_locate(t->ua->transport, &uri, t->config.targets[i].endpoint, found, on_located, p, &p->locate));
+	}
+	publish(t);
+	sh_env_timer(t->ua->env, &t->look, LOOK_AGAIN);
+}
+
 /* ------------------------------------------------------------------ life */
 
 static void keep(struct sh_arena *a, struct sh_slice *s, int *err)
@@ -410,9 +482,12 @@ static void destroy(struct sh_trunk *t)
 
 	sh_wheel_cancel(&env->wheel, &t->timer);
 	sh_wheel_cancel(&env->wheel, &t->qualify);
+	sh_wheel_cancel(&env->wheel, &t->look);
 	sh_sending_drop(t->registering);
-	for (unsigned i = 0; i < t->config.count; i++)
+	for (unsigned i = 0; i < t->config.count; i++) {
 		sh_sending_drop(t->probes[i].sending);
+		sh_locate_cancel(t->probes[i].locate);
+	}
 	sh_list_remove(&t->link);
 	sh_client_auth_unref(t->auth);
 	sh_trunk_status_unref(t->config.status);
@@ -431,6 +506,7 @@ static int create(struct sh_ua *ua, const struct sh_trunk_config *c)
 	sh_arena_init(&t->arena, 1024);
 	sh_timer_init(&t->timer, on_timer);
 	sh_timer_init(&t->qualify, on_qualify);
+	sh_timer_init(&t->look, on_look);
 	err = copy_config(t, c);
 	sh_trunk_status_ref(t->config.status);
 	sh_list_append(&ua->trunks, &t->link);
@@ -446,6 +522,7 @@ static int create(struct sh_ua *ua, const struct sh_trunk_config *c)
 		t->probes[i] = (struct sh_trunk_probe){.trunk = t, .index = i};
 	atomic_store(&c->status->dead, 0);
 	settle(t, false);
+	sh_env_timer(ua->env, &t->look, 0);
 	if (t->config.registers)
 		sh_env_timer(ua->env, &t->timer, 0);
 	if (t->config.qualify)
@@ -513,4 +590,10 @@ void sh_trunks_drop_all(struct sh_ua *ua)
 {
 	SH_LIST_EACH_SAFE (l, &ua->trunks)
 		destroy(SH_CONTAINER(l, struct sh_trunk, link));
+}
+
+void sh_ua_each_trunk(const struct sh_ua *ua, void (*fn)(void *ctx, const struct sh_trunk_config *trunk), void *ctx)
+{
+	SH_LIST_EACH (l, &ua->trunks)
+		fn(ctx, &SH_CONTAINER(l, struct sh_trunk, link)->config);
 }

@@ -3,6 +3,8 @@
  *
  *   TRYING --200 to REGISTER, an answer to OPTIONS--> UP --refused, no answer on any of its URIs--> DOWN --> UP ...
  *
+ * What comes from one of a trunk's addresses is the trunk's: its URIs are looked up when it begins and every few minutes.
+ *
  * Several URIs are one trunk's addresses, the preferred first. Registration moves on to the next when one does not answer
  * or says 5xx, and starts from the preferred one again when OPTIONS says that it lives. */
 #ifndef SH_B2BUA_TRUNK_H
@@ -13,7 +15,7 @@
 
 #include "b2bua/request.h"
 
-enum { SH_TRUNK_URIS = 8 };
+enum { SH_TRUNK_URIS = 8, SH_TRUNK_PEERS = 32 };
 
 enum sh_trunk_state { SH_TRUNK_TRYING, SH_TRUNK_UP, SH_TRUNK_DOWN };
 struct sh_slice sh_trunk_state_name(enum sh_trunk_state s);
@@ -28,13 +30,16 @@ struct sh_trunk_status {
 	_Atomic unsigned current;      /* index of the URI that we are registered with */
 	_Atomic unsigned dead;         /* bits: URIs that do not answer OPTIONS */
 	pthread_mutex_t lock;
-	char *service_route; /* of the registration (RFC 3608), NUL-terminated or NULL; under the lock */
+	struct sh_addr peers[SH_TRUNK_PEERS]; /* its addresses, npeers of them; under the lock, like what follows */
+	unsigned npeers;
+	char *service_route; /* of the registration (RFC 3608), NUL-terminated or NULL */
 };
 struct sh_trunk_status *sh_trunk_status_create(void); /* NULL: no memory */
 struct sh_trunk_status *sh_trunk_status_ref(struct sh_trunk_status *s);
 void sh_trunk_status_unref(struct sh_trunk_status *s); /* NULL is fine */
 /* Copies the Service-Route; empty: none. 0 or -ENOMEM. */
 int sh_trunk_status_route(struct sh_trunk_status *s, struct sh_arena *a, struct sh_slice *out);
+bool sh_trunk_status_has_peer(struct sh_trunk_status *s, const struct sh_addr *from); /* whatever its port */
 
 /* What the script says. Texts are the caller's until the trunk goes. */
 struct sh_trunk_config {
@@ -52,5 +57,7 @@ struct sh_trunk_config {
 /* The trunks from now on: those of the same name and content go on as they are, others begin anew, those that are not
  * there are unregistered. The configs are copied. What memory does not suffice for is logged and left out. */
 void sh_ua_set_trunks(struct sh_ua *ua, const struct sh_trunk_config *list, unsigned count);
+/* Those of this user agent's worker. */
+void sh_ua_each_trunk(const struct sh_ua *ua, void (*fn)(void *ctx, const struct sh_trunk_config *trunk), void *ctx);
 
 #endif

@@ -1,5 +1,6 @@
 /* Questions from outside: each worker answers for itself, the pieces are joined. */
 #include "engine/impl.h"
+#include "b2bua/trunk.h"
 #include "engine/json.h"
 #include "script/source.h"
 
@@ -181,8 +182,34 @@ static void list_listeners(struct sh_worker *w, void *arg)
 		l->list[i] = *sh_transport_endpoint(t, i);
 }
 
+static void put_trunk(void *ctx, const struct sh_trunk_config *t)
+{
+	struct sh_json *j = ctx;
+	const struct sh_trunk_status *s = t->status;
+
+	sh_json_open(j, '{');
+	sh_json_key(j, "name");
+	sh_json_text(j, t->name);
+	sh_json_key(j, "state");
+	sh_json_text(j, sh_trunk_state_name((enum sh_trunk_state)atomic_load(&s->state)));
+	sh_json_key(j, "registered");
+	sh_json_bool(j, atomic_load(&s->registered));
+	sh_json_key(j, "code");
+	sh_json_int(j, atomic_load(&s->code));
+	sh_json_key(j, "uri");
+	sh_json_text(j, t->targets[atomic_load(&s->current) % t->count].uri);
+	sh_json_close(j, '}');
+}
+
+/* They run on one worker. */
+static void put_trunks(struct sh_worker *w, void *arg)
+{
+	sh_ua_each_trunk(w->ua, put_trunk, arg);
+}
+
 static int status(struct sh_engine *e, struct sh_json *j)
 {
+	struct sh_json trunks;
 	struct listeners listeners = {.count = 0};
 	struct timespec now;
 	uint64_t wall;
@@ -213,7 +240,15 @@ static int status(struct sh_engine *e, struct sh_json *j)
 		sh_json_text(j, sh_slice_cstr(text));
 	}
 	sh_json_close(j, ']');
-	err = put_generations(e, j, wall);
+	sh_json_init(&trunks);
+	err = sh_engine_ask(e, put_trunks, &trunks);
+	sh_json_key(j, "trunks");
+	sh_json_open(j, '[');
+	sh_json_join(j, &trunks);
+	sh_json_close(j, ']');
+	sh_json_finish(&trunks);
+	if (!err)
+		err = put_generations(e, j, wall);
 	if (!err)
 		err = sh_engine_put_status(e, j);
 	sh_json_close(j, '}');

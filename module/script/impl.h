@@ -448,6 +448,7 @@ int sh_originate_verb(lua_State *L); /* sip.originate */
 int sh_call_data_create(struct sh_call *c); /* 0 or -ENOMEM */
 void sh_trunk_open(lua_State *L);   /* trunk into the table on top */
 const struct sh_trunk_config *sh_trunk_test(lua_State *L, int idx); /* NULL: something else */
+void sh_push_trunk_of(lua_State *L, const struct sh_addr *from, struct sh_slice user); /* that a request came from; nil: none */
 
 /* ---- call_wait.c */
 int sh_call_wait_verb(lua_State *L);

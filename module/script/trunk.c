@@ -177,6 +177,32 @@ static int trunk(lua_State *L)
 	return 1;
 }
 
+/* Of several with that address it is the one whose Contact was called, else the first. */
+void sh_push_trunk_of(lua_State *L, const struct sh_addr *from, struct sh_slice user)
+{
+	const struct sh_generation *g = sh_state_of(L)->generation;
+	struct sh_trunk_config *found = NULL;
+	struct trunk_object *o;
+
+	for (unsigned i = 0; i < g->ntrunks; i++) {
+		struct sh_trunk_config *c = &g->trunks[i];
+		bool called = user.len && sh_slice_eq(user, c->contact_user);
+
+		if ((!found || called) && sh_trunk_status_has_peer(c->status, from)) {
+			found = c;
+			if (called)
+				break;
+		}
+	}
+	if (!found) {
+		lua_pushnil(L);
+		return;
+	}
+	o = lua_newuserdatauv(L, sizeof(*o), 0);
+	o->config = found;
+	luaL_setmetatable(L, class_name);
+}
+
 /* ------------------------------------------------------------------ the object */
 
 enum { F_STATE = 1, F_NAME, F_REGISTERED, F_CODE, F_EXPIRES, F_URI };

@@ -18,6 +18,7 @@ enum {
 	F_CONTENT_TYPE,
 	F_AUTH_USER,
 	F_TRUSTED,
+	F_TRUNK,
 	F_CALL,
 	F_LEG,
 	F_GENERATION,
@@ -39,6 +40,7 @@ const struct sh_field sh_view_fields[] = {
     {"content_type", F_CONTENT_TYPE},
     {"auth_user", F_AUTH_USER},
     {"trusted", F_TRUSTED},
+    {"trunk", F_TRUNK},
     {"call", F_CALL},
     {"leg", F_LEG},
     {"generation", F_GENERATION},
@@ -102,6 +104,15 @@ void sh_push_source(lua_State *L, const struct sh_path *from)
 		push_tls(L, from);
 }
 
+static void push_trunk(lua_State *L, const struct sh_view *v)
+{
+	struct sh_uri uri = {0};
+
+	if (sh_uri_parse(&uri, v->msg ? sh_msg_text(v->msg, v->msg->uri) : sh_call_uri(v->call)) < 0)
+		uri.user = (struct sh_slice){0};
+	sh_push_trunk_of(L, &v->from->remote, uri.user);
+}
+
 /* Whom auth() has proven; a name that somebody only claims is none. */
 static void push_auth_user(lua_State *L, const struct sh_view *v)
 {
@@ -153,6 +164,7 @@ int sh_view_field(lua_State *L, int id)
 			return 1;
 		case F_SOURCE:
 		case F_TRUSTED:
+		case F_TRUNK:
 		case F_CALL:
 		case F_LEG:
 			break;
@@ -224,6 +236,9 @@ int sh_view_field(lua_State *L, int id)
 		break;
 	case F_TRUSTED:
 		lua_pushboolean(L, sh_ua_trusts(sh_runtime_check(L, "trusted")->ua, &v.from->remote));
+		break;
+	case F_TRUNK:
+		push_trunk(L, &v);
 		break;
 	case F_CALL:
 		if (v.call)

@@ -29,6 +29,8 @@ def tests(part):
         customer = house.Server(part, part.file("customer.lua", CUSTOMER % (HOST, provider.port, "secret")))
         until("it is registered", lambda: provider.ask("registrations"))
         until("the trunk is up", lambda: customer.says("trunk north is up"))
+        trunk = customer.ask("status")["trunks"][0]
+        must((trunk["name"], trunk["state"], trunk["registered"], trunk["code"]) == ("north", "up", True, 200), f"status says so: {trunk}")
         until("a call with credentials arrives", lambda: provider.says("a call for 4711 by acct"))
         until("and its answer comes back", lambda: customer.says("a call of ours: 486 busy"))
         must(customer.stop() == 0, "it stops")

@@ -450,6 +450,72 @@ static void mistakes_in_a_trunk_are_named(void **state)
 	end();
 }
 
+/* ---- whose call it is ---- */
+
+#define FROM_TRUNK                                                                                                     \
+	"sip.on.invite(function(call) call:reject(480, call.trunk and call.trunk.name .. ' is ' .. call.trunk.state or 'nobody') end)\n" \
+	"sip.on.options(function(req) req:reply(200, {headers = {['X-Trunk'] = tostring(req.trunk)}}) end)\n"
+
+static void comes_from_at(struct phone *p, const char *uri, const char *name, const char *file, int line)
+{
+	struct phone_call *c = phone_invite(p, uri, NULL, SDP);
+	struct phone_msg *m = phone_expect_at(p, c, "480", SH_SECOND, file, line);
+	char reason[100];
+
+	snprintf(reason, sizeof(reason), "%.*s", SH_FMT(sh_msg_text(&m->m, m->m.reason)));
+	if (strcmp(reason, name) != 0)
+		phone_fail(w->sim, file, line, "it comes from %s, not from %s", reason, name);
+	phone_ack(m, NULL, NULL);
+}
+#define comes_from(p, uri, name) comes_from_at((p), (uri), (name), __FILE__, __LINE__)
+
+static void a_call_from_a_trunks_address_is_the_trunks(void **state)
+{
+	struct phone_call *c;
+
+	(void)state;
+	begin(PLAN "sip.trunk{name = 'north', uri = {'sip:10.0.0.9', 'sip:10.0.0.3:5070'}}\n" FROM_TRUNK);
+	world_advance(w, 10 * SH_MS);
+	comes_from(bob, "sip:x@example.org", "north is up");
+	comes_from(alice, "sip:x@example.org", "nobody");
+	c = phone_request(bob, "OPTIONS", "sip:example.org", NULL, NULL);
+	phone_assert_header(phone_expect_in(c, "200", SH_SECOND), "X-Trunk", "trunk north");
+	/* by the trunks of the generation that runs */
+	world_reload(w, PLAN FROM_TRUNK);
+	comes_from(bob, "sip:x@example.org", "nobody");
+	world_reload(w, PLAN "sip.trunk{name = 'south', uri = 'sip:10.0.0.2'}\n" FROM_TRUNK);
+	world_advance(w, 10 * SH_MS);
+	comes_from(alice, "sip:x@example.org", "south is up");
+	end();
+}
+
+static void two_accounts_with_one_provider_are_told_apart_by_the_contact(void **state)
+{
+	(void)state;
+	begin(PLAN "sip.trunk{name = 'sales', uri = 'sip:10.0.0.3', auth = {user = 'acct1', password = 'x'}}\n"
+		   "sip.trunk{name = 'help', uri = 'sip:10.0.0.3', auth = {user = 'acct2', password = 'x'}}\n" FROM_TRUNK);
+	world_advance(w, 10 * SH_MS);
+	comes_from(bob, "sip:acct2@10.0.0.1", "help is up");
+	comes_from(bob, "sip:acct1@10.0.0.1", "sales is up");
+	comes_from(bob, "sip:4930123@10.0.0.1", "sales is up");
+	end();
+}
+
+static void a_trunks_names_are_looked_up_again(void **state)
+{
+	(void)state;
+	begin(PLAN);
+	assert_int_equal(sh_sim_add_record(w->sim, "provider.test", "60 A 10.0.0.3"), 0);
+	world_reload(w, PLAN "sip.trunk{name = 'north', uri = 'sip:provider.test:5060'}\n" FROM_TRUNK);
+	world_advance(w, SH_SECOND);
+	comes_from(bob, "sip:x@example.org", "north is up");
+	comes_from(alice, "sip:x@example.org", "nobody");
+	assert_int_equal(sh_sim_add_record(w->sim, "provider.test", "60 A 10.0.0.2"), 0);
+	world_advance(w, 301 * SH_SECOND);
+	comes_from(alice, "sip:x@example.org", "north is up");
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -472,6 +538,9 @@ int main(void)
 		cmocka_unit_test(a_stop_takes_the_registration_back),
 		cmocka_unit_test(a_service_route_is_taken_by_calls),
 		cmocka_unit_test(mistakes_in_a_trunk_are_named),
+		cmocka_unit_test(a_call_from_a_trunks_address_is_the_trunks),
+		cmocka_unit_test(two_accounts_with_one_provider_are_told_apart_by_the_contact),
+		cmocka_unit_test(a_trunks_names_are_looked_up_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
