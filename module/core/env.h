@@ -110,7 +110,8 @@ struct sh_driver {
 	 * done(arg) on this worker. done is called exactly once, also at shutdown. 0 or -errno (nothing is called). */
 	int (*background)(struct sh_env *env, void (*work)(void *arg), void (*done)(void *arg), void *arg);
 
-	/* Calls fn(target's env, arg) on another worker. Thread-safe. -EAGAIN when its ring is full (arg stays ours). */
+	/* Calls fn(target's env, arg) on another worker, which is told of it behind the batch in hand. -EAGAIN when its ring is
+	 * full (arg stays ours). */
 	int (*post)(struct sh_env *env, unsigned worker, void (*fn)(struct sh_env *target, void *arg), void *arg);
 };
 

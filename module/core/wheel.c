@@ -4,16 +4,21 @@
  * The order of one tick: what was added earlier was farther away, so it comes from the same or a higher level. Timers
  * that move down therefore go in front of those that are there, lower levels first.
  *
+ * Timers of more than 65 s are on level 2 and above. A slot there may hold several for each of 100,000 calls; they move
+ * down in portions, the last first, so that the order stays. Those of levels 0 and 1 are exact.
+ *
  * The road not taken: choosing the level by the highest bit in which tick and due differ would give this order for
- * nothing, but then every timer that crosses a 65 s boundary (any SIP transaction) waits in one slot of level 2, and two
- * million of them would move in one pause. By distance, only timers of more than 65 s are there. */
+ * nothing, but then every timer that crosses a 65 s boundary (any SIP transaction) waits in one slot of level 2. */
 #include "core/wheel.h"
 
+#include <limits.h>
 #include <stddef.h>
 
 enum {
 	SLOTS = 1 << SH_WHEEL_BITS,
 	WORDS = SLOTS / 64,
+	EXACT = 2,      /* levels */
+	PORTION = 4096, /* timers: half a millisecond when none is in a cache */
 };
 
 #define SPAN (UINT64_C(1) << (SH_WHEEL_BITS * SH_WHEEL_LEVELS)) /* ticks */
@@ -29,6 +34,7 @@ void sh_wheel_init(struct sh_wheel *w, uint64_t now)
 	w->count = 0;
 	w->fired = 0;
 	sh_list_init(&w->overdue);
+	sh_list_init(&w->moving);
 	for (int level = 0; level < SH_WHEEL_LEVELS; level++) {
 		for (int i = 0; i < SLOTS; i++)
 			sh_list_init(&w->slots[level][i]);
@@ -131,38 +137,54 @@ static uint64_t next_stop(const struct sh_wheel *w)
 	return stop;
 }
 
-/* Moves a slot's timers to a list of the caller's, and takes off the mark. */
+/* Appends what is in `from` to `to`. */
+static void take_list(struct sh_link *from, struct sh_link *to)
+{
+	if (sh_list_empty(from))
+		return;
+	from->next->prev = to->prev;
+	to->prev->next = from->next;
+	from->prev->next = to;
+	to->prev = from->prev;
+	sh_list_init(from);
+}
+
+/* Appends a slot's timers to a list, and takes off the mark. */
 static void take_slot(struct sh_wheel *w, unsigned level, unsigned index, struct sh_link *out)
 {
 	struct sh_link *slot = &w->slots[level][index];
 
 	w->used[level][index / 64] &= ~(UINT64_C(1) << (index % 64));
-	sh_list_init(out);
-	if (sh_list_empty(slot))
-		return;
-	*out = *slot;
-	out->next->prev = out;
-	out->prev->next = out;
-	sh_list_init(slot);
+	take_list(slot, out);
 }
 
-/* Moves down the slots of the higher levels that begin at this tick. */
+/* From the last to the first, each one to the front of its slot: the order stays. `fired` is the last tick whose slot has
+ * been taken. */
+static void move_down(struct sh_wheel *w, struct sh_link *from, unsigned limit, uint64_t fired)
+{
+	for (; limit > 0 && !sh_list_empty(from); limit--) {
+		struct sh_timer *t = SH_CONTAINER(from->prev, struct sh_timer, link);
+		uint64_t tick = tick_of(t->due);
+		struct sh_link *to = tick <= fired ? &w->overdue : slot_for(w, tick);
+
+		sh_list_remove(&t->link);
+		sh_list_insert(to->next, &t->link);
+	}
+}
+
+/* The slots of the higher levels that begin at this tick. */
 static void cascade(struct sh_wheel *w)
 {
 	for (unsigned level = 1; level < SH_WHEEL_LEVELS; level++) {
 		unsigned shift = level * SH_WHEEL_BITS;
-		struct sh_link moving;
+		struct sh_link exact;
 
 		if (w->tick & ((UINT64_C(1) << shift) - 1))
 			return;
-		take_slot(w, level, (unsigned)(w->tick >> shift) & (SLOTS - 1), &moving);
-		/* From the last to the first, each one to the front: the order stays. */
-		for (struct sh_link *l = moving.prev, *before; l != &moving; l = before) {
-			struct sh_timer *t = SH_CONTAINER(l, struct sh_timer, link);
-			struct sh_link *slot = slot_for(w, tick_of(t->due));
-			before = l->prev;
-			sh_list_insert(slot->next, l);
-		}
+		sh_list_init(&exact);
+		take_slot(w, level, (unsigned)(w->tick >> shift) & (SLOTS - 1), level < EXACT ? &exact : &w->moving);
+		move_down(w, &exact, UINT_MAX, w->tick - 1);
+		move_down(w, &w->moving, PORTION, w->tick - 1);
 	}
 }
 
@@ -181,14 +203,10 @@ void sh_wheel_advance(struct sh_wheel *w, uint64_t now)
 	uint64_t target = now / SH_MS;
 	struct sh_link firing;
 
+	move_down(w, &w->moving, PORTION, w->tick);
 	/* Only those that are overdue at the beginning: a timer that arms itself for the past must not keep us here. */
 	sh_list_init(&firing);
-	if (!sh_list_empty(&w->overdue)) {
-		firing = w->overdue;
-		firing.next->prev = &firing;
-		firing.prev->next = &firing;
-		sh_list_init(&w->overdue);
-	}
+	take_list(&w->overdue, &firing);
 	fire_all(w, &firing);
 
 	while (w->tick < target) {
@@ -209,7 +227,7 @@ uint64_t sh_wheel_next(const struct sh_wheel *w)
 {
 	uint64_t stop;
 
-	if (!sh_list_empty(&w->overdue))
+	if (!sh_list_empty(&w->overdue) || !sh_list_empty(&w->moving))
 		return w->tick * SH_MS;
 	stop = w->count > 0 ? next_stop(w) : SH_NEVER;
 	return stop > SH_NEVER / SH_MS ? SH_NEVER : stop * SH_MS;

@@ -1,5 +1,6 @@
 /* Hierarchical timer wheel: adding, moving and cancelling are O(1). Resolution 1 ms: a timer never fires early, and
- * at most one tick late. Times are microseconds of the environment's monotonic clock. Timers of the same tick fire in
+ * at most one tick late; one of more than a minute a few advances later when thousands of them are due within the same minute,
+ * since they are looked at in portions: no advance is a pause. Times are microseconds of the environment's monotonic clock. Timers of the same tick fire in
  * the order in which they were added (simulation depends on it). One thread.
  *
  * A callback may add, move and cancel any timer, itself included, and free the memory of its own. */
@@ -31,6 +32,7 @@ struct sh_wheel {
 	uint64_t count; /* pending timers */
 	uint64_t fired; /* timers that have fired since init */
 	struct sh_link overdue; /* armed for a time that is past already: the next advance fires them */
+	struct sh_link moving;  /* of a slot of a high level whose time has come: a portion moves down at each advance */
 	struct sh_link slots[SH_WHEEL_LEVELS][1 << SH_WHEEL_BITS];
 	uint64_t used[SH_WHEEL_LEVELS][(1 << SH_WHEEL_BITS) / 64]; /* a bit per slot: it holds timers */
 };

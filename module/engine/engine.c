@@ -2,8 +2,11 @@
 #include "engine/impl.h"
 
 #include <signal.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
+
+enum { TIMER_SLACK = 1000 }; /* nanoseconds */
 
 static char *copy(const char *s)
 {
@@ -140,6 +143,7 @@ static void *worker_main(void *arg)
 	struct sh_worker *w = arg;
 	struct sh_engine *e = w->engine;
 
+	(void)prctl(PR_SET_TIMERSLACK, TIMER_SLACK); /* its waits for more messages are short (drivers/net) */
 	while (!atomic_load_explicit(&e->quit, memory_order_relaxed)) {
 		if (atomic_load_explicit(&e->parked, memory_order_relaxed)) {
 			atomic_fetch_add(&e->parked_count, 1);

@@ -3,7 +3,7 @@
 
     bench.py [-q] [-o FILE] [ROW ...]        all rows without names; -q: shorter
 
-Rows: call register options tcp workers curve saturated overload live bindings lingering reload idle. Server and generator share the
+Rows: call register options tcp workers gather curve saturated overload scale lingering reload idle profile. Server and generator share the
 machine; traffic stays in the loopback device of a network namespace of its own (as root; else in the machine's). What something
 costs is processor time of all server processes, from /proc, divided by what was completed. Where two are compared they run in
 turn, and the median of the ratios of neighbours counts. The results are added to FILE (build/bench.json), which report.py turns
@@ -80,9 +80,10 @@ class Server:
         self.log.close()
 
 
-def siphook(name="siphook", script=os.path.join(HERE, "plan.lua"), port=BASE, workers=1, tcp=False, **config):
+def siphook(name="siphook", script=os.path.join(HERE, "plan.lua"), port=BASE, workers=1, tcp=False, gather=None, **config):
     config = {"callee": f"127.0.0.1:{CALLEE}{';transport=tcp' if tcp else ''}", **config}
     options = [x for k, v in config.items() for x in ("-o", f"config.{k}={v}")]
+    options += ["-o", f"gather={gather}"] if gather is not None else []
     return Server(name, [f"{BUILD}/siphook", "run", "-s", f"{tmp}/{name}.sock", "-l", f"udp://127.0.0.1:{port}", "-l",
                          f"tcp://127.0.0.1:{port}", "-w", str(workers), *options, script], port)
 
@@ -159,10 +160,22 @@ def alternate(row, a, b, rate, scenario, a_options=(), b_options=(), names=("sip
     return out
 
 
+def rate_of_both(row, server, rate, scenario):
+    """Where the other one loses calls, delays and costs of what is left compare nothing: both get a rate that it can do."""
+    while server and rate > 250:
+        r = measure(server, rate, 3, scenario)
+        if r["failed"] == 0 and r["again"] <= 0.01 * r["ok"]:
+            break
+        show(f"{row}: kamailio cannot do {rate}/s here (lost {r['failed']:.0f}, sent again {r['again']:.0f})")
+        rate = int(rate * 0.75)
+        time.sleep(5)
+    return rate
+
+
 def versus(row, scenario, rate, dialog=False):
     a, b = siphook(), kamailio(dialog)
     try:
-        return alternate(row, a, b, rate, scenario)
+        return alternate(row, a, b, rate_of_both(row, b, rate, scenario), scenario)
     finally:
         for s in (a, b):
             if s:
@@ -204,6 +217,27 @@ def row_workers():
     finally:
         a.end()
         b.end()
+
+
+def row_gather():
+    """A call at 2,000/s by the longest wait for more datagrams: processor time against delay."""
+    points = []
+    other = kamailio(dialog=True)
+    servers = [(us, siphook(f"gather{us}", port=BASE + 40 + i, gather=us)) for i, us in enumerate((0, 100, 200, 300, 500, 700))]
+    rate = rate_of_both("gather", other, 2000, "invite")
+    runs = {us: [] for us, _ in servers}
+    for _ in range(3 if quick else 5):
+        for us, s in servers + ([("kamailio", other)] if other else []):
+            r = measure(s, rate, 2 if quick else 3, "invite")
+            say(f"gather {us}", "", r)
+            runs.setdefault(us, []).append(r)
+    for _, s in servers + [("", other)]:
+        if s:
+            s.end()
+    for us, rs in runs.items():
+        points.append({"gather": us, **{k: statistics.median(r[k] for r in rs) for k in ("us", "p50_us", "p99_us")}})
+        show(f"gather {us}: {points[-1]['us']:.0f} us, p50 {points[-1]['p50_us']:.0f} us, p99 {points[-1]['p99_us']:.0f} us")
+    return {"rate": rate, "points": points}
 
 
 def row_curve():
@@ -254,7 +288,7 @@ def row_saturated():
     out = {"highest": best}
     if best:
         # A little below: what the machine does beside this is not the server's fault.
-        rate, seconds = int(best * 0.9), 10 if quick else 90
+        rate, seconds = best if best >= 20000 else int(best * 0.9), 10 if quick else 90
         r = measure(server, rate, seconds, "invite")
         say(f"saturated {rate}/s for {seconds} s", "siphook", r)
         out.update(rate=rate, seconds=seconds, us=r["us"], lost=r["failed"], again=r["again"] / (2 * r["ok"] or 1),
@@ -276,43 +310,49 @@ def row_overload():
             "lost": r["failed"] - r["refused"]}
 
 
-def row_live():
-    """Memory and cost of a call while 100,000 are up, and the longest pause while the tables grew."""
-    count = 20000 if quick else 100000
-    server = siphook()
-    load(server, 2000, 4000, "invite")
-    time.sleep(LINGER)
-    base = memory(server.pid)
-    points, up, lost, gap = [{"up": 0, "us": measure(server, 1000, 3, "invite")["us"]}], 0, 0, 0
-    for _ in range(4):
-        r = load(server, 3000, count / 4, "invite", "-k")
-        up, lost, gap = up + r["ok"], lost + r["failed"], max(gap, r["gap_ms"])
-        points.append({"up": up, "us": measure(server, 1000, 3, "invite")["us"]})
-        show(f"live: {up:.0f} calls up: a call costs {points[-1]['us']:.0f} us")
-    pause = turn_max(server)
-    time.sleep(LINGER)
-    each = (memory(server.pid) - base) / max(up, 1)
-    empty, full = points[0]["us"], points[-1]["us"]
-    show(f"live: {up:.0f} calls up (lost {lost:.0f}): {each:.0f} bytes each; a call costs {empty:.0f} us before and "
-         f"{full:.0f} us then; longest turn {pause / 1000:.1f} ms, longest gap {gap:.1f} ms")
-    server.end(False)
-    return {"calls": up, "lost": lost, "bytes": each, "us_empty": empty, "us_full": full, "points": points,
-            "turn_max_us": pause, "gap_ms": gap}
+def cost_beside(full, empty, options=()):
+    """A new call on both in turn: the median of the ratios, and of what it costs."""
+    pairs, runs = 3 if quick else 5, {full: [], empty: []}
+    for _ in range(pairs):
+        for server in (full, empty):
+            runs[server].append(measure(server, 1000, 3, "invite", *options)["us"])
+    return (statistics.median(runs[full]), statistics.median(runs[empty]),
+            spread([a / b for a, b in zip(runs[full], runs[empty])]))
 
 
-def row_bindings():
-    """Memory of a binding, of a million, and the longest pause while the tables grew."""
-    count = 100000 if quick else 1000000
-    server = siphook(users=1, open=1)
-    load(server, 1000, 1000, "register", "-U", count)
-    base = memory(server.pid)
-    r = load(server, 8000, count, "register", "-U", count)
-    pause = turn_max(server)
+def row_scale():
+    """A million bindings and 100,000 live calls in one process: memory of each, cost of a new call beside an empty server, longest turn."""
+    bindings, calls = (100000, 20000) if quick else (1000000, 100000)
+    full, empty = siphook("full", users=1, open=1), siphook("empty", port=BASE + 40, users=1, open=1)
+    for server in (full, empty):
+        load(server, 1000, 1000, "register", "-U", bindings)
+        load(server, 2000, 4000, "invite")
     time.sleep(LINGER)
-    each = (memory(server.pid) - base) / max(r["ok"], 1)
-    show(f"bindings: {r['ok']:.0f} (lost {r['failed']:.0f}): {each:.0f} bytes each; longest turn {pause / 1000:.1f} ms")
-    server.end(False)
-    return {"bindings": r["ok"], "lost": r["failed"], "bytes": each, "turn_max_us": pause}
+    turn_max(full)
+    base = memory(full.pid)
+    r = load(full, 8000, bindings, "register", "-U", bindings, "-x", 86400)
+    turn = turn_max(full)
+    time.sleep(LINGER)
+    out = {"bindings": r["ok"], "bindings_lost": r["failed"], "binding_bytes": (memory(full.pid) - base) / max(r["ok"], 1),
+           "bindings_turn_us": turn}
+    show(f"scale: {r['ok']:.0f} bindings (lost {r['failed']:.0f}): {out['binding_bytes']:.0f} bytes each; longest turn {turn / 1000:.1f} ms")
+    base, up, lost, gap, turn = memory(full.pid), 0, 0, 0, 0
+    points = []
+    for step in range(5):
+        if step:
+            r = load(full, 2000, calls / 4, "invite", "-k")
+            up, lost, gap, turn = up + r["ok"], lost + r["failed"], max(gap, r["gap_ms"]), max(turn, turn_max(full))
+        us, us_empty, ratio = cost_beside(full, empty)
+        turn_max(full)
+        points.append({"up": up, "us": us, "us_empty": us_empty, "ratio": ratio})
+        show(f"scale: {up:.0f} calls up: a new call costs {us:.0f} us, on an empty server {us_empty:.0f} us: "
+             f"{ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f})")
+    time.sleep(LINGER)
+    out.update(calls=up, calls_lost=lost, call_bytes=(memory(full.pid) - base) / max(up, 1), points=points, calls_turn_us=turn, gap_ms=gap)
+    show(f"scale: {up:.0f} calls up (lost {lost:.0f}): {out['call_bytes']:.0f} bytes each; longest turn {turn / 1000:.1f} ms")
+    for server in (full, empty):
+        server.end(False)
+    return out
 
 
 def row_lingering():
@@ -359,6 +399,51 @@ def row_idle():
     show(f"idle: {100 * share:.2f} % of a processor")
     server.end()
     return {"share": share}
+
+
+def row_profile():
+    """Where the worker's time goes, by perf: the kernel's system calls, and the parts of user space."""
+    if not shutil.which("perf"):
+        show("profile: perf is not installed (apt-get install linux-perf)")
+        return {}
+    out = {}
+    for row, scenario, rate in (("call", "invite", 2000), ("register", "register", 5000), ("options", "options", 5000)):
+        server, data = siphook(), os.path.join(tmp, "perf.data")
+        load(server, rate, rate, scenario)
+        perf = subprocess.Popen(["perf", "record", "-q", "-e", "cpu-clock", "-F", "1999", "-g", "-p", str(server.pid), "-o", data],
+                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(1)
+        r = measure(server, rate, 6, scenario)
+        perf.send_signal(signal.SIGINT)
+        perf.wait(30)
+        server.end()
+        out[row] = {"us": r["us"], "shares": shares_of(data)}
+        show(f"profile: {row} at {rate}/s, {r['us']:.0f} us: " +
+             ", ".join(f"{name} {100 * share:.0f} %" for name, share in out[row]["shares"].items()))
+    return out
+
+
+# The first that a stack has names its share; what has none of them is user space.
+SYSTEM_CALLS = (("send", ("sys_sendmmsg", "sys_sendto")), ("receive", ("sys_recvmmsg", "sys_recvfrom")),
+                ("wait", ("sys_epoll_wait", "sys_epoll_pwait", "sys_clock_nanosleep", "sys_nanosleep")),
+                ("other system calls", ("do_syscall_64", "el0_svc")), ("interrupts", ("asm_sysvec", "asm_common_interrupt", "el0_irq")))
+
+
+def shares_of(data):
+    text = subprocess.run(["perf", "script", "-i", data, "-F", "ip,sym,dso"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                          text=True).stdout
+    counts, total = {}, 0
+    for sample in text.split("\n\n"):
+        if not sample.strip():
+            continue
+        total += 1
+        name = next((n for n, marks in SYSTEM_CALLS if any(m in sample for m in marks)), None)
+        if not name:
+            top = sample.strip().splitlines()[0]
+            name = next((n for n, mark in (("siphook.so", "siphook.so"), ("libc", "libc.so"), ("libcrypto", "libcrypto")) if mark in top),
+                        "rest")
+        counts[name] = counts.get(name, 0) + 1
+    return {n: c / total for n, c in sorted(counts.items(), key=lambda x: -x[1])}
 
 
 def write_plan(path, number):

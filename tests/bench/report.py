@@ -35,12 +35,12 @@ def us(r, name):
 
 def compared(name, text, goal):
     def lines(r):
-        yield (text, f"{goal} of Kamailio", us(r, "siphook"), us(r, "kamailio"), ratio(r), against(r, goal), name)
+        yield (f"{text}, {r['rate']:,}/s", f"{goal} of Kamailio", us(r, "siphook"), us(r, "kamailio"), ratio(r), against(r, goal), name)
     return lines
 
 
 def call(r):
-    yield from compared("call", "a call, UDP, Lua hook, fork and bridge, 2,000/s", 0.22)(r)
+    yield from compared("call", "a call, UDP, Lua hook, fork and bridge", 0.22)(r)
     for key, goal, text in (("p50_us", 0.35, "p50"), ("p99_us", 0.5, "p99")):
         yield (f"delay from INVITE to 200, {text}", f"{goal} of Kamailio", f"{r['siphook'][key]['median']:.0f} us",
                f"{r['kamailio'][key]['median']:.0f} us" if "kamailio" in r else "-", ratio(r, "ratio_" + key),
@@ -70,20 +70,22 @@ def overload(r):
            f"{r['share']:.2f}; {r['refused']:.0f} calls got 503", met(r["share"] >= 0.8), "overload")
 
 
-def live(r):
-    yield (f"a call that is up, of {r['calls']:,.0f}", "3,000 bytes", f"{r['bytes']:.0f} bytes", "1.7 kB", "-",
-           met(r["bytes"] <= 3000), "live")
-    yield ("a new call then", "1.1 of before", f"{r['us_full']:.0f} us", "-", f"{r['us_full'] / r['us_empty']:.2f}",
-           met(r["us_full"] <= 1.1 * r["us_empty"]), "live")
-    yield ("longest turn of the loop meanwhile", "5 ms", f"{r['turn_max_us'] / 1000:.1f} ms", "-", "-",
-           met(r["turn_max_us"] <= 5000), "live")
+def gather(r):
+    for p in r["points"]:
+        yield (f"a call at {r['rate']:,}/s, " + ("Kamailio" if p["gather"] == "kamailio" else f"gather={p['gather']}"), "-",
+               f"{p['us']:.0f} us, p50 {p['p50_us']:.0f} us, p99 {p['p99_us']:.0f} us", "-", "-", "-", "gather")
 
 
-def bindings(r):
-    yield (f"a binding, of {r['bindings']:,.0f}", "500 bytes", f"{r['bytes']:.0f} bytes", "1.2 kB", "-", met(r["bytes"] <= 500),
-           "bindings")
-    yield ("longest turn of the loop meanwhile", "5 ms", f"{r['turn_max_us'] / 1000:.1f} ms", "-", "-",
-           met(r["turn_max_us"] <= 5000), "bindings")
+def scale(r):
+    yield (f"a binding, of {r['bindings']:,.0f}", "500 bytes", f"{r['binding_bytes']:.0f} bytes", "1.2 kB", "-",
+           met(r["binding_bytes"] <= 500), "scale")
+    yield (f"a call that is up, of {r['calls']:,.0f} beside them", "3,000 bytes", f"{r['call_bytes']:.0f} bytes", "1.7 kB", "-",
+           met(r["call_bytes"] <= 3000), "scale")
+    last = r["points"][-1]
+    yield ("a new call then, beside an empty server", "1.1", f"{last['us']:.0f} us ({last['us_empty']:.0f} us)", "-",
+           ratio(last, "ratio"), met(last["ratio"]["median"] <= 1.1), "scale")
+    turn = max(r["bindings_turn_us"], r["calls_turn_us"])
+    yield ("longest turn of the loop while all this came", "5 ms", f"{turn / 1000:.1f} ms", "-", "-", met(turn <= 5000), "scale")
 
 
 def lingering(r):
@@ -100,9 +102,9 @@ def idle(r):
     yield ("a server that nobody calls", "-", f"{100 * r['share']:.2f} % of a processor", "-", "-", "-", "idle")
 
 
-LINES = {"call": call, "register": compared("register", "REGISTER with digest, both round trips, 5,000/s", 0.25),
-         "options": compared("options", "OPTIONS from a Lua hook, 5,000/s", 0.35), "saturated": saturated, "workers": workers, "tcp": tcp,
-         "live": live, "bindings": bindings, "lingering": lingering, "overload": overload, "reload": reload, "idle": idle}
+LINES = {"call": call, "register": compared("register", "REGISTER with digest, both round trips", 0.25),
+         "options": compared("options", "OPTIONS from a Lua hook", 0.35), "saturated": saturated, "workers": workers, "tcp": tcp,
+         "scale": scale, "lingering": lingering, "overload": overload, "reload": reload, "idle": idle, "gather": gather}
 
 
 def table(results):
@@ -112,6 +114,20 @@ def table(results):
         if name in results:
             for cells in lines(results[name]):
                 yield "| " + " | ".join(cells) + " |"
+
+
+def profile(results):
+    rows = {n: r for n, r in results.get("profile", {}).items() if isinstance(r, dict) and "shares" in r}
+    if not rows:
+        return
+    parts = sorted({p for r in rows.values() for p in r["shares"]}, key=lambda p: -max(r["shares"].get(p, 0) for r in rows.values()))
+    yield ""
+    yield "Where the worker's time goes (`make bench ROW=profile`, by perf; shares of what one costs):"
+    yield ""
+    yield "| | cost | " + " | ".join(parts) + " |"
+    yield "| --- | --- |" + " --- |" * len(parts)
+    for name, r in rows.items():
+        yield f"| {name} | {r['us']:.0f} us | " + " | ".join(f"{100 * r['shares'].get(p, 0):.0f} %" for p in parts) + " |"
 
 
 def head(results):
@@ -157,11 +173,12 @@ def picture(results):
     if series:
         chart(out, 60, "CPU per call against the rate", "calls per second", series, max(p[0] for s in series for p in s[2]),
               max(p[1] for s in series for p in s[2]))
-    if "live" in results:
-        r = results["live"]
-        cost = [(p["up"], p["us"]) for p in r["points"]]
-        chart(out, 470, "CPU per call against calls that are up", "calls up", [("siphook", "#0a58ca", cost)],
-              max(c[0] for c in cost) or 1, 1.5 * max(c[1] for c in cost))
+    if "scale" in results:
+        points = results["scale"]["points"]
+        series = [("siphook", "#0a58ca", [(p["up"], p["us"]) for p in points]),
+                  ("an empty one", "#6c757d", [(p["up"], p["us_empty"]) for p in points])]
+        chart(out, 470, "CPU per call against calls that are up", "calls up", series, points[-1]["up"] or 1,
+              1.5 * max(max(p["us"], p["us_empty"]) for p in points))
     out += ['<text x="10" y="44">us</text>', "</svg>"]
     return "\n".join(out) + "\n"
 
@@ -173,7 +190,7 @@ with open(path) as f:
     before, rest = f.read().split(BEGIN)
 after = rest.split(END)[1]
 with open(path, "w") as f:
-    f.write("\n".join([before + BEGIN, "", *head(results), "", *table(results), "", END + after.rstrip("\n")]) + "\n")
+    f.write("\n".join([before + BEGIN, "", *head(results), "", *table(results), *profile(results), "", END + after.rstrip("\n")]) + "\n")
 with open(os.path.join(DOCS, "performance.svg"), "w") as f:
     f.write(picture(results))
 print("docs/performance.md and docs/performance.svg are written")

@@ -124,12 +124,80 @@ static void a_callback_may_free_its_own_and_cancel_and_add_others(void **state)
 	assert_int_equal(probes[3].fired, 1);
 }
 
+enum { MANY = 20000 };
+
+/* As many timers within one minute, minutes away: no advance looks at all of them at once, and none of them is early or late
+ * by more than a few advances. */
+static void many_long_timers_move_in_portions(void **state)
+{
+	struct probe *many = calloc(MANY, sizeof *many);
+	uint64_t next;
+	unsigned advances = 0, fired = 0;
+
+	(void)state;
+	start(0);
+	for (unsigned i = 0; i < MANY; i++) {
+		sh_timer_init(&many[i].timer, on_fire);
+		many[i].want = 300 * SH_SECOND + i * 100;
+		sh_wheel_add(&wheel, &many[i].timer, many[i].want);
+	}
+	while ((next = sh_wheel_next(&wheel)) < 300 * SH_SECOND || advances == 0) {
+		unsigned moved = 0;
+
+		advance(next > present ? next : present);
+		for (struct sh_link *l = wheel.moving.next; l != &wheel.moving; l = l->next)
+			moved++;
+		if (moved > 0) {
+			advances++;
+			assert_in_range(moved, 1, MANY - advances * 4000);
+		}
+	}
+	assert_in_range(advances, 2, 10);
+	for (unsigned i = 0; i < MANY; i += 1000) { /* all of them are where they belong now */
+		advance(many[i].want + SH_MS);
+		assert_int_equal(many[i].fired, 1);
+		assert_int_equal(many[i + 999].fired, 0);
+	}
+	advance(400 * SH_SECOND);
+	for (unsigned i = 0; i < MANY; i++)
+		fired += many[i].fired;
+	assert_int_equal(fired, MANY);
+	assert_int_equal(wheel.count, 0);
+	free(many);
+}
+
+/* The clock may jump over the portions: then they come late, and all of them come. */
+static void long_timers_survive_a_jump_of_the_clock(void **state)
+{
+	struct probe *many = calloc(MANY, sizeof *many);
+	unsigned advances = 0;
+
+	(void)state;
+	start(0);
+	for (unsigned i = 0; i < MANY; i++) {
+		sh_timer_init(&many[i].timer, on_fire);
+		many[i].want = 300 * SH_SECOND + i;
+		sh_wheel_add(&wheel, &many[i].timer, many[i].want);
+	}
+	for (; wheel.count > 0; advances++) {
+		assert_true(advances < 10);
+		assert_true(sh_wheel_next(&wheel) <= 300 * SH_SECOND || advances > 0);
+		advance(3600 * SH_SECOND);
+	}
+	for (unsigned i = 0; i < MANY; i++)
+		assert_int_equal(many[i].fired, 1);
+	assert_true(sh_wheel_next(&wheel) == SH_NEVER);
+	free(many);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(random_operations_fire_as_the_model_says),
 		cmocka_unit_test(a_moved_timer_fires_once_at_its_new_time),
 		cmocka_unit_test(a_callback_may_free_its_own_and_cancel_and_add_others),
+		cmocka_unit_test(many_long_timers_move_in_portions),
+		cmocka_unit_test(long_timers_survive_a_jump_of_the_clock),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

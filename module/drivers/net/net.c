@@ -15,10 +15,10 @@
 
 enum {
 	FIRST_SLOTS = 64,
-	AT_ONCE = 20,                /* microseconds */
+	AT_ONCE = 20,                 /* microseconds */
 	BUSY_TURNS = 4,
-	GATHER_RATE = 6000,           /* datagrams per second from which on a worker gathers */
-	GATHER = 8,                   /* as many at once are wanted; a turn that had them waits for nothing */
+	LONG_TURN = 1000,             /* microseconds */
+	GATHER = 4,                   /* messages at once that are wanted; a turn that had them waits for nothing */
 	GATHER_WINDOW = 20 * SH_MS,   /* over which the rate is taken */
 	TELL_OVERLOAD = 10 * 1000000, /* not more often */
 };
@@ -249,16 +249,22 @@ static int wait_time(struct net_worker *w, int64_t max_wait)
 	return limit < INT_MAX ? (int)limit : INT_MAX;
 }
 
-/* A wake-up for every datagram is most of what it costs at some thousand per second: the switch of the processor, its
- * cold caches, and a system call for one answer. So a worker that gets many waits a moment before it looks, for about
- * GATHER of them, never longer than the net's limit. It costs that delay and halves the processor time
+/* Datagrams, and what came by streams or from other workers: each alone would be a wake-up. */
+static uint64_t arrived(const struct net_worker *w)
+{
+	return w->stats.datagrams_in + w->stats.stream_reads + w->stats.posts_in;
+}
+
+/* A wake-up for every message is most of what it costs at some thousand per second: the switch of the processor, its
+ * cold caches, and a system call for one answer. So a worker that gets many waits a moment before it looks: for as long
+ * as GATHER of them take to come, never longer than the net's limit. It costs that delay and halves the processor time
  * (docs/performance.md). One that finds as many without waiting is busy enough, and goes on at once. */
 static bool gather(struct net_worker *w)
 {
-	uint64_t had = w->stats.datagrams_in - w->turn_in;
+	uint64_t had = arrived(w) - w->before_turn;
 	struct timespec wait = {0};
 
-	w->turn_in = w->stats.datagrams_in;
+	w->before_turn += had;
 	if (!w->gather || had >= GATHER || has_more(w))
 		return false;
 	wait.tv_nsec = (long)w->gather * 1000;
@@ -267,27 +273,55 @@ static bool gather(struct net_worker *w)
 	return true;
 }
 
+/* A wait within which not one more is expected would only be a second wake-up. */
 static void measure_rate(struct net_worker *w)
 {
-	uint64_t elapsed = w->env.now - w->window, in = w->stats.datagrams_in - w->window_in, rate;
+	uint64_t elapsed = w->env.now - w->window, in = arrived(w) - w->before_window, limit = w->net->gather_max, wait;
 
 	if (elapsed < GATHER_WINDOW)
 		return;
-	rate = in * SH_SECOND / elapsed;
-	w->gather = rate < GATHER_RATE ? 0 : (unsigned)(GATHER * SH_SECOND / rate);
-	if (w->gather > w->net->gather_max)
-		w->gather = w->net->gather_max;
+	wait = in > 0 ? GATHER * elapsed / in : SH_NEVER;
+	w->gather = wait > GATHER * limit ? 0 : (unsigned)(wait < limit ? wait : limit);
 	w->window = w->env.now;
-	w->window_in = w->stats.datagrams_in;
+	w->before_window += in;
 }
 
-/* Behind epoll_wait(), which returns within AT_ONCE when something was ready before it was asked. */
+/* A worker that its host turns: how long that took, and whether there is more to do already. The host alone knows when it
+ * polls again, so that the time until then says nothing. A short turn was no burden, whatever has come meanwhile. */
+static void look_back(struct net_worker *w)
+{
+	struct epoll_event ready[NET_READY];
+	uint64_t took = read_clock(CLOCK_MONOTONIC) - w->env.now;
+	int count;
+
+	w->backlog = false;
+	if (took > w->env.longest_turn)
+		w->env.longest_turn = took;
+	if (took < LONG_TURN)
+		return;
+	count = epoll_wait(w->epoll, ready, NET_READY, 0);
+	for (int i = 0; i < count; i++) {
+		if (ready[i].data.u64 == ID_WAKE) /* it is told once */
+			net_inbox_open(w);
+		else if (ready[i].data.u64 != ID_TIMER)
+			w->backlog = true;
+	}
+}
+
+/* True: there was something to do before anybody looked. Behind epoll_wait(), which returns within AT_ONCE then. */
+static bool was_late(const struct net_worker *w, bool gathered)
+{
+	if (w->timer >= 0)
+		return w->backlog;
+	return !gathered && w->turned != 0 && w->env.now - w->turned <= AT_ONCE;
+}
+
 static void judge_load(struct net_worker *w, int count, bool gathered)
 {
 	struct sh_env *env = &w->env;
 	bool overloaded;
 
-	if (gathered || count == 0 || w->turned == 0 || env->now - w->turned > AT_ONCE) {
+	if (count == 0 || !was_late(w, gathered)) {
 		w->rested = env->now;
 		w->busy_turns = 0;
 	} else {
@@ -347,6 +381,7 @@ int sh_net_turn(struct sh_net *n, unsigned worker, int64_t max_wait)
 	if (atomic_load_explicit(&n->stopped, memory_order_relaxed))
 		return -ESHUTDOWN;
 	w = n->workers[worker];
+	net_tell_posted(w); /* between two turns */
 	gathered = max_wait < 0 && gather(w);
 	count = epoll_wait(w->epoll, ready, NET_READY, wait_time(w, max_wait));
 	if (count < 0 && errno != EINTR)
@@ -364,9 +399,12 @@ int sh_net_turn(struct sh_net *n, unsigned worker, int64_t max_wait)
 	sh_wheel_advance(&w->env.wheel, w->env.now);
 	if (w->env.events && w->env.events->turn_end)
 		w->env.events->turn_end(w->env.events_ctx);
+	net_tell_posted(w);
 	net_udp_flush(w);
-	if (w->timer >= 0)
+	if (w->timer >= 0) {
+		look_back(w);
 		arm(w, has_more(w) ? 1 : sh_wheel_next(&w->env.wheel));
+	}
 	return 0;
 }
 

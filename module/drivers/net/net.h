@@ -17,7 +17,7 @@
 
 enum {
 	SH_NET_MAX_WORKERS = 256,
-	SH_NET_GATHER = 700, /* microseconds */
+	SH_NET_GATHER = 300, /* microseconds */
 };
 
 struct sh_net;
@@ -28,7 +28,8 @@ struct sh_net_stats {
 	uint64_t datagrams_in, datagrams_out;
 	uint64_t datagrams_lost;   /* ours, that never left: the queue was full, memory or a route was missing */
 	uint64_t datagrams_failed; /* ours, of which ICMP said that they did not arrive */
-	uint64_t gathered;         /* turns that waited a moment for more datagrams */
+	uint64_t stream_reads;     /* that brought something */
+	uint64_t gathered;         /* turns that waited a moment for more messages */
 	uint64_t accepts_paused;   /* times that descriptors or memory were out */
 	uint64_t posts_in;
 };
@@ -44,8 +45,8 @@ void sh_net_destroy(struct sh_net *n);
  * 0, -EINVAL or -ENOMEM. */
 int sh_net_set_dns(struct sh_net *n, const char *servers);
 
-/* The longest that a worker with thousands of datagrams per second waits before it looks, so that it finds several at once: about
- * half of the processor time for that delay. Only where sh_net_turn() may wait without end. Default SH_NET_GATHER; 0: never.
+/* The longest that a worker with thousands of messages per second waits before it looks, so that it finds several at once: much
+ * less processor time for that delay. Only where sh_net_turn() may wait without end. Default SH_NET_GATHER; 0: never.
  * Before the loops run. */
 void sh_net_set_gather(struct sh_net *n, unsigned us);
 
@@ -71,7 +72,7 @@ int sh_net_turn(struct sh_net *n, unsigned worker, int64_t max_wait);
 void sh_net_wake(struct sh_net *n, unsigned worker);
 
 /* [any] Calls fn(environment of the worker, arg) in its next turn; for threads that are no workers (those use
- * env->driver->post, which does the same). Calls of one thread keep their order. -EAGAIN: its ring is full;
+ * env->driver->post, which does the same, a batch at a time). Calls of one thread keep their order. -EAGAIN: its ring is full;
  * -ESHUTDOWN; -EINVAL no such worker. */
 int sh_net_call(struct sh_net *n, unsigned worker, void (*fn)(struct sh_env *env, void *arg), void *arg);
 

@@ -12,6 +12,7 @@
 enum {
 	NET_BUFFER = 65536, /* the largest datagram, and what is read from a stream at once */
 	NET_READY = 64,     /* descriptors per turn */
+	NET_WORKER_WORDS = SH_NET_MAX_WORKERS / 64,
 	NET_RING = 4096,    /* messages under way to one worker; a power of two */
 };
 
@@ -79,14 +80,15 @@ struct net_worker {
 	uint64_t armed;         /* what the timer descriptor is set to */
 	uint64_t wall_read;     /* when wall_offset was refreshed */
 	uint64_t turned;        /* when the last turn was over; 0: unknown */
+	bool backlog;           /* turned by a host: the last turn left something to do */
 	uint64_t rested;        /* when it last had to wait for something to do */
 	unsigned busy_turns;    /* since then */
 	uint64_t overload_told; /* when the log last had a line about it */
 
 	/* see gather() */
-	uint64_t turn_in;           /* datagrams before the last turn */
-	uint64_t window, window_in; /* since when, and datagrams before */
-	unsigned gather;            /* microseconds to wait for more; 0: none */
+	uint64_t before_turn;           /* messages before the last turn */
+	uint64_t window, before_window; /* since when, and messages before */
+	unsigned gather;                /* microseconds to wait for more; 0: none */
 
 	struct net_slot *slots;
 	uint32_t slot_count, free_slot;
@@ -103,6 +105,7 @@ struct net_worker {
 	size_t failed_count;
 	struct net_dns *dns; /* NULL: nothing was asked yet */
 
+	uint64_t posted[NET_WORKER_WORDS]; /* bits: workers that are to be told of what we have posted to them */
 	struct net_ring *ring;
 	bool inbox;        /* the ring or `finished` may hold something */
 	char apart[64];    /* other threads write to what follows */
@@ -199,6 +202,7 @@ void net_stream_tell_broken(struct net_worker *w);
 int net_post_init(struct net_worker *w);
 void net_post_finish(struct net_worker *w);
 int net_post(struct sh_env *env, unsigned worker, net_message_fn fn, void *arg);
+void net_tell_posted(struct net_worker *w);                  /* wakes those to whom it has posted */
 void net_notify(struct net_worker *w);                       /* any thread */
 void net_finished(struct net_worker *w, struct net_task *t); /* any thread */
 void net_inbox_open(struct net_worker *w);                   /* the wake descriptor was written */

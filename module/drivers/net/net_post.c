@@ -1,5 +1,6 @@
 /* Messages to a worker: a bounded lock-free ring, and a list of finished tasks that has no bound of its own (a task
- * was allowed when it began). Both are announced by one eventfd, which is written once until the worker looks. */
+ * was allowed when it began). Both are announced by one eventfd, which is written once until the worker looks; for what
+ * another worker posts, behind its batch: a wake-up for each message would cost more than the message. */
 #include <errno.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -90,20 +91,36 @@ static int post_to(struct sh_net *n, unsigned worker, net_message_fn fn, void *a
 		return -EINVAL;
 	if (atomic_load_explicit(&n->stopped, memory_order_relaxed))
 		return -ESHUTDOWN;
-	if (!push(n->workers[worker]->ring, fn, arg))
-		return -EAGAIN;
-	net_notify(n->workers[worker]);
-	return 0;
+	return push(n->workers[worker]->ring, fn, arg) ? 0 : -EAGAIN;
 }
 
 int net_post(struct sh_env *env, unsigned worker, net_message_fn fn, void *arg)
 {
-	return post_to(net_worker_of(env)->net, worker, fn, arg);
+	struct net_worker *w = net_worker_of(env);
+	int err = post_to(w->net, worker, fn, arg);
+
+	if (!err)
+		w->posted[worker / 64] |= UINT64_C(1) << (worker % 64);
+	else if (err == -EAGAIN)
+		net_notify(w->net->workers[worker]); /* it had better begin */
+	return err;
+}
+
+void net_tell_posted(struct net_worker *w)
+{
+	for (unsigned i = 0; i < NET_WORKER_WORDS; i++) {
+		for (; w->posted[i]; w->posted[i] &= w->posted[i] - 1)
+			net_notify(w->net->workers[i * 64 + (unsigned)__builtin_ctzll(w->posted[i])]);
+	}
 }
 
 int sh_net_call(struct sh_net *n, unsigned worker, net_message_fn fn, void *arg)
 {
-	return net_is_child(n) ? -EPERM : post_to(n, worker, fn, arg);
+	int err = net_is_child(n) ? -EPERM : post_to(n, worker, fn, arg);
+
+	if (!err)
+		net_notify(n->workers[worker]);
+	return err;
 }
 
 void sh_net_wake(struct sh_net *n, unsigned worker)

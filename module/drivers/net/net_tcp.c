@@ -146,6 +146,7 @@ static bool take_input(struct net_worker *w, struct sh_stream *s, uint32_t event
 	}
 	n = recv(s->handle.fd, w->buffer, NET_BUFFER, MSG_DONTWAIT);
 	if (n > 0) {
+		w->stats.stream_reads++;
 		w->env.events->stream_data(w->env.events_ctx, s->user, w->buffer, (size_t)n);
 		return net_find(w, id) != NULL;
 	}

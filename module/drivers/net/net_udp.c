@@ -460,6 +460,7 @@ static bool take_batch(struct net_worker *w, struct sh_udp *u)
 		if (!net_find(w, id))
 			return false;
 	}
+	net_tell_posted(w);
 	return n == BATCH_IN;
 }
 
