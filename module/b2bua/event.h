@@ -24,7 +24,9 @@ struct sh_publication {
 	struct sh_ua *ua;
 	struct sh_resource *resource;
 	char tag[SH_TAG_LEN];
-	struct sh_body *body;
+	struct sh_body *body; /* NULL: there was no room for it here */
+	struct sh_source *source; /* whose octets they are; NULL: of a trusted peer */
+	size_t octets;
 };
 const struct sh_link *sh_event_publications(const struct sh_subscription *s); /* NULL or a list, the newest last */
 void sh_publication_free(struct sh_ua *ua, struct sh_publication *p);

@@ -577,6 +577,20 @@ static bool follow(struct sh_branch *b, const struct sh_msg *m)
 	return true;
 }
 
+/* A phone that says "ringing" again and again: its caller need not hear more of it than this. What is to be acknowledged
+ * is not meant: so much of that waits for the caller's PRACK that it holds back by itself. */
+static bool chatters(struct sh_branch *b)
+{
+	enum { MOST = 64 }; /* in a second: a fork further on has many voices */
+	uint64_t second = b->fork->ua->env->now / SH_SECOND;
+
+	if (second != b->second) {
+		b->second = second;
+		b->said = 0;
+	}
+	return b->said++ >= MOST;
+}
+
 static void relay_provisional(struct sh_branch *b, struct sh_leg *l, const struct sh_msg *m)
 {
 	const struct sh_path *path = sh_client_txn_path(l->ct);
@@ -586,7 +600,7 @@ static void relay_provisional(struct sh_branch *b, struct sh_leg *l, const struc
 	bool with_body = m->body.len > 0, reliable = sh_early_is_reliable(m);
 	struct sh_early_dialog *e;
 
-	if (code == 100)
+	if (code == 100 || (!reliable && chatters(b)))
 		return;
 	if (c->answered) {
 		if (f->plan.progress)

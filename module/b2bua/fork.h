@@ -20,6 +20,8 @@ struct sh_branch {
 	struct sh_question *question; /* about the offer that it is to get */
 	uint32_t min_se; /* a 422 asked for that session interval; 0: none did */
 	unsigned longer; /* so many did */
+	uint64_t second; /* in which it has said `said` provisional answers */
+	unsigned said;
 	unsigned code;
 	enum sh_cause cause;
 	struct sh_slice reason;

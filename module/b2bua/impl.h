@@ -25,7 +25,10 @@ struct sh_ua {
 	struct sh_link live_calls, live_legs, live_requests, live_relays, live_sendings;
 	struct sh_link trunks;
 	struct sh_link live_subscriptions, live_refers;
-	struct sh_hash subscribers; /* subscriber.c: by source */
+	struct sh_hash sources; /* source.c */
+	size_t published; /* publish.c: octets of all documents here */
+	uint64_t lamp_second; /* package_dialog.c: the second whose budget is being used, */
+	size_t lamp_walks;    /* and how many legs were looked at in it */
 	struct sh_hash resources; /* event.c: by event and address of record */
 	struct sh_hash forwards;          /* forward.c */
 	struct sh_link forwards_due;
@@ -472,7 +475,7 @@ struct sh_subscription {
 	struct sh_leg *leg;      /* whose dialog it shares; NULL: it has its own */
 	struct sh_dialog dialog;
 	struct sh_locate *locate;
-	struct sh_subscriber *subscriber; /* whose it is; NULL: not counted */
+	struct sh_source *source; /* whose it is; NULL: not counted */
 	const struct sh_package *package; /* NULL: the script says what is notified */
 	enum sh_sub_state state;
 	struct sh_timer timer;   /* of its expiry */
@@ -503,11 +506,13 @@ void sh_subscription_on_request(struct sh_subscription *s, struct sh_server_txn 
 bool sh_subscription_in_leg(struct sh_leg *l, struct sh_server_txn *st, const struct sh_msg *m, const struct sh_path *from);
 void sh_event_split(struct sh_slice value, struct sh_slice *name, struct sh_slice *id); /* "dialog;id=7" */
 
-/* ---- subscriber.c */
-struct sh_subscriber;
-/* One more of that peer. 0; -EAGAIN: he has, or all have, too many; -ENOMEM. *out, which may be NULL, goes to uncount. */
-int sh_subscriber_count(struct sh_ua *ua, const struct sh_addr *peer, struct sh_subscriber **out);
-void sh_subscriber_uncount(struct sh_ua *ua, struct sh_subscriber *b); /* NULL is fine */
+/* ---- source.c */
+enum sh_kept { SH_KEPT_SUBSCRIPTIONS, SH_KEPT_OCTETS, SH_KEPT_COUNT };
+struct sh_source;
+/* n more of that peer. 0; -EAGAIN: he has too many; -ENOMEM. *out, which may be NULL, goes to sh_source_give. */
+int sh_source_take(struct sh_ua *ua, const struct sh_addr *peer, enum sh_kept what, size_t n, struct sh_source **out);
+bool sh_source_has_room(const struct sh_ua *ua, const struct sh_addr *peer, enum sh_kept what, size_t n);
+void sh_source_give(struct sh_ua *ua, struct sh_source *s, enum sh_kept what, size_t n); /* NULL is fine */
 
 /* ---- package_dialog.c */
 void sh_lamp_changed(struct sh_leg *l);

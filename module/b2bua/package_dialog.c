@@ -18,8 +18,7 @@ enum lamp_state { TRYING, EARLY, CONFIRMED, TERMINATED };
 struct sh_lamp {
 	struct sh_link link; /* in its resource */
 	struct sh_ua *const *peers;
-	uint64_t id;
-	unsigned worker;
+	uint64_t id; /* the same for a leg wherever it moves */
 	enum lamp_state state;
 	bool initiator;
 	uint64_t ended_at;
@@ -85,6 +84,15 @@ static enum lamp_state state_of(const struct sh_leg *l)
 	}
 }
 
+/* Of the dialog's Call-ID and of the tag of who began it: they stay when its early dialogs come and go, and on other workers. */
+static uint64_t id_of(const struct sh_leg *l)
+{
+	const struct sh_dialog *d = &l->dialog;
+	const struct sh_slice parts[] = {d->call_id, l->inbound ? d->remote_tag : sh_slice_make(d->local_tag, SH_TAG_LEN)};
+
+	return sh_hash_slices(&l->ua->env->key, parts, 2);
+}
+
 static struct sh_lamp *make(const struct sh_leg *l, struct sh_slice aor)
 {
 	const struct sh_dialog *d = &l->dialog;
@@ -103,8 +111,7 @@ static struct sh_lamp *make(const struct sh_leg *l, struct sh_slice aor)
 	lamp = sh_malloc(sizeof(*lamp) + size);
 	if (!lamp)
 		return NULL;
-	*lamp = (struct sh_lamp){.peers = l->ua->config.peers, .id = l->handle, .worker = l->ua->env->worker, .state = state_of(l),
-				 .initiator = l->inbound};
+	*lamp = (struct sh_lamp){.peers = l->ua->config.peers, .id = id_of(l), .state = state_of(l), .initiator = l->inbound};
 	struct sh_slice *const to[COUNT] = {&lamp->aor, &lamp->call_id, &lamp->local_tag, &lamp->remote_tag, &lamp->local, &lamp->remote,
 					    &lamp->target};
 	p = lamp->text;
@@ -139,7 +146,7 @@ static void arrive(struct sh_ua *ua, struct sh_lamp *lamp)
 	SH_LIST_EACH_SAFE (k, lamps) {
 		struct sh_lamp *other = SH_CONTAINER(k, struct sh_lamp, link);
 
-		if ((other->id == lamp->id && other->worker == lamp->worker) || is_dark(other, now))
+		if (other->id == lamp->id || is_dark(other, now))
 			sh_lamp_free(other);
 	}
 	sh_list_append(lamps, &lamp->link);
@@ -204,17 +211,51 @@ struct question {
 	char aor[];
 };
 
+enum { BUDGET = 2000000 }; /* legs that are looked at for new watchers in a second, by all workers together: some 60 ms */
+
+/* Polls and subscriptions that come and go make all workers look at all their legs each time. */
+static bool affordable(struct sh_ua *ua, struct sh_slice aor)
+{
+	struct sh_resource *r = sh_resource_find(ua, event, aor);
+	uint64_t second = ua->env->now / SH_SECOND;
+
+	if (r && sh_resource_lamps(r))
+		return true; /* it is known already */
+	if (second != ua->lamp_second) {
+		ua->lamp_second = second;
+		ua->lamp_walks = 0;
+	}
+	if (ua->lamp_walks >= BUDGET / ua->env->workers)
+		return false;
+	ua->lamp_walks += 1000 + ua->stats.legs_live;
+	return true;
+}
+
+/* False: it is not of that user for sure. Cheap, for most are not. */
+static bool may_be(const struct sh_leg *l, struct sh_slice aor, struct sh_slice user)
+{
+	if (l->aor)
+		return sh_slice_eq(sh_slice_cstr(l->aor), aor);
+	return !user.len || sh_slice_find(l->dialog.remote, '%') >= 0 ||
+	       memmem(l->dialog.remote.base, l->dialog.remote.len, user.base, user.len);
+}
+
 static void answer(struct sh_ua *ua, const struct question *q)
 {
+	struct sh_slice wanted = sh_slice_make(q->aor, q->len), user = {0};
+	struct sh_uri uri;
+
+	if (sh_uri_parse(&uri, wanted) == 0 && sh_slice_find(uri.user, '%') < 0)
+		user = uri.user;
 	SH_LIST_EACH (k, &ua->live_legs) {
 		struct sh_leg *l = SH_CONTAINER(k, struct sh_leg, link);
 		struct sh_slice aor;
 		struct sh_arena a;
 
-		if (state_of(l) == TERMINATED || !is_shown(l))
+		if (state_of(l) == TERMINATED || !is_shown(l) || !may_be(l, wanted, user))
 			continue;
 		sh_arena_init(&a, 256);
-		if (aor_of(l, &a, &aor) == 0 && sh_slice_eq(aor, sh_slice_make(q->aor, q->len))) {
+		if (aor_of(l, &a, &aor) == 0 && sh_slice_eq(aor, wanted)) {
 			l->lamp = (uint8_t)(state_of(l) + 1);
 			send_to(ua, q->worker, l, aor);
 		}
@@ -287,8 +328,6 @@ static void put_lamp(struct sh_writer *w, const struct sh_lamp *lamp)
 	static const char *const states[] = {"trying", "early", "confirmed", "terminated"};
 
 	sh_put_lit(w, "<dialog id=\"");
-	sh_put_uint(w, lamp->worker);
-	sh_put_char(w, '-');
 	sh_put_uint(w, lamp->id);
 	put_attribute(w, "\" call-id=\"", lamp->call_id);
 	put_attribute(w, "\" local-tag=\"", lamp->local_tag);
@@ -337,4 +376,4 @@ static void state(struct sh_subscription *s, struct sh_writer *w, struct sh_slic
 	sh_put_lit(w, "</dialog-info>\n");
 }
 
-const struct sh_package sh_package_dialog = {{"dialog", 6}, 3600, state, watch};
+const struct sh_package sh_package_dialog = {{"dialog", 6}, 3600, state, watch, affordable};

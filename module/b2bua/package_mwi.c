@@ -16,4 +16,4 @@ static void state(struct sh_subscription *s, struct sh_writer *w, struct sh_slic
 	sh_put_lit(w, "\r\n");
 }
 
-const struct sh_package sh_package_mwi = {{"message-summary", 15}, 3600, state, NULL};
+const struct sh_package sh_package_mwi = {{"message-summary", 15}, 3600, state, NULL, NULL};

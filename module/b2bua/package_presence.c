@@ -16,15 +16,21 @@ static bool find(struct sh_slice text, const char *what, size_t from, size_t *at
 	return false;
 }
 
+enum { DOCUMENT = 48 * 1024 }; /* octets: what has no room is left out, so that nobody's documents keep others from being told */
+
 /* The tuples of a document, as they are. */
 static void put_tuples(struct sh_writer *w, struct sh_slice text)
 {
 	size_t start, end, at = 0;
 
 	while (find(text, "<tuple", at, &start) && find(text, "</tuple>", start, &end)) {
+		struct sh_writer before = *w;
+
 		at = end + 8;
 		sh_put(w, sh_slice_make(text.base + start, at - start));
 		sh_put_char(w, '\n');
+		if (w->full || w->len > DOCUMENT)
+			*w = before;
 	}
 }
 
@@ -67,7 +73,7 @@ static void state(struct sh_subscription *s, struct sh_writer *w, struct sh_slic
 		}
 		*type = SH_LIT("application/pidf+xml");
 		open_document(s, w);
-		SH_LIST_EACH (k, list)
+		for (const struct sh_link *k = list->prev; k != list; k = k->prev) /* the newest first */
 			put_tuples(w, sh_body_text(SH_CONTAINER(k, struct sh_publication, link)->body));
 		sh_put_lit(w, "</presence>\n");
 		return;
@@ -81,4 +87,4 @@ static void state(struct sh_subscription *s, struct sh_writer *w, struct sh_slic
 	registered(s, w);
 }
 
-const struct sh_package sh_package_presence = {{"presence", 8}, 3600, state, sh_watch_bindings};
+const struct sh_package sh_package_presence = {{"presence", 8}, 3600, state, sh_watch_bindings, NULL};

@@ -106,4 +106,4 @@ void sh_ua_binding_changed(struct sh_ua *ua, struct sh_slice aor)
 	}
 }
 
-const struct sh_package sh_package_reg = {{"reg", 3}, 3761, state, sh_watch_bindings};
+const struct sh_package sh_package_reg = {{"reg", 3}, 3761, state, sh_watch_bindings, NULL};

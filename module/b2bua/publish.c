@@ -4,14 +4,42 @@
 #include "b2bua/impl.h"
 
 enum { DEFAULT_EXPIRES = 3600, SHORTEST = 10, MOST = 16 }; /* s, s, documents of one address and event */
-enum { LONGEST = 16 * 1024 }; /* octets of a document with its names */
+enum { LONGEST = 16 * 1024, LONGEST_EVENT = 64, ALL = 128 * 1024 * 1024 }; /* octets of a document with its names, of one, of all */
+enum { OWN = 256 }; /* octets that a document costs besides */
 
 void sh_publication_free(struct sh_ua *ua, struct sh_publication *p)
 {
 	sh_wheel_cancel(&ua->env->wheel, &p->timer);
 	sh_list_remove(&p->link);
+	sh_source_give(ua, p->source, SH_KEPT_OCTETS, p->octets);
+	ua->published -= p->octets;
 	sh_body_unref(p->body);
 	sh_free(p);
+}
+
+static bool has_room(const struct sh_ua *ua, const struct sh_addr *from, size_t octets)
+{
+	return ua->published + octets <= ALL && sh_source_has_room(ua, from, SH_KEPT_OCTETS, octets);
+}
+
+/* The document is of that size, and of whoever has sent it last. */
+static int account(struct sh_publication *p, const struct sh_addr *from, size_t octets)
+{
+	struct sh_ua *ua = p->ua;
+	struct sh_source *source;
+	int err;
+
+	sh_source_give(ua, p->source, SH_KEPT_OCTETS, p->octets);
+	ua->published -= p->octets;
+	p->source = NULL;
+	p->octets = 0;
+	err = ua->published + octets <= ALL ? sh_source_take(ua, from, SH_KEPT_OCTETS, octets, &source) : -EAGAIN;
+	if (err)
+		return err;
+	p->source = source;
+	p->octets = octets;
+	ua->published += octets;
+	return 0;
 }
 
 static void on_expired(struct sh_timer *t)
@@ -31,6 +59,7 @@ struct change {
 	size_t event, aor, type, body;
 	char old_tag[SH_TAG_LEN], tag[SH_TAG_LEN];
 	bool has_old, has_body;
+	struct sh_addr from;
 	uint32_t expires; /* s; 0: it goes */
 	char text[];
 };
@@ -44,6 +73,11 @@ static struct sh_publication *find(const struct sh_link *list, const char tag[SH
 			return p;
 	}
 	return NULL;
+}
+
+static size_t octets_of(const struct change *c)
+{
+	return OWN + c->event + c->aor + c->type + c->body;
 }
 
 static void apply(struct sh_ua *ua, const struct change *c)
@@ -73,7 +107,7 @@ static void apply(struct sh_ua *ua, const struct change *c)
 		memcpy(p->tag, c->tag, SH_TAG_LEN);
 		if (c->has_body) {
 			sh_body_unref(p->body);
-			p->body = sh_body_make(type, body);
+			p->body = account(p, &c->from, octets_of(c)) == 0 ? sh_body_make(type, body) : NULL;
 			sh_list_remove(&p->link);
 			sh_list_append(list, &p->link);
 		}
@@ -121,7 +155,7 @@ static struct change *read_change(struct sh_request *q, struct sh_slice aor, uin
 	char *p;
 
 	sh_event_split(sh_msg_header(m, SH_H_EVENT), &event, &id);
-	if (!event.len) {
+	if (!event.len || event.len > LONGEST_EVENT) {
 		refuse(q, 489, none, none);
 		return NULL;
 	}
@@ -154,13 +188,17 @@ static struct change *read_change(struct sh_request *q, struct sh_slice aor, uin
 			return NULL;
 		}
 	}
+	if (body.len && !has_room(ua, &q->from.remote, OWN + event.len + aor.len + type.len + body.len)) {
+		refuse(q, 503, SH_LIT("Too much is published"), SH_LIT("Retry-After: 60\r\n"));
+		return NULL;
+	}
 	c = sh_malloc(sizeof(*c) + event.len + aor.len + type.len + body.len);
 	if (!c) {
 		refuse(q, 503, none, none);
 		return NULL;
 	}
 	*c = (struct change){.peers = ua->config.peers, .event = event.len, .aor = aor.len, .type = body.len ? type.len : 0, .body = body.len,
-			     .has_old = match.len > 0, .has_body = body.len > 0, .expires = expires};
+			     .from = q->from.remote, .has_old = match.len > 0, .has_body = body.len > 0, .expires = expires};
 	sh_tag_make(ua->env, c->tag);
 	if (match.len)
 		memcpy(c->old_tag, match.base, SH_TAG_LEN);

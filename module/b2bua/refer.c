@@ -121,11 +121,12 @@ bool sh_referrer_has(const struct sh_referrer *who, const struct sh_leg *l)
 	return sh_addr_same_host(&who->from, &l->dialog.path.remote) || same_user(who->party, l->dialog.remote);
 }
 
-static struct sh_referrer referrer(const struct sh_request *q, const struct sh_leg *leg)
+/* A From by itself is a claim: it counts when the application has proven it. */
+static struct sh_referrer referrer(const struct sh_request *q, const struct sh_leg *leg, const struct sh_refer_options *o)
 {
 	if (q->in_dialog)
 		return (struct sh_referrer){leg->dialog.path.remote, leg->dialog.remote};
-	return (struct sh_referrer){q->from.remote, sh_msg_header(q->msg, SH_H_FROM)};
+	return (struct sh_referrer){q->from.remote, o->proven ? sh_msg_header(q->msg, SH_H_FROM) : (struct sh_slice){0}};
 }
 
 /* ------------------------------------------------------------------ the subscription */
@@ -332,7 +333,7 @@ static struct sh_refer *create(struct sh_request *q, struct sh_leg *leg, sh_requ
 static int attended(struct sh_request *q, struct sh_leg *leg, struct sh_leg *with, const struct sh_dialog_ids *ids, int home,
 		    const struct sh_refer_options *o, sh_request_fn done, void *ctx)
 {
-	struct sh_referrer who = referrer(q, leg);
+	struct sh_referrer who = referrer(q, leg, o);
 	struct sh_call *c = leg->call;
 	struct sh_subscription *s;
 	struct sh_refer *r;
@@ -360,10 +361,14 @@ static int attended(struct sh_request *q, struct sh_leg *leg, struct sh_leg *wit
 static int blind(struct sh_request *q, struct sh_leg *leg, struct sh_fork_plan *plan, const struct sh_refer_to *to,
 		 const struct sh_refer_options *o, sh_request_fn done, void *ctx)
 {
-	struct sh_refer *r = create(q, leg, done, ctx);
+	struct sh_referrer who = referrer(q, leg, o);
 	struct sh_call *c = leg->call;
 	struct sh_subscription *s;
+	struct sh_refer *r;
 
+	if (!o->anyone && !q->in_dialog && !sh_referrer_has(&who, leg)) /* Target-Dialog: the same */
+		return -EACCES;
+	r = create(q, leg, done, ctx);
 	if (!r)
 		return -ENOMEM;
 	if (put_fields(plan, to) < 0) {

@@ -85,13 +85,22 @@ static void pass(struct sh_ua *ua, unsigned to, const struct sh_msg *m, const st
 	sh_free(moved);
 }
 
+/* Of a note about an INVITE. */
+static uint64_t lifetime(const struct sh_ua *ua)
+{
+	return ua->config.timer_c + 64 * ua->config.txn.t1;
+}
+
 /* What moves on and on is on each worker once: who is sent further than that is in a circle, and stays. */
 static void deliver(struct sh_ua *ua, const struct sh_msg *m, const struct sh_path *from, unsigned hops, int code, const char *why)
 {
 	int after = hops < ua->env->workers ? forwarded(ua, m) : -1;
 
-	if (after >= 0 && (unsigned)after != ua->env->worker)
+	if (after >= 0 && (unsigned)after != ua->env->worker) {
+		if (m->method == SH_INVITE && !m->to_tag.len) /* to a leg that has moved: its CANCEL comes here, too */
+			sh_forward_add(ua, SH_FORWARD_CALL_ID, sh_msg_text(m, m->call_id), (unsigned)after, lifetime(ua));
 		pass(ua, (unsigned)after, m, from, hops + 1, code, why);
+	}
 	else
 		sh_txn_transport_user.message(ua->txn, m, from, code, why);
 }
@@ -103,11 +112,6 @@ struct note {
 	size_t len;
 	char call_id[];
 };
-
-static uint64_t lifetime(const struct sh_ua *ua)
-{
-	return ua->config.timer_c + 64 * ua->config.txn.t1;
-}
 
 static void on_note(struct sh_env *env, void *arg)
 {

@@ -2,7 +2,7 @@
 #include "b2bua/event.h"
 #include "b2bua/impl.h"
 
-enum { DEFAULT_EXPIRES = 3600, SHORTEST_EXPIRES = 10 };
+enum { DEFAULT_EXPIRES = 3600, SHORTEST_EXPIRES = 10, MOST = 100000 }; /* s, s, subscriptions of a worker */
 
 struct sh_slice sh_sub_state_name(enum sh_sub_state s)
 {
@@ -114,7 +114,7 @@ void sh_subscription_free(struct sh_subscription *s)
 	sh_locate_cancel(s->locate);
 	sh_event_leave(s);
 	sh_dialog_finish(&s->dialog);
-	sh_subscriber_uncount(ua, s->subscriber);
+	sh_source_give(ua, s->source, SH_KEPT_SUBSCRIPTIONS, 1);
 	sh_slots_remove(&ua->subscriptions, s->handle);
 	sh_list_remove(&s->of_leg);
 	sh_list_remove(&s->link);
@@ -416,7 +416,7 @@ int sh_subscription_accept(struct sh_request *q, const struct sh_subscribe_optio
 	const struct sh_package *package;
 	struct sh_ua *ua = q->ua;
 	struct sh_slice event, id, none = {0};
-	struct sh_subscriber *subscriber;
+	struct sh_source *source;
 	struct sh_subscription *s;
 	uint32_t expires;
 	int err;
@@ -432,7 +432,12 @@ int sh_subscription_accept(struct sh_request *q, const struct sh_subscribe_optio
 		q->answered = true;
 		return 0;
 	}
-	err = sh_subscriber_count(ua, &q->from.remote, &subscriber);
+	if (o->serve && package->affordable && !package->affordable(ua, o->aor)) {
+		sh_ua_reply(ua, q->st, 503, SH_LIT("Too many new watchers"), none, SH_LIT("Retry-After: 1\r\n"));
+		q->answered = true;
+		return -EAGAIN;
+	}
+	err = ua->subscriptions.count < MOST ? sh_source_take(ua, &q->from.remote, SH_KEPT_SUBSCRIPTIONS, 1, &source) : -EAGAIN;
 	if (err) {
 		sh_ua_reply(ua, q->st, 503, SH_LIT("Too many subscriptions"), none, SH_LIT("Retry-After: 60\r\n"));
 		q->answered = true;
@@ -440,10 +445,10 @@ int sh_subscription_accept(struct sh_request *q, const struct sh_subscribe_optio
 	}
 	s = sh_subscription_create(ua, NULL, event, id, o->aor, sh_msg_header(m, SH_H_ACCEPT));
 	if (!s) {
-		sh_subscriber_uncount(ua, subscriber);
+		sh_source_give(ua, source, SH_KEPT_SUBSCRIPTIONS, 1);
 		return -ENOMEM;
 	}
-	s->subscriber = subscriber;
+	s->source = source;
 	err = sh_subscription_in_dialog(s, q);
 	if (err)
 		return err;

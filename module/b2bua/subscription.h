@@ -26,6 +26,8 @@ struct sh_package {
 	void (*state)(struct sh_subscription *s, struct sh_writer *w, struct sh_slice *type);
 	/* Somebody subscribed, or the last one of that address of record on this worker has gone. May be NULL. */
 	void (*watch)(struct sh_ua *ua, struct sh_slice aor, bool on);
+	/* False: there are too many new watchers just now for what they cost. May be NULL. */
+	bool (*affordable)(struct sh_ua *ua, struct sh_slice aor);
 };
 const struct sh_package *sh_package_find(struct sh_slice event); /* NULL: none of the engine's */
 

@@ -58,7 +58,8 @@ unsigned sh_refer_read(struct sh_refer_to *out, const struct sh_msg *m, struct s
 
 struct sh_refer_options {
 	bool manual;             /* the application does the steps and says how it goes with sh_refer_notify */
-	bool anyone;             /* an attended one may name the dialog of anybody, not only of its sender */
+	bool anyone;             /* it may name the dialog of anybody, in Replaces or Target-Dialog, not only of its sender */
+	bool proven;             /* outside of a dialog: it comes from whom its From names */
 	struct sh_slice headers; /* lines for the 200 */
 };
 /* Accepts a REFER with 200 (RFC 7647), subscribes its sender to how it goes unless it said Refer-Sub: false (RFC 4488), and

@@ -220,7 +220,7 @@ int sh_ua_create(struct sh_ua **out, struct sh_env *env, const struct sh_ua_conf
 	sh_list_init(&ua->questions);
 	sh_list_init(&ua->dead_legs);
 	sh_list_init(&ua->dead_requests);
-	if (sh_hash_init(&ua->calls_by_id, 64) < 0 || sh_hash_init(&ua->resources, 0) < 0 || sh_hash_init(&ua->subscribers, 0) < 0 ||
+	if (sh_hash_init(&ua->calls_by_id, 64) < 0 || sh_hash_init(&ua->resources, 0) < 0 || sh_hash_init(&ua->sources, 0) < 0 ||
 	    sh_hash_init(&ua->forwards, 0) < 0)
 		goto out;
 	if (sh_dialog_table_init(&ua->dialogs, env) < 0)
@@ -270,8 +270,8 @@ void sh_ua_destroy(struct sh_ua *ua)
 		sh_subscription_free(SH_CONTAINER(l, struct sh_subscription, link));
 	free_dead(ua);
 	sh_event_finish(ua);
-	if (ua->subscribers.buckets)
-		sh_hash_finish(&ua->subscribers);
+	if (ua->sources.buckets)
+		sh_hash_finish(&ua->sources);
 	sh_forward_finish(ua);
 	sh_move_finish(ua);
 	sh_txn_layer_destroy(ua->txn);

@@ -196,6 +196,17 @@ static unsigned code_of(int err)
 	}
 }
 
+/* auth() has proven that it comes from whom its From names. */
+static bool is_proven(const struct sh_run *run, const struct sh_request *q)
+{
+	struct sh_slice from = sh_msg_header(sh_request_msg(q), SH_H_FROM);
+	struct sh_name_addr name;
+	struct sh_uri uri;
+
+	return run->request == sh_request_handle(q) && run->auth_user && sh_name_addr_next(&from, &name) == 0 &&
+	       sh_uri_parse(&uri, name.uri) == 0 && sh_slice_eq(uri.user, sh_slice_cstr(run->auth_user));
+}
+
 /* ref:accept{targets=, timeout=, headers=, manual=, anyone=} -> true | nil, res */
 static int accept_refer(lua_State *L)
 {
@@ -222,6 +233,7 @@ static int accept_refer(lua_State *L)
 		return sh_gone(L);
 	if (sh_request_answered(q))
 		return sh_push_errno(L, -EALREADY);
+	o.proven = is_proven(run, q);
 	sh_arena_reset(&rt->scratch);
 	code = sh_refer_read(&to, sh_request_msg(q), &rt->scratch, &why);
 	if (code) {

@@ -698,6 +698,34 @@ static void contacts_of_a_redirect_are_tried_by_their_q(void **state)
 	end();
 }
 
+/* A phone that says "ringing" without end: the caller hears enough of it, and the answer. */
+static void a_phone_that_chatters_is_not_relayed_without_limit(void **state)
+{
+	struct phone_msg *invite, *m;
+	struct phone_call *a;
+
+	(void)state;
+	begin(PLAN_BOB);
+	a = phone_invite(alice, "sip:bob@example.org", NULL, SDP_A);
+	invite = soon(bob, "INVITE");
+	for (unsigned i = 0; i < 500; i++)
+		phone_reply(invite, 180, NULL, NULL, NULL);
+	world_advance(w, SH_SECOND / 2);
+	assert_in_range(phone_count(alice, "180"), 1, 128);
+	SH_LIST_EACH (l, &alice->log)
+		SH_CONTAINER(l, struct phone_msg, link)->consumed = true;
+	world_advance(w, 2 * SH_SECOND);
+	phone_reply(invite, 183, NULL, NULL, SDP_B); /* what is said later is heard */
+	soon(alice, "183");
+	phone_reply(invite, 200, NULL, NULL, SDP_B);
+	soon(bob, "ACK");
+	m = phone_expect_in(a, "200 INVITE", SH_SECOND);
+	phone_ack(m, NULL, NULL);
+	world_advance(w, 10 * SH_MS);
+	hang_up(a, bob);
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -731,6 +759,7 @@ int main(void)
 	    cmocka_unit_test(timer_c_ends_endless_ringing),
 	    cmocka_unit_test(registered_contacts_are_tried_by_q),
 	    cmocka_unit_test(a_leg_that_is_not_bridged_is_hung_up),
+		cmocka_unit_test(a_phone_that_chatters_is_not_relayed_without_limit),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,7 @@
 /* SUBSCRIBE, NOTIFY and PUBLISH (RFC 6665, RFC 3903), and the packages that the engine serves: dialog (RFC 4235), reg (RFC
  * 3680), message-summary (RFC 3842), presence (RFC 3856). */
 #include "b2bua_helpers.h"
+#include "b2bua/impl.h"
 
 #define EVENTS                                                                                                         \
 	"local sip = require 'siphook'\nsip.domains{'example.org'}\n"                                                    \
@@ -575,6 +576,140 @@ static void subscribers_of_all_workers_hear_of_calls_of_all_workers(void **state
 	world_destroy(w);
 }
 
+/* ------------------------------------------------------------------ those who want too much */
+
+static void end_forgiving(void)
+{
+	w->forgiving = true;
+	world_destroy(w);
+}
+
+/* Sixteen documents of 16 KB are more than a NOTIFY can hold: the watchers are told what fits, the newest first, and go on. */
+static void presence_that_does_not_fit_is_told_as_far_as_it_does(void **state)
+{
+	static char body[16 * 1024];
+	struct phone_call *c;
+	struct phone_msg *m;
+
+	(void)state;
+	begin(EVENTS);
+	c = subscribe(carol, "sip:bob@example.org", "Event: presence");
+	told(c, "active", "closed", NULL);
+	for (unsigned i = 0; i < 16; i++) {
+		char tuple[80], tail[80];
+
+		snprintf(tuple, sizeof(tuple), "<presence><tuple id=\"t%u\"><note>", i);
+		snprintf(tail, sizeof(tail), "</note></tuple></presence>");
+		memset(body, 'x', sizeof(body));
+		memcpy(body, tuple, strlen(tuple));
+		memcpy(body + 15 * 1024, tail, strlen(tail) + 1);
+		phone_request(bob, "PUBLISH", "sip:bob@example.org", "Event: presence\nContent-Type: application/pidf+xml", body);
+		soon(bob, "200 PUBLISH");
+		m = phone_expect_in(c, "NOTIFY", SH_SECOND);
+		snprintf(tuple, sizeof(tuple), "id=\"t%u\"", i);
+		assert_non_null(strstr(phone_body(m), tuple));
+		if (i)
+			assert_non_null(strstr(phone_body(m), "</presence>\n"));
+		ok(m);
+	}
+	/* it is still a subscription */
+	phone_in_call(c, "SUBSCRIBE", "Event: presence", NULL);
+	soon(carol, "200 SUBSCRIBE");
+	told(c, "active", "id=\"t15\"", "id=\"t0\"");
+	leave(c);
+	end_forgiving();
+}
+
+/* One source keeps 4 MB, whatever names of events it invents for them; others are not concerned, and what goes gives room. */
+static void one_publisher_does_not_take_all_the_memory(void **state)
+{
+	static char body[15 * 1024];
+	unsigned kept = 0, refused = 0;
+	char headers[200], last[64] = "";
+	struct phone_call *c;
+	struct phone_msg *m;
+
+	(void)state;
+	begin("local sip = require 'siphook'\nsip.domains{'example.org'}\nsip.on.publish(function(req) req:publish() end)\n");
+	memset(body, 'x', sizeof(body) - 1);
+	for (unsigned i = 0; i < 300; i++) {
+		snprintf(headers, sizeof(headers), "Event: invented-%u\nContent-Type: text/x", i);
+		c = phone_request(bob, "PUBLISH", "sip:bob@example.org", headers, body);
+		m = phone_expect_in(c, "*", SH_SECOND);
+		if (m->m.status == 200) {
+			kept++;
+			snprintf(last, sizeof(last), "Event: invented-%u\nSIP-If-Match: %s", i, phone_value(m, "SIP-ETag"));
+		} else {
+			refused++;
+			assert_int_equal(m->m.status, 503);
+			phone_assert_header(m, "Retry-After", "60");
+		}
+	}
+	assert_in_range(kept, 250, 280);
+	assert_int_equal(kept + refused, 300);
+	c = phone_request(carol, "PUBLISH", "sip:carol@example.org", "Event: x\nContent-Type: text/x", body);
+	phone_expect_in(c, "200", SH_SECOND);
+	snprintf(headers, sizeof(headers), "%s\nExpires: 0", last);
+	c = phone_request(bob, "PUBLISH", "sip:bob@example.org", headers, NULL);
+	phone_expect_in(c, "200", SH_SECOND);
+	c = phone_request(bob, "PUBLISH", "sip:bob@example.org", "Event: y\nContent-Type: text/x", body);
+	phone_expect_in(c, "200", SH_SECOND);
+	/* all of it has its time */
+	world_advance(w, 3601 * SH_SECOND);
+	assert_int_equal(w->ua[0]->published, 0);
+	assert_int_equal(w->ua[0]->sources.count, 0);
+	/* and a name has its length */
+	memset(headers, 'e', 80);
+	memcpy(headers, "Event: ", 7);
+	headers[7 + 65] = 0;
+	c = phone_request(bob, "PUBLISH", "sip:bob@example.org", headers, body);
+	phone_expect_in(c, "489", SH_SECOND);
+	end_forgiving();
+}
+
+static void says_200(struct phone_msg *m, void *ctx)
+{
+	(void)ctx;
+	if (m->code == 0 && m->m.is_request) {
+		ok(m);
+		m->consumed = true;
+	}
+}
+
+/* Each poll of a lamp makes all workers look at all their calls: only so many in a second. */
+static void polls_of_lamps_have_a_budget(void **state)
+{
+	unsigned accepted = 0, refused = 0;
+	struct phone_msg *m;
+
+	(void)state;
+	begin(EVENTS);
+	carol->on_message = says_200;
+	for (unsigned i = 0; i < 2100; i++) {
+		char uri[60];
+
+		snprintf(uri, sizeof(uri), "sip:u%u@example.org", i);
+		phone_request(carol, "SUBSCRIBE", uri, "Event: dialog\nExpires: 0\nContact: <sip:carol@10.0.0.4>", NULL);
+	}
+	world_advance(w, SH_SECOND / 2);
+	SH_LIST_EACH (l, &carol->log) {
+		m = SH_CONTAINER(l, struct phone_msg, link);
+		if (m->sent || m->m.is_request)
+			continue;
+		m->consumed = true;
+		accepted += m->m.status == 200;
+		refused += m->m.status == 503;
+		if (m->m.status == 503)
+			phone_assert_header(m, "Retry-After", "1");
+	}
+	assert_int_equal(accepted, 2000);
+	assert_int_equal(refused, 100);
+	world_advance(w, SH_SECOND);
+	phone_request(carol, "SUBSCRIBE", "sip:bob@example.org", "Event: dialog\nExpires: 0\nContact: <sip:carol@10.0.0.4>", NULL);
+	soon(carol, "200 SUBSCRIBE");
+	end_forgiving();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -597,6 +732,9 @@ int main(void)
 	    cmocka_unit_test(a_document_has_a_longest_time_and_a_largest_size),
 	    cmocka_unit_test(reg_tells_of_every_binding),
 	    cmocka_unit_test(subscribers_of_all_workers_hear_of_calls_of_all_workers),
+	    cmocka_unit_test(presence_that_does_not_fit_is_told_as_far_as_it_does),
+	    cmocka_unit_test(one_publisher_does_not_take_all_the_memory),
+	    cmocka_unit_test(polls_of_lamps_have_a_budget),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -505,6 +505,62 @@ static void without_a_hook_refer_passes_in_a_dialog_and_is_forbidden_outside(voi
 	end();
 }
 
+/* A REFER from outside names a dialog that its sender knows from a lamp. It moves nobody's call but his own. */
+static void a_stranger_does_not_move_a_call_by_target_dialog(void **state)
+{
+	char headers[700];
+	struct talk t;
+
+	(void)state;
+	begin(TRANSFER_PLAN);
+	t = talk();
+	snprintf(headers, sizeof(headers), "%s\nTarget-Dialog: %s;local-tag=%s;remote-tag=%s\nContact: <sip:carol@10.0.0.4>\n"
+		 "From: <sip:bob@example.org>;tag=forged", to_carol, t.b->id, t.b->remote_tag, t.b->local_tag);
+	phone_request(carol, "REFER", "sip:10.0.0.1:5060", headers, NULL);
+	soon(carol, "403 REFER");
+	world_expect_log(w, "transfer to carol: 403");
+	phone_expect_none(alice, "*", SH_SECOND);
+	hang_up(t.a, bob);
+	end();
+}
+
+/* Who has proven that he is bob is bob, wherever he speaks from; and a script may let anybody do it. */
+static void a_proven_transferor_may_come_from_elsewhere(void **state)
+{
+	static const char *const plans[] = {
+		TO_PHONES "sip.on.refer(function(ref)\n"
+			  "  if not ref:auth{realm = 'example.org', password = 'secret', algorithms = {'MD5'}} then return end\n"
+			  "  ref:accept{targets = {'sip:carol@10.0.0.4'}}\nend)\n",
+		TO_PHONES "sip.on.refer(function(ref) ref:accept{targets = {'sip:carol@10.0.0.4'}, anyone = true} end)\n",
+	};
+	struct phone_msg *invite;
+	struct phone_call *r;
+	struct phone *desk;
+	char headers[700];
+	struct talk t;
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		begin(plans[i]);
+		desk = world_phone(w, i ? "nobody" : "bob", "10.0.0.7");
+		phone_login(desk, "bob", "secret");
+		t = talk();
+		snprintf(headers, sizeof(headers), "%s\nTarget-Dialog: %s;local-tag=%s;remote-tag=%s\nContact: <sip:bob@10.0.0.7>", to_carol, t.b->id,
+			 t.b->remote_tag, t.b->local_tag);
+		r = phone_request(desk, "REFER", "sip:10.0.0.1:5060", headers, NULL);
+		if (!i)
+			phone_authorize(phone_expect_in(r, "401", SH_SECOND));
+		phone_expect_in(r, "200 REFER", SH_SECOND);
+		NOTIFIED_TRYING(desk);
+		invite = soon(carol, "INVITE");
+		joined(invite, SDP_C, alice, SDP_A);
+		NOTIFIED_LAST(desk, "SIP/2.0 200 OK");
+		ok(soon(bob, "BYE"));
+		hang_up(t.a, carol);
+		end();
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -529,6 +585,8 @@ int main(void)
 	    cmocka_unit_test(a_lost_subscriber_does_not_stop_the_transfer),
 	    cmocka_unit_test(what_is_no_refer_is_answered_with_what_is_wrong),
 	    cmocka_unit_test(without_a_hook_refer_passes_in_a_dialog_and_is_forbidden_outside),
+	    cmocka_unit_test(a_stranger_does_not_move_a_call_by_target_dialog),
+	    cmocka_unit_test(a_proven_transferor_may_come_from_elsewhere),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -439,6 +439,93 @@ static void notes_about_invites_have_a_limit_and_end(void **state)
 	end();
 }
 
+/* The INVITE is sent on twice, to where its leg was made and to where that has moved; its CANCEL goes the same way. */
+static void a_cancel_finds_its_invite_behind_a_leg_that_has_moved(void **state)
+{
+	(void)state;
+	stage();
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		struct talk t = consult();
+		struct phone_msg *m;
+		struct phone_call *c;
+		char headers[256];
+
+		refer(t.b, replaces(bob_carol, "carol"));
+		NOTIFIED_TRYING(bob);
+		joined(soon(carol, "INVITE"), SDP_C, alice, SDP_A);
+		NOTIFIED_LAST(bob, "SIP/2.0 200 OK");
+		ok(phone_expect_in(bob_carol, "BYE", SH_SECOND));
+		ok(phone_expect_in(t.b, "BYE", SH_SECOND));
+		/* bob wants carol's place in it */
+		snprintf(headers, sizeof(headers), "Replaces: %s;to-tag=%s;from-tag=%s", carol_bob->id, carol_bob->remote_tag, carol_bob->local_tag);
+		c = phone_invite(bob, "sip:carol@example.org", headers, SDP_B);
+		m = soon(alice, "INVITE");
+		phone_reply(m, 100, NULL, NULL, NULL);
+		world_advance(w, 10 * SH_MS);
+		phone_cancel(c, NULL);
+		soon(bob, "200 CANCEL");
+		phone_ack(soon(bob, "487"), NULL, NULL);
+		ok(soon(alice, "CANCEL"));
+		phone_reply(m, 487, NULL, NULL, NULL);
+		soon(alice, "ACK");
+		hang_up(carol_bob, alice);
+	}
+	end();
+}
+
+/* A lamp of carol's, whose leg moves: it is one dialog, and it goes out with it. */
+static void a_lamp_stays_the_same_when_its_leg_moves(void **state)
+{
+	struct world_options o = {.workers = WORKERS};
+	struct phone *dave;
+
+	(void)state;
+	begin_with(&o, TRANSFER_PLAN "sip.on.subscribe(function(sub) assert(sub:accept{serve = true}) end)\n");
+	dave = world_phone(w, "dave", DAVE);
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		struct talk t = consult();
+		struct phone_msg *m;
+		struct phone_call *lamp;
+		char id[64] = "";
+		const char *at;
+
+		lamp = phone_request(dave, "SUBSCRIBE", "sip:carol@example.org", "Event: dialog\nContact: <sip:dave@10.0.0.5>", NULL);
+		phone_expect_in(lamp, "200 SUBSCRIBE", SH_SECOND);
+		world_advance(w, SH_SECOND);
+		do { /* the last that he was told */
+			m = phone_expect_in(lamp, "NOTIFY", SH_SECOND);
+			ok(m);
+			world_advance(w, 20 * SH_MS);
+		} while (!strstr(phone_body(m), "confirmed"));
+		at = strstr(phone_body(m), "<dialog id=\"");
+		assert_non_null(at);
+		sscanf(at + strlen("<dialog id=\""), "%63[^\"]", id);
+		refer(t.b, replaces(bob_carol, "carol"));
+		NOTIFIED_TRYING(bob);
+		joined(soon(carol, "INVITE"), SDP_C, alice, SDP_A);
+		NOTIFIED_LAST(bob, "SIP/2.0 200 OK");
+		ok(phone_expect_in(bob_carol, "BYE", SH_SECOND));
+		ok(phone_expect_in(t.b, "BYE", SH_SECOND));
+		hang_up(carol_bob, alice);
+		do {
+			m = phone_expect_in(lamp, "NOTIFY", SH_SECOND);
+			ok(m);
+			world_advance(w, 20 * SH_MS);
+		} while (!strstr(phone_body(m), "terminated"));
+		at = strstr(phone_body(m), "<dialog id=\"");
+		assert_non_null(at);
+		assert_memory_equal(at + strlen("<dialog id=\""), id, strlen(id));
+		assert_null(strstr(at + 1, "<dialog id=\"")); /* no other one stays lit */
+		world_advance(w, 10 * SH_SECOND);
+		phone_in_call(lamp, "SUBSCRIBE", "Event: dialog\nExpires: 0", NULL);
+		phone_expect_in(lamp, "200 SUBSCRIBE", SH_SECOND);
+		ok(phone_expect_in(lamp, "NOTIFY", SH_SECOND));
+		world_advance(w, SH_SECOND);
+	}
+	phone_expect_none(dave, "*", SH_SECOND);
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -453,6 +540,8 @@ int main(void)
 	    cmocka_unit_test(notes_about_invites_have_a_limit_and_end),
 	    cmocka_unit_test(a_refer_with_target_dialog_finds_the_call),
 	    cmocka_unit_test(a_script_transfers_a_call_wherever_it_lives),
+	    cmocka_unit_test(a_cancel_finds_its_invite_behind_a_leg_that_has_moved),
+	    cmocka_unit_test(a_lamp_stays_the_same_when_its_leg_moves),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
