@@ -49,7 +49,7 @@ SO_FLAGS := -shared -Wl,--wrap=stdin,--wrap=stdout,--wrap=stderr -Wl,--exclude-l
 VERSION  := $(shell sed -n 's/.*SIPHOOK_VERSION *"\(.*\)".*/\1/p' module/siphook.h)
 
 PACKAGES := build-essential clang libclang-rt-14-dev pkg-config liblua5.4-dev libosip2-dev libssl-dev libwslay-dev libjansson-dev libcurl4-openssl-dev libc-ares-dev libcmocka-dev
-TEST_PACKAGES := redis-server mosquitto mosquitto-dev libmosquitto-dev mosquitto-clients python3 sip-tester sipvicious baresip-core linphone-cli iproute2 util-linux valgrind openssl chromium
+TEST_PACKAGES := redis-server redis-tools apache2 apache2-dev postgresql-15 postgresql-server-dev-15 mosquitto mosquitto-dev libmosquitto-dev mosquitto-clients python3 sip-tester sipvicious baresip-core linphone-cli iproute2 util-linux valgrind openssl chromium
 # Whoever has npm from elsewhere keeps it.
 TEST_PACKAGES += $(if $(shell command -v npm),,nodejs npm)
 LINT_PACKAGES := cppcheck clang-tidy shellcheck lua-check
@@ -107,22 +107,39 @@ abi: object
 	@CC="$(CC)" sh tests/hosts/abi.sh $(OUT)/siphook.so
 
 # Adapters for servers that people run already (examples/hosts/): each where Debian's header for it is installed. Redis needs none.
-HOSTS       := redis $(if $(wildcard /usr/include/mosquitto_plugin.h),mosquitto)
-HOST_FLAGS  := -std=gnu11 -D_GNU_SOURCE -O2 -g -fPIC -shared -fvisibility=hidden -pthread $(HARDEN) -Wall -Wextra -Werror -Imodule \
+# Those of the release variant are build/hosts/.
+HOSTS_OUT   := $(if $(filter release,$(VARIANT)),$(BUILD)/hosts,$(OUT)/hosts)
+PG_INCLUDE  := /usr/include/postgresql/15/server
+PG_SHARE    := /usr/share/postgresql/15/extension
+HOSTS       := siphook_redis.so $(if $(wildcard /usr/include/mosquitto_plugin.h),siphook_mosquitto.so) \
+	       $(if $(wildcard /usr/include/apache2/httpd.h),mod_siphook.so) $(if $(wildcard $(PG_INCLUDE)/postgres.h),siphook_postgresql.so)
+HOST_FLAGS   = -std=gnu11 -D_GNU_SOURCE -g -fPIC -shared -fvisibility=hidden -pthread $(FLAGS_$(VARIANT)) -Wall -Wextra -Werror -Imodule \
 	       -DSIPHOOK_SO='"$(PREFIX)/lib/siphook/siphook.so"'
-hosts: $(HOSTS:%=$(BUILD)/hosts/siphook_%.so)
+hosts: $(HOSTS:%=$(HOSTS_OUT)/%)
 
-$(BUILD)/hosts/siphook_%.so: examples/hosts/%/siphook_*.c examples/hosts/adapter.h module/siphook.h
+$(HOSTS_OUT)/siphook_%.so: examples/hosts/%/siphook_*.c $(wildcard examples/hosts/*.h) module/siphook.h
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(HOST_FLAGS) -o $@ $<
+	$(Q)$(CC) $(HOST_FLAGS) $(HOST_FLAGS_$*) -o $@ $<
+
+HOST_FLAGS_postgresql := -isystem $(PG_INCLUDE)
+
+$(HOSTS_OUT)/mod_siphook.so: examples/hosts/apache/mod_siphook.c $(wildcard examples/hosts/*.h) module/siphook.h
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(HOST_FLAGS) -isystem /usr/include/apache2 -isystem /usr/include/apr-1.0 -o $@ $<
 
 install-hosts: hosts
 	install -d $(DESTDIR)$(PREFIX)/lib/siphook
-	install -m 644 $(HOSTS:%=$(BUILD)/hosts/siphook_%.so) $(DESTDIR)$(PREFIX)/lib/siphook/
+	install -m 644 $(HOSTS:%=$(HOSTS_OUT)/%) $(DESTDIR)$(PREFIX)/lib/siphook/
+ifneq ($(filter siphook_postgresql.so,$(HOSTS)),)
+	install -d $(DESTDIR)$(PG_SHARE)
+	install -m 644 examples/hosts/postgresql/siphook--1.0.sql $(DESTDIR)$(PG_SHARE)/
+	sed 's|@libdir@|$(PREFIX)/lib/siphook|' examples/hosts/postgresql/siphook.control >$(DESTDIR)$(PG_SHARE)/siphook.control
+endif
 
 # The object in processes that are not ours.
-test-hosts: object hosts
-	@CC="$(CC)" FLAGS="$(filter -fsanitize=%,$(CFLAGS))" sh tests/hosts/run.sh $(OUT) $(BUILD)/hosts
+test-hosts: test-deps
+	@$(MAKE) --no-print-directory object hosts
+	@CC="$(CC)" FLAGS="$(filter -fsanitize=%,$(CFLAGS))" sh tests/hosts/run.sh $(OUT) $(HOSTS_OUT)
 
 # A Debian package of all this: build/siphook_VERSION_ARCH.deb.
 deb: object hosts

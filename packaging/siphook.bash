@@ -1,7 +1,7 @@
 # Completion of the siphook command.
 _siphook() {
 	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} command=${COMP_WORDS[1]}
-	local commands="run check test reload record replay rollback status calls registrations hangup stop version"
+	local commands="run check test reload record replay rollback status calls registrations metrics hangup stop version"
 	if [ "$COMP_CWORD" -eq 1 ]; then
 		mapfile -t COMPREPLY < <(compgen -W "$commands --help" -- "$cur")
 		return

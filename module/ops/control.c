@@ -264,15 +264,20 @@ static void on_query_text(void *ctx, const char *text, size_t len)
 	    put_text(q->client, "{\"ok\":true,\"result\":") && put(q->client, text, len) && put_text(q->client, "}");
 }
 
-static void do_query(struct sh_control *c, struct client *cl, const char *what)
+static void do_query_to(struct sh_control *c, struct client *cl, const char *what, sh_engine_text_fn fn)
 {
 	struct query_text q = {.client = cl};
-	int err = sh_engine_query(c->engine, what, on_query_text, &q);
+	int err = sh_engine_query(c->engine, what, fn, &q);
 
 	if (err < 0)
 		client_fail(c, cl, err);
 	else
 		client_answer(c, cl, q.ok);
+}
+
+static void do_query(struct sh_control *c, struct client *cl, const char *what)
+{
+	do_query_to(c, cl, what, on_query_text);
 }
 
 static void start_reload(struct sh_control *c, struct client *cl, int (*start)(struct sh_engine *e, sh_engine_reload_fn done, void *ctx))
@@ -386,6 +391,20 @@ static void do_query_registrations(struct sh_control *c, struct client *cl, cons
 	do_query(c, cl, "registrations");
 }
 
+static void on_metrics_text(void *ctx, const char *text, size_t len)
+{
+	struct query_text *q = ctx;
+
+	(void)len; /* there is no NUL inside */
+	q->ok = put_text(q->client, "{\"ok\":true,\"result\":") && put_string(q->client, text) && put_text(q->client, "}");
+}
+
+static void do_query_metrics(struct sh_control *c, struct client *cl, const char *argument)
+{
+	(void)argument;
+	do_query_to(c, cl, "metrics", on_metrics_text);
+}
+
 static void answer_engine(struct sh_control *c, struct client *cl, int err)
 {
 	if (err == -EBUSY)
@@ -421,7 +440,7 @@ static const struct command {
     {"reload", do_reload, true},     {"status", do_query_status, false},
     {"calls", do_query_calls, false}, {"registrations", do_query_registrations, false},
     {"hangup", do_hangup, true},      {"rollback", do_rollback, false},
-    {"stop", do_stop, false},
+    {"metrics", do_query_metrics, false}, {"stop", do_stop, false},
     {"record", do_record, true},      {"recorded", do_recorded, false},
     {"unrecord", do_unrecord, false},
 };

@@ -8,6 +8,7 @@
  *     status               {"ok":true,"result":{...}}
  *     calls                {"ok":true,"result":...}
  *     registrations        {"ok":true,"result":...}
+ *     metrics              {"ok":true,"result":"..."}: text for Prometheus, as one string
  *     hangup ID            {"ok":true}
  *     record [FILTER]      {"ok":true}: the next call is recorded; then, again and again,
  *     recorded             {"ok":true,"result":{"state":"waiting"}}, at last "done" with the record

@@ -157,6 +157,8 @@ static int query(struct settings *s, const char *what)
 
 		if (s->json)
 			print_json(result);
+		else if (json_is_string(result))
+			fputs(json_string_value(result), stdout);
 		else
 			table_print(result, what);
 		code = 0;
@@ -178,6 +180,11 @@ int command_calls(struct settings *s)
 int command_registrations(struct settings *s)
 {
 	return query(s, "registrations");
+}
+
+int command_metrics(struct settings *s)
+{
+	return query(s, "metrics");
 }
 
 static int reload(struct settings *s, const char *request)

@@ -28,6 +28,7 @@ static const struct command {
     {"status", command_status, "csj", NONE, "[-s PATH] [--json]", "what the server is and does"},
     {"calls", command_calls, "csj", NONE, "[-s PATH] [--json]", "the live calls"},
     {"registrations", command_registrations, "csj", NONE, "[-s PATH] [--json]", "who is registered where"},
+    {"metrics", command_metrics, "csj", NONE, "[-s PATH] [--json]", "counters in Prometheus' text format"},
     {"hangup", command_hangup, "csj", ID, "[-s PATH] [--json] ID", "end one call"},
     {"stop", command_stop, "csj", NONE, "[-s PATH] [--json]", "end all calls, then the server; wait for it"},
     {"version", command_version, "j", NONE, "[--json]", "of the command and of siphook.so"},

@@ -62,6 +62,7 @@ int command_rollback(struct settings *s);
 int command_status(struct settings *s);
 int command_calls(struct settings *s);
 int command_registrations(struct settings *s);
+int command_metrics(struct settings *s);
 int command_hangup(struct settings *s);
 int command_stop(struct settings *s);
 

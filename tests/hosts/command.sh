@@ -125,6 +125,7 @@ for what in status calls registrations; do
 	runs 0 $what
 	runs 0 $what --json && python3 -m json.tool "$dir/out" >/dev/null || die "$what --json is JSON"
 done
+runs 0 metrics && says out "siphook_script_generation 1" && says out "# TYPE siphook_calls gauge"
 runs 0 reload && says out "generation 2"
 runs 0 reload --json && says out '"generation":3'
 runs 1 hangup && says err "id"

@@ -1,40 +1,42 @@
-"""The stock mosquitto broker with the adapter inside: mosquitto.py BUILD_HOSTS SIPHOOK.SO"""
+"""The stock mosquitto broker with the adapter inside: mosquitto.py ADAPTERS SIPHOOK.SO FAKES"""
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-import tempfile
-import time
 
+from server import Log, environment, explained, folder_for, pause, plan_text, write
 from sip import Caller, free_port, sipp_call, sipp_passed, wait_for
 
-here = os.path.dirname(os.path.abspath(__file__))
-plugin, so = os.path.join(os.path.abspath(sys.argv[1]), "siphook_mosquitto.so"), os.path.abspath(sys.argv[2])
+plugin, so, fakes = os.path.join(os.path.abspath(sys.argv[1]), "siphook_mosquitto.so"), os.path.abspath(sys.argv[2]), os.path.abspath(sys.argv[3])
 
 
 class Broker:
-    def __init__(self, folder, *options):
-        self.port, self.log = free_port(socket.SOCK_STREAM), os.path.join(folder, "mosquitto.log")
-        conf = os.path.join(folder, "mosquitto.conf")
-        with open(conf, "w") as f:
-            f.write(f"listener {self.port} 127.0.0.1\nallow_anonymous true\nlog_dest file {self.log}\nlog_type all\nuser root\n")
-            f.write(f"plugin {plugin}\nplugin_opt_object {so}\n" + "".join(f"plugin_opt_{o}\n" for o in options))
-        open(self.log, "w").close()
-        self.process = subprocess.Popen(["mosquitto", "-c", conf], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    def __init__(self, folder, *options, so=so, times=1):
+        self.folder, self.port, self.log = folder, free_port(socket.SOCK_STREAM), Log(os.path.join(folder, "mosquitto.log"))
+        self.log.mark()
+        lines = f"plugin {plugin}\nplugin_opt_object {so}\n" + "".join(f"plugin_opt_{o}\n" for o in options)
+        self.conf = write(os.path.join(folder, "mosquitto.conf"), f"listener {self.port} 127.0.0.1\nallow_anonymous true\n"
+                          f"log_dest file {self.log.path}\nlog_type all\nuser root\n" + times * lines)
+        self.start()
 
-    def logged(self):
-        return open(self.log).read()
+    def start(self):
+        self.process = subprocess.Popen(["mosquitto", "-c", self.conf], env=environment(self.folder), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def end(self):
+        self.process.terminate()
+        assert self.process.wait(15) == 0
+
+    def takes_messages(self):
+        return subprocess.run(["mosquitto_pub", "-h", "127.0.0.1", "-p", str(self.port), "-t", "x", "-m", "x"], stderr=subprocess.DEVNULL, timeout=10).returncode == 0
 
     def say(self, command):
         subprocess.run(["mosquitto_pub", "-h", "127.0.0.1", "-p", str(self.port), "-t", "siphook/control", "-m", command], check=True, timeout=10)
 
 
 def serves(folder):
-    plan, port, phone_port = os.path.join(folder, "plan.lua"), free_port(), free_port()
-    text = open(os.path.join(here, "host.lua")).read()
-    open(plan, "w").write(text)
+    port, phone_port, plan = free_port(), free_port(), write(os.path.join(folder, "plan.lua"), plan_text)
     broker = Broker(folder, "script " + plan, f"listen udp://127.0.0.1:{port} tcp://127.0.0.1:{port}", "config.peer sip:phone@127.0.0.1:%d" % phone_port)
     messages = os.path.join(folder, "messages")
     try:
@@ -49,7 +51,7 @@ def serves(folder):
 
         def status_comes():
             broker.say("status")
-            time.sleep(0.2)
+            pause(0.2)
             return seen("siphook/reply")
 
         wait_for("the control topic is answered", 10, status_comes)
@@ -67,7 +69,7 @@ def serves(folder):
         wait_for("it reloads", 5, lambda: "generation 2" in seen("siphook/reply"))
         broker.process.send_signal(signal.SIGHUP)
         wait_for("SIGHUP reloads", 5, lambda: "generation 3" in seen("siphook/reply"))
-        open(plan, "w").write("local a = = 1\n")
+        write(plan, "local a = = 1\n")
         broker.say("reload")
         wait_for("a broken script is refused", 5, lambda: any("refused: " in r and "plan.lua:1:" in r for r in seen("siphook/reply")))
         broker.say("hangup nobody")
@@ -75,32 +77,57 @@ def serves(folder):
         broker.say("weather")
         wait_for("an unknown command is an error", 5, lambda: any(r.startswith("error: weather") for r in seen("siphook/reply")))
         sipp_passed(during, folder)
-        assert "siphook: generation 3" in broker.logged() or "generation 3" in broker.logged(), broker.logged()
+        broker.log.says("siphook: generation 3 of")
+        broker.log.says("plan.lua:1:")
+        write(plan, plan_text)
         watcher.terminate()
         watcher.wait(5)
-        broker.process.terminate()
-        assert broker.process.wait(15) == 0
+
+        # It dies without a word, and is started again, as its users restart it.
+        broker.process.kill()
+        broker.process.wait(10)
+        broker.start()
+        assert caller.options() == 200
+        sipp_passed(sipp_call(port, phone_port, folder), folder)
+        broker.end()
     except BaseException:
         broker.process.kill()
-        print(broker.logged(), open(messages).read() if os.path.exists(messages) else "", file=sys.stderr)
+        print(broker.log.text(), open(messages).read() if os.path.exists(messages) else "", file=sys.stderr)
         raise
 
 
 def mistakes_are_lines_in_its_log(folder):
-    plan = "script " + os.path.join(here, "host.lua")
-    taken = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    taken.bind(("127.0.0.1", 0))
-    for options, words in (
-        ([plan, "listen udp://127.0.0.1:%d" % taken.getsockname()[1]], "Address already in use"),
-        (["script /nowhere/plan.lua"], "/nowhere/plan.lua"),
-        ([plan, "wrokers 2"], 'did you mean "workers"'),
-    ):
-        broker = Broker(folder, *options)
-        assert broker.process.wait(10) != 0
-        assert words in broker.logged(), broker.logged()
-    taken.close()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        plan, uri = "script " + write(os.path.join(folder, "good.lua"), plan_text), "listen udp://127.0.0.1:%d"
+        occupied, broken = uri % taken.getsockname()[1], write(os.path.join(folder, "bad.lua"), "local a = = 1\n")
+        for object, options, words in (
+            (so, [plan, occupied], "Address already in use"),
+            (so, ["script " + broken, uri % free_port()], "bad.lua:1:"),
+            (so, [plan, "wrokers 2"], 'did you mean "workers"'),
+            (os.path.join(fakes, "fake_none.so"), [plan], "is no siphook.so with the host interface"),
+            (os.path.join(fakes, "fake_short.so"), [plan], "is no siphook.so with the host interface"),
+        ):
+            broker = Broker(folder, *options, so=object)
+            with explained(broker.log):
+                try:
+                    broker.log.says(words)
+                    assert broker.log.new().count(words) == 1
+                    wait_for("the broker runs", 5, broker.takes_messages)
+                    if options[0] != plan:  # mended, it starts without a restart of the broker
+                        write(broken, plan_text)
+                        broker.process.send_signal(signal.SIGHUP)
+                        assert Caller(int(options[1].rsplit(":", 1)[1])).options() == 200
+                    broker.end()
+                except BaseException:
+                    broker.process.kill()
+                    raise
+        broker = Broker(folder, plan, uri % free_port(), times=2)
+        with explained(broker.log):
+            broker.log.says("siphook: it is loaded already")
+            broker.end()
 
 
-with tempfile.TemporaryDirectory() as folder:
+with folder_for() as folder:
     serves(folder)
     mistakes_are_lines_in_its_log(folder)

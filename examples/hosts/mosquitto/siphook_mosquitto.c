@@ -13,9 +13,8 @@
 enum { EVENT = 100, REPLY, TOPIC_MAX = 256, STOP_MS = 5000 }; /* kinds of lines beside the log levels */
 
 static struct plugin {
-	mosquitto_plugin_id_t *id;
-	const struct siphook_api *sip;
-	struct siphook *instance;
+	mosquitto_plugin_id_t *id; /* NULL: not loaded */
+	struct adapter siphook;
 	struct adapter_queue queue;
 	char prefix[TOPIC_MAX], control[TOPIC_MAX + 16];
 } plugin;
@@ -105,24 +104,48 @@ static void on_text(void *ctx, const char *text, size_t len)
 	publish("reply", text, len);
 }
 
+static void complain(const char *command, const char *words)
+{
+	char text[1400];
+
+	snprintf(text, sizeof(text), "error: %.200s: %s", command, words);
+	publish("reply", text, strlen(text));
+}
+
+/* After a start that failed a reload is another start. */
+static int reload(void)
+{
+	if (plugin.siphook.instance)
+		return plugin.siphook.sip->reload(plugin.siphook.instance, on_reloaded, NULL);
+	if (adapter_start(&plugin.siphook, SIPHOOK_THREADS) == 0) {
+		on_reloaded(NULL, 1, NULL);
+	} else {
+		mosquitto_log_printf(MOSQ_LOG_ERR, "siphook: %s", plugin.siphook.error);
+		on_reloaded(NULL, 0, plugin.siphook.error);
+	}
+	return 0;
+}
+
 /* What PREFIX/control takes: reload, status, calls, registrations, metrics, hangup ID. */
 static void control(const char *command)
 {
-	char text[512];
+	const struct adapter *a = &plugin.siphook;
 	int err;
 
-	if (strcmp(command, "reload") == 0)
-		err = plugin.sip->reload(plugin.instance, on_reloaded, NULL);
-	else if (strncmp(command, "hangup ", 7) == 0)
-		err = plugin.sip->hangup(plugin.instance, command + 7);
-	else
-		err = plugin.sip->query(plugin.instance, command, on_text, NULL);
-	if (err == 0 && strncmp(command, "hangup ", 7) == 0)
-		publish("reply", "ok", 2);
-	if (err < 0) {
-		snprintf(text, sizeof(text), "error: %.200s: %s", command, strerror(-err));
-		publish("reply", text, strlen(text));
+	if (strcmp(command, "reload") == 0) {
+		err = reload();
+	} else if (!a->instance) {
+		complain(command, "siphook does not run; \"reload\" tries again");
+		return;
+	} else if (strncmp(command, "hangup ", 7) == 0) {
+		err = a->sip->hangup(a->instance, command + 7);
+		if (err == 0)
+			publish("reply", "ok", 2);
+	} else {
+		err = a->sip->query(a->instance, command, on_text, NULL);
 	}
+	if (err < 0)
+		complain(command, strerror(-err));
 }
 
 static int on_message(int event, void *data, void *user)
@@ -146,7 +169,7 @@ static int on_reload(int event, void *data, void *user)
 	(void)event;
 	(void)data;
 	(void)user;
-	plugin.sip->reload(plugin.instance, on_reloaded, NULL);
+	reload();
 	return MOSQ_ERR_SUCCESS;
 }
 
@@ -161,54 +184,45 @@ int mosquitto_plugin_version(int count, const int *versions)
 }
 
 /* plugin_opt_object and plugin_opt_topic are ours; every other plugin_opt_KEY is an option of siphook. The broker allows a key once,
- * so plugin_opt_listen has several URIs with spaces between them. */
-static const char *read_options(struct adapter_options *o, const struct mosquitto_opt *opts, int count)
+ * so plugin_opt_listen has several URIs with spaces between them. All texts are kept as long as the broker lives. */
+static void read_options(struct plugin *p, const struct mosquitto_opt *opts, int count)
 {
-	const char *object = NULL;
-
-	snprintf(plugin.prefix, sizeof(plugin.prefix), "siphook");
+	snprintf(p->prefix, sizeof(p->prefix), "siphook");
 	for (int i = 0; i < count; i++) {
-		char *rest = opts[i].value, *uri;
+		char *key = strdup(opts[i].key), *value = strdup(opts[i].value);
 
-		if (strcmp(opts[i].key, "object") == 0) {
-			object = opts[i].value;
-		} else if (strcmp(opts[i].key, "topic") == 0) {
-			snprintf(plugin.prefix, sizeof(plugin.prefix), "%s", opts[i].value);
-		} else if (strcmp(opts[i].key, "listen") == 0) {
-			while ((uri = strtok_r(rest, " ", &rest)))
-				adapter_add(o, "listen", uri);
-		} else {
-			adapter_add(o, opts[i].key, opts[i].value);
-		}
+		if (!key || !value)
+			snprintf(p->siphook.options.complaint, sizeof(p->siphook.options.complaint), "out of memory");
+		else if (strcmp(key, "object") == 0)
+			p->siphook.object = value;
+		else if (strcmp(key, "topic") == 0)
+			snprintf(p->prefix, sizeof(p->prefix), "%s", value);
+		else if (strcmp(key, "listen") == 0)
+			adapter_add_listeners(&p->siphook.options, value);
+		else
+			adapter_add(&p->siphook.options, key, value);
 	}
-	snprintf(plugin.control, sizeof(plugin.control), "%s/control", plugin.prefix);
-	return object;
+	snprintf(p->control, sizeof(p->control), "%s/control", p->prefix);
 }
 
 int mosquitto_plugin_init(mosquitto_plugin_id_t *id, void **user, struct mosquitto_opt *opts, int count)
 {
-	struct siphook_host host = {.abi = SIPHOOK_ABI, .size = sizeof(host), .log = on_log, .event = on_event};
 	static const int events[] = {MOSQ_EVT_TICK, MOSQ_EVT_MESSAGE, MOSQ_EVT_RELOAD};
 	static const MOSQ_FUNC_generic_callback callbacks[] = {on_tick, on_message, on_reload};
-	struct adapter_options options = {.count = 0};
-	char error[512];
-	const char *object = read_options(&options, opts, count);
 
 	*user = NULL;
+	if (plugin.id) {
+		mosquitto_log_printf(MOSQ_LOG_ERR, "siphook: it is loaded already; the second \"plugin\" line is passed over");
+		return MOSQ_ERR_SUCCESS;
+	}
 	plugin.id = id;
+	*user = &plugin;
 	adapter_queue_init(&plugin.queue);
-	plugin.sip = adapter_load(object, error, sizeof(error));
-	if (!plugin.sip) {
-		mosquitto_log_printf(MOSQ_LOG_ERR, "siphook: %s", error);
-		return MOSQ_ERR_UNKNOWN;
-	}
-	if (plugin.sip->create(&plugin.instance, &host, options.list, options.count) < 0 ||
-	    plugin.sip->start(plugin.instance, SIPHOOK_THREADS) < 0) {
-		mosquitto_log_printf(MOSQ_LOG_ERR, "siphook: %s", plugin.sip->last_error(plugin.instance));
-		plugin.sip->destroy(plugin.instance);
-		plugin.instance = NULL;
-		return MOSQ_ERR_UNKNOWN;
-	}
+	plugin.siphook.host.log = on_log;
+	plugin.siphook.host.event = on_event;
+	read_options(&plugin, opts, count);
+	if (adapter_start(&plugin.siphook, SIPHOOK_THREADS) < 0)
+		mosquitto_log_printf(MOSQ_LOG_ERR, "siphook: %s; a reload tries again", plugin.siphook.error);
 	for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)
 		mosquitto_callback_register(id, events[i], callbacks[i], NULL, NULL);
 	return MOSQ_ERR_SUCCESS;
@@ -216,14 +230,11 @@ int mosquitto_plugin_init(mosquitto_plugin_id_t *id, void **user, struct mosquit
 
 int mosquitto_plugin_cleanup(void *user, struct mosquitto_opt *opts, int count)
 {
-	(void)user;
 	(void)opts;
 	(void)count;
-	if (!plugin.instance)
+	if (!user)
 		return MOSQ_ERR_SUCCESS;
-	plugin.sip->stop(plugin.instance, STOP_MS);
+	adapter_stop(&plugin.siphook, STOP_MS);
 	on_tick(MOSQ_EVT_TICK, NULL, NULL);
-	plugin.sip->destroy(plugin.instance);
-	plugin.instance = NULL;
 	return MOSQ_ERR_SUCCESS;
 }

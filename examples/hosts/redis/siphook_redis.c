@@ -39,8 +39,8 @@ typedef void (*free_fn)(ctx_t *ctx, void *data);
 FUNCTIONS(X)
 #undef X
 
-static const struct siphook_api *sip;
-static struct siphook *instance;
+static struct adapter siphook;
+static int loaded;
 
 static void on_log(void *ctx, enum siphook_level level, const char *line, size_t len)
 {
@@ -56,10 +56,39 @@ static void on_readable(int fd, void *user, int mask)
 	(void)fd;
 	(void)user;
 	(void)mask;
-	sip->process(instance, NULL);
+	siphook.sip->process(siphook.instance, NULL);
+}
+
+/* ---------------------------------------------------------------- life of the instance */
+
+static int begin(void)
+{
+	if (adapter_start(&siphook, SIPHOOK_DRIVEN) < 0)
+		return ERR;
+	if (loop_add(siphook.sip->fd(siphook.instance), READABLE, on_readable, NULL) != OK) {
+		snprintf(siphook.error, sizeof(siphook.error), "the server takes no descriptor of ours");
+		adapter_stop(&siphook, 0);
+		return ERR;
+	}
+	return OK;
+}
+
+static void end(void)
+{
+	if (siphook.instance)
+		loop_del(siphook.sip->fd(siphook.instance), READABLE);
+	adapter_stop(&siphook, STOP_MS);
 }
 
 /* ---------------------------------------------------------------- commands */
+
+static int not_running(ctx_t *ctx)
+{
+	char text[1200];
+
+	snprintf(text, sizeof(text), "ERR siphook does not run: %s", siphook.error);
+	return reply_error(ctx, text);
+}
 
 static void on_text(void *ctx, const char *text, size_t len)
 {
@@ -70,7 +99,9 @@ static int query(ctx_t *ctx, int argc, const char *what)
 {
 	if (argc != 1)
 		return wrong_arity(ctx);
-	if (sip->query(instance, what, on_text, ctx) < 0)
+	if (!siphook.instance)
+		return not_running(ctx);
+	if (siphook.sip->query(siphook.instance, what, on_text, ctx) < 0)
 		return reply_error(ctx, "ERR siphook does not answer");
 	return OK;
 }
@@ -103,12 +134,15 @@ static int hangup(ctx_t *ctx, string_t **argv, int argc)
 {
 	if (argc != 2)
 		return wrong_arity(ctx);
-	if (sip->hangup(instance, string_text(argv[1], NULL)) < 0)
+	if (!siphook.instance)
+		return not_running(ctx);
+	if (siphook.sip->hangup(siphook.instance, string_text(argv[1], NULL)) < 0)
 		return reply_error(ctx, "ERR no such call");
 	return reply_simple(ctx, "OK");
 }
 
-/* The client waits until the reload has ended; the server does not. The text is the client's reply. */
+/* The client waits until the reload has ended; the server does not. The text is the client's reply. After a start that failed a
+ * reload is another start. */
 static void on_reloaded(void *ctx, uint64_t generation, const char *error)
 {
 	char *text = malloc(1200);
@@ -151,9 +185,11 @@ static int reload(ctx_t *ctx, string_t **argv, int argc)
 	(void)argv;
 	if (argc != 1)
 		return wrong_arity(ctx);
+	if (!siphook.instance)
+		return begin() == OK ? reply_simple(ctx, "generation 1") : not_running(ctx);
 	client = block_client(ctx, reload_reply, reload_timeout, free_text, RELOAD_MS);
-	if (sip->reload(instance, on_reloaded, client) < 0)
-		unblock_client(client, strdup("ERR siphook is not running"));
+	if (siphook.sip->reload(siphook.instance, on_reloaded, client) < 0)
+		unblock_client(client, strdup("ERR siphook cannot reload now"));
 	return OK;
 }
 
@@ -171,23 +207,23 @@ static int find_functions(ctx_t *ctx)
 	return OK;
 }
 
-/* KEY=VALUE words; object= is ours, every other key an option of siphook. */
-static int read_options(ctx_t *ctx, struct adapter_options *o, const char **object, string_t **argv, int argc)
+/* KEY=VALUE words, kept as long as the server lives; object= is ours, every other key an option of siphook. */
+static void read_options(struct adapter *a, string_t **argv, int argc)
 {
 	for (int i = 0; i < argc; i++) {
 		char *text = strdup(string_text(argv[i], NULL)), *value = text ? strchr(text, '=') : NULL;
 
 		if (!value) {
-			write_log(ctx, "warning", "siphook: KEY=VALUE is expected, not \"%s\"", text ? text : "");
-			return ERR;
+			snprintf(a->options.complaint, sizeof(a->options.complaint), "KEY=VALUE is expected, not \"%s\"",
+				 text ? text : "");
+			continue;
 		}
-		*value++ = '\0'; /* kept as long as the server lives: the options are few */
+		*value++ = '\0';
 		if (strcmp(text, "object") == 0)
-			*object = value;
+			a->object = value;
 		else
-			adapter_add(o, text, value);
+			adapter_add(&a->options, text, value);
 	}
-	return OK;
 }
 
 EXPORTED int RedisModule_OnLoad(ctx_t *ctx, string_t **argv, int argc);
@@ -201,34 +237,22 @@ int RedisModule_OnLoad(ctx_t *ctx, string_t **argv, int argc)
 	} commands[] = {{"siphook.reload", reload},   {"siphook.status", status},
 			{"siphook.calls", calls},     {"siphook.registrations", registrations},
 			{"siphook.metrics", metrics}, {"siphook.hangup", hangup}};
-	struct siphook_host host = {.abi = SIPHOOK_ABI, .size = sizeof(host), .log = on_log};
-	struct adapter_options options = {.count = 0};
-	const char *object = NULL;
-	char error[512];
 
 	if (find_functions(ctx) != OK)
 		return ERR;
+	if (loaded) {
+		write_log(ctx, "warning", "siphook: it is loaded already");
+		return ERR;
+	}
 	set_attributes(ctx, "siphook", 1, API_VERSION);
-	if (read_options(ctx, &options, &object, argv, argc) != OK)
-		return ERR;
-	sip = adapter_load(object, error, sizeof(error));
-	if (!sip) {
-		write_log(ctx, "warning", "siphook: %s", error);
-		return ERR;
-	}
-	if (sip->create(&instance, &host, options.list, options.count) < 0 || sip->start(instance, SIPHOOK_DRIVEN) < 0) {
-		write_log(ctx, "warning", "siphook: %s", sip->last_error(instance));
-		sip->destroy(instance);
-		return ERR;
-	}
-	if (loop_add(sip->fd(instance), READABLE, on_readable, NULL) != OK) {
-		write_log(ctx, "warning", "siphook: the server takes no descriptor of ours");
-		sip->destroy(instance);
-		return ERR;
-	}
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
 		if (create_command(ctx, commands[i].name, commands[i].fn, i ? "readonly" : "admin", 0, 0, 0) != OK)
 			return ERR;
+	loaded = 1;
+	siphook.host.log = on_log;
+	read_options(&siphook, argv, argc);
+	if (begin() != OK)
+		write_log(ctx, "warning", "siphook: %s; SIPHOOK.RELOAD tries again", siphook.error);
 	return OK;
 }
 
@@ -236,9 +260,6 @@ int RedisModule_OnLoad(ctx_t *ctx, string_t **argv, int argc)
 int RedisModule_OnUnload(ctx_t *ctx)
 {
 	(void)ctx;
-	loop_del(sip->fd(instance), READABLE);
-	sip->stop(instance, STOP_MS);
-	sip->destroy(instance);
-	instance = NULL;
+	end();
 	return OK;
 }
