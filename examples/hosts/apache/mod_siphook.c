@@ -188,7 +188,7 @@ static const command_rec directives[] = {
     AP_INIT_TAKE1("SiphookScript", set_script, NULL, RSRC_CONF, "path of the dial plan; SIP is served if there is one"),
     AP_INIT_ITERATE("SiphookListen", set_listen, NULL, RSRC_CONF, "addresses such as udp://0.0.0.0:5060 tcp://0.0.0.0:5060"),
     AP_INIT_TAKE2("SiphookOption", set_option, NULL, RSRC_CONF, "KEY VALUE: any option of siphook"),
-    {NULL},
+    {.name = NULL},
 };
 
 static int wanted(void)
