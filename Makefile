@@ -207,6 +207,8 @@ install: object
 	install -m 644 packaging/siphook.1 $(DESTDIR)$(PREFIX)/share/man/man1/siphook.1
 	install -m 644 packaging/siphook.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/siphook
 	install -m 644 README.md LICENSE $(wildcard docs/*.md docs/*.svg) $(DESTDIR)$(PREFIX)/share/doc/siphook/
+	install -d $(DESTDIR)$(PREFIX)/share/doc/siphook/lua
+	install -m 644 $(wildcard docs/lua/*.md) $(DESTDIR)$(PREFIX)/share/doc/siphook/lua/
 	cp -R examples/. $(DESTDIR)$(PREFIX)/share/siphook/examples/
 	install -d $(DESTDIR)$(PREFIX)/share/siphook/lua
 	install -m 644 lua/*.d.lua lua/siphook.luacheckrc $(DESTDIR)$(PREFIX)/share/siphook/lua/

@@ -1,6 +1,6 @@
 ---@meta siphook
 -- Types of the table that require "siphook" gives, for editors with the Lua language server. Add this folder to
--- `Lua.workspace.library`. docs/lua.md says what everything means.
+-- `Lua.workspace.library`. docs/lua.md and docs/lua/ say what everything means.
 
 ---@class siphook
 ---@field on siphook.hooks
