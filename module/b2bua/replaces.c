@@ -2,6 +2,7 @@
  * called on the other side. */
 #include "b2bua/impl.h"
 #include "b2bua/transfer.h"
+#include "core/encode.h"
 
 int sh_dialog_ids_parse(struct sh_dialog_ids *out, struct sh_slice value)
 {
@@ -61,19 +62,11 @@ void sh_put_named_dialog(const struct sh_ua *ua, const struct sh_msg *invite, en
 /* As a header part of a URI (RFC 3261 25.1, hvalue). */
 static void put_escaped(struct sh_writer *w, struct sh_slice s)
 {
-	static const char hex[] = "0123456789ABCDEF";
-
-	for (size_t i = 0; i < s.len; i++) {
-		unsigned char c = (unsigned char)s.base[i];
-
-		if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c && strchr("-_.!~*'()", c))) {
-			sh_put_char(w, (char)c);
-		} else {
-			sh_put_char(w, '%');
-			sh_put_char(w, hex[c >> 4]);
-			sh_put_char(w, hex[c & 15]);
-		}
+	if (3 * s.len > w->cap - w->len) {
+		w->full = true;
+		return;
 	}
+	w->len += sh_percent_escape(s, SH_PERCENT_SIP, w->base + w->len);
 }
 
 bool sh_refer_map(const struct sh_ua *ua, const struct sh_msg *m, struct sh_writer *out)

@@ -1,4 +1,4 @@
-#include "engine/json.h"
+#include "core/json.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "core/alloc.h"
+#include "core/encode.h"
 
 void sh_json_init(struct sh_json *j)
 {
@@ -18,24 +19,39 @@ void sh_json_finish(struct sh_json *j)
 	sh_json_init(j);
 }
 
-static void put(struct sh_json *j, const char *s, size_t n)
+/* Room for n octets behind what is there; NULL: out of memory. */
+static char *room(struct sh_json *j, size_t n)
 {
 	if (j->failed)
-		return;
+		return NULL;
 	if (n >= j->cap - j->len) {
 		size_t cap = (j->cap + n + 256) * 2;
 		char *text = sh_realloc(j->text, cap);
 
 		if (!text) {
 			j->failed = true;
-			return;
+			return NULL;
 		}
 		j->text = text;
 		j->cap = cap;
 	}
-	memcpy(j->text + j->len, s, n);
+	return j->text + j->len;
+}
+
+static void wrote(struct sh_json *j, size_t n)
+{
 	j->len += n;
 	j->text[j->len] = 0;
+}
+
+static void put(struct sh_json *j, const char *s, size_t n)
+{
+	char *to = room(j, n);
+
+	if (!to)
+		return;
+	memcpy(to, s, n);
+	wrote(j, n);
 }
 
 static void value(struct sh_json *j)
@@ -60,25 +76,15 @@ void sh_json_close(struct sh_json *j, char bracket)
 
 static void quoted(struct sh_json *j, struct sh_slice s)
 {
-	const unsigned char *p = (const unsigned char *)s.base;
-	char esc[8];
+	char *to = s.len < SIZE_MAX / SH_JSON_ROOM ? room(j, SH_JSON_ROOM * s.len + 2) : NULL;
+	size_t n;
 
-	put(j, "\"", 1);
-	for (size_t i = 0; i < s.len;) {
-		size_t n = sh_utf8_len(s.base + i, s.len - i);
-
-		if (n == 0) {
-			put(j, "\\ufffd", 6);
-			i++;
-		} else if (n == 1 && (p[i] < 0x20 || p[i] == '"' || p[i] == '\\' || p[i] == 0x7f)) {
-			put(j, esc, (size_t)snprintf(esc, sizeof(esc), "\\u%04x", p[i]));
-			i++;
-		} else {
-			put(j, s.base + i, n);
-			i += n;
-		}
-	}
-	put(j, "\"", 1);
+	if (!to)
+		return;
+	to[0] = '"';
+	n = 1 + sh_json_escape(s, false, to + 1);
+	to[n] = '"';
+	wrote(j, n + 1);
 }
 
 void sh_json_key(struct sh_json *j, const char *name)

@@ -1,6 +1,6 @@
 /* Writing JSON into a growing buffer. Errors stick: write everything, look at the end. One thread. */
-#ifndef SH_ENGINE_JSON_H
-#define SH_ENGINE_JSON_H
+#ifndef SH_CORE_JSON_H
+#define SH_CORE_JSON_H
 
 #include "core/slice.h"
 

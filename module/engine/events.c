@@ -1,6 +1,6 @@
 /* What happens to calls, as JSON for a host that asked for it. */
 #include "engine/impl.h"
-#include "engine/json.h"
+#include "core/json.h"
 
 static void put_text(struct sh_json *j, const char *key, struct sh_slice text)
 {

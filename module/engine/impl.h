@@ -13,7 +13,7 @@
 #include "drivers/net/net.h"
 #include "engine/engine.h"
 #include "engine/files.h"
-#include "engine/json.h"
+#include "core/json.h"
 #include "registrar/register.h"
 #include "script/script.h"
 #include "script/shared.h"

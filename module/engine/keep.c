@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/encode.h"
 #include "engine/files.h"
 #include "engine/impl.h"
 
@@ -16,16 +17,13 @@ enum { FILE_MAX = 1 << 30 };
 /* FOLDER/NAME.store; other characters than letters, digits, '_' and '-' as %XX. False: too long. */
 static bool path_of(const struct sh_engine *e, const char *name, const char *suffix, char out[PATH_MAX])
 {
+	struct sh_slice rest = sh_slice_cstr(name);
 	int n = snprintf(out, PATH_MAX, "%s/", e->data);
 
-	for (; *name && n > 0 && n < PATH_MAX - 32; name++) {
-		char c = sh_lower(*name);
-
-		if ((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-')
-			out[n++] = *name;
-		else
-			n += snprintf(out + n, 4, "%%%02X", (unsigned char)*name);
-	}
+	if (n > 0 && rest.len < (size_t)(PATH_MAX - 32) / 3 && n < PATH_MAX - 32 - 3 * (int)rest.len)
+		n += (int)sh_percent_escape(rest, "_-", out + n);
+	else
+		n = PATH_MAX;
 	if (n < 0 || n >= PATH_MAX - 32)
 		return false;
 	snprintf(out + n, 32, "%s", suffix);

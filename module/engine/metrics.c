@@ -1,6 +1,6 @@
 /* The counters of an instance in one table: members of the status, and lines for Prometheus. */
 #include "engine/impl.h"
-#include "engine/json.h"
+#include "core/json.h"
 #include "script/metric.h"
 
 struct sums {

@@ -1,7 +1,7 @@
 /* Questions from outside: each worker answers for itself, the pieces are joined. */
 #include "engine/impl.h"
 #include "b2bua/trunk.h"
-#include "engine/json.h"
+#include "core/json.h"
 #include "script/source.h"
 
 #include <time.h>

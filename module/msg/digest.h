@@ -6,6 +6,7 @@
 
 #include "core/arena.h"
 
+/* In the order of sh_hash_alg. */
 enum sh_digest_alg { SH_DIGEST_MD5, SH_DIGEST_SHA256, SH_DIGEST_SHA512_256, SH_DIGEST_UNKNOWN };
 
 enum { SH_DIGEST_HEX = 64 }; /* hex digits of the longest digest */
@@ -50,8 +51,12 @@ struct ossl_lib_ctx_st *sh_digest_library(void);
 /* Plain hash of concatenated slices; out gets lower-case hex. 0 or -errno. */
 int sh_digest_hash(enum sh_digest_alg alg, const struct sh_slice *parts, size_t n, struct sh_digest_hex *out);
 
-/* SHA-1, which proves nothing any more; the WebSocket handshake asks for it (RFC 6455 4.2.2). 0 or -errno. */
-int sh_digest_sha1(struct sh_slice s, unsigned char out[20]);
+/* Hashes for other purposes: a script's, and that of the WebSocket handshake (RFC 6455 4.2.2). SHA-1 proves nothing any more. */
+enum sh_hash_alg { SH_HASH_MD5, SH_HASH_SHA256, SH_HASH_SHA512_256, SH_HASH_SHA1, SH_HASH_SHA384, SH_HASH_SHA512, SH_HASH_COUNT };
+enum { SH_HASH_MAX = 64 }; /* octets of the longest */
+size_t sh_hash_size(enum sh_hash_alg alg);
+/* Of concatenated slices; out has sh_hash_size() octets. 0, -EINVAL (another algorithm) or -ENOMEM. */
+int sh_hash_octets(enum sh_hash_alg alg, const struct sh_slice *parts, size_t n, unsigned char *out);
 
 /* H(user:realm:password). */
 int sh_digest_ha1(enum sh_digest_alg alg, struct sh_slice user, struct sh_slice realm, struct sh_slice password,

@@ -1,6 +1,7 @@
 #include "msg/uri.h"
 
 #include "core/addr.h"
+#include "core/encode.h"
 #include "msg/lex.h"
 
 static enum sh_uri_kind kind_of(struct sh_slice scheme)
@@ -344,14 +345,12 @@ bool sh_uri_equal(const struct sh_uri *a, const struct sh_uri *b)
 
 int sh_uri_unescape(struct sh_arena *a, struct sh_slice s, struct sh_slice *out)
 {
-	const char *p = s.base, *end = s.len ? s.base + s.len : s.base;
 	char *text = sh_arena_alloc(a, s.len + 1);
-	size_t n = 0;
+	size_t n;
 
 	if (!text)
 		return -ENOMEM;
-	while (p < end)
-		text[n++] = (char)(unsigned char)next_meaning(&p, end);
+	n = sh_percent_unescape(s, text);
 	text[n] = '\0';
 	*out = sh_slice_make(text, n);
 	return 0;
@@ -359,23 +358,12 @@ int sh_uri_unescape(struct sh_arena *a, struct sh_slice s, struct sh_slice *out)
 
 int sh_uri_escape_user(struct sh_arena *a, struct sh_slice s, struct sh_slice *out)
 {
-	static const char hex[] = "0123456789ABCDEF";
 	char *text = s.len <= (SIZE_MAX - 1) / 3 ? sh_arena_alloc(a, s.len * 3 + 1) : NULL;
-	size_t n = 0;
+	size_t n;
 
 	if (!text)
 		return -ENOMEM;
-	for (size_t i = 0; i < s.len; i++) {
-		unsigned char c = (unsigned char)s.base[i];
-
-		if (sh_lex_is((char)c, SH_LEX_USER)) {
-			text[n++] = (char)c;
-		} else {
-			text[n++] = '%';
-			text[n++] = hex[c >> 4];
-			text[n++] = hex[c & 15];
-		}
-	}
+	n = sh_percent_escape(s, SH_PERCENT_USER, text);
 	text[n] = '\0';
 	*out = sh_slice_make(text, n);
 	return 0;

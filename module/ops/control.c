@@ -1,6 +1,7 @@
 #include "ops/control.h"
 #include "ops/control_socket.h"
 #include "core/alloc.h"
+#include "core/encode.h"
 #include "engine/engine.h"
 
 #include <errno.h>
@@ -126,19 +127,28 @@ static void on_reloaded(void *ctx, uint64_t generation, const char *error)
 
 /* ---------------------------------------------------------------- answers */
 
-/* Appends to the answer. Out of memory: the answer is dropped and the client sees its connection close. */
-static bool put(struct client *cl, const char *text, size_t len)
+/* Room behind the answer. NULL, out of memory: the answer is dropped and the client sees its connection close. */
+static char *room(struct client *cl, size_t len)
 {
 	if (len > cl->cap - cl->nout) {
 		size_t cap = cl->nout + len + 256;
 		char *grown = sh_realloc(cl->out, cap);
 
 		if (!grown)
-			return false;
+			return NULL;
 		cl->out = grown;
 		cl->cap = cap;
 	}
-	memcpy(cl->out + cl->nout, text, len);
+	return cl->out + cl->nout;
+}
+
+static bool put(struct client *cl, const char *text, size_t len)
+{
+	char *to = room(cl, len);
+
+	if (!to)
+		return false;
+	memcpy(to, text, len);
 	cl->nout += len;
 	return true;
 }
@@ -148,26 +158,15 @@ static bool put_text(struct client *cl, const char *text)
 	return put(cl, text, strlen(text));
 }
 
-/* A JSON string. Octets above 0x7f pass: texts of the module are UTF-8. */
 static bool put_string(struct client *cl, const char *text)
 {
-	bool ok = put_text(cl, "\"");
+	struct sh_slice s = sh_slice_cstr(text);
+	char *to = put_text(cl, "\"") ? room(cl, SH_JSON_ROOM * s.len + 1) : NULL;
 
-	for (; ok && *text; text++) {
-		unsigned char ch = (unsigned char)*text;
-		char escaped[8];
-
-		if (ch == '"' || ch == '\\') {
-			snprintf(escaped, sizeof(escaped), "\\%c", ch);
-			ok = put_text(cl, escaped);
-		} else if (ch < 0x20 || ch == 0x7f) {
-			snprintf(escaped, sizeof(escaped), "\\u%04x", ch);
-			ok = put_text(cl, escaped);
-		} else {
-			ok = put(cl, text, 1);
-		}
-	}
-	return ok && put_text(cl, "\"");
+	if (!to)
+		return false;
+	cl->nout += sh_json_escape(s, false, to);
+	return put_text(cl, "\"");
 }
 
 static void drop_ticket(struct sh_control *c, struct client *cl)

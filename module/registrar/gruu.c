@@ -3,6 +3,8 @@
 
 #include <errno.h>
 
+#include "core/encode.h"
+
 enum {
 	NONCE = 8,
 	MARK = 8,
@@ -10,8 +12,6 @@ enum {
 	PLAIN_MAX = 128, /* mark and address of record; longer ones get no temporary GRUU */
 	TOKEN_MAX = NONCE + PLAIN_MAX + SEAL,
 };
-
-static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"; /* RFC 4648 5 */
 
 /* ------------------------------------------------------------------ the token */
 
@@ -43,44 +43,6 @@ static uint64_t mark_of(const struct sh_hash_key *key, const struct sh_contact *
 	return sh_hash_slices(key, parts, 3);
 }
 
-static size_t encode(char *out, const uint8_t *in, size_t len)
-{
-	size_t n = 0;
-	uint32_t bits = 0;
-	unsigned have = 0;
-
-	for (size_t i = 0; i < len; i++) {
-		bits = bits << 8 | in[i];
-		for (have += 8; have >= 6; have -= 6)
-			out[n++] = alphabet[bits >> (have - 6) & 63];
-	}
-	if (have)
-		out[n++] = alphabet[bits << (6 - have) & 63];
-	return n;
-}
-
-/* The length, or 0. */
-static size_t decode(uint8_t *out, size_t room, struct sh_slice in)
-{
-	size_t n = 0;
-	uint32_t bits = 0;
-	unsigned have = 0;
-
-	for (size_t i = 0; i < in.len; i++) {
-		const char *p = in.base[i] ? strchr(alphabet, in.base[i]) : NULL;
-
-		if (!p || n == room)
-			return 0;
-		bits = bits << 6 | (uint32_t)(p - alphabet);
-		have += 6;
-		if (have >= 8) {
-			have -= 8;
-			out[n++] = (uint8_t)(bits >> have);
-		}
-	}
-	return n;
-}
-
 /* ------------------------------------------------------------------ writing */
 
 /* "<urn:uuid:...>" with quotes, as in +sip.instance. */
@@ -110,7 +72,7 @@ static void put_temporary(struct sh_writer *w, const struct sh_hash_key *key, st
 {
 	uint8_t token[TOKEN_MAX], *at = token + NONCE;
 	uint64_t mark = mark_of(key, c);
-	char text[TOKEN_MAX * 4 / 3 + 4];
+	char text[SH_BASE64_ROOM(TOKEN_MAX)];
 	struct sh_uri uri;
 	size_t len;
 
@@ -122,7 +84,7 @@ static void put_temporary(struct sh_writer *w, const struct sh_hash_key *key, st
 	crypt(key, token, at, MARK + aor.len);
 	len = NONCE + MARK + aor.len;
 	seal(key, token, len, token + len);
-	len = encode(text, token, len + SEAL);
+	len = sh_base64_encode(SH_BASE64_URL, token, len + SEAL, text);
 	sh_put_lit(w, ";temp-gruu=\"");
 	sh_put(w, uri.scheme);
 	sh_put_char(w, ':');
@@ -156,12 +118,13 @@ void sh_gruu_put(struct sh_writer *w, const struct sh_hash_key *key, struct sh_r
 static int open_temporary(struct sh_gruu *out, struct sh_slice *aor, struct sh_arena *a, const struct sh_hash_key *key,
 			  struct sh_slice user)
 {
-	uint8_t token[TOKEN_MAX], sealed[SEAL];
-	size_t len = decode(token, sizeof(token), user);
+	uint8_t token[SH_BASE64_OCTETS(SH_BASE64_ROOM(TOKEN_MAX))], sealed[SEAL];
+	ssize_t octets = user.len <= SH_BASE64_ROOM(TOKEN_MAX) ? sh_base64_decode(SH_BASE64_URL, user, token) : -EINVAL;
+	size_t len;
 
-	if (len < NONCE + MARK + SEAL)
+	if (octets < NONCE + MARK + SEAL || octets > TOKEN_MAX)
 		return -EINVAL;
-	len -= SEAL;
+	len = (size_t)octets - SEAL;
 	seal(key, token, len, sealed);
 	if (memcmp(sealed, token + len, SEAL) != 0)
 		return -EINVAL;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/alloc.h"
+#include "core/encode.h"
 #include "core/wheel.h"
 
 enum { PLAIN = 16, MAC = 16, RAW = PLAIN + MAC, WINDOW = 64 };
@@ -13,54 +14,14 @@ enum { PLAIN = 16, MAC = 16, RAW = PLAIN + MAC, WINDOW = 64 };
 
 /* --- text -------------------------------------------------------------------------------------------------------- */
 
-static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-
-static void encode(const unsigned char raw[RAW], char out[SH_NONCE_TEXT])
-{
-	uint32_t bits = 0;
-	unsigned have = 0;
-	size_t n = 0;
-
-	for (size_t i = 0; i < RAW; i++) {
-		bits = bits << 8 | raw[i];
-		for (have += 8; have >= 6; have -= 6)
-			out[n++] = alphabet[bits >> (have - 6) & 63];
-	}
-	out[n] = alphabet[bits << (6 - have) & 63];
-}
-
-/* The value of each letter of the alphabet, plus one; 0: none of them. */
-static const unsigned char sextets[256] = {
-    ['A'] = 1,	['B'] = 2,  ['C'] = 3,	['D'] = 4,  ['E'] = 5,	['F'] = 6,  ['G'] = 7,	['H'] = 8,  ['I'] = 9,	['J'] = 10,
-    ['K'] = 11, ['L'] = 12, ['M'] = 13, ['N'] = 14, ['O'] = 15, ['P'] = 16, ['Q'] = 17, ['R'] = 18, ['S'] = 19, ['T'] = 20,
-    ['U'] = 21, ['V'] = 22, ['W'] = 23, ['X'] = 24, ['Y'] = 25, ['Z'] = 26, ['a'] = 27, ['b'] = 28, ['c'] = 29, ['d'] = 30,
-    ['e'] = 31, ['f'] = 32, ['g'] = 33, ['h'] = 34, ['i'] = 35, ['j'] = 36, ['k'] = 37, ['l'] = 38, ['m'] = 39, ['n'] = 40,
-    ['o'] = 41, ['p'] = 42, ['q'] = 43, ['r'] = 44, ['s'] = 45, ['t'] = 46, ['u'] = 47, ['v'] = 48, ['w'] = 49, ['x'] = 50,
-    ['y'] = 51, ['z'] = 52, ['0'] = 53, ['1'] = 54, ['2'] = 55, ['3'] = 56, ['4'] = 57, ['5'] = 58, ['6'] = 59, ['7'] = 60,
-    ['8'] = 61, ['9'] = 62, ['-'] = 63, ['_'] = 64,
-};
-
 static int decode(struct sh_slice text, unsigned char raw[RAW])
 {
-	uint32_t bits = 0;
-	unsigned have = 0;
-	size_t n = 0;
+	unsigned char octets[SH_BASE64_OCTETS(SH_NONCE_TEXT)];
 
-	if (text.len != SH_NONCE_TEXT)
+	if (text.len != SH_NONCE_TEXT || sh_base64_decode(SH_BASE64_URL, text, octets) != RAW)
 		return -EINVAL;
-	for (size_t i = 0; i < text.len; i++) {
-		unsigned s = sextets[(unsigned char)text.base[i]];
-
-		if (s == 0)
-			return -EINVAL;
-		bits = bits << 6 | (s - 1);
-		have += 6;
-		if (have >= 8) {
-			have -= 8;
-			raw[n++] = (unsigned char)(bits >> have);
-		}
-	}
-	return (bits & ((1U << have) - 1)) == 0 ? 0 : -EINVAL;
+	memcpy(raw, octets, RAW);
+	return 0;
 }
 
 static void put_u64(unsigned char *p, uint64_t v)
@@ -97,7 +58,7 @@ void sh_nonce_write(const struct sh_hash_key *secret, struct sh_slice realm, str
 	code = mac(secret, realm, source, raw);
 	put_u64(raw + PLAIN, code.w[0]);
 	put_u64(raw + PLAIN + 8, code.w[1]);
-	encode(raw, out);
+	sh_base64_encode(SH_BASE64_URL, raw, RAW, out);
 }
 
 int sh_nonce_read(const struct sh_hash_key *secret, struct sh_slice realm, struct sh_slice source, struct sh_slice text,

@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#include "core/encode.h"
 #include "script/impl.h"
 
 static const char headers_class[] = "siphook.http_headers";
@@ -309,25 +310,11 @@ static int request(lua_State *L)
 /* sip.http.escape(text): for a part of a path or query (RFC 3986 2.3). */
 static int escape(lua_State *L)
 {
-	static const char hex[] = "0123456789ABCDEF";
 	struct sh_slice s = check_slice(L, 1);
 	luaL_Buffer b;
 
 	sh_vm_charge(L, s.len / 8);
-	luaL_buffinit(L, &b);
-	for (size_t i = 0; i < s.len; i++) {
-		unsigned char c = (unsigned char)s.base[i];
-
-		if ((c >= '0' && c <= '9') || (sh_lower((char)c) >= 'a' && sh_lower((char)c) <= 'z') ||
-		    (c && strchr("-._~", c))) {
-			luaL_addchar(&b, (char)c);
-		} else {
-			luaL_addchar(&b, '%');
-			luaL_addchar(&b, hex[c >> 4]);
-			luaL_addchar(&b, hex[c & 15]);
-		}
-	}
-	luaL_pushresult(&b);
+	luaL_pushresultsize(&b, sh_percent_escape(s, SH_PERCENT_UNRESERVED, luaL_buffinitsize(L, &b, 3 * s.len)));
 	return 1;
 }
 
@@ -337,8 +324,10 @@ void sh_http_lua_open(lua_State *L)
 	    {"get", get}, {"post", post}, {"request", request}, {"escape", escape}, {NULL, NULL},
 	};
 	static const luaL_Reg meta[] = {{"__index", find_header}, {NULL, NULL}};
+	static const lua_CFunction waiting[] = {get, post, request, NULL};
 
 	sh_sandbox_class(L, headers_class, meta, NULL);
 	luaL_newlib(L, functions);
+	sh_waits_declare_all(L, waiting);
 	lua_setfield(L, -2, "http");
 }

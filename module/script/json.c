@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/encode.h"
 #include "script/sandbox.h"
 
 enum { DEPTH_MAX = 100, BYTES_PER_STEP = 4 };
@@ -131,32 +132,20 @@ static void put_text(struct output *o, const char *s, size_t n)
 
 static void put_string(struct output *o, int idx)
 {
-	static const char hex[] = "0123456789abcdef";
-	size_t len;
-	const char *s = lua_tolstring(o->L, idx, &len);
+	struct sh_slice s;
 	luaL_Buffer b;
+	char *to;
+	size_t n;
 
-	sh_vm_charge(o->L, len / BYTES_PER_STEP + 1);
-	luaL_buffinit(o->L, &b);
-	luaL_addchar(&b, '"');
-	for (size_t i = 0; i < len; i++) {
-		unsigned char c = (unsigned char)s[i];
-		static const char escaped[] = "\"\\\b\f\n\r\t", names[] = "\"\\bfnrt";
-		const char *e = c ? strchr(escaped, c) : NULL;
-
-		if (e) {
-			luaL_addchar(&b, '\\');
-			luaL_addchar(&b, names[e - escaped]);
-		} else if (c < 0x20 || c == 0x7f) {
-			luaL_addstring(&b, "\\u00");
-			luaL_addchar(&b, hex[c >> 4]);
-			luaL_addchar(&b, hex[c & 15]);
-		} else {
-			luaL_addchar(&b, (char)c);
-		}
-	}
-	luaL_addchar(&b, '"');
-	luaL_pushresult(&b);
+	s.base = lua_tolstring(o->L, idx, &s.len);
+	sh_vm_charge(o->L, s.len / BYTES_PER_STEP + 1);
+	if (s.len > PTRDIFF_MAX / (2 * SH_JSON_ROOM))
+		luaL_error(o->L, "not enough memory");
+	to = luaL_buffinitsize(o->L, &b, SH_JSON_ROOM * s.len + 2);
+	to[0] = '"';
+	n = 1 + sh_json_escape(s, true, to + 1);
+	to[n] = '"';
+	luaL_pushresultsize(&b, n + 1);
 	put_part(o);
 }
 

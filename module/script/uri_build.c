@@ -1,36 +1,17 @@
 #include "script/uri_build.h"
 
+#include "core/encode.h"
 #include "msg/lex.h"
 #include "script/sandbox.h"
 
-static const char unreserved[] = "-_.!~*'()"; /* and letters and digits (RFC 3261 25.1) */
-
-static bool is_alnum(char c)
+/* Replaces the string on top by its escaped form; what is in `bare` stays. */
+static void escape(lua_State *L, const char *bare)
 {
-	return sh_lex_is(c, SH_LEX_DIGIT) || (sh_lower(c) >= 'a' && sh_lower(c) <= 'z');
-}
-
-/* Replaces the string on top by its escaped form; `extra` may stand bare too. */
-static void escape(lua_State *L, const char *extra)
-{
-	static const char hex[] = "0123456789ABCDEF";
-	size_t len;
-	const char *s = lua_tolstring(L, -1, &len);
+	struct sh_slice s;
 	luaL_Buffer b;
 
-	luaL_buffinit(L, &b);
-	for (size_t i = 0; i < len; i++) {
-		unsigned char c = (unsigned char)s[i];
-
-		if (is_alnum(s[i]) || (c && (strchr(unreserved, c) || strchr(extra, c)))) {
-			luaL_addchar(&b, s[i]);
-		} else {
-			luaL_addchar(&b, '%');
-			luaL_addchar(&b, hex[c >> 4]);
-			luaL_addchar(&b, hex[c & 15]);
-		}
-	}
-	luaL_pushresult(&b);
+	s.base = lua_tolstring(L, -1, &s.len);
+	luaL_pushresultsize(&b, sh_percent_escape(s, bare, luaL_buffinitsize(L, &b, 3 * s.len)));
 	lua_remove(L, -2);
 }
 
@@ -63,12 +44,12 @@ static enum given read_part(lua_State *L, int idx, const char *name)
 }
 
 /* Pushes the part as text: the new one escaped, else the old one. True when there is one. */
-static bool push_part(lua_State *L, int idx, const char *name, bool old, struct sh_slice text, const char *extra)
+static bool push_part(lua_State *L, int idx, const char *name, bool old, struct sh_slice text, const char *bare)
 {
 	switch (read_part(L, idx, name)) {
 	case GIVEN:
-		if (extra)
-			escape(L, extra);
+		if (bare)
+			escape(L, bare);
 		return true;
 	case REMOVED:
 		old = false;
@@ -100,12 +81,12 @@ static bool overridden(lua_State *L, int keys, lua_Integer n, struct sh_slice na
 }
 
 /* name, or name=value */
-static void push_pair(lua_State *L, const char *field, const char *extra)
+static void push_pair(lua_State *L, const char *field, const char *bare)
 {
 	int value = lua_gettop(L), type = lua_type(L, value);
 
 	lua_pushvalue(L, value - 1);
-	escape(L, extra);
+	escape(L, bare);
 	if (type == LUA_TBOOLEAN)
 		return;
 	if (type != LUA_TSTRING && type != LUA_TNUMBER)
@@ -114,12 +95,12 @@ static void push_pair(lua_State *L, const char *field, const char *extra)
 	lua_pushliteral(L, "=");
 	lua_pushvalue(L, value);
 	lua_tostring(L, -1);
-	escape(L, extra);
+	escape(L, bare);
 	lua_concat(L, 3);
 }
 
 /* Pushes "a=1;b": the old ones that are not named in the table opts[field], then those. */
-static void push_list(lua_State *L, int opts, const char *field, struct sh_slice old, char separator, const char *extra)
+static void push_list(lua_State *L, int opts, const char *field, struct sh_slice old, char separator, const char *bare)
 {
 	int type = lua_getfield(L, opts, field), table = lua_gettop(L);
 	lua_Integer n = 0;
@@ -157,7 +138,7 @@ static void push_list(lua_State *L, int opts, const char *field, struct sh_slice
 		lua_pushvalue(L, -1);
 		lua_rawget(L, table);
 		if (lua_type(L, -1) != LUA_TBOOLEAN || lua_toboolean(L, -1)) {
-			push_pair(L, field, extra);
+			push_pair(L, field, bare);
 			if (pieces++)
 				lua_pushfstring(L, "%s%c%s", lua_tostring(L, table + 2), separator,
 						lua_tostring(L, -1));
@@ -269,9 +250,9 @@ static void push_authority(lua_State *L, int idx, const struct sh_uri *u)
 	char port[8];
 	size_t digits = 0;
 
-	if (push_part(L, idx, "user", u->has_user, u->user, "&=+$,;?/")) {
+	if (push_part(L, idx, "user", u->has_user, u->user, SH_PERCENT_USER)) {
 		lua_pushliteral(L, ":");
-		if (!push_part(L, idx, "password", u->password.base != NULL, u->password, "&=+$,"))
+		if (!push_part(L, idx, "password", u->password.base != NULL, u->password, SH_PERCENT_SIP "&=+$,"))
 			lua_pop(L, 2);
 		lua_pushliteral(L, "@");
 	}
@@ -314,12 +295,12 @@ struct sh_slice sh_uri_build(lua_State *L, const struct sh_uri_object *base, int
 		push_authority(L, idx, u);
 	else
 		push_part(L, idx, "user", u->has_user, u->user, NULL);
-	push_list(L, idx, "params", u->params, ';', "[]/:&+$");
+	push_list(L, idx, "params", u->params, ';', SH_PERCENT_SIP "[]/:&+$");
 	if (!is_empty(L, -1)) {
 		lua_pushliteral(L, ";");
 		lua_insert(L, -2);
 	}
-	push_list(L, idx, "headers", u->headers, '&', "[]/?:+$");
+	push_list(L, idx, "headers", u->headers, '&', SH_PERCENT_SIP "[]/?:+$");
 	if (!is_empty(L, -1)) {
 		lua_pushliteral(L, "?");
 		lua_insert(L, -2);

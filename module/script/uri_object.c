@@ -2,6 +2,7 @@
 
 #include <errno.h>
 
+#include "core/encode.h"
 #include "msg/lex.h"
 #include "script/sandbox.h"
 #include "script/uri_build.h"
@@ -94,14 +95,6 @@ static void push_slice(lua_State *L, struct sh_slice s)
 	lua_pushlstring(L, s.base ? s.base : "", s.len);
 }
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = sh_lower(c);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* %HH decoded; broken escapes stay. */
 static void push_decoded(lua_State *L, struct sh_slice s)
 {
@@ -111,19 +104,7 @@ static void push_decoded(lua_State *L, struct sh_slice s)
 		push_slice(L, s);
 		return;
 	}
-	luaL_buffinit(L, &b);
-	for (size_t i = 0; i < s.len; i++) {
-		int high = i + 2 < s.len ? hex_digit(s.base[i + 1]) : -1;
-		int low = i + 2 < s.len ? hex_digit(s.base[i + 2]) : -1;
-
-		if (s.base[i] == '%' && high >= 0 && low >= 0) {
-			luaL_addchar(&b, (char)(unsigned char)(high << 4 | low));
-			i += 2;
-		} else {
-			luaL_addchar(&b, s.base[i]);
-		}
-	}
-	luaL_pushresult(&b);
+	luaL_pushresultsize(&b, sh_percent_unescape(s, luaL_buffinitsize(L, &b, s.len)));
 }
 
 /* A quoted string without quotes and backslashes; anything else as it is. */

@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,16 +75,11 @@ int command_check(struct settings *s)
 		return 1;
 	err = api->check(s->options, s->count);
 	if (s->json) {
-		fputs(err ? "{\"ok\":false,\"error\":\"" : "{\"ok\":true,\"warnings\":\"", stdout);
-		for (const char *p = api->last_error(NULL); *p; p++) {
-			if (*p == '"' || *p == '\\')
-				printf("\\%c", *p);
-			else if ((unsigned char)*p < 0x20 || *p == 0x7f)
-				printf("\\u%04x", (unsigned)*p);
-			else
-				putchar(*p);
-		}
-		fputs("\"}\n", stdout);
+		json_t *said = json_pack("{sbss}", "ok", err == 0, err ? "error" : "warnings", api->last_error(NULL));
+
+		json_dumpf(said, stdout, JSON_COMPACT);
+		putchar('\n');
+		json_decref(said);
 	} else if (*api->last_error(NULL)) { /* what is wrong, or only strange */
 		fprintf(stderr, "%s\n", api->last_error(NULL));
 	}

@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "core/encode.h"
 #include "msg/digest.h"
 
 #define GUID "258EAFA5-E914-47DA-95CA-C5AB0DC85B11" /* RFC 6455 1.3 */
@@ -160,21 +161,6 @@ static const char *reason_of(unsigned status)
 	}
 }
 
-static void put_base64(const unsigned char *in, size_t len, char *out)
-{
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-	for (size_t i = 0; i < len; i += 3) {
-		unsigned a = in[i], b = i + 1 < len ? in[i + 1] : 0, c = i + 2 < len ? in[i + 2] : 0;
-
-		*out++ = digits[a >> 2];
-		*out++ = digits[(a & 3) << 4 | b >> 4];
-		*out++ = i + 1 < len ? digits[(b & 15) << 2 | c >> 6] : '=';
-		*out++ = i + 2 < len ? digits[c & 63] : '=';
-	}
-	*out = '\0';
-}
-
 static int accept_of(struct sh_slice key, char out[ACCEPT_LEN + 1])
 {
 	char text[KEY_LEN + sizeof(GUID) - 1];
@@ -183,9 +169,9 @@ static int accept_of(struct sh_slice key, char out[ACCEPT_LEN + 1])
 
 	memcpy(text, key.base, KEY_LEN);
 	memcpy(text + KEY_LEN, GUID, sizeof(GUID) - 1);
-	err = sh_digest_sha1(sh_slice_make(text, sizeof(text)), hash);
+	err = sh_hash_octets(SH_HASH_SHA1, &(struct sh_slice){text, sizeof(text)}, 1, hash);
 	if (!err)
-		put_base64(hash, sizeof(hash), out);
+		out[sh_base64_encode(SH_BASE64, hash, sizeof(hash), out)] = '\0';
 	return err;
 }
 

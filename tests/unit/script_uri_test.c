@@ -177,7 +177,13 @@ static void hashes_and_hmacs_are_right(void **state)
 	    "same(sip.hmac('sha256', ('\\xaa'):rep(131), 'Test Using Larger Than Block-Size Key - Hash Key First'),\n"
 	    "  '60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54')\n"
 	    "same(sip.hmac('md5', 'Jefe', 'what do ya want for nothing?'), '750c783e6ab0b503eaa86e310a5db738')\n"
-	    "assert(not pcall(sip.hash, 'sha1', 'x') and not pcall(sip.hash, 'md5', {}) and not pcall(sip.hash, 'md5', "
+	    "same(sip.hash('sha1', 'abc'), 'a9993e364706816aba3e25717850c26c9cd0d89d')\n"
+	    "same(sip.hash('sha384', 'abc'), 'cb00753f45a35e8bb5a03d699ac65007272c32ab0eded1631a8b605a43ff5bed8086072ba1e7cc2358baeca134c825a7')\n"
+	    "same(sip.hash('sha512', 'abc', 'raw'):byte(1), 0xdd) same(#sip.hash('SHA-512', 'abc', 'raw'), 64)\n"
+	    "same(sip.hmac('sha1', 'Jefe', 'what do ya want for nothing?'), 'effcdf6ae5eb2fa2d27416d5f184df9c259a7c79')\n"
+	    "same(sip.hmac('sha512', ('\\xaa'):rep(131), 'Test Using Larger Than Block-Size Key - Hash Key First'),\n"
+	    "  '80b24263c7c1a3ebb71493c1dd7be8b49b46d1f41b4aeec1121b013783f8f3526b56d037e05f2598bd0fd2215d6a1e5295e64f73f63f0aec8b915a985d786598')\n"
+	    "assert(not pcall(sip.hash, 'sha3', 'x') and not pcall(sip.hash, 'md5', {}) and not pcall(sip.hash, 'md5', "
 	    "'x', 'b'))");
 	sh_digest_finish();
 }

@@ -1,0 +1,159 @@
+#include "core/encode.h"
+
+#include <errno.h>
+
+/* ------------------------------------------------------------------ base64 */
+
+static const char alphabets[2][65] = {"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/",
+				      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"};
+
+enum { LETTER = 0x40, ONLY_PLAIN = 0x80, ONLY_URL = 0x100 };
+
+/* The value of each letter, and where it is one; 0: nowhere. */
+static const uint16_t sextets[256] = {
+#define S(c, n) [c] = LETTER | (n)
+    S('A', 0),  S('B', 1),	S('C', 2),  S('D', 3),	S('E', 4),  S('F', 5),	S('G', 6),  S('H', 7),	S('I', 8),  S('J', 9),  S('K', 10),
+    S('L', 11), S('M', 12), S('N', 13), S('O', 14), S('P', 15), S('Q', 16), S('R', 17), S('S', 18), S('T', 19), S('U', 20), S('V', 21),
+    S('W', 22), S('X', 23), S('Y', 24), S('Z', 25), S('a', 26), S('b', 27), S('c', 28), S('d', 29), S('e', 30), S('f', 31), S('g', 32),
+    S('h', 33), S('i', 34), S('j', 35), S('k', 36), S('l', 37), S('m', 38), S('n', 39), S('o', 40), S('p', 41), S('q', 42), S('r', 43),
+    S('s', 44), S('t', 45), S('u', 46), S('v', 47), S('w', 48), S('x', 49), S('y', 50), S('z', 51), S('0', 52), S('1', 53), S('2', 54),
+    S('3', 55), S('4', 56), S('5', 57), S('6', 58), S('7', 59), S('8', 60), S('9', 61),
+    S('+', 62 | ONLY_PLAIN), S('/', 63 | ONLY_PLAIN), S('-', 62 | ONLY_URL), S('_', 63 | ONLY_URL),
+#undef S
+};
+
+size_t sh_base64_encode(enum sh_base64 kind, const void *in, size_t len, char *out)
+{
+	const char *letters = alphabets[kind == SH_BASE64_URL];
+	const unsigned char *p = in;
+	uint32_t bits = 0;
+	unsigned have = 0;
+	size_t n = 0;
+
+	for (size_t i = 0; i < len; i++) {
+		bits = bits << 8 | p[i];
+		for (have += 8; have >= 6; have -= 6)
+			out[n++] = letters[bits >> (have - 6) & 63];
+	}
+	if (have)
+		out[n++] = letters[bits << (6 - have) & 63];
+	while (kind == SH_BASE64 && n % 4)
+		out[n++] = '=';
+	return n;
+}
+
+ssize_t sh_base64_decode(enum sh_base64 kind, struct sh_slice text, void *out)
+{
+	const unsigned foreign = kind == SH_BASE64 ? ONLY_URL : kind == SH_BASE64_URL ? ONLY_PLAIN : 0;
+	unsigned char *to = out;
+	uint32_t bits = 0;
+	unsigned have = 0;
+	size_t n = 0;
+
+	if (kind == SH_BASE64 && text.len % 4)
+		return -EINVAL;
+	for (int i = 0; kind != SH_BASE64_URL && i < 2 && text.len % 4 == (i ? 3 : 0) && text.len && text.base[text.len - 1] == '='; i++)
+		text.len--;
+	if (text.len % 4 == 1)
+		return -EINVAL;
+	for (size_t i = 0; i < text.len; i++) {
+		unsigned s = sextets[(unsigned char)text.base[i]];
+
+		if (s == 0 || (s & foreign))
+			return -EINVAL;
+		bits = bits << 6 | (s & 63);
+		have += 6;
+		if (have >= 8) {
+			have -= 8;
+			to[n++] = (unsigned char)(bits >> have);
+		}
+	}
+	return kind == SH_BASE64_ANY || (bits & ((1U << have) - 1)) == 0 ? (ssize_t)n : -EINVAL;
+}
+
+/* ------------------------------------------------------------------ percent */
+
+static bool is_alnum(char c)
+{
+	return (c >= '0' && c <= '9') || (sh_lower(c) >= 'a' && sh_lower(c) <= 'z');
+}
+
+size_t sh_percent_escape(struct sh_slice text, const char *bare, char *out)
+{
+	static const char hex[] = "0123456789ABCDEF";
+	size_t n = 0;
+
+	for (size_t i = 0; i < text.len; i++) {
+		unsigned char c = (unsigned char)text.base[i];
+
+		if (is_alnum((char)c) || (c && strchr(bare, c))) {
+			out[n++] = (char)c;
+		} else {
+			out[n++] = '%';
+			out[n++] = hex[c >> 4];
+			out[n++] = hex[c & 15];
+		}
+	}
+	return n;
+}
+
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c = sh_lower(c);
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+size_t sh_percent_unescape(struct sh_slice text, char *out)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < text.len; i++) {
+		bool escape = text.base[i] == '%' && text.len - i > 2;
+		int high = escape ? hex_digit(text.base[i + 1]) : -1, low = escape ? hex_digit(text.base[i + 2]) : -1;
+
+		if (high < 0 || low < 0) {
+			out[n++] = text.base[i];
+			continue;
+		}
+		out[n++] = (char)(unsigned char)(high << 4 | low);
+		i += 2;
+	}
+	return n;
+}
+
+/* ------------------------------------------------------------------ JSON */
+
+size_t sh_json_escape(struct sh_slice text, bool as_is, char *out)
+{
+	static const char hex[] = "0123456789abcdef", special[] = "\"\\\b\f\n\r\t", names[] = "\"\\bfnrt";
+	size_t n = 0;
+
+	for (size_t i = 0; i < text.len;) {
+		unsigned char c = (unsigned char)text.base[i];
+		size_t octets = as_is ? 1 : sh_utf8_len(text.base + i, text.len - i);
+		const char *e;
+
+		if (octets == 0) {
+			memcpy(out + n, "\\ufffd", 6);
+			n += 6;
+			i++;
+		} else if (octets > 1 || (c >= 0x20 && c != '"' && c != '\\' && c != 0x7f)) {
+			memcpy(out + n, text.base + i, octets);
+			n += octets;
+			i += octets;
+		} else if (c && (e = strchr(special, c))) {
+			out[n++] = '\\';
+			out[n++] = names[e - special];
+			i++;
+		} else {
+			const char unit[6] = {'\\', 'u', '0', '0', hex[c >> 4], hex[c & 15]};
+
+			memcpy(out + n, unit, 6);
+			n += 6;
+			i++;
+		}
+	}
+	return n;
+}
