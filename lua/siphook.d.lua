@@ -153,6 +153,7 @@ function message:headers(name) end
 ---@field proxy? boolean
 
 ---Waits if the function waits. Nil: the answer was sent.
+---@async
 ---@param options siphook.auth_options
 ---@return string? name
 function message:auth(options) end
@@ -176,11 +177,13 @@ local request = {}
 function request:reply(code, reason, options) end
 
 ---Waits in a call.
+---@async
 ---@param options? siphook.reply_options
 ---@return siphook.result?, string? code, string? detail
 function request:pass(options) end
 
 ---Waits.
+---@async
 ---@param targets siphook.targets
 ---@param options? siphook.target_options
 ---@return siphook.result?, "empty" | string | nil
@@ -281,18 +284,21 @@ function call:reject(code, reason, options) end
 function call:redirect(target, code, options) end
 
 ---Waits.
+---@async
 ---@param targets siphook.targets
 ---@param options? siphook.fork_options
 ---@return siphook.leg? leg, siphook.result result
 function call:fork(targets, options) end
 
 ---Waits.
+---@async
 ---@param leg siphook.leg
 ---@param options? { headers: siphook.header_values?, on_peer_hangup: ("end" | "continue")?, max_duration: number? }
 ---@return true? ok, siphook.result | string | nil
 function call:bridge(leg, options) end
 
 ---Waits.
+---@async
 ---@param targets siphook.targets
 ---@param options? siphook.fork_options
 ---@return true? ok, siphook.result result
@@ -311,11 +317,13 @@ function call:after(seconds, name) end
 function call:pin() end
 
 ---Waits.
+---@async
 ---@param options? { sdp: string?, headers: siphook.header_values? }
 ---@return true? ok, siphook.result | string | nil
 function call:answer(options) end
 
 ---Waits.
+---@async
 ---@param event "hangup" | "peer_hangup" | "dtmf" | "info" | "message" | "reinvite" | string
 ---@param timeout? number
 ---@return any data, "timeout" | "gone" | nil
@@ -417,6 +425,7 @@ function sip.acl(rules) end
 function sip.now() end
 
 ---Waits.
+---@async
 ---@param seconds number
 function sip.sleep(seconds) end
 
@@ -448,27 +457,32 @@ function sip.spawn(what, ...) end
 local snapshot = {}
 
 ---Waits if the call lives on another worker.
+---@async
 ---@param how? integer | { q850: integer?, reason: string? }
 ---@return true? ok, string? code
 function snapshot:hangup(how) end
 
 ---Waits.
+---@async
 ---@param target siphook.address
 ---@param options? { keep: ("a" | "b")? }
 ---@return true? ok, any result
 function snapshot:transfer(target, options) end
 
 ---Waits if the call lives on another worker.
+---@async
 ---@param name string
 ---@param data? any
 ---@return true? ok, string? code
 function snapshot:signal(name, data) end
 
 ---Waits if there are several workers.
+---@async
 ---@return siphook.snapshot[]
 function sip.calls() end
 
 ---Waits if the call lives on another worker.
+---@async
 ---@param id string
 ---@return siphook.snapshot?, string? code
 function sip.find_call(id) end
@@ -502,7 +516,7 @@ function sip.uri(what) end
 ---@return string? detail
 function sip.sdp(text) end
 
----@alias siphook.algorithm "md5" | "sha256" | "sha512-256"
+---@alias siphook.algorithm "md5" | "sha1" | "sha256" | "sha384" | "sha512" | "sha512-256"
 
 ---@param algorithm siphook.algorithm
 ---@param text string
@@ -585,6 +599,7 @@ local lock = {}
 function lock:unlock() end
 
 ---Waits. Of use as a <close> variable.
+---@async
 ---@param key string
 ---@param timeout? number
 ---@return siphook.lock? lock, string? code
@@ -600,6 +615,7 @@ function store:keys() end
 ---@field body? string
 ---@field content_type? string
 
+---@async
 ---@param request siphook.request_options
 ---@return siphook.result
 function sip.request(request) end
@@ -609,6 +625,7 @@ function sip.request(request) end
 ---@field second? siphook.targets
 ---@field identity? siphook.address
 
+---@async
 ---@param options siphook.originate_options
 ---@return siphook.call? call, siphook.result | string | nil
 function sip.originate(options) end
@@ -650,12 +667,14 @@ function sip.trunk(trunk) end
 local call = {}
 
 ---Waits.
+---@async
 ---@param target siphook.targets
 ---@param options? siphook.transfer_options
 ---@return true? ok, siphook.result | string | nil result, string? detail
 function call:transfer(target, options) end
 
 ---Waits.
+---@async
 ---@param id? string of a call of this worker; without it the leg that Replaces names
 ---@return true? ok, siphook.result | string | nil result, string? detail
 function call:pickup(id) end
@@ -672,6 +691,7 @@ function call:pickup(id) end
 local refer = {}
 
 ---Waits until the transfer is over.
+---@async
 ---@param options? siphook.refer_options
 ---@return true? ok, siphook.result | string | nil result, string? detail
 function refer:accept(options) end
@@ -752,12 +772,14 @@ function sip.notify(event, aor, content_type, body) end
 local http = {}
 
 ---Waits.
+---@async
 ---@param url string
 ---@param options? siphook.http_options
 ---@return siphook.http_response? response, string? code, string? detail
 function http.get(url, options) end
 
 ---Waits.
+---@async
 ---@param url string
 ---@param body string
 ---@param options? siphook.http_options
@@ -765,6 +787,7 @@ function http.get(url, options) end
 function http.post(url, body, options) end
 
 ---Waits.
+---@async
 ---@param request siphook.http_request
 ---@return siphook.http_response? response, string? code, string? detail
 function http.request(request) end

@@ -637,7 +637,9 @@ void sh_call_object_open(lua_State *L)
 	    {"pass", sh_call_pass_verb},
 	    {NULL, NULL},
 	};
+	static const lua_CFunction waiting[] = {call_fork, bridge, dial, answer, sh_call_transfer_verb, sh_call_pickup_verb, sh_call_wait_verb, NULL};
 
+	sh_waits_declare_all(L, waiting);
 	sh_object_class(L, SH_OBJECT_CALL, methods, fields, own_field, sh_view_header);
 	luaL_getmetatable(L, "siphook.call");
 	lua_pushcfunction(L, set_field);

@@ -365,15 +365,18 @@ void sh_calls_open(lua_State *L)
 {
 	static const luaL_Reg functions[] = {{"calls", calls}, {"find_call", find_call}, {NULL, NULL}};
 	static const luaL_Reg meta[] = {{"__tostring", to_text}, {NULL, NULL}};
+	static const lua_CFunction waiting[] = {calls, find_call, NULL};
 	static const char *const methods[] = {"hangup", "transfer", "signal"};
 
 	luaL_setfuncs(L, functions, 0);
+	sh_waits_declare_all(L, waiting);
 	sh_sandbox_class(L, snapshot_class, meta, NULL);
 	luaL_getmetatable(L, snapshot_class);
 	lua_newtable(L);
 	for (unsigned i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
 		lua_pushstring(L, methods[i]);
 		lua_pushcclosure(L, act, 1);
+		sh_waits_declare(L);
 		lua_setfield(L, -2, methods[i]);
 	}
 	lua_setfield(L, -2, "__index");

@@ -471,6 +471,12 @@ bool sh_dtmf_push(lua_State *L, const struct sh_msg *m); /* {signal=, duration=}
 /* The default of an in-dialog request, and its release. */
 void sh_request_default(struct sh_request *q, enum sh_hook h);
 
+/* ---- names.c: which functions may suspend the hook. Every one that does is declared: in the test build the others cannot, so that
+ * the editors' stubs and the tests of cancels have all of them. */
+void sh_waits_declare(lua_State *L); /* the function on top, which stays */
+void sh_waits_declare_all(lua_State *L, const lua_CFunction *verbs); /* up to NULL; of functions without upvalues */
+bool sh_waits(lua_State *L, int idx);
+
 /* ---- selftest.c: sip.selftest */
 int sh_selftest_verb(lua_State *L);
 

@@ -4,6 +4,45 @@
 
 enum { DEPTH_MAX = 2 };
 
+static const char waiting_key; /* its address: the table of the functions that may wait */
+
+void sh_waits_declare(lua_State *L)
+{
+	if (lua_rawgetp(L, LUA_REGISTRYINDEX, &waiting_key) != LUA_TTABLE) {
+		lua_pop(L, 1);
+		lua_createtable(L, 0, 32);
+		lua_pushvalue(L, -1);
+		lua_rawsetp(L, LUA_REGISTRYINDEX, &waiting_key);
+	}
+	lua_pushvalue(L, -2);
+	lua_pushboolean(L, 1);
+	lua_rawset(L, -3);
+	lua_pop(L, 1);
+}
+
+void sh_waits_declare_all(lua_State *L, const lua_CFunction *verbs)
+{
+	for (; *verbs; verbs++) {
+		lua_pushcfunction(L, *verbs);
+		sh_waits_declare(L);
+		lua_pop(L, 1);
+	}
+}
+
+bool sh_waits(lua_State *L, int idx)
+{
+	bool found;
+
+	lua_pushvalue(L, idx);
+	if (lua_rawgetp(L, LUA_REGISTRYINDEX, &waiting_key) == LUA_TTABLE) {
+		lua_insert(L, -2);
+		lua_rawget(L, -2);
+	}
+	found = lua_toboolean(L, -1) && lua_type(L, -1) == LUA_TBOOLEAN;
+	lua_pop(L, 2);
+	return found;
+}
+
 struct listing {
 	sh_script_name_fn fn;
 	void *ctx;
@@ -17,7 +56,8 @@ static void tell_entry(lua_State *L, const struct listing *l, const char *owner,
 	const char *name = lua_tostring(L, -2);
 	bool open = strcmp(name, "config") == 0 || strcmp(name, "timer") == 0; /* what hosts and scripts fill in */
 
-	l->fn(l->ctx, owner, name, lua_type(L, -1) == LUA_TFUNCTION);
+	l->fn(l->ctx, owner, name,
+	      lua_type(L, -1) != LUA_TFUNCTION ? SH_NAME_FIELD : sh_waits(L, -1) ? SH_NAME_WAITS : SH_NAME_FUNCTION);
 	if (lua_type(L, -1) == LUA_TTABLE && depth < DEPTH_MAX && !open)
 		tell_table(L, l, name, depth + 1);
 }

@@ -309,7 +309,9 @@ static int notify(lua_State *L)
 void sh_refer_object_open(lua_State *L)
 {
 	static const luaL_Reg methods[] = {{"accept", accept_refer}, {"reject", reject}, {"notify", notify}, {NULL, NULL}};
+	static const lua_CFunction waiting[] = {accept_refer, NULL};
 
+	sh_waits_declare_all(L, waiting);
 	sh_request_class(L, SH_OBJECT_REFER, methods, fields, own_field);
 }
 

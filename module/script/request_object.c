@@ -247,6 +247,8 @@ void sh_request_object_open(lua_State *L)
 {
 	static const luaL_Reg no_methods[] = {{NULL, NULL}};
 	static const struct sh_field no_fields[] = {{NULL, 0}};
+	static const lua_CFunction waiting[] = {pass, relay, sh_auth_verb, NULL}; /* auth: its function does */
 
+	sh_waits_declare_all(L, waiting);
 	sh_request_class(L, SH_OBJECT_REQUEST, no_methods, no_fields, own_field);
 }

@@ -124,14 +124,30 @@ static int results(lua_State *L, int status, lua_KContext base)
 	return lua_gettop(L) - (int)base;
 }
 
+static void check_declared(lua_State *L)
+{
+#ifdef SH_ALLOC_FAULTS
+	lua_Debug ar;
+
+	luaL_checkstack(L, 4, NULL);
+	if (!lua_getstack(L, 0, &ar) || !lua_getinfo(L, "fn", &ar) || !sh_waits(L, -1))
+		luaL_error(L, "%s waits without being declared (sh_waits_declare)", ar.name ? ar.name : "a function");
+	lua_pop(L, 1);
+#else
+	(void)L;
+#endif
+}
+
 int sh_run_wait(lua_State *L, struct sh_run *r, enum sh_wait wait)
 {
+	check_declared(L);
 	r->wait = wait;
 	return sh_vm_wait(L, (lua_KContext)lua_gettop(L), results);
 }
 
 int sh_run_wait_for(lua_State *L, struct sh_run *r, void (*fn)(void *arg), void *arg, lua_KFunction then)
 {
+	check_declared(L);
 	r->wait = SH_WAIT_OTHER;
 	r->abandon = fn;
 	r->abandon_arg = arg;
@@ -142,6 +158,7 @@ int sh_run_wait_call(lua_State *L, struct sh_run *r, struct sh_call *c, enum sh_
 {
 	struct sh_call_data *d = sh_call_app(c);
 
+	check_declared(L);
 	r->forks = sh_call_handle(c);
 	r->forked = r->forked || wait == SH_WAIT_FORK;
 	if (d)

@@ -377,8 +377,10 @@ void sh_shared_lua_open(lua_State *L)
 	    {"get", get},   {"set", set}, {"add", add}, {"incr", incr}, {"delete", delete},
 	    {"push", push}, {"pop", pop}, {"len", len}, {"keys", keys}, {"lock", lock}, {NULL, NULL},
 	};
+	static const lua_CFunction waiting[] = {lock, NULL};
 
 	sh_sandbox_class(L, class_name, meta, methods);
+	sh_waits_declare_all(L, waiting);
 	sh_lock_open(L);
 	sh_sandbox_class(L, "sip.shared.keys", box_meta, NULL);
 	lua_pushcfunction(L, open_store);

@@ -250,10 +250,12 @@ int sh_sip_open(lua_State *L)
 	    {"sdp", sh_sdp_new},   {"selftest", sh_selftest_verb},
 	    {NULL, NULL},
 	};
+	static const lua_CFunction waiting[] = {sleep_, sh_request_verb, sh_originate_verb, NULL};
 	struct sh_state *s = sh_state_of(L);
 
 	luaL_checkstack(L, 20, NULL);
 	luaL_newlib(L, functions);
+	sh_waits_declare_all(L, waiting);
 	open_on(L);
 	s->cancel_error = make_error(L, "the caller has gone", &s->cancel_pointer);
 	s->retired_error = make_error(L, "this generation of the script must go", &s->retired_pointer);

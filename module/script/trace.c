@@ -188,15 +188,20 @@ static int traced(lua_State *L)
 /* Replaces the C function on top; one with upvalues of its own, or something else, stays. */
 static void wrap(lua_State *L, const char *verb, int first)
 {
+	bool waits;
+
 	if (!lua_iscfunction(L, -1))
 		return;
 	if (lua_getupvalue(L, -1, 1)) {
 		lua_pop(L, 1);
 		return;
 	}
+	waits = sh_waits(L, -1);
 	lua_pushstring(L, verb);
 	lua_pushinteger(L, first);
 	lua_pushcclosure(L, traced, 3);
+	if (waits)
+		sh_waits_declare(L);
 }
 
 static void wrap_class(lua_State *L, const char *class_name, const char *name)

@@ -381,17 +381,17 @@ static int record(lua_State *L)
 	return err ? luaL_error(L, "record: %s", strerror(-err)) : 0;
 }
 
-static void on_name(void *ctx, const char *owner, const char *name, bool function)
+static void on_name(void *ctx, const char *owner, const char *name, enum sh_script_name kind)
 {
 	struct sh_writer *w = ctx;
 
 	sh_put(w, sh_slice_cstr(owner));
-	sh_put_char(w, function ? ':' : '.');
+	sh_put_char(w, kind == SH_NAME_WAITS ? '~' : kind == SH_NAME_FUNCTION ? ':' : '.');
 	sh_put(w, sh_slice_cstr(name));
 	sh_put_char(w, '\n');
 }
 
-/* w:names() -> text of lines: "call:fork" is a function or method, "call.id" a field; see sh_generation_names */
+/* w:names() -> text of lines: "call:fork" is a function or method, "call~fork" one that may wait, "call.id" a field; see sh_generation_names */
 static int names(lua_State *L)
 {
 	enum { ROOM = 256 << 10 };

@@ -11,7 +11,7 @@ end
 
 -- {class = {name = true}} of a file of stubs: fields and functions, with those of the classes that a class extends.
 local function stubs(path)
-  local classes, parents, variables, class = {}, {}, {}, nil
+  local classes, parents, variables, class, waits = {}, {}, {}, nil, false
   for line in read(path):gmatch "[^\n]+" do
     local name, parent = line:match "^%-%-%-@class ([%w_.]+)%s*:?%s*([%w_.]*)"
     local field = line:match "^%-%-%-@field ([%w_]+)"
@@ -27,12 +27,13 @@ local function stubs(path)
       variables[variable] = class
     elseif owner then
       t.ok(variables[owner], ("%s: %s.%s: of which class?"):format(path, owner, method))
-      classes[variables[owner]][method] = true
+      classes[variables[owner]][method] = waits and "waits" or true
     end
+    waits = line == "---@async" or (waits and line:find "^%-%-%-" ~= nil)
   end
   for name, parent in pairs(parents) do
     while parent do
-      for field in pairs(classes[parent] or {}) do classes[name][field] = true end
+      for field, how in pairs(classes[parent] or {}) do classes[name][field] = classes[name][field] or how end
       parent = parents[parent]
     end
   end
@@ -42,9 +43,9 @@ end
 local function runtime()
   local owners = {}
   for line in t.load("data/config.lua").world:names():gmatch "[^\n]+" do
-    local owner, name = line:match "^(.-)[:.]([^:.]+)$"
+    local owner, kind, name = line:match "^(.-)([~:.])([^~:.]+)$"
     owners[owner] = owners[owner] or {}
-    owners[owner][name] = true
+    owners[owner][name] = kind == "~" and "waits" or true
   end
   return owners
 end
@@ -61,8 +62,11 @@ local function differences(found, told)
   for owner, names in pairs(found) do
     local class = told[class_of[owner] or "siphook." .. owner]
     if not inner[owner] and class then
-      for name in pairs(names) do
+      for name, how in pairs(names) do
         if not class[name] and not name:find "^__" then list[#list + 1] = ("%s.%s is not told"):format(owner, name) end
+        if class[name] and (how == "waits") ~= (class[name] == "waits") then
+          list[#list + 1] = ("%s.%s %s, says the runtime (---@async)"):format(owner, name, how == "waits" and "may wait" or "does not wait")
+        end
       end
       for name in pairs(class) do
         if not names[name] and not tables[owner] then list[#list + 1] = ("%s.%s does not exist"):format(owner, name) end
