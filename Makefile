@@ -49,7 +49,7 @@ SO_FLAGS := -shared -Wl,--wrap=stdin,--wrap=stdout,--wrap=stderr -Wl,--exclude-l
 VERSION  := $(shell sed -n 's/.*SIPHOOK_VERSION *"\(.*\)".*/\1/p' module/siphook.h)
 
 PACKAGES := build-essential clang libclang-rt-14-dev pkg-config liblua5.4-dev libosip2-dev libssl-dev libwslay-dev libjansson-dev libcurl4-openssl-dev libc-ares-dev libcmocka-dev
-TEST_PACKAGES := redis-server redis-tools apache2 apache2-dev postgresql-15 postgresql-server-dev-15 mosquitto mosquitto-dev libmosquitto-dev mosquitto-clients python3 sip-tester sipvicious baresip-core linphone-cli iproute2 util-linux valgrind openssl chromium
+TEST_PACKAGES := nginx nginx-dev libnginx-mod-http-lua redis-server redis-tools apache2 apache2-dev postgresql-15 postgresql-server-dev-15 mosquitto mosquitto-dev libmosquitto-dev mosquitto-clients python3 sip-tester sipvicious baresip-core linphone-cli iproute2 util-linux valgrind openssl chromium
 # Whoever has npm from elsewhere keeps it.
 TEST_PACKAGES += $(if $(shell command -v npm),,nodejs npm)
 LINT_PACKAGES := cppcheck clang-tidy shellcheck lua-check
@@ -109,10 +109,12 @@ abi: object
 # Adapters for servers that people run already (examples/hosts/): each where Debian's header for it is installed. Redis needs none.
 # Those of the release variant are build/hosts/.
 HOSTS_OUT   := $(if $(filter release,$(VARIANT)),$(BUILD)/hosts,$(OUT)/hosts)
+NGINX       := /usr/share/nginx/src
 PG_INCLUDE  := /usr/include/postgresql/15/server
 PG_SHARE    := /usr/share/postgresql/15/extension
 HOSTS       := siphook_redis.so $(if $(wildcard /usr/include/mosquitto_plugin.h),siphook_mosquitto.so) \
-	       $(if $(wildcard /usr/include/apache2/httpd.h),mod_siphook.so) $(if $(wildcard $(PG_INCLUDE)/postgres.h),siphook_postgresql.so)
+	       $(if $(wildcard /usr/include/apache2/httpd.h),mod_siphook.so) $(if $(wildcard $(PG_INCLUDE)/postgres.h),siphook_postgresql.so) \
+	       $(if $(wildcard $(NGINX)/configure),ngx_siphook_module.so)
 HOST_FLAGS   = -std=gnu11 -D_GNU_SOURCE -g -fPIC -shared -fvisibility=hidden -pthread $(FLAGS_$(VARIANT)) -Wall -Wextra -Werror -Imodule \
 	       -DSIPHOOK_SO='"$(PREFIX)/lib/siphook/siphook.so"'
 hosts: $(HOSTS:%=$(HOSTS_OUT)/%)
@@ -126,6 +128,18 @@ HOST_FLAGS_postgresql := -isystem $(PG_INCLUDE)
 $(HOSTS_OUT)/mod_siphook.so: examples/hosts/apache/mod_siphook.c $(wildcard examples/hosts/*.h) module/siphook.h
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(HOST_FLAGS) -isystem /usr/include/apache2 -isystem /usr/include/apr-1.0 -o $@ $<
+
+# nginx's own configure, with Debian's options, finds out what the headers need to know and what the module's signature is made of.
+$(BUILD)/nginx/objs/ngx_auto_config.h: $(NGINX)/conf_flags
+	@mkdir -p $(BUILD)/nginx
+	@ln -sf $(NGINX)/auto $(NGINX)/src $(NGINX)/configure $(BUILD)/nginx/
+	$(Q)cd $(BUILD)/nginx && bash -c '. $(NGINX)/conf_flags && ./configure "$${NGX_CONF_FLAGS[@]}"' >configure.log || { tail $(BUILD)/nginx/configure.log; exit 1; }
+
+NGINX_FLAGS := -D_FILE_OFFSET_BITS=64 $(addprefix -isystem $(NGINX)/src/,core event event/modules os/unix http http/modules http/v2) -isystem $(BUILD)/nginx/objs
+$(HOSTS_OUT)/ngx_siphook_module.so: $(wildcard examples/hosts/nginx/*.[ch]) $(wildcard examples/hosts/*.h) module/siphook.h \
+		$(BUILD)/nginx/objs/ngx_auto_config.h
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(HOST_FLAGS) $(NGINX_FLAGS) -o $@ $(wildcard examples/hosts/nginx/*.c)
 
 install-hosts: hosts
 	install -d $(DESTDIR)$(PREFIX)/lib/siphook

@@ -35,6 +35,7 @@ struct siphook {
 	struct siphook_host host;
 	struct sh_log log;
 	char *control_path;
+	bool succeeds; /* another process */
 	pid_t pid; /* of the process that created it */
 	_Atomic int state;
 	enum siphook_mode mode;
@@ -213,6 +214,7 @@ static int make_instance(struct siphook **out, const struct siphook_host *host, 
 		if (!s->control_path)
 			goto failed;
 	}
+	s->succeeds = o->engine.handover != NULL;
 	o->engine.log = s->log.sink;
 	o->engine.log_ctx = s;
 	o->engine.event = s->host.event ? tell_event : NULL;
@@ -316,6 +318,7 @@ static int open_control(struct siphook *s)
 {
 	struct sh_control_config config = {
 	    .path = s->control_path,
+	    .succeed = s->succeeds,
 	    .engine = s->engine,
 	    .log = &s->log,
 	    .thread = s->mode == SIPHOOK_THREADS,

@@ -65,6 +65,12 @@ static int set_control(struct sh_options *o, const char *value)
 	return *value ? 0 : -EINVAL;
 }
 
+static int set_handover(struct sh_options *o, const char *value)
+{
+	o->engine.handover = value;
+	return *value ? 0 : -EINVAL;
+}
+
 static int set_gather(struct sh_options *o, const char *value)
 {
 	uint64_t n;
@@ -158,6 +164,7 @@ static const struct rule {
     {"data", set_data, false, "the path of a folder"},
     {"session_expires", set_session_expires, false, "0 or 90 to 86400 seconds"},
     {"control", set_control, false, "the path of a socket"},
+    {"handover", set_handover, false, "the path of a folder"},
     {"tls_certificate", set_certificate, true, "the path of a PEM file"},
     {"tls_private_key", set_private_key, true, "the path of a PEM file"},
     {"tls_ca", set_ca, false, "the path of a PEM file"},

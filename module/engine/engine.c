@@ -69,10 +69,11 @@ int sh_engine_create(struct sh_engine **out, const struct sh_engine_config *conf
 	e->gather = config->gather;
 	e->dns = config->dns ? copy(config->dns) : NULL;
 	e->data = config->data ? copy(config->data) : NULL;
+	e->handover_folder = config->handover ? copy(config->handover) : NULL;
 	e->listen = sh_calloc(e->nlisten, sizeof(*e->listen));
 	e->pairs = sh_calloc(e->npairs + 1, sizeof(*e->pairs));
 	if (!e->script_path || !e->listen || !e->pairs || (config->dns && !e->dns) ||
-	    (config->data && !e->data))
+	    (config->data && !e->data) || (config->handover && !e->handover_folder))
 		goto out;
 	for (unsigned i = 0; i < e->nlisten; i++) {
 		e->listen[i] = copy(listen[i]);
@@ -124,6 +125,7 @@ void sh_engine_destroy(struct sh_engine *e)
 	sh_free(e->script_path);
 	sh_free(e->dns);
 	sh_free(e->data);
+	sh_free(e->handover_folder);
 	pthread_rwlock_destroy(&e->life);
 	pthread_mutex_destroy(&e->lock);
 	sh_free(e);

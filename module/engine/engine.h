@@ -57,6 +57,7 @@ struct sh_engine_config {
 	int gather;                          /* longest wait for more datagrams under load, microseconds; 0: the driver's, -1: none */
 	const char *dns;                     /* name servers, "127.0.0.1:5353,[::1]"; NULL: those of the machine */
 	const char *data;                    /* folder of the shared stores that are saved; NULL: none is */
+	const char *handover;                /* folder in which consecutive processes find each other; NULL: none */
 	const struct sh_engine_pair *config; /* sip.config of the scripts */
 	unsigned nconfig;
 	/* [worker] Calls as they come and go: name "call.new", "call.answer", "call.end", and an object as JSON text. NULL: nobody

@@ -69,6 +69,7 @@ struct sh_engine {
 	char *dns; /* NULL: the machine's */
 	bool default_listen; /* nobody has said where */
 	char *data;                      /* folder of saved stores; NULL: none */
+	char *handover_folder;           /* NULL: none */
 	struct sh_timer keep;            /* worker 0: saves them */
 	uint64_t keep_now, keep_wall;    /* when the save that runs was begun */
 	unsigned nlisten, nworkers;

@@ -624,7 +624,7 @@ int sh_control_create(struct sh_control **out, const struct sh_control_config *c
 	c->reloaded = config->reloaded;
 	c->ctx = config->ctx;
 	c->epoll = c->wake = c->timer = c->socket.fd = -1;
-	err = sh_control_socket_open(&c->socket, config->path, error, size);
+	err = sh_control_socket_open(&c->socket, config->path, config->succeed, error, size);
 	if (err < 0)
 		goto failed;
 	c->epoll = epoll_create1(EPOLL_CLOEXEC);

@@ -35,6 +35,7 @@ enum { SH_CONTROL_CLIENTS = 16, SH_CONTROL_REQUEST = 512 };
 
 struct sh_control_config {
 	const char *path;
+	bool succeed; /* a living process that serves it loses it to us */
 	struct sh_engine *engine; /* must outlive the control socket */
 	struct sh_log *log;
 	bool thread;

@@ -90,8 +90,22 @@ static int remove_dead(const struct sockaddr_un *addr, const char **words)
 	return unlink(addr->sun_path) < 0 ? -errno : 0;
 }
 
-static int claim(struct sh_control_socket *s, const struct sockaddr_un *addr, const char **words)
+/* Beside the path, and then in its place: under the lock of the folder, so that the name is nobody else's. */
+static int bind_beside(struct sh_control_socket *s, const struct sockaddr_un *addr, struct sockaddr_un *beside)
 {
+	size_t len = strlen(addr->sun_path);
+
+	*beside = *addr;
+	if (len + 2 > sizeof(beside->sun_path))
+		return -ENAMETOOLONG;
+	beside->sun_path[len] = '~';
+	unlink(beside->sun_path);
+	return bind(s->fd, (const struct sockaddr *)beside, sizeof(*beside)) < 0 ? -errno : 0;
+}
+
+static int claim(struct sh_control_socket *s, const struct sockaddr_un *addr, bool succeed, const char **words)
+{
+	struct sockaddr_un at = *addr;
 	struct stat st;
 	int err;
 
@@ -99,15 +113,18 @@ static int claim(struct sh_control_socket *s, const struct sockaddr_un *addr, co
 		if (errno != EADDRINUSE)
 			return -errno;
 		err = remove_dead(addr, words);
+		if (err == -EADDRINUSE && succeed)
+			err = bind_beside(s, addr, &at);
+		else if (err == 0 && bind(s->fd, (const struct sockaddr *)addr, sizeof(*addr)) < 0)
+			err = -errno;
 		if (err < 0)
 			return err;
-		if (bind(s->fd, (const struct sockaddr *)addr, sizeof(*addr)) < 0)
-			return -errno;
 	}
 	/* The umask belongs to the host; nobody can connect before listen(). */
-	if (chmod(addr->sun_path, 0600) < 0 || lstat(addr->sun_path, &st) < 0 || listen(s->fd, BACKLOG) < 0) {
+	if (chmod(at.sun_path, 0600) < 0 || lstat(at.sun_path, &st) < 0 || listen(s->fd, BACKLOG) < 0 ||
+	    (at.sun_path[strlen(addr->sun_path)] && rename(at.sun_path, addr->sun_path) < 0)) {
 		err = -errno;
-		unlink(addr->sun_path);
+		unlink(at.sun_path);
 		return err;
 	}
 	s->dev = st.st_dev;
@@ -115,7 +132,7 @@ static int claim(struct sh_control_socket *s, const struct sockaddr_un *addr, co
 	return 0;
 }
 
-int sh_control_socket_open(struct sh_control_socket *s, const char *path, char *error, size_t size)
+int sh_control_socket_open(struct sh_control_socket *s, const char *path, bool succeed, char *error, size_t size)
 {
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
 	struct sh_control_socket made = {.fd = -1};
@@ -135,7 +152,7 @@ int sh_control_socket_open(struct sh_control_socket *s, const char *path, char *
 	if (err < 0)
 		goto out;
 	made.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	err = made.fd < 0 ? -errno : claim(&made, &addr, &words);
+	err = made.fd < 0 ? -errno : claim(&made, &addr, succeed, &words);
 out:
 	if (dir >= 0)
 		close(dir);

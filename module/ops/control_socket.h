@@ -1,4 +1,5 @@
-/* The path of the control socket: taken without ever taking it from somebody else, given back only while it is ours.
+/* The path of the control socket: taken without ever taking it from somebody else (but a process that we succeed), given back only
+ * while it is ours.
  *
  *  - The socket has mode 0600 before anybody can connect.
  *  - What stands at the path is removed only if it is a socket of our user that refuses connections (its owner died).
@@ -18,8 +19,9 @@ struct sh_control_socket {
 	ino_t ino;
 };
 
-/* 0 or -errno with "control socket PATH: reason" in `error`. -EADDRINUSE: a living process serves it. */
-int sh_control_socket_open(struct sh_control_socket *s, const char *path, char *error, size_t size);
+/* 0 or -errno with "control socket PATH: reason" in `error`. -EADDRINUSE: a living process serves it. succeed: then it is taken
+ * over, without a moment in which there is none; the other one keeps its connections. */
+int sh_control_socket_open(struct sh_control_socket *s, const char *path, bool succeed, char *error, size_t size);
 
 /* Removes the path if it still is this socket. May be called twice. */
 void sh_control_socket_unlink(struct sh_control_socket *s);
