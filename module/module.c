@@ -360,7 +360,7 @@ static int api_start(struct siphook *s, enum siphook_mode mode)
 	}
 	s->mode = mode;
 	/* The control socket's path is taken first, since a running engine should not have to be stopped for it. */
-	err = s->control_path ? open_control(s) : 0;
+	err = s->control_path && !s->succeeds ? open_control(s) : 0;
 	if (err < 0)
 		return fail(s, err);
 	err = sh_engine_start(s->engine, mode == SIPHOOK_THREADS, s->error, sizeof(s->error));
@@ -368,7 +368,10 @@ static int api_start(struct siphook *s, enum siphook_mode mode)
 		drop_control(s);
 		return fail(s, err);
 	}
-	if (mode == SIPHOOK_DRIVEN && s->control_path) {
+	/* But that of another process only when there is nothing that could still fail: and no more is it worth to fail for. */
+	if (s->control_path && s->succeeds && open_control(s) < 0)
+		sh_warn(&s->log, "%s", s->error);
+	if (mode == SIPHOOK_DRIVEN && atomic_load(&s->control)) {
 		err = join_descriptors(s);
 		if (err < 0) {
 			sh_engine_stop(s->engine, 0);
@@ -664,7 +667,7 @@ static const struct siphook_api api = {
     .size = sizeof(api),
     .version = SIPHOOK_VERSION,
     .features = SIPHOOK_HAS_TEST | SIPHOOK_HAS_EVENTS | SIPHOOK_HAS_METRICS | SIPHOOK_HAS_DRAIN |
-		SIPHOOK_HAS_INHERIT,
+		SIPHOOK_HAS_INHERIT | SIPHOOK_HAS_HANDOVER,
     .create = api_create,
     .start = api_start,
     .fd = api_fd,

@@ -27,7 +27,7 @@ extern "C" {
 #endif
 
 #define SIPHOOK_ABI_MAJOR 1
-#define SIPHOOK_ABI_MINOR 1
+#define SIPHOOK_ABI_MINOR 2
 #define SIPHOOK_ABI       (((uint32_t)SIPHOOK_ABI_MAJOR << 16) | SIPHOOK_ABI_MINOR)
 #define SIPHOOK_VERSION   "0.1.0" /* of this header; api->version is the module's */
 #define SIPHOOK_INSTANCES 64
@@ -38,6 +38,7 @@ extern "C" {
 #define SIPHOOK_HAS_METRICS UINT64_C(4) /* query "metrics" */
 #define SIPHOOK_HAS_DRAIN   UINT64_C(8) /* drain() */
 #define SIPHOOK_HAS_INHERIT UINT64_C(16) /* host.listen_fd is asked */
+#define SIPHOOK_HAS_HANDOVER UINT64_C(32) /* the option handover (since 1.2) */
 
 struct siphook; /* an instance */
 
@@ -132,7 +133,7 @@ struct siphook_api {
 	/* [host] Makes an instance: no thread, no socket, no file yet. -EINVAL for an option that is unknown or wrong,
 	 * -ENOMEM, -EAGAIN for too many instances, -ENOTSUP when the host's other libraries make it impossible.
 	 * Options, described in docs/host-abi.md: script (obligatory), listen, workers, watch, dns, log_level,
-	 * session_expires, tls_certificate, tls_private_key, tls_ca, tls_verify, ws_origin, control, config.NAME. */
+	 * session_expires, tls_certificate, tls_private_key, tls_ca, tls_verify, ws_origin, control, handover, config.NAME. */
 	int (*create)(struct siphook **out, const struct siphook_host *host, const struct siphook_option *options,
 		      size_t count);
 	/* [host] Loads the script, opens the sockets, starts the threads. A failed start leaves nothing behind but the

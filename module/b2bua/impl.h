@@ -46,6 +46,7 @@ struct sh_ua {
 	struct sh_link questions; /* descriptions that the application looks at */
 	const struct sh_msg *released; /* what came of one of them, while it goes on */
 	bool asks_sdp;
+	const struct sh_ua_abroad *abroad; /* NULL: there are no other processes */
 	bool draining, closing; /* closing: it is being destroyed, the application is told nothing */
 	struct sh_ua_stats stats;
 	struct sh_log_limit log_limit;

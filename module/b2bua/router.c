@@ -139,11 +139,42 @@ static void note(struct sh_ua *ua, unsigned at, struct sh_slice call_id, unsigne
 		sh_free(n);
 }
 
+/* Which process made what the message is about: its To tag, its branch, the dialog that it names; -1: none did. */
+static int epoch_of(const struct sh_msg *m)
+{
+	struct sh_dialog_ids ids;
+	int epoch;
+
+	if (!m->is_request)
+		return sh_tag_epoch(sh_msg_text(m, m->via_branch));
+	if (m->to_tag.len)
+		return sh_tag_epoch(sh_msg_text(m, m->to_tag));
+	if (m->method != SH_INVITE && m->method != SH_REFER)
+		return -1;
+	if (sh_dialog_ids_of(&ids, m, m->method == SH_REFER ? SH_H_TARGET_DIALOG : m->first[SH_H_REPLACES] ? SH_H_REPLACES : SH_H_JOIN) < 0)
+		return -1;
+	epoch = sh_tag_epoch(ids.to_tag);
+	return epoch >= 0 ? epoch : sh_tag_epoch(ids.from_tag);
+}
+
+static bool goes_abroad(struct sh_ua *ua, const struct sh_msg *m, const struct sh_path *from)
+{
+	const struct sh_ua_abroad *a = ua->abroad;
+	bool fresh = m->is_request && !m->to_tag.len;
+
+	return a->message(a->ctx, m, from, epoch_of(m), fresh ? sh_txn_request_key(ua->txn, m) : 0);
+}
+
 static void on_message(void *ctx, const struct sh_msg *m, const struct sh_path *from, int code, const char *why)
 {
 	struct sh_ua *ua = ctx;
-	unsigned to = owner(ua, m);
-	int other = named(ua, m);
+	unsigned to;
+	int other;
+
+	if (ua->abroad && goes_abroad(ua, m, from))
+		return;
+	to = owner(ua, m);
+	other = named(ua, m);
 
 	if (other >= 0) {
 		if (m->method == SH_INVITE && (unsigned)other != to)

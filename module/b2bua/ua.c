@@ -233,7 +233,7 @@ int sh_ua_create(struct sh_ua **out, struct sh_env *env, const struct sh_ua_conf
 	err = sh_txn_layer_create(&ua->txn, env, &ua->config.txn, &txn_user, ua);
 	if (err)
 		goto out;
-	if (env->workers > 1)
+	if (env->workers > 1 || env->epoch) /* messages may be for somebody else */
 		err = sh_transport_create(&ua->transport, env, transport, &sh_ua_router, ua);
 	else
 		err = sh_transport_create(&ua->transport, env, transport, &sh_txn_transport_user, ua->txn);
@@ -371,6 +371,18 @@ void sh_ua_each_call(struct sh_ua *ua, void (*fn)(void *ctx, struct sh_call *cal
 {
 	SH_LIST_EACH_SAFE (l, &ua->live_calls)
 		fn(ctx, SH_CONTAINER(l, struct sh_call, link));
+}
+
+void sh_ua_set_abroad(struct sh_ua *ua, const struct sh_ua_abroad *a)
+{
+	ua->abroad = a;
+}
+
+void sh_ua_succeeded(struct sh_ua *ua)
+{
+	SH_LIST_EACH_SAFE (l, &ua->live_subscriptions)
+		sh_subscription_terminate(SH_CONTAINER(l, struct sh_subscription, link), SH_LIT("deactivated"), NULL, NULL);
+	sh_trunks_drop_all(ua);
 }
 
 void sh_ua_refuse(struct sh_ua *ua)

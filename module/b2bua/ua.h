@@ -93,6 +93,17 @@ struct sh_transport *sh_ua_transport(const struct sh_ua *ua);
 struct sh_txn_layer *sh_ua_txn(const struct sh_ua *ua);
 const struct sh_ua_stats *sh_ua_stats(const struct sh_ua *ua);
 
+/* Other processes that hand over to each other: they are asked before anything else whether a message is for one of them. epoch: of
+ * the process that made what it is about, or -1; key: of a request outside of dialogs (sh_txn_request_key), else 0. */
+struct sh_ua_abroad {
+	bool (*message)(void *ctx, const struct sh_msg *m, const struct sh_path *from, int epoch, uint64_t key);
+	void *ctx;
+};
+void sh_ua_set_abroad(struct sh_ua *ua, const struct sh_ua_abroad *a); /* stays the caller's; before the loop runs */
+/* Another process has taken over: calls go on here, but subscriptions begin anew there (RFC 6665 4.2.2, deactivated), and so do the
+ * registrations of trunks, without a word to the registrar. */
+void sh_ua_succeeded(struct sh_ua *ua);
+
 /* A connection ended: for the location store. */
 void sh_ua_on_flow_closed(struct sh_ua *ua, void (*fn)(void *ctx, uint64_t flow), void *ctx);
 /* Told of every call but one whose INVITE was only challenged, in this order, each once at most; why: of the end. */

@@ -139,6 +139,7 @@ struct sh_env {
 	uint64_t now;         /* monotonic microseconds, read once per batch of events */
 	uint64_t wall_offset; /* now + wall_offset = microseconds since 1970 */
 	unsigned worker, workers;
+	unsigned epoch; /* of this process among those that hand their work over to each other, 1 to 4095; 0: there are none */
 	struct sh_wheel wheel;
 	struct sh_pool pool; /* what lives and dies with this worker: transactions, legs, calls */
 	struct sh_random random;

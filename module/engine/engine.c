@@ -224,6 +224,8 @@ int sh_engine_start(struct sh_engine *e, bool threads, char *error, size_t size)
 		atomic_store(&e->state, SH_ENGINE_RUNNING);
 		if (threads)
 			err = start_threads(e, error, size);
+		if (!err)
+			err = sh_handover_run(e, error, size);
 	}
 	if (err) {
 		join_threads(e);
@@ -280,8 +282,11 @@ static void refuse(struct sh_env *env, void *arg)
 	struct sh_worker *w = &e->workers[env->worker];
 	int64_t ms = atomic_load(&e->drain_ms);
 
-	sh_transport_listen_stop(sh_ua_transport(w->ua));
-	sh_ua_refuse(w->ua);
+	/* New requests of one that was succeeded go to the other process. */
+	if (!sh_handover_succeeded(e)) {
+		sh_transport_listen_stop(sh_ua_transport(w->ua));
+		sh_ua_refuse(w->ua);
+	}
 	sh_timer_init(&w->drain, on_drain_deadline);
 	if (ms > 0)
 		sh_env_timer(env, &w->drain, (uint64_t)ms * SH_MS);

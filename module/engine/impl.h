@@ -48,6 +48,7 @@ enum sh_engine_state { SH_ENGINE_STOPPED, SH_ENGINE_RUNNING, SH_ENGINE_STOPPING 
 
 struct sh_watch;
 struct sh_recorder;
+struct sh_handover;
 
 /* The TLS of one configuration: where it comes from, what is in use, and what a reload has read. */
 struct sh_engine_tls {
@@ -70,6 +71,7 @@ struct sh_engine {
 	bool default_listen; /* nobody has said where */
 	char *data;                      /* folder of saved stores; NULL: none */
 	char *handover_folder;           /* NULL: none */
+	struct sh_handover *handover;    /* NULL: none, or not started */
 	struct sh_timer keep;            /* worker 0: saves them */
 	uint64_t keep_now, keep_wall;    /* when the save that runs was begun */
 	unsigned nlisten, nworkers;
@@ -148,6 +150,24 @@ void sh_watch_destroy(struct sh_watch *w);
 int sh_recorder_create(struct sh_recorder **out, struct sh_engine *e);
 void sh_recorder_destroy(struct sh_recorder *r); /* the workers have ended; NULL is fine */
 int sh_recorder_put(struct sh_recorder *r, struct sh_json *j); /* the answer to query("record") */
+
+/* handover_start.c: what is there of a process before goes over to this one. In this order: before anything is made; when the script is
+ * loaded (the other one stops to read, until we run or fail); when the workers are open; when the threads run. NULL of
+ * e->handover_folder: nothing happens. 0 or -errno with words. */
+int sh_handover_open(struct sh_engine *e, char *error, size_t size);
+int sh_handover_take(struct sh_engine *e, char *error, size_t size);
+int sh_handover_join(struct sh_engine *e, char *error, size_t size);
+int sh_handover_run(struct sh_engine *e, char *error, size_t size);
+void sh_handover_stop(struct sh_engine *e); /* its thread; before the workers go */
+void sh_handover_close(struct sh_engine *e);
+/* handover.c, handover_state.c: what others have to know. [worker] */
+void sh_handover_flow_closed(struct sh_handover *h, uint64_t flow);
+void sh_handover_binding(struct sh_engine *e, struct sh_slice aor, const struct sh_contact *c, enum sh_binding_event event);
+bool sh_handover_succeeded(const struct sh_engine *e); /* another process has taken over */
+bool sh_handover_inherits(const struct sh_engine *e);  /* there is one before us */
+/* How it stands, as members of the status; nothing without a folder. */
+struct sh_json;
+void sh_handover_put_status(const struct sh_engine *e, struct sh_json *j);
 
 /* events.c */
 void sh_engine_tell_call(void *worker, struct sh_call *c, enum sh_call_event event, const struct sh_why *why);

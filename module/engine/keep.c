@@ -62,6 +62,8 @@ static int keeper_read(void *ctx, const char *name, char **data, size_t *len)
 	char path[PATH_MAX];
 	int fd, err;
 
+	if (sh_handover_inherits(ctx))
+		return -ENOENT; /* the process before has what is newer */
 	if (!path_of(ctx, name, ".store", path))
 		return -ENAMETOOLONG;
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
@@ -158,7 +160,7 @@ void sh_engine_keep_close(struct sh_engine *e)
 {
 	struct sh_vm_world w;
 
-	if (!e->data || !e->shared || !e->workers || !e->workers[0].env)
+	if (sh_handover_succeeded(e) || !e->data || !e->shared || !e->workers || !e->workers[0].env)
 		return;
 	sh_engine_world(e, &w);
 	sh_shared_save(e->shared, w.now(w.ctx), w.wall(w.ctx));

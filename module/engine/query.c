@@ -207,14 +207,27 @@ static void put_trunks(struct sh_worker *w, void *arg)
 	sh_ua_each_trunk(w->ua, put_trunk, arg);
 }
 
+/* One that was succeeded also waits for its transactions: a repetition of what they have answered would be new to the other process. */
+static void look_busy(struct sh_worker *w, void *arg)
+{
+	_Atomic bool *busy = arg;
+	const struct sh_txn_stats *t = sh_txn_layer_stats(sh_ua_txn(w->ua));
+
+	if (!sh_ua_idle(w->ua) || (sh_handover_succeeded(w->engine) && (t->server_live || t->client_live)))
+		atomic_store(busy, true);
+}
+
 static int status(struct sh_engine *e, struct sh_json *j)
 {
 	struct sh_json trunks;
+	_Atomic bool busy = false;
 	struct listeners listeners = {.count = 0};
 	struct timespec now;
 	uint64_t wall;
 	int err = sh_engine_ask(e, list_listeners, &listeners);
 
+	if (!err)
+		err = sh_engine_ask(e, look_busy, &busy);
 	if (err)
 		return err;
 	clock_gettime(CLOCK_REALTIME, &now);
@@ -224,6 +237,9 @@ static int status(struct sh_engine *e, struct sh_json *j)
 	sh_json_text(j, sh_slice_cstr(e->script_path));
 	sh_json_key(j, "draining");
 	sh_json_bool(j, atomic_load(&e->draining));
+	sh_json_key(j, "busy");
+	sh_json_bool(j, atomic_load(&busy));
+	sh_handover_put_status(e, j);
 	sh_json_key(j, "uptime");
 	sh_json_seconds(j, wall - e->started_at);
 	sh_json_key(j, "listeners");

@@ -102,6 +102,7 @@ static void on_flow_closed(void *ctx, uint64_t flow)
 	struct sh_worker *w = ctx;
 
 	sh_location_flow_closed(w->engine->location, flow, sh_env_wall(w->env), w->runtime);
+	sh_handover_flow_closed(w->engine->handover, flow);
 }
 
 static void on_expire(struct sh_timer *t)
@@ -147,6 +148,12 @@ static int open_worker(struct sh_engine *e, unsigned i)
 	return 0;
 }
 
+static void on_binding(void *ctx, void *by, struct sh_slice aor, const struct sh_contact *c, enum sh_binding_event event)
+{
+	sh_handover_binding(ctx, aor, c, event);
+	sh_runtime_on_binding(NULL, by, aor, c, event);
+}
+
 static int open_shared(struct sh_engine *e)
 {
 	struct sh_script_config config = {
@@ -167,7 +174,7 @@ static int open_shared(struct sh_engine *e)
 	if (!err)
 		err = sh_digest_init();
 	if (!err)
-		err = sh_location_create(&e->location, &env->key, sh_runtime_on_binding, NULL);
+		err = sh_location_create(&e->location, &env->key, on_binding, e);
 	if (!err)
 		err = sh_auth_create(&e->auth, &env->random, &(struct sh_auth_config){.credulous = e->simulation.credulous});
 	if (!err)
@@ -199,6 +206,8 @@ int sh_engine_open(struct sh_engine *e, char *error, size_t size)
 		if (err == -EINVAL)
 			snprintf(error, size, "dns %s: addresses of name servers are expected", e->dns);
 	}
+	if (!err)
+		err = sh_handover_open(e, error, size);
 	if (err)
 		goto out;
 	e->workers = sh_calloc(e->nworkers, sizeof(*e->workers));
@@ -213,10 +222,17 @@ int sh_engine_open(struct sh_engine *e, char *error, size_t size)
 	err = sh_engine_load(e, &g, false, error, size); /* before the sockets: a broken script opens nothing */
 	if (err)
 		goto out;
+	err = sh_handover_take(e, error, size);
+	if (err) {
+		sh_generation_destroy(g);
+		goto out;
+	}
 	sh_script_publish(e->script, g);
 	atomic_store(&e->generation, sh_generation_number(g));
 	for (unsigned i = 0; i < e->nworkers && !err; i++)
 		err = open_worker(e, i);
+	if (!err)
+		err = sh_handover_join(e, error, size);
 	if (!err && wants_tls(e))
 		err = sh_engine_tls_open(e, &e->tls, error, size);
 	if (!err)
@@ -246,6 +262,7 @@ out:
 
 void sh_engine_close(struct sh_engine *e)
 {
+	sh_handover_stop(e);
 	sh_watch_destroy(e->watch);
 	e->watch = NULL;
 	if (e->net)
@@ -258,6 +275,7 @@ void sh_engine_close(struct sh_engine *e)
 	sh_engine_tls_close(&e->tls);
 	sh_recorder_destroy(e->recorder);
 	sh_engine_keep_close(e);
+	sh_handover_close(e);
 	sh_script_destroy(e->script);
 	sh_shared_destroy(e->shared);
 	sh_auth_destroy(e->auth);

@@ -44,6 +44,26 @@ void sh_auth_destroy(struct sh_auth *a)
 	sh_free(a);
 }
 
+struct sh_hash_key sh_auth_secret(const struct sh_auth *a)
+{
+	return a->secret;
+}
+
+void sh_auth_set_secret(struct sh_auth *a, const struct sh_hash_key *secret)
+{
+	a->secret = *secret;
+}
+
+void sh_auth_each_nonce(struct sh_auth *a, void (*fn)(void *ctx, const struct sh_nonce_record *r), void *ctx)
+{
+	sh_nonce_table_each(&a->nonces, fn, ctx);
+}
+
+void sh_auth_put_nonce(struct sh_auth *a, const struct sh_nonce_record *r)
+{
+	sh_nonce_table_put(&a->nonces, r);
+}
+
 /* --- challenges -------------------------------------------------------------------------------------------------- */
 
 /* Nothing that stands in quotes may end them, or the line. */

@@ -23,6 +23,13 @@ struct sh_auth_config {
 int sh_auth_create(struct sh_auth **out, struct sh_random *random, const struct sh_auth_config *config);
 void sh_auth_destroy(struct sh_auth *a); /* NULL is fine */
 
+/* For another process that goes on with our nonces: the secret, and those in use (registrar/nonce.h). */
+struct sh_nonce_record;
+struct sh_hash_key sh_auth_secret(const struct sh_auth *a);
+void sh_auth_set_secret(struct sh_auth *a, const struct sh_hash_key *secret);
+void sh_auth_each_nonce(struct sh_auth *a, void (*fn)(void *ctx, const struct sh_nonce_record *r), void *ctx);
+void sh_auth_put_nonce(struct sh_auth *a, const struct sh_nonce_record *r);
+
 /* Writes one WWW-Authenticate (proxy: Proxy-Authenticate) line per algorithm, best first as given (RFC 8760 2.3), all
  * with one nonce. When memory is out the writer is left full. */
 struct sh_auth_challenge {

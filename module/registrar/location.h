@@ -94,6 +94,9 @@ struct sh_location_update {
  * to more than max_contacts (403); -ENOMEM (503). Nothing has changed then. */
 int sh_location_update(struct sh_location *l, const struct sh_location_update *u, struct sh_bindings **out);
 
+/* Takes over a binding of another store, as it is; one with the same URI gives way. Without an event. 0 or -ENOMEM. */
+int sh_location_restore(struct sh_location *l, struct sh_slice aor, const struct sh_contact *c);
+
 /* The present snapshot, expired contacts left out by the caller comparing expires_at; NULL: nobody. */
 struct sh_bindings *sh_location_lookup(struct sh_location *l, struct sh_slice aor);
 

@@ -293,3 +293,57 @@ int sh_location_update(struct sh_location *l, const struct sh_location_update *u
 	sh_free(plan.items);
 	return err;
 }
+
+/* The present contacts with c at its place, and without the one that has its URI. 0 or -ENOMEM. */
+static int put_in(const struct sh_bindings *present, const struct sh_contact *c, const struct sh_contact ***out, unsigned *count)
+{
+	unsigned n = 0, old = present ? present->count : 0;
+	const struct sh_contact **list = sh_malloc((old + 1) * sizeof(*list));
+	bool placed = false;
+
+	if (!list)
+		return -ENOMEM;
+	for (unsigned i = 0; i < old; i++) {
+		const struct sh_contact *is = &present->contacts[i];
+
+		if (sh_contact_same_uri(is->uri, c->uri))
+			continue;
+		if (!placed && goes_before(c, is)) {
+			list[n++] = c;
+			placed = true;
+		}
+		list[n++] = is;
+	}
+	if (!placed)
+		list[n++] = c;
+	*out = list;
+	*count = n;
+	return 0;
+}
+
+int sh_location_restore(struct sh_location *l, struct sh_slice aor, const struct sh_contact *c)
+{
+	const struct sh_contact **list = NULL;
+	struct sh_bindings *b, *before = NULL;
+	struct sh_record *r;
+	struct sh_stripe *s;
+	uint64_t hash;
+	unsigned count;
+	int err;
+
+	s = sh_location_stripe(l, aor, &hash);
+	pthread_mutex_lock(&s->lock);
+	r = sh_stripe_find(s, hash, aor);
+	err = put_in(r ? r->present : NULL, c, &list, &count);
+	b = err ? NULL : sh_bindings_make(aor, list, count);
+	if (!err && !b)
+		err = -ENOMEM;
+	if (!err)
+		err = sh_stripe_publish(l, s, hash, r, b, &before);
+	pthread_mutex_unlock(&s->lock);
+	if (err)
+		sh_bindings_unref(b);
+	sh_bindings_unref(before);
+	sh_free(list);
+	return err;
+}

@@ -240,3 +240,37 @@ bool sh_nonce_use(struct sh_nonce_table *t, const struct sh_nonce *n, uint32_t n
 	pthread_mutex_unlock(&s->lock);
 	return good;
 }
+
+void sh_nonce_table_each(struct sh_nonce_table *t, void (*fn)(void *ctx, const struct sh_nonce_record *r), void *ctx)
+{
+	for (uint64_t i = 0; i < SH_NONCE_STRIPES; i++) {
+		struct sh_nonce_stripe *s = &t->stripes[i];
+
+		pthread_mutex_lock(&s->lock);
+		fn(ctx, &(struct sh_nonce_record){.made = s->watermark, .serial = i << 60});
+		SH_LIST_EACH(l, &s->by_age)
+		{
+			const struct used *u = SH_CONTAINER(l, struct used, by_age);
+
+			fn(ctx, &(struct sh_nonce_record){u->made, u->node.hash, u->seen, u->highest});
+		}
+		pthread_mutex_unlock(&s->lock);
+	}
+}
+
+void sh_nonce_table_put(struct sh_nonce_table *t, const struct sh_nonce_record *r)
+{
+	struct sh_nonce_stripe *s = &t->stripes[r->serial >> 60];
+	struct used *u;
+
+	pthread_mutex_lock(&s->lock);
+	u = r->seen ? room(t, s) : NULL;
+	if (u) {
+		*u = (struct used){.made = r->made, .seen = r->seen, .highest = (uint32_t)r->highest};
+		sh_hash_insert(&s->used, &u->node, r->serial);
+		sh_list_append(&s->by_age, &u->by_age);
+	} else if (r->made > s->watermark) {
+		s->watermark = r->made;
+	}
+	pthread_mutex_unlock(&s->lock);
+}

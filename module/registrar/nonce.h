@@ -57,4 +57,13 @@ bool sh_nonce_fresh(const struct sh_nonce_table *t, const struct sh_nonce *n, ui
  * used (counts more than 63 below the highest count as used), or memory is out. */
 bool sh_nonce_use(struct sh_nonce_table *t, const struct sh_nonce *n, uint32_t nc, uint64_t now);
 
+/* Those in use, as bytes for another table (of another process, with the same secret): what is used there is used here. Without memory
+ * for some they become stale. */
+struct sh_nonce_record {
+	uint64_t made, serial, seen; /* seen 0: no nonce, but the watermark of the stripe of `serial` */
+	uint64_t highest;
+};
+void sh_nonce_table_each(struct sh_nonce_table *t, void (*fn)(void *ctx, const struct sh_nonce_record *r), void *ctx);
+void sh_nonce_table_put(struct sh_nonce_table *t, const struct sh_nonce_record *r);
+
 #endif

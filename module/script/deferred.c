@@ -90,6 +90,10 @@ static void on_timer(struct sh_timer *t)
 			return;
 		}
 	}
+	if (d->periodic && rt->succeeded) {
+		destroy(d);
+		return;
+	}
 	if (d->periodic)
 		sh_env_timer(rt->env, &d->timer, d->delay);
 	if (sh_run_begin(s, &start) < 0) {

@@ -142,6 +142,7 @@ struct sh_runtime {
 	uint64_t runs;
 	struct sh_script_stats stats;
 	unsigned ntimers; /* sh_deferred that are armed */
+	bool succeeded;   /* another process has taken over */
 	unsigned depth; /* > 0: Lua runs */
 	bool flushing;
 	struct sh_link questions; /* for the sdp hook, not begun yet */

@@ -305,6 +305,17 @@ const struct sh_script_stats *sh_runtime_stats(const struct sh_runtime *rt)
 	return &rt->stats;
 }
 
+void sh_runtime_keep(struct sh_runtime *rt, struct sh_slice aor, const struct sh_contact *c)
+{
+	if (rt->keeper && c->keep_alive)
+		sh_keeper_note(rt->keeper, aor, c, SH_BINDING_ADDED);
+}
+
+void sh_runtime_succeeded(struct sh_runtime *rt)
+{
+	rt->succeeded = true;
+}
+
 uint64_t sh_runtime_runs(const struct sh_runtime *rt)
 {
 	return rt->runs;

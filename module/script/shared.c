@@ -19,13 +19,20 @@ int sh_shared_get(const struct sh_shared_at *at, struct sh_slice key, struct sh_
 
 /* --- writing ----------------------------------------------------------------------------------------------------- */
 
+static int told(const struct sh_shared_store *s, const struct sh_shared_write *w, int err)
+{
+	if (!err && atomic_load_explicit(&s->set->tells, memory_order_acquire))
+		sh_shared_tell_write(s, w);
+	return err;
+}
+
 static int write_at(const struct sh_shared_at *at, const struct sh_shared_write *w)
 {
 	if (w->key.len > SH_SHARED_KEY_MAX)
 		return w->op == SH_SHARED_DELETE || w->op == SH_SHARED_POP ? -ENOENT : -E2BIG;
 	if (at->journal)
 		return sh_shared_journal_write(at, w);
-	return sh_shared_store_write(at->store, w, at->now);
+	return told(at->store, w, sh_shared_store_write(at->store, w, at->now));
 }
 
 int sh_shared_set(const struct sh_shared_at *at, struct sh_slice key, const struct sh_shared_value *v, uint64_t ttl)

@@ -104,6 +104,17 @@ int sh_shared_pop(const struct sh_shared_at *at, struct sh_slice key, struct sh_
  * *size: what there is. Stripe after stripe, so not one instant. 0 or -ENOMEM. */
 int sh_shared_keys(const struct sh_shared_at *at, char **block, size_t *size, size_t *count);
 
+/* ---- for another process that goes on with them */
+
+/* Calls fn with each store as bytes. 0 or -ENOMEM. */
+int sh_shared_pack_all(struct sh_shared *sh, uint64_t now, uint64_t wall,
+		       void (*fn)(void *ctx, struct sh_slice name, const char *data, size_t len), void *ctx);
+/* What pack_all made of a store: keys that are there already stay. 0 or -errno. */
+int sh_shared_restore(struct sh_shared *sh, struct sh_slice name, const char *data, size_t len, uint64_t now, uint64_t wall);
+/* Calls fn for each write that is done from now on, as bytes for sh_shared_do(). [any]; only once. */
+void sh_shared_tell(struct sh_shared *sh, void (*fn)(void *ctx, const char *data, size_t len), void *ctx);
+int sh_shared_do(struct sh_shared *sh, const char *data, size_t len, uint64_t now); /* 0 or -errno */
+
 size_t sh_shared_memory(const struct sh_shared_store *store);
 
 int sh_shared_journal_create(struct sh_shared_journal **out, struct sh_shared *sh);

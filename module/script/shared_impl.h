@@ -54,6 +54,7 @@ struct sh_shared_stripe {
 struct sh_shared_store {
 	struct sh_link link;          /* in the set, or in the journal */
 	struct sh_shared_store *base; /* of a shadow: what it covers; else NULL */
+	const struct sh_shared *set;
 	struct sh_hash_key hash_key;
 	atomic_size_t memory_max, memory;
 	atomic_int evict;         /* enum sh_shared_evict */
@@ -73,6 +74,9 @@ struct sh_shared {
 	struct sh_hash_key hash_key;
 	size_t store_max;
 	struct sh_shared_keeper keeper;
+	void (*tell)(void *ctx, const char *data, size_t len);
+	void *tell_ctx;
+	atomic_bool tells; /* tell is set */
 };
 
 enum sh_shared_op { SH_SHARED_SET, SH_SHARED_ADD, SH_SHARED_INCR, SH_SHARED_DELETE, SH_SHARED_PUSH, SH_SHARED_POP };
@@ -108,6 +112,9 @@ int sh_shared_store_cover(struct sh_shared_store *s, struct sh_slice key, uint64
 /* shared_snapshot.c: a store as bytes. 0 or -ENOMEM; -EBADMSG: they are not what pack made. */
 int sh_shared_pack(struct sh_shared_store *s, uint64_t now, uint64_t wall, char **data, size_t *len);
 int sh_shared_unpack(struct sh_shared_store *s, const char *data, size_t len, uint64_t now, uint64_t wall);
+
+/* A write that was done, for whoever is to be told. */
+void sh_shared_tell_write(const struct sh_shared_store *s, const struct sh_shared_write *w);
 
 /* shared_journal.c */
 int sh_shared_journal_write(const struct sh_shared_at *at, const struct sh_shared_write *w);

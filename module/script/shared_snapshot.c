@@ -287,3 +287,113 @@ unsigned sh_shared_save(struct sh_shared *sh, uint64_t now, uint64_t wall)
 	pthread_mutex_unlock(&sh->lock);
 	return failed;
 }
+
+/* ---- for another process ---- */
+
+int sh_shared_pack_all(struct sh_shared *sh, uint64_t now, uint64_t wall,
+		       void (*fn)(void *ctx, struct sh_slice name, const char *data, size_t len), void *ctx)
+{
+	int err = 0;
+
+	pthread_mutex_lock(&sh->lock); /* as in save */
+	for (struct sh_link *l = sh->stores.next; l != &sh->stores && !err;) {
+		struct sh_shared_store *s = SH_CONTAINER(l, struct sh_shared_store, link);
+		char *data;
+		size_t len;
+
+		pthread_mutex_unlock(&sh->lock);
+		err = sh_shared_pack(s, now, wall, &data, &len);
+		if (!err) {
+			fn(ctx, sh_slice_make(s->name, s->name_len), data, len);
+			sh_free(data);
+		}
+		pthread_mutex_lock(&sh->lock);
+		l = l->next;
+	}
+	pthread_mutex_unlock(&sh->lock);
+	return err;
+}
+
+int sh_shared_restore(struct sh_shared *sh, struct sh_slice name, const char *data, size_t len, uint64_t now, uint64_t wall)
+{
+	struct sh_shared_store *s;
+	int err = sh_shared_open(sh, name, &s);
+
+	return err ? err : sh_shared_unpack(s, data, len, now, wall);
+}
+
+void sh_shared_tell(struct sh_shared *sh, void (*fn)(void *ctx, const char *data, size_t len), void *ctx)
+{
+	sh->tell = fn;
+	sh->tell_ctx = ctx;
+	atomic_store(&sh->tells, true);
+}
+
+/* op (1), has a value (1), length of the store's name (4) and of the key (4), time to live (8), name, key, the value. */
+void sh_shared_tell_write(const struct sh_shared_store *s, const struct sh_shared_write *w)
+{
+	const struct sh_shared *sh = s->set;
+	uint8_t op = (uint8_t)w->op, has = w->value != NULL;
+	uint32_t name_len = (uint32_t)s->name_len, key_len = (uint32_t)w->key.len;
+	struct sh_shared_scalar scalar = {0};
+	struct output o = {0};
+
+	put(&o, &op, 1);
+	put(&o, &has, 1);
+	put(&o, &name_len, 4);
+	put(&o, &key_len, 4);
+	put(&o, &w->ttl, 8);
+	put(&o, s->name, s->name_len);
+	put(&o, w->key.base, w->key.len);
+	if (has) {
+		scalar.kind = (int)w->value->kind;
+		switch (w->value->kind) {
+		case SH_SHARED_BOOLEAN:
+			scalar.u.boolean = w->value->u.boolean;
+			break;
+		case SH_SHARED_INTEGER:
+			scalar.u.integer = w->value->u.integer;
+			break;
+		case SH_SHARED_FLOAT:
+			scalar.u.number = w->value->u.number;
+			break;
+		default:
+			scalar.u.len = w->value->u.text.len;
+		}
+		put_scalar(&o, &scalar, w->value->kind == SH_SHARED_STRING ? w->value->u.text.base : "");
+	}
+	if (!o.failed)
+		sh->tell(sh->tell_ctx, o.base, o.len);
+	sh_free(o.base);
+}
+
+int sh_shared_do(struct sh_shared *sh, const char *data, size_t len, uint64_t now)
+{
+	struct input in = {data, data + len, false};
+	struct sh_shared_value value, out;
+	struct sh_shared_write w = {0};
+	struct sh_shared_store *s;
+	uint32_t name_len, key_len;
+	struct sh_slice name;
+	uint8_t op, has;
+	size_t n;
+	int err;
+
+	get(&in, &op, 1);
+	get(&in, &has, 1);
+	get(&in, &name_len, 4);
+	get(&in, &key_len, 4);
+	get(&in, &w.ttl, 8);
+	name = get_text(&in, name_len);
+	w.key = get_text(&in, key_len);
+	if (has)
+		value = get_value(&in);
+	if (in.bad || op > SH_SHARED_POP || (!has && op != SH_SHARED_DELETE && op != SH_SHARED_POP) || key_len > SH_SHARED_KEY_MAX)
+		return -EBADMSG;
+	w.op = (enum sh_shared_op)op;
+	w.value = has ? &value : NULL;
+	w.out = op == SH_SHARED_INCR ? &out : NULL;
+	w.length = &n;
+	err = sh_shared_open(sh, name, &s);
+	return err ? err : sh_shared_store_write(s, &w, now);
+}

@@ -612,6 +612,7 @@ struct sh_shared_store *sh_shared_store_create(const struct sh_shared *sh, struc
 		return NULL;
 	sh_list_init(&s->link);
 	s->base = base;
+	s->set = sh;
 	s->hash_key = sh->hash_key;
 	atomic_init(&s->memory_max, sh->store_max);
 	s->name_len = name.len;

@@ -123,6 +123,7 @@ struct sh_transport {
 	struct sh_transport_config config;
 	struct sh_transport_user user;
 	void *user_ctx;
+	const struct sh_transport_abroad *abroad; /* NULL: there are no other processes */
 	sh_transport_tap_fn tap; /* mostly NULL */
 	void *tap_ctx;
 	struct sh_listen *listens[SH_MAX_ENDPOINTS];

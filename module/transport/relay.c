@@ -1,4 +1,4 @@
-/* Connections of other workers: octets for them are posted there. When one is gone by then, the sender's worker is told
+/* Connections of other workers, and of other processes (which somebody else reaches): octets for them are posted there. When one is gone by then, the sender's worker is told
  * as if the connection had ended just now. The driver bounds how many posts are under way. */
 #include "transport/impl.h"
 
@@ -58,12 +58,34 @@ static void arrive(struct sh_env *env, void *arg)
 
 int sh_relay_send(struct sh_transport *t, const struct sh_path *path, struct sh_slice text)
 {
-	int err = post(t, sh_flow_worker(path->flow), RELAY_SEND, path->flow, text);
+	int err;
+
+	if (sh_flow_worker(path->flow) >= SH_FLOW_ABROAD)
+		return t->abroad ? t->abroad->send(t->abroad->ctx, path->flow, text) : -EPIPE;
+	err = post(t, sh_flow_worker(path->flow), RELAY_SEND, path->flow, text);
 
 	return err == -EAGAIN ? -ENOBUFS : err == -EINVAL ? -EPIPE : err;
 }
 
 void sh_relay_close(struct sh_transport *t, uint64_t flow)
 {
-	post(t, sh_flow_worker(flow), RELAY_CLOSE, flow, SH_LIT(""));
+	if (sh_flow_worker(flow) < SH_FLOW_ABROAD)
+		post(t, sh_flow_worker(flow), RELAY_CLOSE, flow, SH_LIT(""));
+	else if (t->abroad)
+		t->abroad->close(t->abroad->ctx, flow);
+}
+
+void sh_transport_set_abroad(struct sh_transport *t, const struct sh_transport_abroad *a)
+{
+	t->abroad = a;
+}
+
+void sh_transport_flow_gone(struct sh_transport *t, uint64_t flow)
+{
+	t->user.flow_closed(t->user_ctx, flow, -EPIPE);
+}
+
+void sh_transport_arrive(struct sh_transport *t, const struct sh_path *from, struct sh_slice text)
+{
+	sh_transport_receive(t, from, text.base, text.len);
 }

@@ -3,7 +3,8 @@
  * too.
  *
  * One per worker, on its thread. A stream connection ("flow") has a 64-bit id that never comes again:
- * worker (8 bits) | slot (24) | generation (32); 0 = no flow. Sending on another worker's flow posts the bytes there.
+ * worker (8 bits) | slot (24) | generation (32); 0 = no flow. Sending on another worker's flow posts the bytes there. Where processes
+ * hand over to each other, numbers from SH_FLOW_ABROAD on in the place of the worker are connections of other processes.
  *
  * An endpoint is a place where we listen (a transport, an address, and how others see it). All workers have the same
  * endpoints in the same order; `endpoint` below is that index. */
@@ -15,7 +16,7 @@
 #include "msg/uri.h"
 #include "transport/tls.h"
 
-enum { SH_MAX_ENDPOINTS = 64, SH_MAX_CANDIDATES = 8 };
+enum { SH_MAX_ENDPOINTS = 64, SH_MAX_CANDIDATES = 8, SH_FLOW_ABROAD = 64 };
 
 /* The way of one message: where it came from, or where it goes. Copy freely. */
 struct sh_path {
@@ -183,6 +184,18 @@ void sh_transport_set_tap(struct sh_transport *t, sh_transport_tap_fn fn, void *
 bool sh_transport_flow_alive(const struct sh_transport *t, uint64_t flow); /* of this worker; others: true */
 /* Closes a connection when its output is written. */
 void sh_transport_flow_close(struct sh_transport *t, uint64_t flow);
+
+/* Connections of other processes: what is sent on one goes to send (0 or -errno), and its close to close. */
+struct sh_transport_abroad {
+	int (*send)(void *ctx, uint64_t flow, struct sh_slice text);
+	void (*close)(void *ctx, uint64_t flow);
+	void *ctx;
+};
+void sh_transport_set_abroad(struct sh_transport *t, const struct sh_transport_abroad *a); /* stays the caller's */
+/* A connection of another process has ended: as if it were one of another worker. */
+void sh_transport_flow_gone(struct sh_transport *t, uint64_t flow);
+/* A message that came to another process by that way. */
+void sh_transport_arrive(struct sh_transport *t, const struct sh_path *from, struct sh_slice text);
 
 /* Where a request to `uri` goes (RFC 3263 4): NAPTR, SRV with weights, A and AAAA, as far as the URI leaves it open;
  * maddr; port or default; never in the clear for sips. What is known is not asked for again (transport/names.c), numeric

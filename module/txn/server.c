@@ -39,6 +39,33 @@ static void key_of(struct sh_txn_key *out, const struct sh_txn_layer *l, const s
 	}
 }
 
+uint64_t sh_txn_request_key(const struct sh_txn_layer *l, const struct sh_msg *m)
+{
+	struct sh_txn_key key;
+
+	key_of(&key, l, m);
+	return key.id.w[0];
+}
+
+struct each_key {
+	void (*fn)(void *ctx, uint64_t key);
+	void *ctx;
+};
+
+static void tell_key(struct sh_hash_node *n, void *arg)
+{
+	const struct each_key *e = arg;
+
+	e->fn(e->ctx, n->hash);
+}
+
+void sh_txn_each_request_key(struct sh_txn_layer *l, void (*fn)(void *ctx, uint64_t key), void *ctx)
+{
+	struct each_key e = {fn, ctx};
+
+	sh_hash_each(&l->servers, tell_key, &e);
+}
+
 static struct sh_server_txn *next_match(struct sh_hash_node *n, const struct sh_txn_key *key)
 {
 	for (; n; n = sh_hash_next(n)) {

@@ -1,5 +1,5 @@
-/* Tags, branches and Call-IDs of ours: 16 characters of 6 bits. Two carry the worker, so that what comes back finds it.
- */
+/* Tags, branches and Call-IDs of ours: 16 characters of 6 bits. Two carry the worker, so that what comes back finds it, and two
+ * more the epoch of the process, where processes hand over to each other. */
 #include "txn/txn_impl.h"
 
 static const char symbols[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_";
@@ -10,12 +10,18 @@ static unsigned worker_code(unsigned worker)
 	return worker | ((worker ^ worker >> 4 ^ 9) & 15) << 8;
 }
 
-static void put_worker(const struct sh_env *env, char out[2])
+/* Whose it is; returns how many characters that took. */
+static size_t put_owner(const struct sh_env *env, char out[4])
 {
 	unsigned code = worker_code(env->worker & 255);
 
 	out[0] = symbols[code >> 6];
 	out[1] = symbols[code & 63];
+	if (!env->epoch)
+		return 2;
+	out[2] = symbols[env->epoch >> 6 & 63];
+	out[3] = symbols[env->epoch & 63];
+	return 4;
 }
 
 static int symbol_value(char c)
@@ -31,15 +37,14 @@ static int symbol_value(char c)
 
 void sh_tag_make(struct sh_env *env, char out[SH_TAG_LEN])
 {
-	put_worker(env, out);
-	sh_random_token(&env->random, out + 2, SH_TAG_LEN - 2);
+	size_t n = put_owner(env, out);
+
+	sh_random_token(&env->random, out + n, SH_TAG_LEN - n);
 }
 
-int sh_tag_worker(struct sh_slice tag)
+/* The number that stands in two characters of a tag of ours at `at`; -1: it is none. */
+static int number_at(struct sh_slice tag, size_t at)
 {
-	int high, low;
-	unsigned code;
-
 	if (tag.len == SH_TXN_BRANCH_LEN && sh_slice_starts(tag, SH_LIT("z9hG4bK")))
 		tag = sh_slice_make(tag.base + 7, SH_TAG_LEN);
 	if (tag.len != SH_TAG_LEN)
@@ -47,10 +52,19 @@ int sh_tag_worker(struct sh_slice tag)
 	for (size_t i = 0; i < SH_TAG_LEN; i++)
 		if (symbol_value(tag.base[i]) < 0)
 			return -1;
-	high = symbol_value(tag.base[0]);
-	low = symbol_value(tag.base[1]);
-	code = (unsigned)high << 6 | (unsigned)low;
-	return code == worker_code(code & 255) ? (int)(code & 255) : -1;
+	return symbol_value(tag.base[at]) << 6 | symbol_value(tag.base[at + 1]);
+}
+
+int sh_tag_worker(struct sh_slice tag)
+{
+	int code = number_at(tag, 0);
+
+	return code >= 0 && (unsigned)code == worker_code((unsigned)code & 255) ? code & 255 : -1;
+}
+
+int sh_tag_epoch(struct sh_slice tag)
+{
+	return sh_tag_worker(tag) < 0 ? -1 : number_at(tag, 2);
 }
 
 void sh_tag_derive(struct sh_env *env, const struct sh_msg *m, char out[SH_TAG_LEN])
@@ -64,8 +78,7 @@ void sh_tag_derive(struct sh_env *env, const struct sh_msg *m, char out[SH_TAG_L
 	};
 	struct sh_id128 id = sh_hash128_slices(&env->key, parts, sizeof(parts) / sizeof(parts[0]));
 
-	put_worker(env, out);
-	for (size_t i = 2; i < SH_TAG_LEN; i++) {
+	for (size_t i = put_owner(env, out); i < SH_TAG_LEN; i++) {
 		uint64_t *word = &id.w[i & 1];
 
 		out[i] = symbols[*word & 63];

@@ -171,4 +171,9 @@ int sh_txn_send_ack(struct sh_txn_layer *l, const struct sh_path *path, struct s
 int sh_txn_reply_stateless(struct sh_txn_layer *l, const struct sh_msg *m, const struct sh_path *from, unsigned code,
 			   struct sh_slice reason, struct sh_slice headers);
 
+/* Requests that a server transaction is there for, by a number that follows from what identifies it (17.2.3) and the process's key:
+ * the same for a repetition, an ACK to a failure and a CANCEL. For whoever must know later which requests came here. */
+uint64_t sh_txn_request_key(const struct sh_txn_layer *l, const struct sh_msg *m);
+void sh_txn_each_request_key(struct sh_txn_layer *l, void (*fn)(void *ctx, uint64_t key), void *ctx);
+
 #endif

@@ -152,6 +152,29 @@ def serves(folder):
         raise
 
 
+def reloads_lose_no_call(folder):
+    """Ten HUPs under 200 calls a second, each of which lasts for a second; and one call that lasts across all of them."""
+    plan, port, phone_port = os.path.join(here, "host.lua"), free_port(), free_port()
+    server = Server(folder, plan, [f"udp://127.0.0.1:{port}", f"tcp://127.0.0.1:{port}"], f"sip:phone@127.0.0.1:{phone_port}").start()
+    try:
+        caller = Caller(port)
+        assert caller.options(10) == 200
+        load = sipp_call(port, phone_port, folder, hold_ms=1000, calls=2400, rate=200)
+        for n in range(10):
+            time.sleep(1)
+            server.reload()
+            wait_for("the next worker serves", 10, lambda: server.serving() == n + 2)
+        sipp_passed(load, folder)
+        assert caller.options() == 200
+        assert server.status()["forwards_lost"] == 0
+        wait_for("the workers before are gone", 60, lambda: len(os.listdir(os.path.join(folder, "state"))) == 3)
+        server.stop()
+    except BaseException:
+        server.process.kill()
+        print(server.logged()[-8000:], file=sys.stderr)
+        raise
+
+
 with tempfile.TemporaryDirectory() as top:
     os.chmod(top, 0o755)
 
@@ -160,4 +183,6 @@ with tempfile.TemporaryDirectory() as top:
         os.mkdir(path)
         return path
 
-    serves(folder("serves"))
+    for test in [serves, reloads_lose_no_call]:
+        if len(sys.argv) < 4 or test.__name__ == sys.argv[3]:
+            test(folder(test.__name__))

@@ -143,6 +143,17 @@ void net_watch(struct net_worker *w, struct net_handle *h, uint32_t watched)
 	(void)epoll_ctl(w->epoll, EPOLL_CTL_MOD, h->fd, &event);
 }
 
+void net_watch_only(struct net_worker *w, struct net_handle *h, uint32_t watched)
+{
+	struct epoll_event event = {.events = watched, .data.u64 = h->id};
+	int op = !watched ? EPOLL_CTL_DEL : h->watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+
+	if (h->watched == watched)
+		return;
+	h->watched = watched;
+	(void)epoll_ctl(w->epoll, op, h->fd, &event);
+}
+
 struct net_handle *net_find(const struct net_worker *w, uint64_t id)
 {
 	uint32_t index = (uint32_t)id;
@@ -406,6 +417,39 @@ int sh_net_turn(struct sh_net *n, unsigned worker, int64_t max_wait)
 		arm(w, has_more(w) ? 1 : sh_wheel_next(&w->env.wheel));
 	}
 	return 0;
+}
+
+/* ---- other processes ---- */
+
+unsigned sh_net_sockets(struct sh_net *n, unsigned worker, int *fds, unsigned max)
+{
+	struct net_worker *w = n->workers[worker];
+	unsigned count = 0;
+
+	for (uint32_t i = 0; i < w->slot_count && count < max; i++) {
+		struct net_handle *h = w->slots[i].handle;
+
+		if (!h || (h->kind != NET_UDP && h->kind != NET_LISTENER))
+			continue;
+		if (h->kind == NET_LISTENER)
+			net_listener_share(h);
+		fds[count++] = h->fd;
+	}
+	return count;
+}
+
+void sh_net_deafen(struct sh_net *n, unsigned worker, bool deaf)
+{
+	struct net_worker *w = n->workers[worker];
+
+	for (uint32_t i = 0; i < w->slot_count; i++) {
+		struct net_handle *h = w->slots[i].handle;
+
+		if (h && h->kind == NET_UDP)
+			net_udp_deafen(w, h, deaf);
+		else if (h && h->kind == NET_LISTENER)
+			net_listener_deafen(w, h, deaf);
+	}
 }
 
 /* ---- life cycle ---- */

@@ -54,6 +54,11 @@ void sh_net_set_gather(struct sh_net *n, unsigned us);
  * address opens this one. The descriptor stays the caller's, who may close it afterwards; it becomes nonblocking. All workers
  * read from it. Before the loops run. 0, -EINVAL (no such socket), -ENOMEM, -errno. */
 int sh_net_inherit(struct sh_net *n, int fd);
+/* The sockets of a worker that listen, datagram sockets included, for another process: our end leaves them open from now on. They stay
+ * the worker's. Returns how many. On its thread. */
+unsigned sh_net_sockets(struct sh_net *n, unsigned worker, int *fds, unsigned max);
+/* Stops and resumes reading them: what comes waits in the kernel, or goes to another process. On the worker's thread. */
+void sh_net_deafen(struct sh_net *n, unsigned worker, bool deaf);
 
 struct sh_env *sh_net_env(struct sh_net *n, unsigned worker);
 const struct sh_net_stats *sh_net_stats(const struct sh_net *n, unsigned worker);

@@ -184,18 +184,28 @@ int sh_net_inherit(struct sh_net *n, int fd)
 	return 0;
 }
 
+/* There may be several for one address, of the workers of another process: all must be read. */
 int net_inherited(struct net_worker *w, int type, const struct sh_addr *local, struct sh_addr *bound)
 {
+	unsigned count = 0, wanted;
+	int fd;
+
 	SH_LIST_EACH(l, &w->net->inherited)
 	{
-		struct net_inherited *i = SH_CONTAINER(l, struct net_inherited, link);
+		const struct net_inherited *i = SH_CONTAINER(l, struct net_inherited, link);
 
-		if (i->type == type && sh_addr_eq(&i->addr, local)) {
-			int fd = fcntl(i->fd, F_DUPFD_CLOEXEC, 0);
+		count += i->type == type && sh_addr_eq(&i->addr, local);
+	}
+	wanted = count ? w->env.worker % count : 0;
+	SH_LIST_EACH(l, &w->net->inherited)
+	{
+		const struct net_inherited *i = SH_CONTAINER(l, struct net_inherited, link);
 
-			*bound = i->addr;
-			return fd < 0 ? -errno : fd;
-		}
+		if (i->type != type || !sh_addr_eq(&i->addr, local) || wanted-- > 0)
+			continue;
+		*bound = i->addr;
+		fd = fcntl(i->fd, F_DUPFD_CLOEXEC, 0);
+		return fd < 0 ? -errno : fd;
 	}
 	return -ENOENT;
 }

@@ -145,6 +145,8 @@ static inline bool net_is_stopped(const struct net_worker *w)
 /* Puts h (kind and fd are set) under epoll. 0 or -errno. */
 int net_attach(struct net_worker *w, struct net_handle *h, uint32_t watched);
 void net_watch(struct net_worker *w, struct net_handle *h, uint32_t watched);
+/* The same for what is not watched at all when there is nothing to watch for: epoll would go on telling of errors. */
+void net_watch_only(struct net_worker *w, struct net_handle *h, uint32_t watched);
 /* Takes h out and closes its descriptor; events that are under way find nobody. */
 void net_release(struct net_worker *w, struct net_handle *h);
 /* The same for a descriptor that somebody else closes. */
@@ -179,6 +181,7 @@ void net_udp_close(struct sh_env *env, struct sh_udp *u);
 void net_udp_destroy(struct net_worker *w, struct net_handle *h);
 void net_udp_event(struct net_worker *w, struct net_handle *h, uint32_t events);
 void net_udp_flush(struct net_worker *w);
+void net_udp_deafen(struct net_worker *w, struct net_handle *h, bool deaf);
 void net_udp_tell_failed(struct net_worker *w);
 
 /* ---- net_tcp.c ---- */
@@ -196,6 +199,8 @@ void net_stream_destroy(struct net_worker *w, struct net_handle *h);
 void net_listener_event(struct net_worker *w, struct net_handle *h);
 void net_stream_event(struct net_worker *w, struct net_handle *h, uint32_t events);
 void net_stream_tell_broken(struct net_worker *w);
+void net_listener_deafen(struct net_worker *w, struct net_handle *h, bool deaf);
+void net_listener_share(struct net_handle *h); /* another process has it too */
 
 /* ---- net_post.c ---- */
 

@@ -25,7 +25,8 @@ struct sh_listener {
 	void *user;
 	struct sh_addr bound;
 	struct net_port *port;
-	bool inherited;
+	bool inherited; /* or shared with another process */
+	bool deaf;
 	struct sh_timer resume; /* accepts are paused */
 };
 
@@ -290,7 +291,22 @@ static void resume(struct sh_timer *t)
 {
 	struct sh_listener *l = SH_CONTAINER(t, struct sh_listener, resume);
 
-	net_watch(l->worker, &l->handle, EPOLLIN);
+	if (!l->deaf)
+		net_watch_only(l->worker, &l->handle, EPOLLIN);
+}
+
+void net_listener_deafen(struct net_worker *w, struct net_handle *h, bool deaf)
+{
+	struct sh_listener *l = SH_CONTAINER(h, struct sh_listener, handle);
+
+	l->deaf = deaf;
+	if (deaf || !sh_timer_pending(&l->resume))
+		net_watch_only(w, h, deaf ? 0 : EPOLLIN);
+}
+
+void net_listener_share(struct net_handle *h)
+{
+	SH_CONTAINER(h, struct sh_listener, handle)->inherited = true;
 }
 
 /* Descriptors or memory are out; the connection waits in the backlog. Asking again at once would only burn the CPU. */
@@ -299,7 +315,7 @@ static void pause_accepts(struct sh_listener *l, int error)
 	struct net_worker *w = l->worker;
 
 	w->stats.accepts_paused++;
-	net_watch(w, &l->handle, 0);
+	net_watch_only(w, &l->handle, 0);
 	sh_env_timer(&w->env, &l->resume, ACCEPT_PAUSE);
 	sh_log_write_limited(w->env.log, SH_LOG_ERROR, &w->limit, w->env.now,
 			     "cannot accept connections for the moment: %s", strerror(-error));

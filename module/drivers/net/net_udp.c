@@ -59,6 +59,7 @@ struct sh_udp {
 	size_t sent, count, room; /* queue[sent] to queue[count - 1] are to leave */
 	char *bytes;
 	size_t len, bytes_room;
+	bool deaf;             /* another process reads */
 	bool blocked;          /* the kernel takes no more; EPOLLOUT tells when */
 	struct sh_link unsent; /* net_worker.unsent */
 };
@@ -312,7 +313,15 @@ static void compact(struct sh_udp *u)
 static void set_blocked(struct net_worker *w, struct sh_udp *u, bool blocked)
 {
 	u->blocked = blocked;
-	net_watch(w, &u->handle, blocked ? EPOLLIN | EPOLLOUT : EPOLLIN);
+	net_watch_only(w, &u->handle, (u->deaf ? 0u : EPOLLIN) | (blocked ? EPOLLOUT : 0u));
+}
+
+void net_udp_deafen(struct net_worker *w, struct net_handle *h, bool deaf)
+{
+	struct sh_udp *u = udp_of(h);
+
+	u->deaf = deaf;
+	set_blocked(w, u, u->blocked);
 }
 
 static void flush(struct net_worker *w, struct sh_udp *u)
@@ -519,11 +528,11 @@ void net_udp_event(struct net_worker *w, struct net_handle *h, uint32_t events)
 {
 	struct sh_udp *u = udp_of(h);
 
-	if ((events & EPOLLERR) && !take_errors(w, u))
+	if ((events & EPOLLERR) && !u->deaf && !take_errors(w, u))
 		return;
 	if ((events & EPOLLOUT) && u->blocked)
 		flush(w, u);
-	for (int i = 0; (events & EPOLLIN) && i < BATCHES_PER_TURN && take_batch(w, u); i++)
+	for (int i = 0; (events & EPOLLIN) && !u->deaf && i < BATCHES_PER_TURN && take_batch(w, u); i++)
 		;
 }
 

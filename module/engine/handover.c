@@ -1,0 +1,260 @@
+/* See handover.h: the peers and what passes between them. */
+#include "engine/handover.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+	VERSION = 1,
+	EPOCHS = 4096,
+	SEND_MS = 50, /* a peer that does not read for so long loses what is for it */
+	BUFFER = 4 << 20,
+	/* An alias of another process's connection: 64 + peer (8 bits) | its worker (6) | slot (18) | generation (32). */
+	ALIAS_SLOT_BITS = 18,
+};
+
+struct sh_handover_hello sh_handover_hello(const struct sh_handover *h)
+{
+	return (struct sh_handover_hello){VERSION, sizeof(struct sh_path), sizeof(struct sh_contact), h->epoch};
+}
+
+bool sh_handover_understood(const struct sh_handover_hello *a)
+{
+	return a->version == VERSION && a->path_size == sizeof(struct sh_path) && a->contact_size == sizeof(struct sh_contact) &&
+	       a->epoch > 0 && a->epoch < EPOCHS;
+}
+
+/* ------------------------------------------------------------------ packets */
+
+int sh_handover_send(struct sh_handover *h, int peer, enum sh_handover_kind kind, const void *head, size_t head_len,
+		     const void *body, size_t body_len)
+{
+	uint32_t k = kind;
+	struct iovec parts[] = {{&k, sizeof(k)}, {(void *)(uintptr_t)head, head_len}, {(void *)(uintptr_t)body, body_len}};
+	struct msghdr m = {.msg_iov = parts, .msg_iovlen = 3};
+	int wait = h->peers[peer].takes ? SH_HANDOVER_MS : SEND_MS;
+
+	if (h->peers[peer].fd < 0)
+		return -EPIPE;
+	while (sendmsg(h->peers[peer].fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
+		struct pollfd p = {.fd = h->peers[peer].fd, .events = POLLOUT};
+
+		if (errno == EINTR)
+			continue;
+		if (errno != EAGAIN)
+			return -errno;
+		if (poll(&p, 1, wait) == 0) {
+			atomic_fetch_add(&h->lost, 1);
+			return -EAGAIN;
+		}
+	}
+	return 0;
+}
+
+ssize_t sh_handover_receive(int fd, char *buffer, int *fds, unsigned *nfds)
+{
+	char control[CMSG_SPACE(sizeof(int) * SH_HANDOVER_FDS)] __attribute__((aligned(8)));
+	struct iovec part = {buffer, SH_HANDOVER_PACKET};
+	struct msghdr m = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+	ssize_t n;
+
+	do {
+		n = recvmsg(fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	} while (n < 0 && errno == EINTR);
+	for (struct cmsghdr *c = n < 0 ? NULL : CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {
+		unsigned count = (unsigned)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (unsigned i = 0; i < count; i++) {
+			int got;
+
+			memcpy(&got, CMSG_DATA(c) + i * sizeof(int), sizeof(got));
+			if (fds && *nfds < SH_HANDOVER_FDS)
+				fds[(*nfds)++] = got;
+			else
+				close(got);
+		}
+	}
+	return n < 0 ? -errno : n;
+}
+
+int sh_handover_socket(void)
+{
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), size = BUFFER;
+
+	if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) < 0)
+		(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	return fd;
+}
+
+bool sh_handover_trusts(int fd)
+{
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && (peer.uid == 0 || peer.uid == geteuid());
+}
+
+/* ------------------------------------------------------------------ peers */
+
+int sh_handover_add_peer(struct sh_handover *h, int fd, unsigned epoch)
+{
+	int found = -1;
+
+	pthread_mutex_lock(&h->lock);
+	for (int i = 0; i < SH_HANDOVER_PEERS && found < 0; i++)
+		if (h->peers[i].fd < 0)
+			found = i;
+	if (found >= 0) {
+		h->peers[found] = (struct sh_handover_peer){.fd = fd, .epoch = epoch};
+		atomic_fetch_add(&h->live, 1);
+	}
+	pthread_mutex_unlock(&h->lock);
+	return found;
+}
+
+static int peer_of(const struct sh_handover *h, unsigned epoch)
+{
+	for (int i = 0; i < SH_HANDOVER_PEERS; i++)
+		if (h->peers[i].fd >= 0 && h->peers[i].epoch == epoch)
+			return i;
+	return -1;
+}
+
+struct sh_handover_flow sh_handover_flow_out(const struct sh_handover *h, uint64_t flow)
+{
+	unsigned top = (unsigned)(flow >> 56), peer = top - SH_FLOW_ABROAD;
+	uint64_t worker, slot;
+
+	if (!flow || top < SH_FLOW_ABROAD)
+		return (struct sh_handover_flow){flow, flow ? h->epoch : 0};
+	if (peer >= SH_HANDOVER_PEERS || h->peers[peer].fd < 0)
+		return (struct sh_handover_flow){0, 0};
+	worker = flow >> 50 & 63;
+	slot = flow >> 32 & ((UINT64_C(1) << ALIAS_SLOT_BITS) - 1);
+	return (struct sh_handover_flow){worker << 56 | slot << 32 | (flow & UINT32_MAX), h->peers[peer].epoch};
+}
+
+uint64_t sh_handover_flow_in(const struct sh_handover *h, const struct sh_handover_flow *f)
+{
+	uint64_t worker = f->id >> 56, slot = f->id >> 32 & 0xffffff;
+	int peer;
+
+	if (!f->id || f->epoch == h->epoch)
+		return f->id;
+	peer = peer_of(h, (unsigned)f->epoch);
+	if (peer < 0 || worker > 63 || slot >> ALIAS_SLOT_BITS)
+		return 0;
+	return (uint64_t)(SH_FLOW_ABROAD + peer) << 56 | worker << 50 | slot << 32 | (f->id & UINT32_MAX);
+}
+
+/* ------------------------------------------------------------------ to others */
+
+/* A message that is somebody else's. [worker] */
+static bool on_message(void *ctx, const struct sh_msg *m, const struct sh_path *from, int epoch, uint64_t key)
+{
+	struct sh_handover *h = ctx;
+	struct sh_handover_message head = {.path = *from};
+	const struct sh_handover_begun *begun;
+	int peer = -1, err = -ENOENT;
+
+	if (atomic_load_explicit(&h->live, memory_order_relaxed) == 0 || epoch == (int)h->epoch)
+		return false;
+	pthread_mutex_lock(&h->lock);
+	if (epoch >= 0) {
+		peer = peer_of(h, (unsigned)epoch);
+	} else if (key) {
+		begun = sh_handover_find_begun(h, key);
+		if (begun)
+			peer = begun->epoch == h->epoch ? -1 : peer_of(h, (unsigned)begun->epoch);
+		else if (atomic_load(&h->succeeded))
+			peer = h->newest;
+	}
+	if (peer >= 0) {
+		head.path.domain = 0;
+		head.flow = sh_handover_flow_out(h, from->flow);
+		err = sh_handover_send(h, peer, SH_HANDOVER_MESSAGE, &head, sizeof(head), m->base, m->size);
+		atomic_fetch_add(&h->forwarded, 1);
+	}
+	pthread_mutex_unlock(&h->lock);
+	return peer >= 0 && err != -EPIPE;
+}
+
+static int tell_flow(struct sh_handover *h, uint64_t flow, enum sh_handover_kind kind, struct sh_slice text)
+{
+	struct sh_handover_flow f;
+	int peer, err = -EPIPE;
+
+	pthread_mutex_lock(&h->lock);
+	f = sh_handover_flow_out(h, flow);
+	peer = f.id ? peer_of(h, (unsigned)f.epoch) : -1;
+	if (peer >= 0)
+		err = sh_handover_send(h, peer, kind, &f, sizeof(f), text.base, text.len);
+	pthread_mutex_unlock(&h->lock);
+	return err == -EAGAIN ? -ENOBUFS : err;
+}
+
+static int on_send(void *ctx, uint64_t flow, struct sh_slice text)
+{
+	return tell_flow(ctx, flow, SH_HANDOVER_SEND, text);
+}
+
+static void on_close(void *ctx, uint64_t flow)
+{
+	tell_flow(ctx, flow, SH_HANDOVER_CLOSE, SH_LIT(""));
+}
+
+/* A connection of ours has ended: who knows it by its alias has to know. */
+void sh_handover_flow_closed(struct sh_handover *h, uint64_t flow)
+{
+	struct sh_handover_flow f = {flow, 0};
+
+	if (!h || !atomic_load_explicit(&h->live, memory_order_relaxed) || flow >> 56 >= SH_FLOW_ABROAD)
+		return;
+	f.epoch = h->epoch;
+	pthread_mutex_lock(&h->lock);
+	for (int i = 0; i < SH_HANDOVER_PEERS; i++)
+		if (h->peers[i].fd >= 0)
+			sh_handover_send(h, i, SH_HANDOVER_GONE, &f, sizeof(f), NULL, 0);
+	pthread_mutex_unlock(&h->lock);
+}
+
+bool sh_handover_succeeded(const struct sh_engine *e)
+{
+	return e->handover && atomic_load(&e->handover->succeeded);
+}
+
+bool sh_handover_inherits(const struct sh_engine *e)
+{
+	return e->handover && e->handover->active >= 0;
+}
+
+void sh_handover_put_status(const struct sh_engine *e, struct sh_json *j)
+{
+	const struct sh_handover *h = e->handover;
+
+	if (!h)
+		return;
+	sh_json_key(j, "epoch");
+	sh_json_int(j, h->epoch);
+	sh_json_key(j, "succeeded");
+	sh_json_bool(j, atomic_load(&h->succeeded));
+	sh_json_key(j, "forwarded");
+	sh_json_int(j, (int64_t)atomic_load(&h->forwarded));
+	sh_json_key(j, "forwards_lost");
+	sh_json_int(j, (int64_t)atomic_load(&h->lost));
+}
+
+void sh_handover_attach(struct sh_handover *h)
+{
+	struct sh_engine *e = h->engine;
+
+	h->ua = (struct sh_ua_abroad){on_message, h};
+	h->transport = (struct sh_transport_abroad){on_send, on_close, h};
+	for (unsigned i = 0; i < e->nworkers; i++) {
+		sh_ua_set_abroad(e->workers[i].ua, &h->ua);
+		sh_transport_set_abroad(sh_ua_transport(e->workers[i].ua), &h->transport);
+	}
+}

@@ -1,0 +1,154 @@
+/* Handing over between consecutive processes (a server that reloads its configuration starts new processes beside the old ones): a
+ * folder in which the instances of one service find each other, and a socket of local packets between any two of them.
+ *
+ *     new                                    old (the one that is active)
+ *     HELLO epoch                    ->
+ *                                    <-      WELCOME epoch, keys, its listening sockets
+ *     loads the script
+ *     TAKE                           ->      stops to read its sockets
+ *                                    <-      which requests it has begun, bindings, shared stores, nonces, DONE
+ *     opens its listeners, starts
+ *     RUN                            ->      (to all that live) goes on with its calls only
+ *
+ * Until RUN the old one can go on as if nothing had been; it does when the connection ends. Nothing is lost meanwhile: what comes to
+ * the sockets waits in the kernel. From then on each gets what is its own:
+ *
+ *  - An instance has an epoch, 1 to 4095, which stands in all tags and branches that it makes. A request in a dialog, an answer, and a
+ *    request that names a dialog (Replaces) carry it; at the wrong process they are forwarded to its own (MESSAGE), with their
+ *    source. That one answers by its own descriptor of the same socket.
+ *  - A request without such a tag belongs to the newest instance, unless the old one has begun it: then the number that its transaction
+ *    is found by (the key of all is the same) stands in a list, and its repetition, its ACK and its CANCEL go there.
+ *  - A stream connection stays with the process that accepted it, until that one ends. A request on it goes to the newest (MESSAGE),
+ *    whose answers, and requests to a phone that is bound by it, go back as text for that connection (SEND). Another process's
+ *    connection has a number from SH_FLOW_ABROAD on in the place of the worker: one for each peer.
+ *  - What the old process still changes in bindings and shared stores it tells the newest (BINDING, UNBINDING, WRITE).
+ *
+ * A thread of its own (all signals blocked) reads; whoever has something to say writes, under the lock. Private to engine/. */
+#ifndef SH_ENGINE_HANDOVER_H
+#define SH_ENGINE_HANDOVER_H
+
+#include "engine/impl.h"
+
+struct sh_nonce_record;
+
+enum sh_handover_kind {
+	SH_HANDOVER_HELLO,
+	SH_HANDOVER_WELCOME,
+	SH_HANDOVER_TAKE,
+	SH_HANDOVER_BEGUN, /* struct sh_handover_begun[] */
+	SH_HANDOVER_BINDING,
+	SH_HANDOVER_UNBINDING,
+	SH_HANDOVER_STORE, /* a part of one */
+	SH_HANDOVER_NONCE, /* struct sh_nonce_record[] */
+	SH_HANDOVER_DONE,
+	SH_HANDOVER_RUN,
+	SH_HANDOVER_MESSAGE,
+	SH_HANDOVER_SEND,
+	SH_HANDOVER_CLOSE,
+	SH_HANDOVER_GONE,
+	SH_HANDOVER_WRITE, /* of a shared store */
+};
+
+enum { SH_HANDOVER_PEERS = 64, SH_HANDOVER_PACKET = 80 * 1024, SH_HANDOVER_PART = 32 * 1024, SH_HANDOVER_FDS = 200, SH_HANDOVER_MS = 10000 /* for an answer */ };
+
+/* A request that somebody has begun, by sh_txn_request_key. */
+struct sh_handover_begun {
+	uint64_t key;
+	uint64_t epoch;
+};
+
+/* A connection, wherever it is. */
+struct sh_handover_flow {
+	uint64_t id; /* as its own process calls it */
+	uint64_t epoch;
+};
+
+/* Both sides must be of one build's mind about what they copy. */
+struct sh_handover_hello {
+	uint32_t version, path_size, contact_size, epoch;
+};
+
+struct sh_handover_welcome {
+	struct sh_handover_hello hello;
+	uint32_t active, nfds;
+	struct sh_hash_key key, secret;
+};
+
+struct sh_handover_message {
+	struct sh_path path;
+	struct sh_handover_flow flow;
+};
+
+struct sh_handover_packet {
+	struct sh_handover_packet *next;
+	enum sh_handover_kind kind;
+	size_t len;
+	char data[];
+};
+
+struct sh_handover_peer {
+	int fd; /* -1: none, or gone */
+	unsigned epoch;
+	bool greeted, takes; /* it has said HELLO; TAKE */
+};
+
+struct sh_handover {
+	struct sh_engine *engine;
+	char *folder, *path;
+	int lock_file, listener, wake;
+	unsigned epoch;
+	_Atomic unsigned live; /* peers; 0: nothing is ever looked at */
+	_Atomic bool succeeded, telling, quit; /* telling: changes go to the newest */
+	_Atomic uint64_t forwarded, lost;
+	int active; /* while it starts: the peer that it takes over from, or -1 */
+	int newest; /* under the lock: the peer that has succeeded us, or the one that tries to; -1 */
+	pthread_mutex_t lock;
+	struct sh_handover_peer peers[SH_HANDOVER_PEERS];
+	struct sh_handover_begun *begun; /* by others, and when we were succeeded by us; sorted; under the lock */
+	size_t nbegun;
+	struct sh_hash_key key, secret; /* from the active one */
+	struct sh_handover_packet *taken, **taken_end;
+	struct sh_transport_abroad transport;
+	struct sh_ua_abroad ua;
+	pthread_t thread;
+	bool has_thread;
+};
+
+/* ---- handover.c ---- */
+
+struct sh_handover_hello sh_handover_hello(const struct sh_handover *h);
+bool sh_handover_understood(const struct sh_handover_hello *a);
+int sh_handover_socket(void);
+bool sh_handover_trusts(int fd);
+int sh_handover_add_peer(struct sh_handover *h, int fd, unsigned epoch); /* its number, or -1 */
+/* One packet into a buffer of SH_HANDOVER_PACKET; descriptors that came with it into fds, or they are closed. Its length, 0: the end,
+ * -errno. */
+ssize_t sh_handover_receive(int fd, char *buffer, int *fds, unsigned *nfds);
+void sh_handover_attach(struct sh_handover *h); /* the workers are open, and do not run yet */
+
+/* To one peer, in two parts; the lock is held. 0 or -errno: it was not sent. */
+int sh_handover_send(struct sh_handover *h, int peer, enum sh_handover_kind kind, const void *head, size_t head_len,
+		     const void *body, size_t body_len);
+/* A flow of ours or an alias, as others call it; and back: 0 if its process is not there. The lock is held. */
+struct sh_handover_flow sh_handover_flow_out(const struct sh_handover *h, uint64_t flow);
+uint64_t sh_handover_flow_in(const struct sh_handover *h, const struct sh_handover_flow *f);
+
+/* ---- handover_serve.c ---- */
+
+int sh_handover_serve(struct sh_handover *h); /* begins; 0 or -errno */
+void sh_handover_quit(struct sh_handover *h);
+
+/* ---- handover_state.c: what goes over ---- */
+
+/* All of it to that peer, and DONE. [the thread of the hand-over] 0 or -errno. */
+int sh_handover_give(struct sh_handover *h, int peer);
+/* Stores, before the script's top level is published; all else, when the workers are open. */
+int sh_handover_put_stores(struct sh_handover *h);
+int sh_handover_put_rest(struct sh_handover *h);
+/* A change that another process tells of. [worker 0] */
+void sh_handover_put_change(struct sh_handover *h, enum sh_handover_kind kind, const char *data, size_t len);
+/* Sorts, so that requests are found; takes the list. The lock is held. */
+void sh_handover_set_begun(struct sh_handover *h, struct sh_handover_begun *list, size_t count);
+const struct sh_handover_begun *sh_handover_find_begun(const struct sh_handover *h, uint64_t key);
+
+#endif

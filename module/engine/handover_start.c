@@ -1,0 +1,343 @@
+/* The start of an instance that takes over from another, and the end. */
+#include "engine/handover.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { BACKLOG = 16, LOCK_TRIES = 3000, EPOCH_MAX = 4095 };
+
+static int say(char *error, size_t size, const struct sh_handover *h, int err, const char *words)
+{
+	snprintf(error, size, "handover %s: %s", h->folder, words ? words : strerror(-err));
+	return err;
+}
+
+/* ------------------------------------------------------------------ the folder */
+
+/* One process at a time looks around in it; the others wait until that one runs. */
+static int lock_folder(struct sh_handover *h)
+{
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+
+	if (mkdir(h->folder, 0700) < 0 && errno != EEXIST)
+		return -errno;
+	if ((size_t)snprintf(path, sizeof(path), "%s/lock", h->folder) >= sizeof(path))
+		return -ENAMETOOLONG;
+	h->lock_file = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (h->lock_file < 0)
+		return -errno;
+	for (int i = 0; i < LOCK_TRIES; i++) {
+		if (flock(h->lock_file, LOCK_EX | LOCK_NB) == 0)
+			return 0;
+		nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+	}
+	return -EBUSY;
+}
+
+static void unlock_folder(struct sh_handover *h)
+{
+	if (h->lock_file >= 0)
+		close(h->lock_file);
+	h->lock_file = -1;
+}
+
+static int address(const struct sh_handover *h, const char *name, struct sockaddr_un *out)
+{
+	*out = (struct sockaddr_un){.sun_family = AF_UNIX};
+	return (size_t)snprintf(out->sun_path, sizeof(out->sun_path), "%s/%s", h->folder, name) < sizeof(out->sun_path) ? 0 : -ENAMETOOLONG;
+}
+
+/* A socket that somebody listens on becomes a peer; one that nobody does is a dead process's. */
+static void connect_to(struct sh_handover *h, const char *name, unsigned epoch)
+{
+	struct sockaddr_un addr;
+	int fd = address(h, name, &addr) == 0 ? sh_handover_socket() : -1;
+
+	if (fd < 0)
+		return;
+	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0 && sh_handover_trusts(fd) && sh_handover_add_peer(h, fd, epoch) >= 0)
+		return;
+	if (errno == ECONNREFUSED)
+		unlink(addr.sun_path);
+	close(fd);
+}
+
+static int find_peers(struct sh_handover *h)
+{
+	DIR *dir = opendir(h->folder);
+	unsigned highest = 0;
+	bool taken;
+
+	if (!dir)
+		return -errno;
+	for (struct dirent *d; (d = readdir(dir)) != NULL;) {
+		char *end;
+		unsigned long epoch = strtoul(d->d_name, &end, 10);
+
+		if (d->d_name[0] >= '1' && d->d_name[0] <= '9' && !*end && epoch <= EPOCH_MAX)
+			connect_to(h, d->d_name, (unsigned)epoch);
+	}
+	closedir(dir);
+	for (int i = 0; i < SH_HANDOVER_PEERS; i++)
+		if (h->peers[i].fd >= 0)
+			highest = h->peers[i].epoch > highest ? h->peers[i].epoch : highest;
+	h->epoch = highest ? highest % EPOCH_MAX + 1 : 1 + (unsigned)sh_random_below(&sh_net_env(h->engine->net, 0)->random, EPOCH_MAX);
+	do {
+		taken = false;
+		for (int i = 0; i < SH_HANDOVER_PEERS; i++)
+			taken = taken || (h->peers[i].fd >= 0 && h->peers[i].epoch == h->epoch);
+		if (taken)
+			h->epoch = h->epoch % EPOCH_MAX + 1;
+	} while (taken);
+	return 0;
+}
+
+static int listen_for_others(struct sh_handover *h)
+{
+	struct sockaddr_un addr;
+	char name[16];
+	int err;
+
+	snprintf(name, sizeof(name), "%u", h->epoch);
+	err = address(h, name, &addr);
+	if (err)
+		return err;
+	unlink(addr.sun_path);
+	h->listener = sh_handover_socket();
+	if (h->listener < 0 || bind(h->listener, (struct sockaddr *)&addr, sizeof(addr)) < 0)
+		return -errno;
+	h->path = sh_strndup(addr.sun_path, strlen(addr.sun_path));
+	if (!h->path)
+		return -ENOMEM;
+	return chmod(addr.sun_path, 0600) < 0 || listen(h->listener, BACKLOG) < 0 ? -errno : 0;
+}
+
+/* ------------------------------------------------------------------ greetings */
+
+static ssize_t wait_for(struct sh_handover *h, int peer, char *buffer, int *fds, unsigned *nfds)
+{
+	struct pollfd p = {.fd = h->peers[peer].fd, .events = POLLIN};
+
+	if (poll(&p, 1, SH_HANDOVER_MS) <= 0)
+		return -ETIMEDOUT;
+	return sh_handover_receive(p.fd, buffer, fds, nfds);
+}
+
+static void drop_peer(struct sh_handover *h, int peer)
+{
+	close(h->peers[peer].fd);
+	h->peers[peer].fd = -1;
+	atomic_fetch_sub(&h->live, 1);
+}
+
+/* One that does not answer, or speaks another version, is left alone: it goes on with what comes to it. */
+static void greet(struct sh_handover *h, int peer, char *buffer)
+{
+	struct sh_handover_hello hello = sh_handover_hello(h);
+	struct sh_handover_welcome w = {.active = 0};
+	int fds[SH_HANDOVER_FDS];
+	unsigned nfds = 0;
+	ssize_t n = sh_handover_send(h, peer, SH_HANDOVER_HELLO, &hello, sizeof(hello), NULL, 0);
+
+	if (n == 0)
+		n = wait_for(h, peer, buffer, fds, &nfds);
+	if (n == (ssize_t)(sizeof(uint32_t) + sizeof(w)))
+		memcpy(&w, buffer + sizeof(uint32_t), sizeof(w));
+	if (!sh_handover_understood(&w.hello)) {
+		sh_warn(&h->engine->log, "handover %s: process %u does not understand, or does not answer", h->folder, h->peers[peer].epoch);
+		drop_peer(h, peer);
+	} else {
+		h->peers[peer].greeted = true;
+		if (w.active) {
+			h->active = peer;
+			h->key = w.key;
+			h->secret = w.secret;
+		}
+	}
+	for (unsigned i = 0; i < nfds; i++) {
+		if (w.active && sh_net_inherit(h->engine->net, fds[i]) < 0)
+			sh_warn(&h->engine->log, "handover %s: a socket could not be taken over", h->folder);
+		close(fds[i]);
+	}
+}
+
+static int meet(struct sh_handover *h)
+{
+	char *buffer = sh_malloc(SH_HANDOVER_PACKET);
+
+	if (!buffer)
+		return -ENOMEM;
+	for (int i = 0; i < SH_HANDOVER_PEERS; i++)
+		if (h->peers[i].fd >= 0)
+			greet(h, i, buffer);
+	sh_free(buffer);
+	return 0;
+}
+
+/* ------------------------------------------------------------------ life */
+
+int sh_handover_open(struct sh_engine *e, char *error, size_t size)
+{
+	struct sh_handover *h;
+	int err;
+
+	if (!e->handover_folder || !e->net)
+		return 0;
+	h = e->handover = sh_calloc(1, sizeof(*h));
+	if (!h)
+		return -ENOMEM;
+	h->engine = e;
+	h->folder = e->handover_folder;
+	h->lock_file = h->listener = h->active = h->newest = -1;
+	h->taken_end = &h->taken;
+	for (int i = 0; i < SH_HANDOVER_PEERS; i++)
+		h->peers[i].fd = -1;
+	pthread_mutex_init(&h->lock, NULL);
+	h->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	err = h->wake < 0 ? -errno : lock_folder(h);
+	if (!err)
+		err = find_peers(h);
+	if (!err)
+		err = listen_for_others(h);
+	if (!err)
+		err = meet(h);
+	if (err)
+		return say(error, size, h, err, NULL);
+	for (unsigned i = 0; i < e->nworkers; i++) {
+		struct sh_env *env = sh_net_env(e->net, i);
+
+		env->epoch = h->epoch;
+		if (h->active >= 0)
+			env->key = h->key;
+	}
+	return 0;
+}
+
+static int keep(struct sh_handover *h, enum sh_handover_kind kind, const char *data, size_t len)
+{
+	struct sh_handover_packet *p = sh_malloc(sizeof(*p) + len);
+
+	if (!p)
+		return -ENOMEM;
+	p->next = NULL;
+	p->kind = kind;
+	p->len = len;
+	memcpy(p->data, data, len);
+	*h->taken_end = p;
+	h->taken_end = &p->next;
+	return 0;
+}
+
+int sh_handover_take(struct sh_engine *e, char *error, size_t size)
+{
+	struct sh_handover *h = e->handover;
+	uint32_t kind = 0;
+	char *buffer;
+	int err;
+
+	if (!h || h->active < 0)
+		return 0;
+	buffer = sh_malloc(SH_HANDOVER_PACKET);
+	err = buffer ? sh_handover_send(h, h->active, SH_HANDOVER_TAKE, NULL, 0, NULL, 0) : -ENOMEM;
+	while (!err && kind != SH_HANDOVER_DONE) {
+		ssize_t n = wait_for(h, h->active, buffer, NULL, NULL);
+
+		if (n == -EAGAIN)
+			continue;
+		if (n < (ssize_t)sizeof(kind)) {
+			err = n < 0 ? (int)n : -EPIPE;
+			break;
+		}
+		memcpy(&kind, buffer, sizeof(kind));
+		err = keep(h, (enum sh_handover_kind)kind, buffer + sizeof(kind), (size_t)n - sizeof(kind));
+	}
+	sh_free(buffer);
+	if (!err)
+		err = sh_handover_put_stores(h);
+	return err ? say(error, size, h, err, NULL) : 0;
+}
+
+int sh_handover_join(struct sh_engine *e, char *error, size_t size)
+{
+	struct sh_handover *h = e->handover;
+	int err;
+
+	if (!h)
+		return 0;
+	sh_handover_attach(h);
+	err = h->active >= 0 ? sh_handover_put_rest(h) : 0;
+	for (struct sh_handover_packet *p = h->taken, *next; p; p = next) {
+		next = p->next;
+		sh_free(p);
+	}
+	h->taken = NULL;
+	return err ? say(error, size, h, err, NULL) : 0;
+}
+
+int sh_handover_run(struct sh_engine *e, char *error, size_t size)
+{
+	struct sh_handover *h = e->handover;
+	int err = h ? sh_handover_serve(h) : 0;
+
+	if (!h || err)
+		return err ? say(error, size, h, err, NULL) : 0;
+	pthread_mutex_lock(&h->lock);
+	for (int i = 0; i < SH_HANDOVER_PEERS; i++)
+		if (h->peers[i].greeted && h->peers[i].fd >= 0)
+			sh_handover_send(h, i, SH_HANDOVER_RUN, NULL, 0, NULL, 0);
+	pthread_mutex_unlock(&h->lock);
+	unlock_folder(h);
+	if (h->active >= 0)
+		sh_info(&e->log, "taken over from process %u with %llu bindings; this is %u", h->peers[h->active].epoch,
+			(unsigned long long)sh_location_count(e->location), h->epoch);
+	return 0;
+}
+
+void sh_handover_stop(struct sh_engine *e)
+{
+	if (e->handover)
+		sh_handover_quit(e->handover);
+}
+
+void sh_handover_close(struct sh_engine *e)
+{
+	struct sh_handover *h = e->handover;
+
+	if (!h)
+		return;
+	sh_handover_quit(h);
+	e->handover = NULL;
+	if (h->path)
+		unlink(h->path);
+	for (int i = 0; i < SH_HANDOVER_PEERS; i++) {
+		if (h->peers[i].fd < 0)
+			continue;
+		shutdown(h->peers[i].fd, SHUT_RDWR); /* a forked child may hold it too */
+		close(h->peers[i].fd);
+	}
+	if (h->listener >= 0) {
+		shutdown(h->listener, SHUT_RDWR);
+		close(h->listener);
+	}
+	if (h->wake >= 0)
+		close(h->wake);
+	unlock_folder(h);
+	for (struct sh_handover_packet *p = h->taken, *next; p; p = next) {
+		next = p->next;
+		sh_free(p);
+	}
+	pthread_mutex_destroy(&h->lock);
+	explicit_bzero(&h->secret, sizeof(h->secret));
+	sh_free(h->begun);
+	sh_free(h->path);
+	sh_free(h);
+}
