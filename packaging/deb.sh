@@ -29,7 +29,7 @@ Architecture: $arch
 Maintainer: siphook maintainers <maintainers@siphook.invalid>
 Installed-Size: $(du -sk "$stage" | cut -f1)
 Depends: $depends
-Suggests: mosquitto, redis-server, python3
+Suggests: nginx, mosquitto, redis-server, python3
 Section: comm
 Priority: optional
 Description: SIP registrar and back-to-back user agent, routed by Lua scripts

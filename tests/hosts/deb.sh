@@ -19,7 +19,7 @@ deb=$(ls "$root"/build/siphook_*.deb)
 dpkg-deb --info "$deb" >"$tmp/log" || die "$deb is a package"
 grep -q 'Depends:.*libc6.*libssl3' "$tmp/log" || die "it depends on what it needs"
 dpkg-deb --contents "$deb" >"$tmp/log"
-for file in usr/bin/siphook usr/lib/siphook/siphook.so usr/lib/siphook/siphook_redis.so usr/include/siphook.h usr/lib/pkgconfig/siphook.pc \
+for file in usr/bin/siphook usr/lib/siphook/siphook.so usr/lib/siphook/siphook_redis.so usr/lib/siphook/ngx_siphook_module.so usr/include/siphook.h usr/lib/pkgconfig/siphook.pc \
 	usr/share/man/man1/siphook.1.gz usr/share/bash-completion/completions/siphook usr/lib/systemd/system/siphook.service \
 	usr/lib/systemd/system/siphook.socket etc/siphook/siphook.conf etc/siphook/dialplan.lua usr/share/doc/siphook/lua.md; do
 	grep -q " ./$file$" "$tmp/log" || die "$file is in it"

@@ -64,7 +64,7 @@ try "the Python adapter" env ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$preload" p
 try "the command as a service" env ASAN_OPTIONS=detect_leaks=0 python3 "$here/service.py" "$out/siphook"
 
 # Stock servers.
-for server in redis:redis-server mosquitto:mosquitto apache:apache2ctl postgresql:pg_ctlcluster; do
+for server in redis:redis-server mosquitto:mosquitto apache:apache2ctl postgresql:pg_ctlcluster nginx:nginx; do
 	if ! command -v "${server#*:}" >/dev/null; then
 		echo "skipped: ${server#*:} is not installed"
 	else
