@@ -58,8 +58,7 @@ bool sh_ua_authorize(struct sh_ua *ua, struct sh_client_auth *auth, struct sh_cl
 	int err = sh_client_auth_learn(auth, m, &ua->env->random, seen);
 
 	if (err) {
-		sh_log_write_limited(ua->env->log, SH_LOG_WARN, &ua->log_limit, ua->env->now,
-				     "the challenge of %.*s is not answered: %s", SH_FMT(sh_msg_text(m, m->to_uri)),
+		sh_ua_warn(ua, "the challenge of %.*s is not answered: %s", SH_FMT(sh_msg_text(m, m->to_uri)),
 				     err == -EACCES    ? "wrong or no credentials"
 				     : err == -ENOTSUP ? "unknown algorithm or qop"
 						       : strerror(-err));

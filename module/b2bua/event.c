@@ -203,7 +203,7 @@ static void on_value(struct sh_env *env, void *arg)
 
 	if (set_here(v->peers[env->worker], sh_slice_make(p, v->event), sh_slice_make(p + v->event, v->aor),
 		     sh_slice_make(p + v->event + v->aor, v->type), sh_slice_make(p + v->event + v->aor + v->type, v->body)) < 0)
-		sh_error(env->log, "out of memory: subscribers are not told of a change");
+		sh_ua_warn(v->peers[env->worker], "out of memory: subscribers are not told of a change");
 	sh_free(v);
 }
 

@@ -49,7 +49,7 @@ struct sh_ua {
 	const struct sh_ua_abroad *abroad; /* NULL: there are no other processes */
 	bool draining, closing; /* closing: it is being destroyed, the application is told nothing */
 	struct sh_ua_stats stats;
-	struct sh_log_limit log_limit;
+	struct sh_log_limit log_limit; /* sh_ua_warn() */
 	void (*flow_closed)(void *ctx, uint64_t flow);
 	void *flow_closed_ctx;
 	void (*on_call)(void *ctx, struct sh_call *call, enum sh_call_event event, const struct sh_why *why);
@@ -61,6 +61,9 @@ struct sh_ua {
 	char allow_text[2][SH_ALLOW_ROOM];
 	char *line, *rest, *body; /* buffers in which requests are built: one at a time */
 };
+
+/* What a peer can cause is logged with this: there is a limit. */
+#define sh_ua_warn(ua, ...) sh_log_write_limited((ua)->env->log, SH_LOG_WARN, &(ua)->log_limit, (ua)->env->now, __VA_ARGS__)
 
 /* A body that several legs may name: what one offered is what the other was sent. Its Content-Type stands behind it. */
 struct sh_body {

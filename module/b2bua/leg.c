@@ -404,7 +404,7 @@ static void on_2xx(struct sh_leg *l, const struct sh_msg *m)
 		return;
 	}
 	if (sh_dialog_learn(&l->dialog, m, path) == -ENOMEM) {
-		sh_warn(l->ua->env->log, "out of memory: the answer of %.*s is dropped", SH_FMT(l->dialog.target));
+		sh_ua_warn(l->ua, "out of memory: the answer of %.*s is dropped", SH_FMT(l->dialog.target));
 		return; /* it will be repeated */
 	}
 	l->dialog.confirmed = true;

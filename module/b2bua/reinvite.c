@@ -132,7 +132,7 @@ static void answer(struct sh_reinvite *r, unsigned code, const struct sh_msg *m)
 	sh_server_txn_watch(st, NULL, NULL);
 	if (sh_server_txn_answered(st))
 		return;
-	sh_warn(ua->env->log, "the answer to a re-INVITE could not be sent: %s", strerror(-err));
+	sh_ua_warn(ua, "the answer to a re-INVITE could not be sent: %s", strerror(-err));
 	sh_server_txn_reply(st, 500, none);
 }
 

@@ -264,7 +264,7 @@ static void send_notify(struct sh_subscription *s)
 	put_state(s, &rest);
 	put_body(s, &rest);
 	if (sh_ua_send(ua, &s->notify, SH_NOTIFY, &line, &rest, &d->path, on_notify_event, s) < 0) {
-		sh_warn(ua->env->log, "a NOTIFY of %.*s cannot be sent: the subscription ends", SH_FMT(s->event));
+		sh_ua_warn(ua, "a NOTIFY of %.*s cannot be sent: the subscription ends", SH_FMT(s->event));
 		over(s);
 	}
 }

@@ -94,8 +94,7 @@ static struct happening *create(struct sh_slice aor, const struct sh_contact *c,
 
 static void complain(struct sh_runtime *rt)
 {
-	sh_log_write_limited(rt->script->config.log, SH_LOG_ERROR, &rt->log_limit, rt->env->now,
-			     "out of memory: no binding hook");
+	sh_runtime_error(rt, "out of memory: no binding hook");
 }
 
 void sh_runtime_on_binding(void *ctx, void *by, struct sh_slice aor, const struct sh_contact *c,

@@ -86,7 +86,7 @@ static void on_timer(struct sh_timer *timer)
 
 		sh_env_timer(rt->env, &h->timer, 0);
 		if (sh_run_begin(h->state, &start) < 0)
-			sh_error(rt->script->config.log, "out of memory: on_branch was not called");
+			sh_runtime_error(rt, "out of memory: on_branch was not called");
 		free_event(SH_CONTAINER(k, struct happened, link));
 		return;
 	}

@@ -78,7 +78,7 @@ void sh_call_data_save(struct sh_run *r)
 			d->data = v;
 		}
 	} else {
-		sh_error(rt->script->config.log, "call %.*s: %s; the former value is kept", SH_FMT(sh_call_id(c)), why);
+		sh_runtime_error(rt, "call %.*s: %s; the former value is kept", SH_FMT(sh_call_id(c)), why);
 	}
 	lua_pop(L, 1);
 }

@@ -97,7 +97,7 @@ static void on_timer(struct sh_timer *t)
 	if (d->periodic)
 		sh_env_timer(rt->env, &d->timer, d->delay);
 	if (sh_run_begin(s, &start) < 0) {
-		sh_error(rt->script->config.log, "no memory or too many hooks in progress: a timer of the script was not run");
+		sh_runtime_error(rt, "no memory or too many hooks in progress: a timer of the script was not run");
 		if (d->hook == SH_HOOK_INVITE && !sh_call_answered(start.call))
 			sh_call_reject(start.call, 503, none, none, none, none);
 	}
@@ -266,7 +266,7 @@ void sh_deferred_run_spawned(struct sh_runtime *rt)
 		struct sh_state *s = d->state;
 
 		if (sh_run_begin(s, &start) < 0)
-			sh_error(rt->script->config.log, "no memory or too many hooks in progress: a spawned function was not run");
+			sh_runtime_error(rt, "no memory or too many hooks in progress: a spawned function was not run");
 		destroy(d);
 		s->spawned--;
 		sh_state_retire_if_idle(s);

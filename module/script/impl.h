@@ -158,8 +158,14 @@ struct sh_runtime {
 	struct sh_timer retry;
 	struct sh_link signalled; /* sh_call_data: calls with signals to be delivered */
 	struct sh_link over; /* sh_call_data: calls that ended while Lua ran; their hangup hooks come behind it */
-	struct sh_log_limit log_limit;
+	struct sh_log_limit log_limit; /* sh_runtime_error(), sh_runtime_warn() */
 };
+
+/* What a peer can cause is logged with these: there is a limit. */
+#define sh_runtime_error(rt, ...) \
+	sh_log_write_limited((rt)->script->config.log, SH_LOG_ERROR, &(rt)->log_limit, (rt)->env->now, __VA_ARGS__)
+#define sh_runtime_warn(rt, ...) \
+	sh_log_write_limited((rt)->script->config.log, SH_LOG_WARN, &(rt)->log_limit, (rt)->env->now, __VA_ARGS__)
 
 /* Empties the scratch arena for the verb that begins: what the one before has in it is gone. */
 static inline void sh_runtime_scratch(struct sh_runtime *rt)

@@ -227,8 +227,8 @@ void sh_run_retire(struct sh_run *r, bool last)
 		sh_run_resume(r, raise_retired, r->state);
 		return;
 	}
-	sh_warn(rt->script->config.log, "generation %llu must go: its %s hook, which would not end, is dropped",
-		(unsigned long long)r->state->generation->number, hook_name(r));
+	sh_runtime_warn(rt, "generation %llu must go: its %s hook, which would not end, is dropped",
+			(unsigned long long)r->state->generation->number, hook_name(r));
 	sh_wheel_cancel(&rt->env->wheel, &r->timer);
 	forget_call(r);
 	sh_vm_drop(r->co);
@@ -247,8 +247,7 @@ static void log_error(struct sh_run *r, struct sh_call *c)
 	struct sh_slice message = sh_vm_error(vm), trace = sh_vm_traceback(vm), line;
 	struct sh_slice id = c ? sh_call_id(c) : (struct sh_slice){"-", 1};
 
-	sh_log_write_limited(log, SH_LOG_ERROR, &rt->log_limit, rt->env->now, "hook %s, call %.*s: %.*s", hook_name(r),
-			     SH_FMT(id), SH_FMT(message));
+	sh_runtime_error(rt, "hook %s, call %.*s: %.*s", hook_name(r), SH_FMT(id), SH_FMT(message));
 	if (atomic_load(&rt->log_limit.used) > SH_LOG_LIMIT_PER_SECOND)
 		return;
 	while (trace.len) {
@@ -261,8 +260,7 @@ static void warn_unanswered(struct sh_run *r, const char *what, struct sh_slice 
 {
 	struct sh_runtime *rt = r->state->runtime;
 
-	sh_log_write_limited(rt->script->config.log, SH_LOG_WARN, &rt->log_limit, rt->env->now,
-			     "%s %.*s: the %s hook ended without an answer", what, SH_FMT(who), hook_name(r));
+	sh_runtime_warn(rt, "%s %.*s: the %s hook ended without an answer", what, SH_FMT(who), hook_name(r));
 }
 
 static void end_invite(struct sh_run *r, struct sh_call *c, int err)
@@ -393,8 +391,8 @@ static int hand_over(struct sh_run *r, struct sh_call *c)
 		return 0;
 	if (r->hook != SH_HOOK_INVITE)
 		return 0;
-	sh_warn(rt->script->config.log, "call %.*s: its generation had to go, and the newest has no sip.timer.retired",
-		SH_FMT(sh_call_id(c)));
+	sh_runtime_warn(rt, "call %.*s: its generation had to go, and the newest has no sip.timer.retired",
+			SH_FMT(sh_call_id(c)));
 	return -ENOMEM; /* 503 */
 }
 

@@ -556,7 +556,7 @@ static void call_over(struct sh_runtime *rt, struct sh_call *c, const struct sh_
 	}
 	s = state_for(rt, c);
 	if (has(s, SH_HOOK_HANGUP) && !(d && d->challenged) && run_hook(s, SH_HOOK_HANGUP, c, NULL, why) < 0)
-		sh_error(rt->script->config.log, "call %.*s: out of memory: no hangup hook", SH_FMT(sh_call_id(c)));
+		sh_runtime_error(rt, "call %.*s: out of memory: no hangup hook", SH_FMT(sh_call_id(c)));
 }
 
 /* The texts of a why live during the event only. */

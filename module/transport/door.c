@@ -202,8 +202,9 @@ static void ban_everywhere(struct sh_transport *t, const struct sh_addr *source,
 	char text[SH_ADDR_TEXT];
 
 	sh_addr_format_bare(source, text);
-	sh_warn(t->env->log, "%s%s is shut out for %llu s: too many wrong passwords", text, source->family == 6 ? "/64" : "",
-		(unsigned long long)(time / SH_SECOND));
+	sh_log_write_limited(t->env->log, SH_LOG_WARN, &t->ban_limit, t->env->now,
+			     "%s%s is shut out for %llu s: too many wrong passwords", text, source->family == 6 ? "/64" : "",
+			     (unsigned long long)(time / SH_SECOND));
 	ban(t, source, time);
 	for (unsigned i = 0; i < t->env->workers; i++) {
 		struct ban_news *n = i == t->env->worker ? NULL : sh_malloc(sizeof(*n));

@@ -150,7 +150,7 @@ struct sh_transport {
 	struct sh_timer report; /* for what happens outside of a turn */
 	struct sh_domain_ring *domains;
 	struct sh_tls_session *sessions;
-	struct sh_log_limit malformed_limit, refused_limit;
+	struct sh_log_limit malformed_limit, refused_limit, ban_limit;
 	struct sh_transport_stats stats;
 	struct sh_msg msg; /* the one in hand: large, and never cleared */
 };

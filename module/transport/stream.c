@@ -161,14 +161,19 @@ size_t sh_stream_keep_alive(struct sh_flow *f, const char *data, size_t len)
 	return n;
 }
 
-static void lose_framing(struct sh_flow *f, int error)
+/* data is what came of the message: the line names its Call-ID where that was in it. */
+static void lose_framing(struct sh_flow *f, int error, const char *data, size_t len)
 {
 	const char *why = error == -EMSGSIZE        ? "the message is too large"
 			  : f->framer.start_line_ok ? "framing is lost: Content-Length is missing or broken"
 						    : "this is not SIP";
 
+	struct sh_msg *m = &f->t->msg;
+	const char *ignored;
+
 	f->t->stats.malformed++;
-	sh_transport_complain(f->t, f->proto, &f->remote, "connection closed", why, SH_LIT(""));
+	sh_msg_scan(m, data, len, false, &ignored);
+	sh_transport_complain(f->t, f->proto, &f->remote, "connection closed", why, sh_msg_text(m, m->call_id));
 	sh_flow_end(f, error);
 }
 
@@ -188,7 +193,7 @@ static size_t consume(struct sh_flow *f, const char *data, size_t len)
 			break;
 		size = sh_framer_feed(&f->framer, data + done, len - done);
 		if (size < 0)
-			lose_framing(f, (int)size);
+			lose_framing(f, (int)size, data + done, len - done);
 		if (size <= 0 || (size_t)size > len - done)
 			break;
 		f->framer = (struct sh_framer){0};

@@ -194,6 +194,7 @@ static void lost_framing_closes_the_connection(void **state)
 	loses_framing("INVITE sip:b@b SIP/2.0\r\nContent-Length: 1x\r\n\r\n", "Content-Length");
 	loses_framing("INVITE sip:b@b SIP/2.0\r\nContent-Length: -5\r\n\r\n", "Content-Length");
 	loses_framing("INVITE sip:b@b SIP/2.0\r\nl: 4\r\nContent-Length: 5\r\n\r\n", "Content-Length");
+	loses_framing("INVITE sip:b@b SIP/2.0\r\nCall-ID: c1\r\nContent-Length: abc\r\n\r\n", ", Call-ID c1");
 	loses_framing("GET / HTTP/1.1\r\nHost: x\r\n\r\n", "not SIP");
 	loses_framing("\x16\x03\x01\x02", "not SIP");
 }
