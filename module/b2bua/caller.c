@@ -2,6 +2,14 @@
 #include "b2bua/early.h"
 #include "b2bua/fork.h"
 
+/* How long it may take until a final answer: what the caller says (13.3.1), within our own limit. */
+static uint64_t longest_setup(const struct sh_ua *ua, const struct sh_msg *invite)
+{
+	uint64_t most = ua->config.longest_setup;
+
+	return sh_invite_expires(invite, most) ? (uint64_t)invite->expires * SH_SECOND : most;
+}
+
 /* Of a caller's INVITE. */
 static struct sh_call *create_for(struct sh_ua *ua, const struct sh_msg *m, const struct sh_path *from)
 {
@@ -16,7 +24,7 @@ static struct sh_call *create_for(struct sh_ua *ua, const struct sh_msg *m, cons
 	}
 	c->source = *from;
 	c->trusted = sh_ua_trusts(ua, &from->remote);
-	sh_env_timer(ua->env, &c->probe, ua->config.longest_setup);
+	sh_env_timer(ua->env, &c->probe, longest_setup(ua, m));
 	c->invite_cseq = m->cseq;
 	c->prack_required = sh_msg_has_token(m, SH_H_REQUIRE, SH_LIT("100rel"));
 	c->prackable = c->prack_required || sh_msg_has_token(m, SH_H_SUPPORTED, SH_LIT("100rel"));

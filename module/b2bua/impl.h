@@ -362,6 +362,12 @@ void sh_call_bridge_over(struct sh_call *c, int error);            /* tells who 
 void sh_originate_over(struct sh_originate *o);  /* its call ends: tells who waits */
 void sh_originate_abort(struct sh_originate *o); /* its call is freed: without a callback */
 
+/* An INVITE whose Expires ends it before our own limit does (RFC 3261 13.3.1). */
+static inline bool sh_invite_expires(const struct sh_msg *invite, uint64_t limit)
+{
+	return invite->expires > 0 && (uint64_t)invite->expires * SH_SECOND < limit;
+}
+
 /* ---- probe.c */
 void sh_call_on_probe(struct sh_timer *t);
 void sh_call_probe_later(struct sh_call *c); /* a call that is up */

@@ -38,7 +38,9 @@ void sh_call_on_probe(struct sh_timer *t)
 	struct sh_call *c = SH_CONTAINER(t, struct sh_call, probe);
 
 	if (!c->answered) { /* whatever its hook waits for: a phone that died would leave it there for ever */
-		sh_call_hangup(c, SH_BY_ENGINE, 408, (struct sh_slice){0});
+		bool expired = c->invite && sh_invite_expires(c->invite, c->ua->config.longest_setup);
+
+		sh_call_hangup(c, SH_BY_ENGINE, expired ? 487 : 408, (struct sh_slice){0});
 		return;
 	}
 	sh_call_probe_later(c);

@@ -198,6 +198,54 @@ static void cancel_while_the_script_sleeps(void **state)
 	end();
 }
 
+/* RFC 3261 13.3.1: the Expires of an INVITE is the caller's own limit; the callee hears of it too. */
+static void an_invite_that_expires_ends_with_487(void **state)
+{
+	struct phone_msg *m;
+	struct talk t;
+
+	(void)state;
+	begin(PLAN_BOB HEARD);
+	t = ring_at("Expires: 5", SDP_A, __FILE__, __LINE__);
+	phone_assert_header(t.invite, "Expires", "5");
+	phone_expect_none(alice, "*", 4900 * SH_MS);
+	m = soon(alice, "487 INVITE");
+	phone_ack(m, NULL, NULL);
+	ok(soon(bob, "CANCEL"));
+	phone_reply(t.invite, 487, NULL, NULL, NULL);
+	soon(bob, "ACK");
+	world_expect_log(w, "over by engine 487");
+	end();
+}
+
+static void a_ringing_of_our_own_expires_too(void **state)
+{
+	(void)state;
+	begin(PLAN("  call:ring(180)\n  sip.sleep(60)\n") HEARD);
+	phone_invite(alice, "sip:bob@example.org", "Expires: 3", SDP_A);
+	soon(alice, "180");
+	phone_expect_none(alice, "*", 2900 * SH_MS);
+	phone_ack(soon(alice, "487 INVITE"), NULL, NULL);
+	world_expect_log(w, "over by engine 487");
+	end();
+}
+
+static void an_answer_in_time_does_not_expire(void **state)
+{
+	struct talk t;
+
+	(void)state;
+	begin(PLAN_BOB);
+	t = ring_at("Expires: 5", SDP_A, __FILE__, __LINE__);
+	phone_reply(t.invite, 200, NULL, NULL, SDP_B);
+	t.answer = soon(alice, "200 INVITE");
+	phone_ack(t.answer, NULL, NULL);
+	soon(bob, "ACK");
+	phone_expect_none(alice, "*", 10 * SH_SECOND);
+	hang_up(t.a, bob);
+	end();
+}
+
 static void cancel_after_our_own_ringing(void **state)
 {
 	struct phone_call *a;
@@ -321,6 +369,9 @@ int main(void)
 	    cmocka_unit_test(cancel_of_nothing_is_a_481),
 	    cmocka_unit_test(cancel_of_the_second_group),
 	    cmocka_unit_test(cancel_while_the_script_sleeps),
+	    cmocka_unit_test(an_invite_that_expires_ends_with_487),
+	    cmocka_unit_test(a_ringing_of_our_own_expires_too),
+	    cmocka_unit_test(an_answer_in_time_does_not_expire),
 	    cmocka_unit_test(cancel_after_our_own_ringing),
 	    cmocka_unit_test(cancel_of_parallel_branches),
 	    cmocka_unit_test(a_bye_of_the_caller_in_the_early_dialog_ends_it),

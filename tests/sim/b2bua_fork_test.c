@@ -402,6 +402,29 @@ static void timer_c_ends_endless_ringing(void **state)
 	end();
 }
 
+/* RFC 3261 16.7 step 2: each provisional answer but 100 starts it again. */
+static void a_callee_who_says_so_may_ring_longer_than_timer_c(void **state)
+{
+	struct phone_msg *b;
+
+	(void)state;
+	begin(FORK("{'sip:bob@10.0.0.3'}", ""));
+	dial();
+	b = soon(bob, "INVITE");
+	phone_reply(b, 180, NULL, NULL, NULL);
+	soon(alice, "180");
+	phone_expect_none(bob, "*", 120 * SH_SECOND);
+	phone_reply(b, 180, NULL, NULL, NULL);
+	world_advance(w, SH_SECOND);
+	phone_expect_none(bob, "*", 178 * SH_SECOND);
+	ok(phone_expect(bob, "CANCEL", 2 * SH_SECOND));
+	phone_reply(b, 487, NULL, NULL, NULL);
+	soon(bob, "ACK");
+	soon(alice, "180");
+	refused(408);
+	end();
+}
+
 static void registered_contacts_are_tried_by_q(void **state)
 {
 	struct phone_msg *b, *c;
@@ -757,6 +780,7 @@ int main(void)
 	    cmocka_unit_test(redirects_come_to_an_end),
 	    cmocka_unit_test(a_branch_may_start_later),
 	    cmocka_unit_test(timer_c_ends_endless_ringing),
+	    cmocka_unit_test(a_callee_who_says_so_may_ring_longer_than_timer_c),
 	    cmocka_unit_test(registered_contacts_are_tried_by_q),
 	    cmocka_unit_test(a_leg_that_is_not_bridged_is_hung_up),
 		cmocka_unit_test(a_phone_that_chatters_is_not_relayed_without_limit),

@@ -67,6 +67,8 @@ static void requests_that_cannot_be_served(void **state)
 	phone_assert_header(m, "Unsupported", "foo, bar");
 	m = answer_to("INVITE", "sip:bob@example.org", "Content-Encoding: gzip\nContent-Type: application/sdp", "\x1f\x8b", "415");
 	phone_assert_header(m, "Accept-Encoding", "identity");
+	m = answer_to("INVITE", "sip:bob@example.org", "-Content-Type", SDP_A, "415");
+	phone_assert_header(m, "Accept", "application/sdp");
 	answer_to("INVITE", "sip:bob@example.org", "Max-Forwards: 0", SDP_A, "483");
 	answer_to("INVITE", "sip:bob@example.org", "-Contact", SDP_A, "400");
 	answer_to("INVITE", "sip:bob@example.org", "Contact: *", SDP_A, "400");

@@ -177,6 +177,30 @@ static void contacts_behind_tcp_are_called_by_their_connection(void **state)
 	end();
 }
 
+/* RFC 3327 5.2: a call to a contact that came by an edge goes to the edge, with the way as its Route. */
+static void a_contact_with_a_path_is_called_by_way_of_it(void **state)
+{
+	struct phone_msg *m;
+
+	(void)state;
+	begin(PLAN "sip.on.register(function(req) req:register() end)\n"
+		   "sip.on.invite(function(call)\n"
+		   "  local ok, res = call:dial(sip.lookup(call.uri))\n"
+		   "  if not ok then call:reject(res) end\n"
+		   "end)\n");
+	m = put(bob, "Contact: <sip:bob@10.0.0.99>\nSupported: path\nPath: <sip:edge@10.0.0.4;lr>, <sip:10.0.0.98;lr>", "200");
+	phone_assert_contains(m, "Path", "<sip:edge@10.0.0.4;lr>");
+	phone_invite(alice, "sip:bob@example.org", NULL, SDP);
+	m = soon(carol, "INVITE"); /* the edge */
+	phone_assert(carol, strncmp(m->text, "INVITE sip:bob@10.0.0.99 SIP/2.0", 32) == 0);
+	phone_assert(carol, strstr(m->text, "\r\nRoute: <sip:edge@10.0.0.4;lr>") != NULL);
+	phone_assert(carol, strstr(m->text, "<sip:10.0.0.98;lr>") != NULL);
+	phone_reply(m, 486, NULL, NULL, NULL);
+	soon(carol, "ACK");
+	phone_ack(soon(alice, "486"), NULL, NULL);
+	end();
+}
+
 static void mistakes_are_named(void **state)
 {
 	static const char *const checks[][2] = {
@@ -308,6 +332,7 @@ int main(void)
 	    cmocka_unit_test(a_registration_with_digest),
 	    cmocka_unit_test(contacts_behind_tcp_are_called_by_their_connection),
 	    cmocka_unit_test(a_contact_that_is_this_server_is_refused),
+	    cmocka_unit_test(a_contact_with_a_path_is_called_by_way_of_it),
 	    cmocka_unit_test(mistakes_are_named),
 	};
 
