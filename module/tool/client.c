@@ -13,6 +13,8 @@
 
 enum { ANSWER_MAX = 64 << 20, CHUNK = 65536, ASK_MS = 5000, RELOAD_MS = 65000, STOP_MS = 15000 };
 
+static const char service_path[] = "/run/siphook/control.sock";
+
 const char *control_path(struct settings *s)
 {
 	const char *path = settings_get(s, "control"), *runtime = getenv("XDG_RUNTIME_DIR");
@@ -25,9 +27,20 @@ const char *control_path(struct settings *s)
 		settings_set(s, "control", own);
 		free(own);
 	} else if (geteuid() == 0) {
-		settings_set(s, "control", "/run/siphook/control.sock");
+		settings_set(s, "control", service_path);
 	}
 	return settings_get(s, "control");
+}
+
+/* Where a client asks. A shell of root has an XDG_RUNTIME_DIR too, but a service listens under /run. */
+static const char *server_path(struct settings *s)
+{
+	bool named = settings_get(s, "control") != NULL;
+	const char *path = control_path(s);
+
+	if (!named && path && access(path, F_OK) < 0 && access(service_path, F_OK) == 0)
+		return service_path;
+	return path;
 }
 
 static int connect_to(const char *path)
@@ -86,7 +99,7 @@ static char *receive(int fd, int timeout_ms, bool *closed)
  */
 static json_t *ask(struct settings *s, const char *request, int timeout_ms, bool *closed)
 {
-	const char *path = control_path(s);
+	const char *path = server_path(s);
 	char *line, *text;
 	json_t *answer;
 	int fd;
@@ -99,7 +112,8 @@ static json_t *ask(struct settings *s, const char *request, int timeout_ms, bool
 	if (fd < 0)
 		return NULL;
 	line = text_format("%s\n", request);
-	if (send(fd, line, strlen(line), MSG_NOSIGNAL) < 0) {
+	/* Whom the server does not trust it answers before it has read anything, and closes. */
+	if (send(fd, line, strlen(line), MSG_NOSIGNAL) < 0 && errno != EPIPE) {
 		complain("control socket %s: %s", path, strerror(errno));
 		text = NULL;
 	} else {

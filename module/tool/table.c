@@ -38,7 +38,7 @@ static char *cell_text(const json_t *value)
 		return text_format("%.10g", json_real_value(value));
 	if (json_is_boolean(value))
 		return text_format("%s", json_is_true(value) ? "yes" : "no");
-	if (!value || json_is_null(value))
+	if (!value || json_is_null(value) || (json_is_object(value) && json_object_size(value) == 0))
 		return text_format("-");
 	dump = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
 	text = dump ? printable(dump, strlen(dump)) : text_format("?");
@@ -137,7 +137,7 @@ static void print_members(const json_t *object, size_t indent)
 
 		pad(indent);
 		fputs(name, stdout);
-		if (json_is_object(value)) {
+		if (json_object_size(value) > 0) {
 			putchar('\n');
 			print_members(value, indent + 2);
 		} else if (is_list_of_objects(value)) {

@@ -42,6 +42,7 @@ ends() {
 }
 
 runs 0 version && says out "siphook 0.1.0"
+runs 0 version --json && says out '"version":"0.1.0"'
 runs 0 --help && says out registrations
 runs 1
 runs 1 frobnicate && says err '"frobnicate"'
@@ -208,3 +209,20 @@ ends 0
 echo precious >"$socket"
 runs 1 run -c "$dir/siphook.conf" && says err "not a socket"
 [ "$(cat "$socket")" = precious ] || die "another's file stays"
+
+# Where it is found without -s: a service of root listens under /run, also for a shell that has an XDG_RUNTIME_DIR.
+rm "$socket"
+if unshare -m true 2>/dev/null; then
+	unshare -m sh -c '
+		mount -t tmpfs none /run || exit 1
+		env -u XDG_RUNTIME_DIR "$1" run -l udp://127.0.0.1:0 "$2" >"$3/ready" 2>"$3/log" &
+		pid=$!
+		for _ in $(seq 100); do [ -S /run/siphook/control.sock ] && break; sleep 0.05; done
+		[ "$(stat -c %a /run/siphook)" = 700 ] && [ "$(stat -c %a /run/siphook/control.sock)" = 600 ] &&
+		"$1" status >"$3/out" 2>"$3/err" && env -u XDG_RUNTIME_DIR "$1" stop --json >"$3/out" 2>"$3/err"
+		code=$?
+		[ "$code" = 0 ] || kill "$pid"
+		wait "$pid" && [ "$code" = 0 ] && [ ! -e /run/siphook/control.sock ]
+	' sh "$siphook" "$plan" "$dir" || die "a server of root is found at /run/siphook/control.sock, mode 0600 in 0700"
+	says out '{"ok":true'
+fi

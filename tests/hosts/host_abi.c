@@ -256,9 +256,37 @@ static void the_process_is_left_as_it_was(void)
 	MUST(strcmp(setlocale(LC_ALL, NULL), "C") == 0);
 }
 
+/* Whatever a host does with its handle: the object and its threads stay (docs/host-abi.md). */
+static void the_object_is_never_unloaded(const char *path)
+{
+	void *object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+	struct siphook *s = NULL;
+
+	MUST(object && create(&s, NULL, NULL) == 0 && sip->start(s, SIPHOOK_THREADS) == 0);
+	for (int i = 0; i < 3; i++) /* more often than it was opened */
+		dlclose(object);
+	object = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD);
+	MUST(object);
+	dlclose(object);
+	MUST(answers_options(port));
+	sip->destroy(s);
+}
+
+/* The output of the process is the host's: a page of JSON that it writes there must stay one. */
+static int hide_output(void)
+{
+	char path[] = "/tmp/siphook-output-XXXXXX";
+	int fd = mkstemp(path);
+
+	MUST(fd >= 0 && unlink(path) == 0 && dup2(fd, 1) == 1);
+	return fd;
+}
+
 int main(int argc, char **argv)
 {
 	siphook_entry_fn entry;
+	struct stat output;
+	int fd = hide_output();
 
 	MUST(argc == 3);
 	entry = load_entry(argv[1]);
@@ -279,5 +307,7 @@ int main(int argc, char **argv)
 	instances_are_bounded();
 	check_judges_a_script_and_opens_nothing();
 	the_process_is_left_as_it_was();
+	the_object_is_never_unloaded(argv[1]);
+	MUST(fflush(stdout) == 0 && fstat(fd, &output) == 0 && output.st_size == 0); /* nothing was printed */
 	return 0;
 }

@@ -59,6 +59,8 @@ try "the examples of docs/host-abi.md" env CC="$cc" FLAGS="$FLAGS" sh "$here/doc
 # Hosts that are not compiled here: with a sanitizer its runtime comes first in the process.
 preload=
 [ -z "$FLAGS" ] || preload=$($cc -print-file-name=libasan.so)
+compile -shared -fPIC -fno-sanitize=all -o "$bin/foreign_openssl.so" "$here/foreign_openssl.c" || failed=$((failed + 1))
+try "a foreign OpenSSL is refused" env PRELOAD="$preload" sh "$here/foreign.sh" "$out/siphook" "$(realpath "$bin/foreign_openssl.so")" "$here/host.lua"
 try "the Python adapter" env ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$preload" python3 "$here/python_host.py" "$so"
 
 try "the command as a service" env ASAN_OPTIONS=detect_leaks=0 python3 "$here/service.py" "$out/siphook"

@@ -12,6 +12,8 @@ from house import HOST, must, text_of, until
 PLAN = """local sip = require "siphook"
 sip.on.invite(function(call)
   if call.uri.user == "loop" then while true do end end
+  if call.uri.user == "ring" then call:ring(180) sip.sleep(60) end
+  if call.uri.user == "up" then call:answer{ sdp = "v=0\\r\\no=- 1 1 IN IP4 127.0.0.1\\r\\ns=-\\r\\nc=IN IP4 127.0.0.1\\r\\nt=0 0\\r\\nm=audio 4000 RTP/AVP 0\\r\\n" } return end
   call:reject(486, "Busy by plan %d")
 end)
 """
@@ -41,14 +43,38 @@ class Caller:
                 f"From: <sip:c@{HOST}>;tag=t{branch}\r\nTo: <sip:{user}@{HOST}>{to}\r\nCall-ID: {branch}-{self.port}\r\nCSeq: {cseq} {method}\r\n"
                 f"Contact: <sip:c@{HOST}:{self.port}>\r\nContent-Length: 0\r\n\r\n").encode()
 
-    def call(self, user):
-        """The status line of the final answer."""
+    def begin(self, user):
+        """An INVITE is sent; its branch."""
         self.count += 1
         branch = f"n{self.count}"
         self.socket.send(self.request("INVITE", user, branch))
+        return branch
+
+    def hear(self, begins):
+        """The first message from now on that begins so."""
+        while True:
+            message = self.socket.recv(65536).decode()
+            if message.startswith(begins):
+                return message
+
+    def cancel(self, user, branch):
+        self.socket.send(self.request("CANCEL", user, branch))
+        self.finish(user, branch)
+
+    def answer(self, request):
+        """200 to a request of the server."""
+        wanted = ("via:", "from:", "to:", "call-id:", "cseq:")
+        lines = [x for x in request.split("\r\n") if x.lower().startswith(wanted)]
+        self.socket.send("\r\n".join(["SIP/2.0 200 OK", *lines, "Content-Length: 0", "", ""]).encode())
+
+    def call(self, user):
+        """The status line of the final answer."""
+        return self.finish(user, self.begin(user))
+
+    def finish(self, user, branch):
         while True:
             answer = self.socket.recv(65536).decode()
-            if f"Call-ID: {branch}-{self.port}\r\n" not in answer:
+            if f"Call-ID: {branch}-{self.port}\r\n" not in answer or "CSeq: 1 INVITE" not in answer:
                 continue
             line = answer.split("\r\n")[0]
             if " 1" in line[:9]:
@@ -56,6 +82,27 @@ class Caller:
             to = next(x for x in answer.split("\r\n") if x.lower().startswith("to:"))
             self.socket.send(self.request("ACK", user, branch, ";tag=" + to.split(";tag=")[1]))
             return line
+
+
+def other_users():
+    """Whether this process may become somebody else: not as root of a user namespace."""
+    with open("/proc/self/uid_map") as f:
+        return os.geteuid() == 0 and int(f.readline().split()[2]) > 65534
+
+
+def refused_user(part, server):
+    with part.test("command: a process of another user is refused with the reason"):
+        os.chmod(part.folder, 0o711)
+        os.chmod(server.control, 0o666)
+        program = os.open(part.siphook, os.O_RDONLY)
+        try:  # by its descriptor: nobody may have no way to its folder
+            asked = subprocess.run(["siphook", "status", "-s", server.control], executable=f"/proc/self/fd/{program}", pass_fds=[program],
+                                   user=65534, capture_output=True, text=True, timeout=20)
+        finally:
+            os.close(program)
+            os.chmod(server.control, 0o600)
+            os.chmod(part.folder, 0o700)
+        must(asked.returncode == 1 and "permission denied" in asked.stderr, f"{asked}")
 
 
 def refused_start(part, name, words, *args):
@@ -108,6 +155,49 @@ def tests(part):
         generations = json.loads(server.command("status", "--json")[1])["generations"]
         must([g["current"] for g in generations] == [True], f"one generation is alive: {generations}")
         must(len(generations[0]["hash"]) == 16 and generations[0]["calls"] == 0, f"{generations}")
+    with part.test("command: hangup ends a call that rings with 480"):
+        branch = caller.begin("ring")
+        caller.hear("SIP/2.0 180")
+        calls = json.loads(server.command("calls", "--json")[1])
+        must(len(calls) == 1, f"one call: {calls}")
+        code, said = server.command("hangup", "--json", calls[0]["id"])
+        must(code == 0 and json.loads(said) == {"ok": True}, f"{code} {said}")
+        must(caller.finish("ring", branch).startswith("SIP/2.0 480"), "the caller is told")
+        until("the call is gone", lambda: json.loads(server.command("calls", "--json")[1]) == [])
+    with part.test("command: hangup ends a call that is up with BYE"):
+        must(caller.call("up").startswith("SIP/2.0 200"), "the call is answered")
+        calls = json.loads(server.command("calls", "--json")[1])
+        must(len(calls) == 1, f"one call: {calls}")
+        code, said = server.command("hangup", calls[0]["id"])
+        must(code == 0 and not said, f"{code} {said}")
+        caller.answer(caller.hear("BYE sip:c@"))
+        until("the call is gone", lambda: json.loads(server.command("calls", "--json")[1]) == [])
+    with part.test("command: with four generations alive reloads wait, and become one"):
+        rings = []
+        for _ in range(3):
+            rings.append(caller.begin("ring"))
+            caller.hear("SIP/2.0 180")
+            code, said = server.command("reload")
+            must(code == 0, said)
+        rings.append(caller.begin("ring"))
+        caller.hear("SIP/2.0 180")
+        must(len(json.loads(server.command("status", "--json")[1])["generations"]) == 4, "four are alive")
+        before = server.generation
+        waiting = [subprocess.Popen([part.siphook, "reload", "-s", server.control], stdout=subprocess.PIPE, text=True) for _ in range(3)]
+        try:
+            time.sleep(0.5)
+            must(all(w.poll() is None for w in waiting) and server.generation == before, "all three wait")
+            caller.cancel("ring", rings.pop(0))
+            said = {w.communicate(timeout=20)[0] for w in waiting}
+        finally:
+            for w in waiting:
+                w.kill()
+        must(said == {f"generation {before + 1}\n"}, f"one generation for all: {said}")
+        for branch in rings:
+            caller.cancel("ring", branch)
+        until("the old ones are gone", lambda: len(json.loads(server.command("status", "--json")[1])["generations"]) == 1)
+    if other_users():
+        refused_user(part, server)
     with part.test("command: an unknown call to hang up is an error"):
         code, said = server.command("hangup", "nobody")
         must(code == 1 and "nobody" in said, f"{code} {said}")
