@@ -167,13 +167,14 @@ void net_dns_parse(struct sh_dns_answer *out, void **block, enum sh_dns_type typ
 {
 	struct reader r = {text, text, text + len, text != NULL};
 	struct sh_dns_record *records = sh_calloc(1, RECORDS_MAX * sizeof(*records) + TEXTS_MAX);
-	struct texts t = {(char *)(records + RECORDS_MAX), 0};
+	struct texts t;
 	uint32_t negative = DEFAULT_NEGATIVE;
 	unsigned questions, total;
 
 	out->error = -EAGAIN;
 	if (!records)
 		return;
+	t = (struct texts){(char *)(records + RECORDS_MAX), 0};
 	*block = records;
 	out->records = records;
 	out->count = 0;
