@@ -141,6 +141,7 @@ static void begin_ack(struct sh_leg *l, struct sh_writer *line, struct sh_writer
 	sh_ua_writers(l->ua, line, rest);
 	sh_dialog_put_request(&l->dialog, SH_LIT("ACK"), l->dialog.invite_cseq, 70, line, rest);
 	sh_ua_put_product(l->ua, rest, true);
+	sh_session_id_put(l, rest);
 	if (l->invite_credentials)
 		sh_put(rest, sh_slice_cstr(l->invite_credentials));
 	l->acked = true;

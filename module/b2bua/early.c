@@ -234,27 +234,38 @@ bool sh_early_in_order(struct sh_early_dialog *e, const struct sh_msg *m)
 	return true;
 }
 
-void sh_early_put_rack(struct sh_writer *w, const struct sh_early_dialog *e, uint32_t rseq)
+static void put_rack(struct sh_writer *w, uint32_t rseq, uint32_t cseq)
 {
 	sh_put_lit(w, "RAck: ");
 	sh_put_uint(w, rseq);
 	sh_put_char(w, ' ');
-	sh_put_uint(w, e->leg->dialog.invite_cseq);
+	sh_put_uint(w, cseq);
 	sh_put_lit(w, " INVITE\r\n");
+}
+
+void sh_early_put_rack(struct sh_writer *w, const struct sh_early_dialog *e, uint32_t rseq)
+{
+	put_rack(w, rseq, e->leg->dialog.invite_cseq);
 }
 
 void sh_early_prack(struct sh_early_dialog *e)
 {
-	struct sh_ua *ua = e->leg->ua;
+	sh_leg_prack(e->leg, e->callee, e->callee->rseq);
+}
+
+void sh_leg_prack(struct sh_leg *l, struct sh_dialog *d, uint32_t rseq)
+{
+	struct sh_ua *ua = l->ua;
 	struct sh_slice none = {0};
 	struct sh_writer line, rest;
 	struct sh_client_txn *ct;
 
 	sh_ua_writers(ua, &line, &rest);
-	sh_dialog_put_request(e->callee, SH_LIT("PRACK"), 0, 70, &line, &rest);
-	sh_early_put_rack(&rest, e, e->callee->rseq);
+	sh_dialog_put_request(d, SH_LIT("PRACK"), 0, 70, &line, &rest);
+	put_rack(&rest, rseq, l->dialog.invite_cseq);
 	sh_ua_put_product(ua, &rest, true);
+	sh_session_id_put(l, &rest);
 	sh_put_body(&rest, none, none);
 	/* Whatever becomes of it: who wants it and does not get it ends the INVITE (RFC 3262 3). */
-	sh_leg_send_in(e->leg, e->callee, &ct, SH_PRACK, &line, &rest, NULL, NULL);
+	sh_leg_send_in(l, d, &ct, SH_PRACK, &line, &rest, NULL, NULL);
 }

@@ -45,6 +45,7 @@ bool sh_early_is_reliable(const struct sh_msg *m);
 bool sh_early_in_order(struct sh_early_dialog *e, const struct sh_msg *m); /* false: a repetition, or there is a gap */
 /* PRACK for it by us, without a word to anybody: who called does not want to know. */
 void sh_early_prack(struct sh_early_dialog *e);
+void sh_leg_prack(struct sh_leg *l, struct sh_dialog *d, uint32_t rseq); /* of the last INVITE in d */
 /* "RAck: 1 2 INVITE\r\n" of the provisional answer with that RSeq. */
 void sh_early_put_rack(struct sh_writer *w, const struct sh_early_dialog *e, uint32_t rseq);
 

@@ -166,6 +166,13 @@ void sh_session_id_learn(struct sh_call *c, struct sh_leg *leg, const struct sh_
 	keep_session(c->a, b, a);
 }
 
+void sh_session_id_answered(struct sh_leg *l, const struct sh_msg *answer)
+{
+	const struct sh_msg *in = l->call && !l->call->answered ? l->call->invite : NULL;
+
+	keep_session(l, session_of(in), session_of(answer));
+}
+
 /* ------------------------------------------------------------------ Q.850 */
 
 /* One value of Reason. */

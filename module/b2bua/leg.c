@@ -424,6 +424,7 @@ static void on_2xx(struct sh_leg *l, const struct sh_msg *m)
 	}
 	sh_leg_learn_sdp(&l->remote_sdp, m);
 	sh_session_on_answer(l, m);
+	sh_session_id_answered(l, m);
 	struct sh_slice agent = sh_msg_header(m, SH_H_SERVER);
 	if (!agent.len)
 		agent = sh_msg_header(m, SH_H_USER_AGENT);
@@ -558,8 +559,7 @@ void sh_leg_bye(struct sh_leg *l)
 	sh_ua_put_product(ua, &rest, true);
 	if (l->hangup_reason)
 		sh_put_header(&rest, SH_H_REASON, sh_slice_cstr(l->hangup_reason));
-	if (l->session_id)
-		sh_put_header(&rest, SH_H_SESSION_ID, sh_slice_cstr(l->session_id));
+	sh_session_id_put(l, &rest);
 	sh_put_body(&rest, (struct sh_slice){0}, (struct sh_slice){0});
 	if (sh_leg_send(l, &l->bye, SH_BYE, &line, &rest, on_bye_event, l) < 0)
 		sh_leg_ended(l);

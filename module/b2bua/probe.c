@@ -27,6 +27,7 @@ static void ask(struct sh_leg *l)
 	sh_ua_writers(l->ua, &line, &rest);
 	sh_dialog_put_request(&l->dialog, SH_LIT("OPTIONS"), 0, 70, &line, &rest);
 	sh_ua_put_product(l->ua, &rest, true);
+	sh_session_id_put(l, &rest);
 	sh_put_header(&rest, SH_H_ACCEPT, SH_LIT("application/sdp"));
 	sh_put_body(&rest, none, none);
 	if (sh_leg_send(l, &l->probe, SH_OPTIONS, &line, &rest, on_event, l) < 0)

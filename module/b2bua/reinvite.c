@@ -4,6 +4,7 @@
  *   INVITE  ------>        ------->          491 when either leg has one going (14.1, 14.2)
  *           <--- 1xx, 2xx, failure --
  *   ACK     ------>        -------> at once when the INVITE had the offer; a late offer's ACK carries the answer */
+#include "b2bua/early.h"
 #include "b2bua/question.h"
 
 struct sh_reinvite {
@@ -15,6 +16,7 @@ struct sh_reinvite {
 	struct sh_msg *invite;    /* for Record-Route and the like: what the answer needs */
 	struct sh_body *offer;
 	bool late_offer, to_acked, passed_2xx, answered; /* answered: finally, by `to` */
+	uint32_t rseq; /* of the last reliable provisional answer of `to`; 0: none came */
 	bool silent; /* provisional answers would have to be reliable: there are none (RFC 3262 3) */
 	struct sh_question *question; /* about the description in the 2xx */
 	sh_request_fn done;
@@ -177,6 +179,19 @@ static bool asks_about_answer(struct sh_reinvite *r, const struct sh_msg *m)
 	return !r->passed_2xx && !r->to_acked && r->from && sh_sdp_ask(r->to->ua, &a);
 }
 
+/* We do not offer 100rel for a re-INVITE: nothing in it takes so long that it would be worth it. Who insists gets his PRACK
+ * (RFC 3262 4). False: it came before, or too early. */
+static bool is_next(struct sh_reinvite *r, const struct sh_msg *m)
+{
+	uint32_t n;
+
+	if (sh_slice_u32(sh_slice_trim(sh_msg_header(m, SH_H_RSEQ)), &n) < 0 || !n || (r->rseq && n != r->rseq + 1))
+		return false;
+	r->rseq = n;
+	sh_leg_prack(r->to, &r->to->dialog, n);
+	return true;
+}
+
 static void on_client_event(struct sh_client_txn *ct, enum sh_client_event ev, const struct sh_msg *m, void *user)
 {
 	struct sh_reinvite *r = user;
@@ -197,6 +212,8 @@ static void on_client_event(struct sh_client_txn *ct, enum sh_client_event ev, c
 		return;
 	}
 	if (m->status < 200) {
+		if (sh_early_is_reliable(m) && !is_next(r, m))
+			return;
 		if (r->from && m->status > 100 && !r->silent)
 			answer(r, m->status, m);
 		return;

@@ -169,6 +169,7 @@ static int send_invite(struct sh_reoffer *r)
 	sh_dialog_put_request(&l->dialog, SH_LIT("INVITE"), 0, 70, &line, &rest);
 	sh_ua_put_contact(ua, &rest, &l->dialog.path, l->dialog.secure);
 	sh_ua_put_product(ua, &rest, true);
+	sh_session_id_put(l, &rest);
 	sh_put_header(&rest, SH_H_ALLOW, ua->allow_in_dialog);
 	sh_ua_put_supported(&rest, false, false);
 	sh_session_put_request(l, &rest);

@@ -312,6 +312,7 @@ static int send_update(struct sh_session *s)
 	sh_ua_put_contact(ua, &rest, &l->dialog.path, l->dialog.secure);
 	sh_ua_put_product(ua, &rest, true);
 	sh_ua_put_supported(&rest, false, false);
+	sh_session_id_put(l, &rest);
 	sh_session_put_request(l, &rest);
 	sh_put_body(&rest, none, none);
 	return sh_leg_send(l, &s->update, SH_UPDATE, &line, &rest, on_update, s);

@@ -57,6 +57,7 @@ static void put_beside(struct sh_writer *w, const struct sh_client_txn *ct, cons
 	sh_put_char(w, ' ');
 	sh_put(w, method);
 	sh_put_lit(w, "\r\n");
+	sh_put_copy(w, request, SH_H_SESSION_ID); /* RFC 7989 6 */
 }
 
 static struct sh_slice finish(struct sh_writer *w)

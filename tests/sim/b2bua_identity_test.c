@@ -6,6 +6,7 @@
 #define DIAL        "  local ok, res = call:dial({'sip:bob@10.0.0.3'}, {timeout = 20})\n  if not ok then call:reject(res) end\n"
 #define PAI         "P-Asserted-Identity: \"Alice\" <tel:+4912>\nRemote-Party-ID: <sip:a@x>;party=calling\nP-Preferred-Identity: <sip:other@x>\n"
 #define ID_A        "Session-ID: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa;remote=00000000000000000000000000000000"
+#define OF_BOTH     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa;remote=bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
 #define ID_B        "Session-ID: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb;remote=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 
 static void begin_quiet(const char *plan)
@@ -285,13 +286,45 @@ static void rfc7989_the_session_id_is_the_same_on_both_sides(void **state)
 	m = soon(alice, "200 INVITE");
 	phone_assert_header(m, "Session-ID", &ID_B[12]);
 	phone_ack(m, NULL, NULL);
-	soon(bob, "ACK");
+	phone_assert_header(soon(bob, "ACK"), "Session-ID", OF_BOTH);
 	world_advance(w, SH_SECOND);
 	phone_bye(a);
 	soon(alice, "200 BYE");
 	m = soon(bob, "BYE");
-	phone_assert_header(m, "Session-ID", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa;remote=bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb");
+	phone_assert_header(m, "Session-ID", OF_BOTH);
 	ok(m);
+	end();
+}
+
+/* In what we send by ourselves, too (RFC 7989 6). */
+static void rfc7989_cancel_and_refresh_have_the_session_id(void **state)
+{
+	struct phone_call *a;
+	struct phone_msg *m, *invite;
+
+	(void)state;
+	begin_quiet(PLAN(DIAL));
+	a = phone_invite(alice, "sip:bob@example.org", ID_A, SDP_A);
+	invite = soon(bob, "INVITE");
+	phone_reply(invite, 180, NULL, ID_B, NULL);
+	soon(alice, "180");
+	phone_cancel(a, NULL);
+	soon(alice, "200 CANCEL");
+	phone_ack(soon(alice, "487"), NULL, NULL);
+	m = soon(bob, "CANCEL");
+	phone_assert_header(m, "Session-ID", &ID_A[12]);
+	ok(m);
+	phone_reply(invite, 487, NULL, NULL, NULL);
+	phone_assert_header(soon(bob, "ACK"), "Session-ID", &ID_A[12]);
+	/* the session timer of bob's leg */
+	a = phone_invite(alice, "sip:bob@example.org", ID_A, SDP_A);
+	phone_reply(soon(bob, "INVITE"), 200, NULL, ID_B "\nAllow: UPDATE\nRequire: timer\nSession-Expires: 600;refresher=uac", SDP_B);
+	soon(bob, "ACK");
+	phone_ack(phone_expect_in(a, "200 INVITE", SH_SECOND), NULL, NULL);
+	m = phone_expect(bob, "UPDATE", 301 * SH_SECOND);
+	phone_assert_header(m, "Session-ID", OF_BOTH);
+	phone_reply(m, 200, NULL, "Session-Expires: 600;refresher=uac", NULL);
+	hang_up(a, bob);
 	end();
 }
 
@@ -361,6 +394,7 @@ int main(void)
 		cmocka_unit_test(rfc3326_a_cause_goes_both_ways),
 		cmocka_unit_test(rfc6432_a_cause_in_a_failure_is_passed_and_told),
 		cmocka_unit_test(rfc7989_the_session_id_is_the_same_on_both_sides),
+		cmocka_unit_test(rfc7989_cancel_and_refresh_have_the_session_id),
 		cmocka_unit_test(nothing_of_one_leg_is_seen_on_the_other),
 	};
 

@@ -364,6 +364,37 @@ static void a_reinvite_moves_the_target(void **state)
 	end();
 }
 
+/* It was not offered, but who insists has his PRACK, and is not repeated. */
+static void a_reliable_provisional_answer_to_a_reinvite_is_acknowledged(void **state)
+{
+	struct phone_msg *invite, *m;
+	struct talk t;
+	char rack[40];
+
+	(void)state;
+	begin(PLAN_BOB);
+	t = talk();
+	phone_reinvite(t.a, NULL, SDP_HOLD);
+	invite = soon(bob, "INVITE");
+	assert_null(strstr(value(invite, "Supported"), "100rel"));
+	phone_reply(invite, 183, NULL, "Require: 100rel\nRSeq: 7", NULL);
+	m = soon(bob, "PRACK");
+	snprintf(rack, sizeof(rack), "7 %u INVITE", invite->m.cseq);
+	phone_assert_header(m, "RAck", rack);
+	ok(m);
+	m = soon(alice, "183");
+	phone_assert_header(m, "RSeq", NULL);
+	phone_reply(invite, 183, NULL, "Require: 100rel\nRSeq: 7", NULL); /* again: the PRACK is on its way */
+	phone_reply(invite, 183, NULL, "Require: 100rel\nRSeq: 9", NULL); /* one is missing */
+	phone_expect_none(bob, "PRACK", SH_SECOND);
+	phone_reply(invite, 200, NULL, NULL, SDP_HELD);
+	soon(bob, "ACK");
+	phone_ack(soon(alice, "200 INVITE"), NULL, NULL);
+	world_advance(w, 10 * SH_MS);
+	hang_up(t.a, bob);
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -384,6 +415,7 @@ int main(void)
 	    cmocka_unit_test(bye_of_the_other_side_during_a_reinvite),
 	    cmocka_unit_test(a_hook_may_look_at_a_reinvite),
 	    cmocka_unit_test(a_reinvite_moves_the_target),
+	    cmocka_unit_test(a_reliable_provisional_answer_to_a_reinvite_is_acknowledged),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
