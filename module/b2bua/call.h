@@ -114,6 +114,11 @@ enum sh_branch_event {
 	SH_BRANCH_OVER,
 };
 
+/* Of a call that is up, without an sdp of the plan's: who makes the first offer. Some cannot: phones in browsers fail when they
+ * are called without one. They are offered what the party that stays said last, and say anew what they can do when they have
+ * answered: sh_call_rebridge. */
+enum sh_first_offer { SH_OFFER_TO_BROWSERS, SH_OFFER_TO_ALL, SH_OFFER_TO_NOBODY }; /* the first: to who is reached by WebSocket */
+
 struct sh_fork_plan {
 	struct sh_arena arena; /* owns every text; taken over by whoever accepts the plan */
 	struct sh_target *targets; /* grouped: the group of one is that of the one before, or one higher */
@@ -126,6 +131,8 @@ struct sh_fork_plan {
 	unsigned follow_redirects;
 	bool has_sdp;
 	struct sh_slice sdp;    /* instead of the caller's body */
+	enum sh_first_offer offer;
+	uint64_t offer_of;      /* handle of the leg that stays; 0: the caller's */
 	/* Of a call that is up: who wants to hear of 1xx other than 100. May be NULL. */
 	void (*progress)(void *ctx, unsigned code, struct sh_slice reason);
 	/* Who watches the branches; NULL: nobody. What it is told goes on while it looks: it does nothing to the call from inside.

@@ -2,6 +2,7 @@
 #include "b2bua/early.h"
 #include "b2bua/fork.h"
 #include "b2bua/question.h"
+#include "msg/sdp_edit.h"
 
 static void advance(struct sh_fork *f);
 static void start_branch(struct sh_branch *b);
@@ -88,6 +89,7 @@ static void destroy(struct sh_fork *f)
 	for (unsigned i = 0; i < f->count; i++) {
 		sh_wheel_cancel(&f->ua->env->wheel, &f->branches[i]->timer);
 		sh_question_forget(&f->branches[i]->question);
+		sh_body_unref(f->branches[i]->offer);
 	}
 	sh_free(f->best);
 	sh_fork_plan_finish(&plan); /* f itself lives in its arena */
@@ -342,7 +344,11 @@ static bool asks(struct sh_branch *b)
 	const struct sh_msg *in = c->answered ? NULL : c->invite;
 	struct sh_asking a = {.slot = &b->question, .who = b, .then = on_looked_at, .from = c->a, .to = b->leg, .is_offer = true};
 
-	if (plan->has_sdp) {
+	if (b->offer) {
+		a.from = sh_slots_get(&b->fork->ua->legs, plan->offer_of);
+		a.type = sh_body_type(b->offer);
+		a.body = sh_body_text(b->offer);
+	} else if (plan->has_sdp) {
 		a.type = SH_LIT("application/sdp");
 		a.body = plan->sdp;
 	} else if (in) {
@@ -350,6 +356,26 @@ static bool asks(struct sh_branch *b)
 		a.body = sh_msg_text(in, in->body);
 	}
 	return sh_sdp_ask(b->fork->ua, &a);
+}
+
+/* What the party that stays said last, as an offer to a target that cannot make the first one. */
+static void make_offer(struct sh_branch *b, const struct sh_path *path)
+{
+	struct sh_fork *f = b->fork;
+	struct sh_ua *ua = f->ua;
+	bool browser = path->proto == SH_PROTO_WS || path->proto == SH_PROTO_WSS;
+	struct sh_leg *stays;
+	struct sh_writer w;
+
+	if (!f->call->answered || f->plan.has_sdp || b->offer || f->plan.offer == SH_OFFER_TO_NOBODY ||
+	    (f->plan.offer == SH_OFFER_TO_BROWSERS && !browser))
+		return;
+	if (!f->plan.offer_of)
+		f->plan.offer_of = f->call->a ? f->call->a->handle : 0;
+	stays = sh_slots_get(&ua->legs, f->plan.offer_of);
+	sh_writer_init(&w, ua->body, SH_UA_BUFFER);
+	if (stays && sh_sdp_as_offer(&w, sh_leg_remote_sdp(stays)) == 0 && !w.full)
+		b->offer = sh_body_make(SH_LIT("application/sdp"), sh_writer_text(&w));
 }
 
 static int make_leg(struct sh_branch *b, const struct sh_path *path)
@@ -377,11 +403,12 @@ static int make_leg(struct sh_branch *b, const struct sh_path *path)
 	if (!err) {
 		b->leg = l;
 		l->branch = b;
+		make_offer(b, path);
 		if (asks(b)) {
 			b->state = SH_BRANCH_LOCATING;
 			return 0;
 		}
-		err = send_invite(b, NULL);
+		err = send_invite(b, b->offer);
 	}
 	if (err) {
 		b->leg = NULL;
@@ -693,7 +720,7 @@ void sh_branch_on_response(struct sh_branch *b, struct sh_leg *l, const struct s
 		sh_list_append(&f->call->loose, &l->in_call);
 		cancel_all(f, b, SH_LIT("SIP;cause=200;text=\"Call completed elsewhere\""));
 		/* with an answer to our offer the ACK need not wait for anybody (13.2.2.4) */
-		if ((f->plan.has_sdp ? f->plan.sdp.len : !f->call->answered && f->call->invite->body.len) || !m->body.len ||
+		if (b->offer || (f->plan.has_sdp ? f->plan.sdp.len : !f->call->answered && f->call->invite->body.len) || !m->body.len ||
 		    (l->answered_in && l->answered_in->offer_passed))
 			sh_leg_send_ack(l, NULL);
 		finish(f, l);

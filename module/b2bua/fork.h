@@ -18,6 +18,7 @@ struct sh_branch {
 	enum sh_branch_state state;
 	bool heard; /* an answer of any kind came */
 	struct sh_question *question; /* about the offer that it is to get */
+	struct sh_body *offer; /* that a call which is up makes to it; NULL: it makes the first one */
 	uint32_t min_se; /* a 422 asked for that session interval; 0: none did */
 	unsigned longer; /* so many did */
 	uint64_t second; /* in which it has said `said` provisional answers */

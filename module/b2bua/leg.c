@@ -462,7 +462,7 @@ static bool asks_about_answer(struct sh_leg *l, const struct sh_msg *m)
 	if (!plan || !c || m->status >= 300 || l->dialog.confirmed)
 		return false;
 	a.to = c->a;
-	a.is_offer = !(plan->has_sdp ? plan->sdp.len : !c->answered && c->invite && c->invite->body.len);
+	a.is_offer = !l->branch->offer && !(plan->has_sdp ? plan->sdp.len : !c->answered && c->invite && c->invite->body.len);
 	return sh_sdp_ask(l->ua, &a);
 }
 

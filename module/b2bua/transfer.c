@@ -187,6 +187,7 @@ int sh_call_transfer(struct sh_call *c, struct sh_leg *keep, struct sh_fork_plan
 		return err;
 	}
 	plan->progress = on_progress;
+	plan->offer_of = keep->handle;
 	err = sh_call_fork(c, plan, on_forked, t);
 	if (err)
 		sh_free(t);

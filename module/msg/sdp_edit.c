@@ -233,3 +233,27 @@ bool sh_sdp_has(struct sh_slice text, struct sh_slice name)
 	}
 	return false;
 }
+
+int sh_sdp_as_offer(struct sh_writer *w, struct sh_slice text)
+{
+	static const struct sh_slice directions[] = {{"a=sendonly", 10}, {"a=recvonly", 10}, {"a=inactive", 10}};
+	struct sh_sdp sdp;
+	int err = sh_sdp_parse(&sdp, text);
+
+	while (!err && text.len) {
+		ptrdiff_t end = sh_slice_find(text, '\n');
+		size_t n = end < 0 ? text.len : (size_t)end + 1;
+		struct sh_slice line = sh_slice_make(text.base, n), bare = sh_slice_trim(line), rest;
+
+		text = sh_slice_make(text.base + n, text.len - n);
+		rest = sh_slice_make(bare.base + bare.len, line.len - (size_t)(bare.base - line.base) - bare.len); /* its end */
+		for (unsigned i = 0; i < sizeof(directions) / sizeof(directions[0]); i++)
+			if (sh_slice_eq(bare, directions[i]))
+				bare = SH_LIT("a=sendrecv");
+		if (sh_slice_starts(bare, SH_LIT("a=setup:")))
+			bare = SH_LIT("a=setup:actpass");
+		sh_put(w, bare);
+		sh_put(w, rest);
+	}
+	return err;
+}

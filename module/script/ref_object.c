@@ -118,6 +118,17 @@ static void push_fork_options(lua_State *L, int idx, const char *const *own, str
 	}
 }
 
+/* offer = true, false, or nil: to browsers. */
+static enum sh_first_offer read_offer(lua_State *L, int idx, const char *what)
+{
+	int type = lua_isnoneornil(L, idx) ? LUA_TNIL : sh_opt_get(L, idx, "offer");
+	bool all = type != LUA_TNIL && lua_toboolean(L, -1);
+
+	if (type != LUA_TNIL && type != LUA_TBOOLEAN)
+		luaL_error(L, "%s: option 'offer': boolean expected, got %s", what, lua_typename(L, type));
+	return type == LUA_TNIL ? SH_OFFER_TO_BROWSERS : all ? SH_OFFER_TO_ALL : SH_OFFER_TO_NOBODY;
+}
+
 /* ------------------------------------------------------------------ the outcome */
 
 static int push_outcome(lua_State *L, void *arg)
@@ -210,12 +221,13 @@ static bool is_proven(const struct sh_run *run, const struct sh_request *q)
 /* ref:accept{targets=, timeout=, headers=, manual=, anyone=} -> true | nil, res */
 static int accept_refer(lua_State *L)
 {
-	static const char *const own[] = {"targets", "manual", "anyone", NULL};
+	static const char *const own[] = {"targets", "manual", "anyone", "offer", NULL};
 	struct sh_runtime *rt = sh_runtime_check(L, "ref:accept");
 	struct sh_run *run = sh_run_check(L, "ref:accept");
 	struct sh_request *q = sh_request_check(L, 1);
 	struct sh_refer_options o = {0};
 	struct sh_slice why, none = {0}, text;
+	enum sh_first_offer offer;
 	struct sh_fork_plan *plan;
 	struct sh_plan_about about;
 	struct sh_refer_to to;
@@ -229,6 +241,8 @@ static int accept_refer(lua_State *L)
 		o.manual = sh_opt_bool(L, 2, "manual", false);
 		o.anyone = sh_opt_bool(L, 2, "anyone", false);
 	}
+	offer = read_offer(L, 2, "ref:accept");
+	lua_settop(L, 2);
 	if (!q)
 		return sh_gone(L);
 	if (sh_request_answered(q))
@@ -255,6 +269,7 @@ static int accept_refer(lua_State *L)
 	push_fork_options(L, 2, own, text); /* 5 */
 	about = (struct sh_plan_about){SH_PLAN_CALL, sh_msg_header(sh_request_msg(q), SH_H_TO), text};
 	plan = sh_plan_read(L, 4, 5, "ref:accept", &about);
+	plan->offer = offer;
 	sh_vm_check_wait(L, "ref:accept");
 	w = wait_new(L, run);
 	err = sh_refer_accept(q, sh_refer_leg(q), plan, &o, on_transferred, w);
@@ -331,12 +346,13 @@ static void on_done(void *ctx, const struct sh_result *res)
 /* call:transfer(target, {keep="a"|"b", ...}) -> true | nil, res */
 int sh_call_transfer_verb(lua_State *L)
 {
-	static const char *const own[] = {"keep", NULL};
+	static const char *const own[] = {"keep", "offer", NULL};
 	static const struct sh_transfer_events events = {NULL, on_done};
 	struct sh_run *run = sh_run_check(L, "call:transfer");
 	struct sh_call *c = sh_call_check(L, 1);
 	struct sh_plan_about about = {.kind = SH_PLAN_CALL};
 	struct sh_slice keep = {0}, to = {0};
+	enum sh_first_offer offer;
 	struct sh_fork_plan *plan;
 	struct sh_leg *stays, *leaves;
 	struct waiting *w;
@@ -351,6 +367,8 @@ int sh_call_transfer_verb(lua_State *L)
 	keep_b = sh_slice_eq(keep, SH_LIT("b"));
 	if (keep.base && !keep_b && !sh_slice_eq(keep, SH_LIT("a")))
 		return luaL_error(L, "call:transfer: option 'keep': \"a\" or \"b\" expected");
+	offer = read_offer(L, 3, "call:transfer");
+	lua_settop(L, 3);
 	lua_pushvalue(L, 2); /* 4 */
 	if (sh_uri_object_text(L, 4, &to))
 		look_up(L, 4);
@@ -358,6 +376,7 @@ int sh_call_transfer_verb(lua_State *L)
 	if (c)
 		about = (struct sh_plan_about){SH_PLAN_CALL, keep_b ? sh_call_to(c) : sh_call_from(c), to};
 	plan = sh_plan_read(L, 4, 5, "call:transfer", &about);
+	plan->offer = offer;
 	if (!c)
 		return sh_gone(L);
 	stays = keep_b ? sh_call_b(c) : sh_call_a(c);

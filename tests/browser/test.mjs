@@ -157,6 +157,20 @@ for (const [kind, giver] of [["SIP.js", "bob"], ["JsSIP", "alice"]]) {
 	});
 }
 
+// JsSIP throws when it answers an INVITE without an offer: it is offered what the one who stays said last, and asked anew.
+await test("a call is transferred to JsSIP", async () => {
+	await connect(carol, bob);
+	await talk(carol, bob);
+	await bob.tell("transfer", "alice");
+	await alice.expect("incoming");
+	await alice.tell("answer");
+	await alice.expect("up");
+	await bob.expect("transferred");
+	await bob.expect("ended");
+	await talk(carol, alice);
+	await finish(alice, carol);
+});
+
 await test("a call over WebSocket without TLS", async () => {
 	const dave = await Phone.open("sipjs", "dave", WS);
 	await dave.register();

@@ -561,6 +561,76 @@ static void a_proven_transferor_may_come_from_elsewhere(void **state)
 	}
 }
 
+/* A target that cannot make the first offer (JsSIP): it is offered what the party that stays said last, here on hold, as an offer; and
+ * when it has answered both say anew what they can do. */
+static void a_target_that_cannot_make_the_first_offer_is_made_one(void **state)
+{
+	static const char *const plans[] = {
+		TO_PHONES "sip.on.refer(function(ref) ref:accept{targets = {'sip:carol@10.0.0.4'}, offer = true} end)\n",
+		TO_PHONES "sip.on.refer(function(ref)\n  ref:accept{manual = true}\n"
+			  "  ref.call:transfer('sip:carol@10.0.0.4', {offer = true})\n  ref:notify(200)\nend)\n",
+	};
+	struct phone_msg *m, *invite;
+	struct talk t;
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		begin(plans[i]);
+		t = talk();
+		phone_reinvite(t.b, NULL, SDP_B "a=sendonly\r\n");
+		phone_reply(soon(alice, "INVITE"), 200, NULL, NULL, SDP_A "a=recvonly\r\n");
+		soon(alice, "ACK");
+		phone_ack(soon(bob, "200"), NULL, NULL);
+		world_advance(w, 10 * SH_MS);
+		refer(t.b, to_carol);
+		NOTIFIED_TRYING(bob);
+		invite = soon(carol, "INVITE");
+		phone_assert_body(invite, SDP_A "a=sendrecv\r\n");
+		phone_reply(invite, 200, NULL, NULL, SDP_C "a=ptime:20\r\n");
+		phone_assert_body(soon(carol, "ACK"), "");
+		m = soon(carol, "INVITE"); /* now it can */
+		assert_ptr_equal(m->call, invite->call);
+		phone_assert_body(m, "");
+		phone_expect_none(alice, "*", 10 * SH_MS);
+		phone_reply(m, 200, NULL, NULL, SDP_C);
+		m = soon(alice, "INVITE");
+		phone_assert_body(m, SDP_C);
+		phone_reply(m, 200, NULL, NULL, SDP_A);
+		soon(alice, "ACK");
+		phone_assert_body(soon(carol, "ACK"), SDP_A);
+		if (i == 0) {
+			NOTIFIED_LAST(bob, "SIP/2.0 200 OK");
+			ok(soon(bob, "BYE"));
+		} else {
+			ok(soon(bob, "BYE"));
+			NOTIFIED_LAST(bob, "SIP/2.0 200 OK");
+		}
+		hang_up(t.a, carol);
+		end();
+	}
+}
+
+/* Nothing has changed for anybody when it refuses. */
+static void a_target_that_is_made_an_offer_may_refuse(void **state)
+{
+	struct phone_msg *invite;
+	struct talk t;
+
+	(void)state;
+	begin(TO_PHONES "sip.on.refer(function(ref) ref:accept{targets = {'sip:carol@10.0.0.4'}, offer = true} end)\n");
+	t = talk();
+	refer(t.b, to_carol);
+	NOTIFIED_TRYING(bob);
+	invite = soon(carol, "INVITE");
+	phone_assert_body(invite, SDP_A);
+	phone_reply(invite, 488, NULL, NULL, NULL);
+	soon(carol, "ACK");
+	NOTIFIED_LAST(bob, "SIP/2.0 488");
+	phone_expect_none(alice, "*", SH_SECOND);
+	hang_up(t.b, alice);
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -587,6 +657,8 @@ int main(void)
 	    cmocka_unit_test(without_a_hook_refer_passes_in_a_dialog_and_is_forbidden_outside),
 	    cmocka_unit_test(a_stranger_does_not_move_a_call_by_target_dialog),
 	    cmocka_unit_test(a_proven_transferor_may_come_from_elsewhere),
+	    cmocka_unit_test(a_target_that_cannot_make_the_first_offer_is_made_one),
+	    cmocka_unit_test(a_target_that_is_made_an_offer_may_refuse),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -83,6 +83,23 @@ static void has_finds_codecs_of_streams_that_are_not_refused(void **state)
 	assert_false(sh_sdp_has(SH_LIT("hello"), SH_LIT("PCMA")));
 }
 
+static void an_answer_becomes_an_offer(void **state)
+{
+	static const char answer[] = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\na=recvonly\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n"
+				     "a=setup:active\r\na=sendonly \r\na=rtpmap:111 opus/48000/2\r\nm=video 0 RTP/AVP 31\na=inactive\na=inactive-not";
+	static const char offer[] = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\na=sendrecv\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n"
+				    "a=setup:actpass\r\na=sendrecv \r\na=rtpmap:111 opus/48000/2\r\nm=video 0 RTP/AVP 31\na=sendrecv\na=inactive-not";
+	char text[600];
+	struct sh_writer w;
+
+	(void)state;
+	sh_writer_init(&w, text, sizeof(text));
+	assert_int_equal(sh_sdp_as_offer(&w, SH_LIT(answer)), 0);
+	assert_slice(sh_writer_text(&w), offer);
+	assert_int_equal(sh_sdp_as_offer(&w, SH_LIT("hello")), -EINVAL);
+	assert_int_equal(sh_sdp_as_offer(&w, SH_LIT("")), -EINVAL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -92,6 +109,7 @@ int main(void)
 	    cmocka_unit_test(a_stream_without_a_codec_left_is_refused_as_it_was_offered),
 	    cmocka_unit_test(what_is_no_rtp_is_left_alone),
 	    cmocka_unit_test(has_finds_codecs_of_streams_that_are_not_refused),
+	    cmocka_unit_test(an_answer_becomes_an_offer),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
