@@ -364,6 +364,7 @@ static void make_offer(struct sh_branch *b, const struct sh_path *path)
 	struct sh_fork *f = b->fork;
 	struct sh_ua *ua = f->ua;
 	bool browser = path->proto == SH_PROTO_WS || path->proto == SH_PROTO_WSS;
+	uint8_t noise[SH_SDP_NOISE];
 	struct sh_leg *stays;
 	struct sh_writer w;
 
@@ -374,7 +375,8 @@ static void make_offer(struct sh_branch *b, const struct sh_path *path)
 		f->plan.offer_of = f->call->a ? f->call->a->handle : 0;
 	stays = sh_slots_get(&ua->legs, f->plan.offer_of);
 	sh_writer_init(&w, ua->body, SH_UA_BUFFER);
-	if (stays && sh_sdp_as_offer(&w, sh_leg_remote_sdp(stays)) == 0 && !w.full)
+	sh_random_bytes(&ua->env->random, noise, sizeof(noise));
+	if (stays && sh_sdp_as_offer(&w, sh_leg_remote_sdp(stays), noise) == 0 && !w.full)
 		b->offer = sh_body_make(SH_LIT("application/sdp"), sh_writer_text(&w));
 }
 

@@ -234,26 +234,83 @@ bool sh_sdp_has(struct sh_slice text, struct sh_slice name)
 	return false;
 }
 
-int sh_sdp_as_offer(struct sh_writer *w, struct sh_slice text)
+static void put_hex(struct sh_writer *w, uint8_t octet)
 {
-	static const struct sh_slice directions[] = {{"a=sendonly", 10}, {"a=recvonly", 10}, {"a=inactive", 10}};
+	static const char digits[] = "0123456789ABCDEF";
+
+	sh_put_char(w, digits[octet >> 4]);
+	sh_put_char(w, digits[octet & 15]);
+}
+
+static void put_noise(struct sh_writer *w, const uint8_t noise[SH_SDP_NOISE], unsigned from, unsigned octets)
+{
+	for (unsigned i = from; i < from + octets; i++)
+		put_hex(w, noise[i % SH_SDP_NOISE]);
+}
+
+/* "sha-256 AB:CD...": of the same length. */
+static void put_fingerprint(struct sh_writer *w, struct sh_slice value, const uint8_t noise[SH_SDP_NOISE])
+{
+	struct sh_slice algorithm, digest;
+
+	sh_slice_cut(sh_slice_trim(value), ' ', &algorithm, &digest);
+	sh_put(w, algorithm);
+	for (unsigned i = 0; i < (sh_slice_trim(digest).len + 1) / 3; i++) {
+		sh_put_char(w, i ? ':' : ' ');
+		put_hex(w, noise[i % SH_SDP_NOISE]);
+	}
+}
+
+enum offered { AS_IT_IS, BOTH_WAYS, GONE, SETUP, UFRAG, PASSWORD, FINGERPRINT };
+
+/* What becomes of an attribute. */
+static enum offered offered_as(struct sh_slice line, struct sh_slice *value)
+{
+	static const struct {
+		struct sh_slice name;
+		enum offered as;
+	} attributes[] = {{{"sendonly", 8}, BOTH_WAYS}, {{"recvonly", 8}, BOTH_WAYS}, {{"inactive", 8}, BOTH_WAYS}, {{"candidate", 9}, GONE},
+			  {{"remote-candidates", 17}, GONE}, {{"end-of-candidates", 17}, GONE}, {{"setup", 5}, SETUP}, {{"ice-ufrag", 9}, UFRAG},
+			  {{"ice-pwd", 7}, PASSWORD}, {{"fingerprint", 11}, FINGERPRINT}};
+	struct sh_slice name;
+
+	if (!sh_slice_starts(line, SH_LIT("a=")))
+		return AS_IT_IS;
+	sh_slice_cut(sh_slice_make(line.base + 2, line.len - 2), ':', &name, value);
+	for (unsigned i = 0; i < sizeof(attributes) / sizeof(attributes[0]); i++)
+		if (sh_slice_eq(sh_slice_trim(name), attributes[i].name))
+			return attributes[i].as;
+	return AS_IT_IS;
+}
+
+int sh_sdp_as_offer(struct sh_writer *w, struct sh_slice text, const uint8_t noise[SH_SDP_NOISE])
+{
+	struct sh_slice line, value = {0};
 	struct sh_sdp sdp;
 	int err = sh_sdp_parse(&sdp, text);
 
 	while (!err && text.len) {
 		ptrdiff_t end = sh_slice_find(text, '\n');
 		size_t n = end < 0 ? text.len : (size_t)end + 1;
-		struct sh_slice line = sh_slice_make(text.base, n), bare = sh_slice_trim(line), rest;
+		enum offered as;
 
+		line = sh_slice_make(text.base, n);
 		text = sh_slice_make(text.base + n, text.len - n);
-		rest = sh_slice_make(bare.base + bare.len, line.len - (size_t)(bare.base - line.base) - bare.len); /* its end */
-		for (unsigned i = 0; i < sizeof(directions) / sizeof(directions[0]); i++)
-			if (sh_slice_eq(bare, directions[i]))
-				bare = SH_LIT("a=sendrecv");
-		if (sh_slice_starts(bare, SH_LIT("a=setup:")))
-			bare = SH_LIT("a=setup:actpass");
-		sh_put(w, bare);
-		sh_put(w, rest);
+		as = offered_as(line, &value);
+		if (as == AS_IT_IS)
+			sh_put(w, line);
+		if (as == AS_IT_IS || as == GONE)
+			continue;
+		sh_put(w, as == BOTH_WAYS ? SH_LIT("a=sendrecv") : sh_slice_make(line.base, (size_t)(value.base - line.base)));
+		if (as == SETUP)
+			sh_put_lit(w, "actpass");
+		else if (as == UFRAG)
+			put_noise(w, noise, 0, 4);
+		else if (as == PASSWORD)
+			put_noise(w, noise, 4, 16);
+		else if (as == FINGERPRINT)
+			put_fingerprint(w, value, noise);
+		sh_put_lit(w, "\r\n");
 	}
 	return err;
 }

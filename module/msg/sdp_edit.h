@@ -16,9 +16,11 @@ enum sh_sdp_edit {
 /* names: "PCMA", "opus/48000" or a payload number, in any case. 0; -EINVAL: no session description; the writer may be full. */
 int sh_sdp_edit(struct sh_writer *w, struct sh_slice text, enum sh_sdp_edit how, const struct sh_slice *names, unsigned count);
 
-/* What somebody answered, made an offer again: streams that flow both ways (RFC 3264 5.1), and for DTLS the choice of roles left
- * to who answers (RFC 5763 5). 0; -EINVAL: no session description. */
-int sh_sdp_as_offer(struct sh_writer *w, struct sh_slice text);
+/* What somebody said to somebody else, as an offer that can be answered and is replaced then: streams that flow both ways (RFC
+ * 3264 5.1). Where it has ICE and DTLS they lead nowhere: no candidates, and password and fingerprint made of noise, so that
+ * nothing is begun with whoever said it (RFC 8445 9, RFC 5763 5). 0; -EINVAL: no session description. */
+enum { SH_SDP_NOISE = 32 };
+int sh_sdp_as_offer(struct sh_writer *w, struct sh_slice text, const uint8_t noise[SH_SDP_NOISE]);
 
 /* A stream that is not refused has that codec; also "t38" and other formats that are no RTP. */
 bool sh_sdp_has(struct sh_slice text, struct sh_slice name);

@@ -85,19 +85,43 @@ static void has_finds_codecs_of_streams_that_are_not_refused(void **state)
 
 static void an_answer_becomes_an_offer(void **state)
 {
-	static const char answer[] = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\na=recvonly\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n"
-				     "a=setup:active\r\na=sendonly \r\na=rtpmap:111 opus/48000/2\r\nm=video 0 RTP/AVP 31\na=inactive\na=inactive-not";
-	static const char offer[] = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\na=sendrecv\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n"
-				    "a=setup:actpass\r\na=sendrecv \r\na=rtpmap:111 opus/48000/2\r\nm=video 0 RTP/AVP 31\na=sendrecv\na=inactive-not";
+	static const char answer[] = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\na=recvonly\r\nm=audio 9 RTP/AVP 111\r\n"
+				     "a=sendonly \r\na=rtpmap:111 opus/48000/2\r\nm=video 0 RTP/AVP 31\na=inactive\na=inactive-not\na=mid:1";
+	static const char offer[] = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nt=0 0\r\na=sendrecv\r\nm=audio 9 RTP/AVP 111\r\n"
+				    "a=sendrecv\r\na=rtpmap:111 opus/48000/2\r\nm=video 0 RTP/AVP 31\na=sendrecv\r\na=inactive-not\na=mid:1";
+	uint8_t noise[SH_SDP_NOISE];
 	char text[600];
 	struct sh_writer w;
 
 	(void)state;
+	memset(noise, 0x5a, sizeof(noise));
 	sh_writer_init(&w, text, sizeof(text));
-	assert_int_equal(sh_sdp_as_offer(&w, SH_LIT(answer)), 0);
+	assert_int_equal(sh_sdp_as_offer(&w, SH_LIT(answer), noise), 0);
 	assert_slice(sh_writer_text(&w), offer);
-	assert_int_equal(sh_sdp_as_offer(&w, SH_LIT("hello")), -EINVAL);
-	assert_int_equal(sh_sdp_as_offer(&w, SH_LIT("")), -EINVAL);
+	assert_int_equal(sh_sdp_as_offer(&w, SH_LIT("hello"), noise), -EINVAL);
+	assert_int_equal(sh_sdp_as_offer(&w, SH_LIT(""), noise), -EINVAL);
+}
+
+/* Nobody reaches whoever said it by what is offered. */
+static void ice_and_dtls_of_an_answer_lead_nowhere(void **state)
+{
+	static const char answer[] = "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\na=end-of-candidates\r\n"
+				     "a=ice-ufrag:abcd\r\na=ice-pwd:0123456789abcdef01234567\r\na=ice-options:trickle\r\n"
+				     "a=fingerprint:sha-1 00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33\r\na=setup:active\r\n"
+				     "a=fingerprint:\r\n";
+	static const char offer[] = "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n"
+				    "a=ice-ufrag:5A5A5A5A\r\na=ice-pwd:5A5A5A5A5A5A5A5A5A5A5A5A5A5A5A5A\r\na=ice-options:trickle\r\n"
+				    "a=fingerprint:sha-1 5A:5A:5A:5A:5A:5A:5A:5A:5A:5A:5A:5A:5A:5A:5A:5A:5A:5A:5A:5A\r\na=setup:actpass\r\n"
+				    "a=fingerprint:\r\n";
+	uint8_t noise[SH_SDP_NOISE];
+	char text[600];
+	struct sh_writer w;
+
+	(void)state;
+	memset(noise, 0x5a, sizeof(noise));
+	sh_writer_init(&w, text, sizeof(text));
+	assert_int_equal(sh_sdp_as_offer(&w, SH_LIT(answer), noise), 0);
+	assert_slice(sh_writer_text(&w), offer);
 }
 
 int main(void)
@@ -110,6 +134,7 @@ int main(void)
 	    cmocka_unit_test(what_is_no_rtp_is_left_alone),
 	    cmocka_unit_test(has_finds_codecs_of_streams_that_are_not_refused),
 	    cmocka_unit_test(an_answer_becomes_an_offer),
+		cmocka_unit_test(ice_and_dtls_of_an_answer_lead_nowhere),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
