@@ -660,6 +660,7 @@ function sip.trunk(trunk) end
 
 ---@class siphook.transfer_options : siphook.fork_options
 ---@field keep? "a" | "b"
+---@field offer? boolean the target is made the first offer; without it one in a browser is
 
 ---@class siphook.call
 ---@field replaces? siphook.dialog_ids of Replaces in its INVITE
@@ -682,7 +683,8 @@ function call:pickup(id) end
 ---@class siphook.refer_options : siphook.fork_options
 ---@field targets? siphook.targets
 ---@field manual? boolean
----@field anyone? boolean an attended one may name the dialog of anybody, not only of its sender
+---@field anyone? boolean it may name the dialog of anybody, not only of its sender
+---@field offer? boolean the target is made the first offer; without it one in a browser is
 
 ---@class siphook.refer : siphook.request
 ---@field target siphook.uri
