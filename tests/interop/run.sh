@@ -57,7 +57,7 @@ part sipp sipp
 part phones baresip
 part transfers baresip
 part command
-part trunks
+part trunks sipp
 part transports
 part secure openssl
 part trouble sipp

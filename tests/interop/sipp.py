@@ -70,6 +70,10 @@ CALLS = (
     ("the caller holds and takes back", "caller_holds", "callee_held"),
     ("the callee holds", "caller_held", "callee_holds"),
     ("a change is refused and the call goes on", "caller_hold_refused", "callee_refuses_hold"),
+    ("a reliable provisional answer and its PRACK", "caller_pracks", "callee_wants_prack"),
+    ("a session timer: 422, agreement, refresh by UPDATE", "caller_with_timer", "callee_waits"),
+    ("the callee changes to fax, T.38", "caller_faxed", "callee_faxes"),
+    ("fax is refused and they talk on", "caller_fax_refused", "callee_refuses_fax"),
     ("messages in a call", "caller_texts", "callee_texts"),
     ("a message outside of a call", "message_out", "message_in"),
 )

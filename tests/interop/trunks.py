@@ -1,5 +1,6 @@
 """Two siphooks: one is the provider of the other, on real sockets."""
 import house
+import sipp
 from house import HOST, must, until
 
 PROVIDER = """local sip = require "siphook"
@@ -23,7 +24,30 @@ end)
 """
 
 
+GATEWAY = """local sip = require "siphook"
+local trunk = sip.trunk{ name = "north", uri = "sip:%s:%d", auth = { user = "acct", password = "secret" }, register = true }
+sip.every(0.1, function()
+  if trunk.state ~= "up" or sip.shared("calls"):incr("n", 1) > 1 then return end
+  local call, result = sip.originate{ first = { uri = trunk, user = "4711" }, identity = "sip:acct@example.org", timeout = 5 }
+  sip.log.info("a call of ours: %%s", call and call.state or result.code)
+  if not call then return end
+  sip.sleep(0.2)
+  call:hangup()
+end)
+"""
+
+
 def tests(part):
+    with part.test("trunks: SIPp is the provider: register and call with digest"):
+        provider = sipp.Sipp(part, "provider", "udp", calls=2, digest_uri=None)
+        customer = house.Server(part, part.file("gateway.lua", GATEWAY % (HOST, provider.port)))
+        until("the trunk is up", lambda: customer.says("trunk north is up"))
+        trunk = customer.ask("status")["trunks"][0]
+        must(trunk["registered"] and trunk["uri"] == f"sip:{HOST}:{provider.port}", f"it is registered: {trunk}")
+        until("the call is up", lambda: customer.says("a call of ours: up"))
+        provider.succeeds(10)
+        until("no call is left", customer.idle)
+
     with part.test("trunks: a trunk registers with its password, and calls go out by it"):
         provider = house.Server(part, part.file("provider.lua", PROVIDER % HOST))
         customer = house.Server(part, part.file("customer.lua", CUSTOMER % (HOST, provider.port, "secret")))
