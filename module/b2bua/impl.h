@@ -278,10 +278,10 @@ void sh_privacy_put_rest(struct sh_writer *w, const struct sh_msg *m);
 void sh_diversion_put(struct sh_writer *w, const struct sh_target *t, const struct sh_msg *in, bool with_former);
 void sh_session_id_learn(struct sh_call *c, struct sh_leg *leg, const struct sh_msg *answer);
 void sh_session_id_answered(struct sh_leg *l, const struct sh_msg *answer); /* for our ACK and what follows it */
-static inline void sh_session_id_put(const struct sh_leg *l, struct sh_writer *w) /* in what we send by ourselves */
+static inline void sh_session_id_put(const struct sh_leg *l, struct sh_writer *out) /* in what we send by ourselves */
 {
 	if (l->session_id)
-		sh_put_header(w, SH_H_SESSION_ID, sh_slice_cstr(l->session_id));
+		sh_put_header(out, SH_H_SESSION_ID, sh_slice_cstr(l->session_id));
 }
 /* The first Q.850 cause of Reason: of a message, a value, header lines. Texts stay where they are. */
 void sh_why_read(struct sh_why *why, const struct sh_msg *m);
