@@ -219,6 +219,8 @@ install: object
 	sed 's|@bindir@|$(PREFIX)/bin|' packaging/siphook.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/siphook.service
 	install -m 644 packaging/siphook.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/siphook.socket
 	install -m 644 packaging/siphook.1 $(DESTDIR)$(PREFIX)/share/man/man1/siphook.1
+	install -d $(DESTDIR)$(PREFIX)/share/man/man5
+	install -m 644 packaging/siphook.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5/siphook.conf.5
 	install -m 644 packaging/siphook.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/siphook
 	install -m 644 README.md LICENSE $(wildcard docs/*.md docs/*.svg) $(DESTDIR)$(PREFIX)/share/doc/siphook/
 	install -d $(DESTDIR)$(PREFIX)/share/doc/siphook/lua

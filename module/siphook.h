@@ -83,9 +83,8 @@ struct siphook_option {
 /* [worker] Called once, when a reload has ended: generation > 0 and error NULL, or 0 and "file:line: reason". */
 typedef void (*siphook_reload_fn)(void *ctx, uint64_t generation, const char *error);
 
-/* Gets JSON text of `len` bytes (and a NUL). Called inside query(). */
+/* [any: the thread that asked] Gets JSON text of `len` bytes (and a NUL). Called inside query(). */
 typedef void (*siphook_text_fn)(void *ctx, const char *text, size_t len);
-
 
 /* How one case of a test file ended. Texts are valid during the call. */
 struct siphook_case {
@@ -106,8 +105,10 @@ struct siphook_test {
 	const char *filter; /* only the cases whose name contains this text or matches it as a Lua pattern; NULL: all */
 	uint64_t seed;      /* 0: 1 */
 	double loss;        /* of datagrams, from 0 to less than 1 */
+	/* [any: the thread that called test()] */
 	void (*result)(void *ctx, const struct siphook_case *c);
-	void (*print)(void *ctx, const char *line, size_t len); /* print() of the file; may be NULL */
+	/* [any: the same] print() of the file; may be NULL. */
+	void (*print)(void *ctx, const char *line, size_t len);
 	void *ctx;
 };
 
@@ -120,6 +121,7 @@ struct siphook_replay {
 	const struct siphook_option *config; /* keys as in create(): config.NAME */
 	size_t config_count;
 	uint64_t seed; /* 0: 1 */
+	/* [any: the thread that called replay()] */
 	void (*print)(void *ctx, const char *line, size_t len);
 	void *ctx;
 };

@@ -13,7 +13,7 @@ install -d "$stage/etc/siphook" "$stage/DEBIAN"
 install -m 644 "$root/packaging/siphook.conf" "$stage/etc/siphook/siphook.conf"
 install -m 644 "$root/examples/dialplans/office.lua" "$stage/etc/siphook/dialplan.lua"
 mv "$stage/usr/share/doc/siphook/LICENSE" "$stage/usr/share/doc/siphook/copyright"
-gzip -9n "$stage/usr/share/man/man1/siphook.1"
+gzip -9n "$stage"/usr/share/man/man?/siphook*
 find "$stage" -name '*.so' -o -path '*/bin/siphook' | while read -r f; do strip --strip-unneeded "$f"; done
 
 # What the object needs, by the names and versions of Debian's packages.
@@ -29,7 +29,7 @@ Architecture: $arch
 Maintainer: siphook maintainers <maintainers@siphook.invalid>
 Installed-Size: $(du -sk "$stage" | cut -f1)
 Depends: $depends
-Suggests: nginx, mosquitto, redis-server, python3
+Suggests: apache2, mosquitto, nginx, postgresql-15, python3, redis-server
 Section: comm
 Priority: optional
 Description: SIP registrar and back-to-back user agent, routed by Lua scripts

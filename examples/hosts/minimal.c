@@ -1,10 +1,14 @@
-/* A host with the module's own threads: minimal SIPHOOK.SO SCRIPT URI
+/* A host with the module's own threads: minimal SIPHOOK.SO KEY=VALUE... SIGHUP reloads the script.
  * cc -o minimal minimal.c -ldl */
 #include "siphook.h"
 
 #include <dlfcn.h>
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { OPTIONS = 32 };
 
 static void print_line(void *ctx, enum siphook_level level, const char *line, size_t len)
 {
@@ -12,6 +16,12 @@ static void print_line(void *ctx, enum siphook_level level, const char *line, si
 
 	(void)ctx;
 	fprintf(stderr, "%s: %.*s\n", names[level], (int)len, line);
+}
+
+static void on_stop_wanted(void *ctx)
+{
+	(void)ctx;
+	kill(getpid(), SIGTERM);
 }
 
 static const struct siphook_api *load(const char *path)
@@ -29,29 +39,35 @@ static const struct siphook_api *load(const char *path)
 
 int main(int argc, char **argv)
 {
-	struct siphook_host host = {.abi = SIPHOOK_ABI, .size = sizeof(host), .log = print_line};
-	struct siphook_option options[] = {{"script", argv[2]}, {"listen", argv[3]}, {"config.greeting", "hello"}};
-	const struct siphook_api *sip;
+	struct siphook_host host = {
+	    .abi = SIPHOOK_ABI, .size = sizeof(host), .log = print_line, .stop_wanted = on_stop_wanted};
+	const struct siphook_api *sip = argc > 1 ? load(argv[1]) : NULL;
+	struct siphook_option options[OPTIONS];
 	struct siphook *s = NULL;
-	sigset_t ends;
+	size_t count = 0;
+	sigset_t signals;
 	int signo;
 
-	/* Blocked before the start: a signal then waits for sigwait(), whenever it comes. */
-	sigemptyset(&ends);
-	sigaddset(&ends, SIGINT);
-	sigaddset(&ends, SIGTERM);
-	sigprocmask(SIG_BLOCK, &ends, NULL);
-
-	sip = argc == 4 ? load(argv[1]) : NULL;
 	if (!sip)
 		return 1;
-	if (sip->create(&s, &host, options, 3) < 0 || sip->start(s, SIPHOOK_THREADS) < 0) {
+	for (int i = 2; i < argc && count < OPTIONS; i++) {
+		options[count].key = strtok(argv[i], "=");
+		options[count++].value = strtok(NULL, "");
+	}
+	/* Blocked before the start: a signal then waits for sigwait(), whenever it comes. */
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGHUP);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGTERM);
+	sigprocmask(SIG_BLOCK, &signals, NULL);
+	if (sip->create(&s, &host, options, count) < 0 || sip->start(s, SIPHOOK_THREADS) < 0) {
 		fprintf(stderr, "%s\n", sip->last_error(s));
 		sip->destroy(s);
 		return 1;
 	}
-	sigwait(&ends, &signo);
-	sip->stop(s, 5000); /* the calls get their BYE */
+	while (sigwait(&signals, &signo) == 0 && signo == SIGHUP)
+		sip->reload(s, NULL, NULL); /* its outcome is a log line */
+	sip->stop(s, 5000);                 /* the calls get their BYE */
 	sip->destroy(s);
 	return 0;
 }

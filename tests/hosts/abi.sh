@@ -33,6 +33,14 @@ echo '#include "siphook.h"' >"$tmp/one.cc"
 case $cc in *clang*) cxx=clang++ ;; *) cxx=g++ ;; esac
 $cxx -std=c++17 -pedantic -Wall -Wextra -Werror -fsyntax-only -I"$root/module" "$tmp/one.cc" || complain "siphook.h as C++17"
 
+# Each function of the header says which threads it is for.
+awk '
+	/^[ \t]*\/\*/ { text = ""; inside = 1 }
+	inside { text = text $0; if (/\*\//) inside = 0; next }
+	/\(\*[a-z_]+\)\(/ { if (text !~ /\[(any|host|worker)[]:;]/) print }
+	{ text = "" }' "$root/module/siphook.h" >"$tmp/untagged"
+[ ! -s "$tmp/untagged" ] || complain "siphook.h does not say the thread of: $(cat "$tmp/untagged")"
+
 # The command is a host like any other.
 if grep -n '#include "' "$root"/module/tool/*.[ch] | grep -v '"\(siphook\|tool\)\.h"'; then complain "the command sees more than siphook.h"; fi
 [ "$failed" -eq 0 ]

@@ -1,6 +1,6 @@
 #!/bin/sh
 # The C of docs/host-abi.md: every block compiles against siphook.h; those with a main() are hosts, which must run: answer
-# OPTIONS and end with 0 after SIGTERM. The first of them is examples/hosts/minimal.c. doc_examples.sh SIPHOOK.SO
+# OPTIONS and end with 0 after SIGTERM. The first of them is examples/hosts/minimal.c, which has less than 80 lines. doc_examples.sh SIPHOOK.SO
 so=$1
 here=$(dirname "$0")
 root=$here/../..
@@ -32,9 +32,20 @@ for block in "$tmp"/*.c; do
 	# shellcheck disable=SC2086
 	$cc $flags -o "$tmp/host" "$block" -ldl 2>"$tmp/log" || die "$(basename "$block") compiles"
 	port=$(python3 "$here/options.py" free)
-	"$tmp/host" "$so" "$here/host.lua" "udp://127.0.0.1:$port" >"$tmp/log" 2>&1 &
+	if [ "$programs" = 1 ]; then
+		[ "$(wc -l <"$block")" -lt 80 ] || die "examples/hosts/minimal.c has less than 80 lines"
+		set -- "script=$here/host.lua" "listen=udp://127.0.0.1:$port"
+	else
+		set -- "$here/host.lua" "udp://127.0.0.1:$port"
+	fi
+	"$tmp/host" "$so" "$@" >"$tmp/log" 2>&1 &
 	pid=$!
 	timeout 20 python3 "$here/options.py" "$port" || die "$(basename "$block") answers OPTIONS"
+	if [ "$programs" = 1 ]; then
+		kill -HUP "$pid"
+		for _ in $(seq 200); do grep -q 'generation 2 of' "$tmp/log" && break; sleep 0.05; done
+		grep -q 'generation 2 of' "$tmp/log" || die "SIGHUP reloads"
+	fi
 	kill -TERM "$pid"
 	wait "$pid" || die "$(basename "$block") ends with 0"
 	pid=

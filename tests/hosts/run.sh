@@ -3,6 +3,7 @@
 # CC and FLAGS (sanitizers) are those that the object was built with.
 out=$1
 hosts=$(realpath "$2")
+built=$(dirname "$hosts") # siphook.so, siphook, hosts/: as the user has them
 here=$(dirname "$0")
 root=$here/../..
 cc=${CC:-gcc}
@@ -35,12 +36,25 @@ for fake in none:0 short:16; do
 	compile -shared -fPIC -fvisibility=hidden -DSIZE="${fake#*:}" -o "$bin/fake_${fake%:*}.so" "$here/fake_object.c" || failed=$((failed + 1))
 done
 compile -shared -fPIC -fno-builtin -fno-sanitize=all -o "$bin/no_catalogues.so" "$here/no_catalogues.c" || failed=$((failed + 1))
-for host in host_abi host_driven host_fork host_stop host_exit; do
-	case $host in host_exit) libs=-lcrypto ;; *) libs= ;; esac
+for host in host_abi host_driven host_fork host_stop host_exit host_guard host_copies; do
+	case $host in host_exit) libs=-lcrypto ;; host_guard) libs=-rdynamic ;; *) libs= ;; esac
 	# The leak checker hangs in fork children and fails where threads are parked; the other hosts look for leaks.
 	case $host in host_exit | host_fork) asan=detect_leaks=0 ;; *) asan= ;; esac
 	if compile -o "$bin/$host" "$here/$host.c" -ldl $libs; then
 		try "$host" env ASAN_OPTIONS="$asan" "$bin/$host" "$so" "$here/host.lua"
+	else
+		failed=$((failed + 1))
+	fi
+done
+
+# Hosts that were compiled with an older and with a newer header.
+sed -e 's|^\(#define SIPHOOK_ABI_MINOR\) .*|\1 99|' -e '/^struct siphook_host {/,/^};/s|^};|void *later;\n};|' \
+	-e '/^struct siphook_api {/,/^};/s|^};|int (*later)(struct siphook *s);\n};|' "$root/module/siphook.h" >"$bin/siphook-next.h"
+for version in 1.0 next; do
+	case $version in next) next=-DSIPHOOK_NEXT ;; *) next= ;; esac
+	# shellcheck disable=SC2086
+	if compile $next -I"$bin" -DSIPHOOK_HEADER="\"siphook-$version.h\"" -o "$bin/host_$version" "$here/host_versions.c" -ldl; then
+		try "a host with the header $version" "$bin/host_$version" "$so" "$here/host.lua"
 	else
 		failed=$((failed + 1))
 	fi
@@ -61,7 +75,7 @@ preload=
 [ -z "$FLAGS" ] || preload=$($cc -print-file-name=libasan.so)
 compile -shared -fPIC -fno-sanitize=all -o "$bin/foreign_openssl.so" "$here/foreign_openssl.c" || failed=$((failed + 1))
 try "a foreign OpenSSL is refused" env PRELOAD="$preload" sh "$here/foreign.sh" "$out/siphook" "$(realpath "$bin/foreign_openssl.so")" "$here/host.lua"
-try "the Python adapter" env ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$preload" python3 "$here/python_host.py" "$so"
+try "the Python adapter" env ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$preload" python3 -B "$here/python_host.py" "$so" "$bin"
 
 try "the command as a service" env ASAN_OPTIONS=detect_leaks=0 python3 "$here/service.py" "$out/siphook"
 
@@ -74,6 +88,13 @@ for server in redis:redis-server mosquitto:mosquitto apache:apache2ctl postgresq
 	fi
 done
 if [ -z "$FLAGS" ]; then
+	if ! command -v redis-server >/dev/null || ! command -v sipp >/dev/null; then
+		echo "skipped: docs/hosts.md needs redis-server and sipp"
+	elif unshare -n true 2>/dev/null; then
+		try "the commands of docs/hosts.md" unshare -n sh -c 'ip link set lo up && exec python3 "$@"' sh "$here/../trial/tutorial.py" "$built" "$root/docs/hosts.md" "$root"
+	else
+		try "the commands of docs/hosts.md" python3 "$here/../trial/tutorial.py" "$built" "$root/docs/hosts.md" "$root"
+	fi
 	try "the Debian package" sh "$here/deb.sh" "$root"
 fi
 echo "$passed passed, $failed failed"

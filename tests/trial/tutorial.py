@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Runs a page of the documentation: tutorial.py BUILD_FOLDER PAGE.
+"""Runs a page of the documentation: tutorial.py BUILD_FOLDER PAGE [ROOT].
 
 A block "```lua NAME" is written to the file NAME; in a block "```console" the lines behind "$ " are typed in a shell, and the lines below
 them must come back in that order, each as a part of a line. A command that ends with & goes on in the background. Everything happens in a
-folder of its own, and in a network of its own where that is allowed.
+folder of its own, and in a network of its own where that is allowed. With ROOT it looks like the folder of the sources: examples, module, and the
+build folder as "build".
 """
 import os
 import re
@@ -72,6 +73,8 @@ def main():
     background, typed, good = [], 0, True
     with tempfile.TemporaryDirectory() as folder:
         env["XDG_RUNTIME_DIR"] = folder
+        for name, target in [(n, os.path.realpath(os.path.join(r, n))) for r in sys.argv[3:] for n in ("examples", "module")] + [("build", build)]:
+            os.symlink(target, os.path.join(folder, name))
         try:
             for kind, name, body in blocks(text):
                 if kind == "lua" and name:

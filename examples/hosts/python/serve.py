@@ -1,4 +1,5 @@
-"""A server in an asyncio loop: serve.py DIALPLAN.LUA [URI...]. SIGHUP reloads, SIGINT and SIGTERM end it."""
+"""A server in an asyncio loop: serve.py DIALPLAN.LUA [URI | NAME=VALUE]... NAME is read by the dial plan as sip.config.NAME. SIGHUP reloads,
+SIGINT and SIGTERM end it."""
 
 import asyncio
 import signal
@@ -16,7 +17,8 @@ async def main():
     ended = asyncio.Event()
     sip = siphook.Siphook(
         sys.argv[1],
-        listen=sys.argv[2:] or ["udp://127.0.0.1:5060"],
+        listen=[word for word in sys.argv[2:] if "://" in word] or ["udp://127.0.0.1:5060"],
+        config=dict(word.split("=", 1) for word in sys.argv[2:] if "://" not in word),
         log=lambda level, line: print(level, line, flush=True),
         event=lambda name, call: print(name, call["id"], call["from"], "->", call["uri"], flush=True),
     )

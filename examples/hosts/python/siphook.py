@@ -47,6 +47,35 @@ class _Option(ctypes.Structure):
     _fields_ = [("key", ctypes.c_char_p), ("value", ctypes.c_char_p)]
 
 
+class _Case(ctypes.Structure):
+    _fields_ = [
+        ("size", ctypes.c_uint32),
+        ("line", ctypes.c_int),
+        ("name", ctypes.c_char_p),
+        ("failure", ctypes.c_char_p),
+        ("details", ctypes.c_char_p),
+        ("seconds", ctypes.c_double),
+        ("real_us", ctypes.c_uint64),
+        ("skipped", ctypes.c_int),
+    ]
+
+
+_result_fn = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.POINTER(_Case))
+
+
+class _Test(ctypes.Structure):
+    _fields_ = [
+        ("size", ctypes.c_uint32),
+        ("file", ctypes.c_char_p),
+        ("filter", ctypes.c_char_p),
+        ("seed", ctypes.c_uint64),
+        ("loss", ctypes.c_double),
+        ("result", _result_fn),
+        ("print", ctypes.c_void_p),
+        ("ctx", ctypes.c_void_p),
+    ]
+
+
 _p, _int, _i64 = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64
 
 
@@ -67,7 +96,7 @@ class _Api(ctypes.Structure):
         ("destroy", _call(None, _p)),
         ("check", _call(_int, ctypes.POINTER(_Option), ctypes.c_size_t)),
         ("last_error", _call(ctypes.c_char_p, _p)),
-        ("test", _p),  # `siphook test` uses it
+        ("test", _call(_int, ctypes.POINTER(_Test), ctypes.c_char_p, ctypes.c_size_t)),
         ("drain", _call(_int, _p, _i64)),
     ]
 
@@ -129,6 +158,26 @@ def check(script, listen=(), options=None, config=None, so=None):
     code = api.check(array, len(array))
     if code < 0:
         raise Error(code, api.last_error(None).decode())
+
+
+def run_tests(file, filter=None, seed=1, loss=0.0, so=None):
+    """Runs the cases of a test file of a dial plan on a virtual network and clock, as `siphook test` does: a list of (name, failure), failure
+    None for a case that passed, a text with the ladder of the call for one that did not; skipped ones are left out. Raises Error when the
+    file itself is wrong."""
+    cases = []
+
+    def result(ctx, case):
+        c = case.contents
+        if not c.skipped:
+            texts = [text.decode() for text in (c.failure, c.details) if text]
+            cases.append((c.name.decode(), "\n".join(texts) if texts else None))
+
+    error = ctypes.create_string_buffer(1024)
+    test = _Test(ctypes.sizeof(_Test), os.fsencode(file), filter.encode() if filter else None, seed, loss, _result_fn(result), None, None)
+    code = load(so).test(ctypes.byref(test), error, len(error))
+    if code < 0:
+        raise Error(code, error.value.decode())
+    return cases
 
 
 class Siphook:
