@@ -118,6 +118,27 @@ static inline void adapter_stop(struct adapter *a, int64_t stop_ms)
 }
 
 
+/* How far an instance is that shall end: whether the next process has taken over (option handover), and whether there still are
+ * calls. One that does not answer is not busy. */
+struct adapter_status {
+	int succeeded, busy;
+};
+
+static inline void adapter_on_status(void *ctx, const char *text, size_t len)
+{
+	struct adapter_status *s = ctx;
+
+	(void)len;
+	s->succeeded = strstr(text, "\"succeeded\":true") != NULL;
+	s->busy = strstr(text, "\"busy\":false") == NULL;
+}
+
+static inline void adapter_look(const struct adapter *a, struct adapter_status *s)
+{
+	s->busy = 0;
+	a->sip->query(a->instance, "status", adapter_on_status, s);
+}
+
 /* Lines from the module's threads for the host's thread. A full queue forgets the newest, and counts it. */
 struct adapter_line {
 	struct adapter_line *next;

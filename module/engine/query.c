@@ -47,6 +47,16 @@ static void answer(struct sh_env *env, void *arg)
 	unref(a, true);
 }
 
+enum { SLICE_NS = 20 * 1000 * 1000 };
+
+static bool is_over(const struct timespec *end)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec > end->tv_sec || (now.tv_sec == end->tv_sec && now.tv_nsec >= end->tv_nsec);
+}
+
 int sh_engine_ask(struct sh_engine *e, void (*fn)(struct sh_worker *w, void *arg), void *arg)
 {
 	struct timespec end;
@@ -90,10 +100,18 @@ int sh_engine_ask(struct sh_engine *e, void (*fn)(struct sh_worker *w, void *arg
 	}
 	pthread_mutex_lock(&a->lock);
 	a->missing--;
-	while (a->missing && pthread_cond_timedwait(&a->more, &a->lock, &end) == 0)
-		;
+	/* Workers that have ended do not answer; nobody wakes those who wait for them. */
+	while (a->missing && !atomic_load(&e->quit) && !is_over(&end)) {
+		struct timespec slice;
+
+		clock_gettime(CLOCK_MONOTONIC, &slice);
+		slice.tv_nsec += SLICE_NS;
+		slice.tv_sec += slice.tv_nsec / 1000000000;
+		slice.tv_nsec %= 1000000000;
+		pthread_cond_timedwait(&a->more, &a->lock, &slice);
+	}
 	if (a->missing)
-		err = -ETIMEDOUT;
+		err = atomic_load(&e->quit) ? -EPERM : -ETIMEDOUT;
 	a->abandoned = true;
 	pthread_mutex_unlock(&a->lock);
 	unref(a, false);

@@ -120,16 +120,22 @@ def serves(mpm):
                 assert second != first and caller.options() == 200
                 sipp_passed(sipp_call(port, phone_port, folder), folder)
 
-                # A graceful restart, as its users do: new children.
+                # A graceful restart, as its users do: new children, and a call that lasts across it. The old child serves it to its end.
                 apache.log.mark()
+                during = sipp_call(port, phone_port, folder, hold_ms=2500)
+                wait_for("the call is up", 10, lambda: '"state":"up"' in apache.get("/sip?calls")[1])
                 apache.must("graceful")
                 assert apache.elected() != second
-                assert caller.options() == 200
+                for _ in range(20):
+                    assert caller.options() == 200
+                assert os.path.exists("/proc/%d" % second)
+                sipp_passed(during, folder)
                 sipp_passed(sipp_call(port, phone_port, folder), folder)
                 apache.log.mark()
                 apache.must("restart")
                 apache.elected()
                 assert caller.options() == 200
+                wait_for("the old child is gone", 10, lambda: not os.path.exists("/proc/%d" % second))
                 apache.stop()
                 with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
                     s.bind(("127.0.0.1", port))

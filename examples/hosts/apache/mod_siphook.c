@@ -2,7 +2,10 @@
  *
  * The parent opens the listening sockets and a lock file; every child has a thread that waits for the lock of that file. The kernel
  * gives it to one child and, when that one ends, whatever way, to the next: this is the election. The others learn what the status
- * handler shows over the control socket of the one. */
+ * handler shows over the control socket of the one.
+ *
+ * A child that shall end gives the lock back at once, hands over to the child that gets it (the option handover), and goes on with its
+ * calls until they have ended. */
 #include "../adapter.h"
 #include "../processes.h"
 
@@ -12,6 +15,7 @@
 #include <http_log.h>
 #include <http_main.h>
 #include <http_protocol.h>
+#include <ap_mpm.h>
 #include <apr_strings.h>
 #include <mpm_common.h>
 #include <unixd.h>
@@ -22,11 +26,15 @@
 extern module AP_MODULE_DECLARE_DATA __attribute__((visibility("default"))) siphook_module;
 APLOG_USE_MODULE(siphook);
 
-enum { STOP_MS = 3000 };
+enum {
+	STOP_MS = 2500,      /* Apache repeats its SIGTERM after three seconds, and kills after nine */
+	SUCCESSOR_MS = 5000, /* within this time another child has taken over; else none comes: Apache ends */
+	TICK_MS = 100,
+};
 
 /* What the configuration says. */
 static struct adapter siphook;
-static const char *folder, *control_path, *lock_path;
+static const char *folder, *control_path, *lock_path, *peers_path;
 
 /* Of the parent; the children inherit both. The sockets outlive the module, which is loaded anew at every restart. */
 static struct listeners *listeners;
@@ -35,7 +43,9 @@ static int lock_file = -1;
 /* Of a child: its thread may be elected at any moment, also when the child has begun to end. */
 static struct {
 	pthread_mutex_t lock;
-	int ends;
+	enum { SERVES, HANDS_OVER, ENDED } state;
+	void (*before[NSIG])(int signo); /* the MPM's handlers */
+	volatile sig_atomic_t killed;
 } child = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* ---------------------------------------------------------------- callbacks of the module */
@@ -86,7 +96,7 @@ static void *wait_for_election(void *arg)
 	pthread_mutex_lock(&child.lock);
 	if (err)
 		ap_log_error(APLOG_MARK, APLOG_ERR, err, ap_server_conf, "siphook: %s cannot be locked", lock_path);
-	else if (child.ends)
+	else if (child.state != SERVES)
 		give_lock_back();
 	else
 		serve();
@@ -94,30 +104,88 @@ static void *wait_for_election(void *arg)
 	return arg;
 }
 
-/* The thread may wait until the process ends. */
+/* ---------------------------------------------------------------- the end */
+
 static void end_service(void)
 {
 	pthread_mutex_lock(&child.lock);
-	child.ends = 1;
+	child.state = ENDED;
 	adapter_stop(&siphook, STOP_MS);
 	give_lock_back();
 	pthread_mutex_unlock(&child.lock);
 }
 
+/* Waits until another child has taken over, then until the last call has ended and no repetition of its messages can come, or until
+ * Apache stops or restarts. */
+static void finish_calls(void)
+{
+	const struct timespec tick = {.tv_nsec = TICK_MS * 1000000L};
+	struct adapter_status status = {0};
+	sigset_t kills;
+	int draining = 0;
+
+	sigemptyset(&kills);
+	sigaddset(&kills, SIGTERM);
+	sigaddset(&kills, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &kills, NULL);
+	for (int ticks = 0; siphook.instance && (!draining || status.busy); ticks++) {
+		if (sigtimedwait(&kills, NULL, &tick) > 0)
+			return;
+		adapter_look(&siphook, &status);
+		if (!draining && (status.succeeded || ticks * TICK_MS > SUCCESSOR_MS)) {
+			siphook.sip->drain(siphook.instance, 0);
+			draining = 1;
+			status.busy = 1; /* as it will be told by the next look */
+		}
+	}
+}
+
 static apr_status_t on_child_exit(void *ctx)
 {
 	(void)ctx;
+	if (child.state == HANDS_OVER)
+		finish_calls();
 	end_service();
 	return APR_SUCCESS;
 }
 
-/* At the beginning of the end of a child, which may still have requests for a long time. */
+/* At the beginning of the end of a child, which may still have requests for a long time, and again at their end. Prefork says
+ * "graceful" never; there it is what does not begin with a signal that kills. May come on any thread, and must not last. */
 static void on_child_stopping(apr_pool_t *pool, int graceful)
 {
+	int threaded = 0;
+
 	(void)pool;
-	(void)graceful;
-	if (lock_file >= 0)
+	if (lock_file < 0 || child.state != SERVES)
+		return;
+	ap_mpm_query(AP_MPMQ_IS_THREADED, &threaded);
+	if (!graceful && (threaded || child.killed)) {
 		end_service();
+		return;
+	}
+	pthread_mutex_lock(&child.lock);
+	child.state = HANDS_OVER;
+	give_lock_back();
+	pthread_mutex_unlock(&child.lock);
+}
+
+static void on_kill(int signo)
+{
+	child.killed = 1;
+	child.before[signo](signo);
+}
+
+/* The signals of stop and restart, which prefork's children end with. */
+static void watch_for_kill(int signo)
+{
+	struct sigaction action;
+
+	if (sigaction(signo, NULL, &action) < 0 || action.sa_handler == SIG_IGN || action.sa_handler == SIG_DFL ||
+	    (action.sa_flags & SA_SIGINFO))
+		return;
+	child.before[signo] = action.sa_handler;
+	action.sa_handler = on_kill;
+	sigaction(signo, &action, NULL);
 }
 
 static void on_child_init(apr_pool_t *pool, server_rec *server)
@@ -133,6 +201,8 @@ static void on_child_init(apr_pool_t *pool, server_rec *server)
 	if (pthread_create(&thread, NULL, wait_for_election, NULL) == 0)
 		pthread_detach(thread);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	watch_for_kill(SIGTERM);
+	watch_for_kill(SIGHUP);
 	apr_pool_cleanup_register(pool, NULL, on_child_exit, apr_pool_cleanup_null);
 }
 
@@ -145,7 +215,7 @@ static int on_pre_config(apr_pool_t *pool, apr_pool_t *log, apr_pool_t *temporar
 	memset(&siphook, 0, sizeof(siphook));
 	siphook.host.log = on_log;
 	siphook.host.listen_fd = on_listen;
-	folder = control_path = lock_path = NULL;
+	folder = control_path = lock_path = peers_path = NULL;
 	(void)pool;
 	return OK;
 }
@@ -177,8 +247,8 @@ static const char *set_listen(cmd_parms *cmd, void *config, const char *uri)
 static const char *set_option(cmd_parms *cmd, void *config, const char *key, const char *value)
 {
 	(void)config;
-	if (strcmp(key, "control") == 0)
-		return "the control socket is siphook/control.sock in the DefaultRuntimeDir";
+	if (strcmp(key, "control") == 0 || strcmp(key, "handover") == 0)
+		return "control and handover lie in the folder siphook of the DefaultRuntimeDir";
 	adapter_add(&siphook.options, key, value);
 	return ap_check_cmd_context(cmd, GLOBAL_ONLY);
 }
@@ -257,6 +327,7 @@ static int open_lock(apr_pool_t *pool, server_rec *server)
 	folder = ap_runtime_dir_relative(pool, "siphook");
 	control_path = apr_pstrcat(pool, folder, "/control.sock", NULL);
 	lock_path = apr_pstrcat(pool, folder, "/lock", NULL);
+	peers_path = apr_pstrcat(pool, folder, "/peers", NULL);
 	if (mkdir(folder, 0700) < 0 && errno != EEXIST)
 		goto failed;
 	if (geteuid() == 0 && chown(folder, ap_unixd_config.user_id, ap_unixd_config.group_id) < 0)
@@ -266,6 +337,7 @@ static int open_lock(apr_pool_t *pool, server_rec *server)
 		goto failed;
 	apr_pool_cleanup_register(pool, NULL, close_lock, apr_pool_cleanup_null);
 	adapter_add(&siphook.options, "control", control_path);
+	adapter_add(&siphook.options, "handover", peers_path);
 	return 0;
 failed:
 	ap_log_error(APLOG_MARK, APLOG_ERR, errno, server, "siphook: %s: no SIP until the next restart", lock_path);

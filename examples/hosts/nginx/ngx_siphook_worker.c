@@ -88,26 +88,13 @@ static void end(int64_t stop_ms)
 	close_wake();
 }
 
-struct status {
-	int succeeded, busy;
-};
-
-static void on_status(void *ctx, const char *text, size_t len)
-{
-	struct status *s = ctx;
-
-	(void)len;
-	s->succeeded = strstr(text, "\"succeeded\":true") != NULL;
-	s->busy = strstr(text, "\"busy\":false") == NULL;
-}
-
 static void on_tick(ngx_event_t *ev)
 {
-	struct status s = {0, 1};
+	struct adapter_status s = {0, 1};
 
 	(void)ev;
 	own.ticks++;
-	own.siphook.sip->query(own.siphook.instance, "status", on_status, &s);
+	adapter_look(&own.siphook, &s);
 	if (own.state == WAITS_FOR_SUCCESSOR && (s.succeeded || own.ticks * TICK_MS > SUCCESSOR_MS)) {
 		own.state = DRAINS;
 		own.siphook.sip->drain(own.siphook.instance, 0);
