@@ -243,7 +243,7 @@ static int add_config(struct sh_options *o, const struct siphook_option *option,
 			return -EINVAL;
 		}
 	}
-	o->config[o->engine.nconfig++] = (struct sh_engine_pair){name, option->value};
+	o->config[o->engine.nconfig++] = (struct sh_pair){name, option->value};
 	return 0;
 }
 

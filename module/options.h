@@ -10,7 +10,7 @@ struct sh_options {
 	struct sh_engine_config engine; /* log and log_ctx are left empty */
 	const char **listen;            /* the arrays that `engine` points to */
 	const char **certificates, **keys, **origins;
-	struct sh_engine_pair *config;
+	struct sh_pair *config;
 };
 
 /* 0, -ENOMEM or -EINVAL with words in `error`. On failure nothing is to be finished. */

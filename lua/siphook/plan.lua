@@ -254,6 +254,7 @@ function Plan:ladder() return table.concat(ladder.draw(self), "\n") end
 function Plan:settle()
   local stop = self.world:now() + SETTLE
   for _, party in ipairs(self.parties) do party:finish() end
+  self.world:quiet()
   local busy = self.world:busy()
   while busy and self.world:now() < stop do
     self:advance(1)

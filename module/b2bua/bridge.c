@@ -51,8 +51,8 @@ static int connect_caller(struct sh_call *c, struct sh_leg *leg, const struct sh
 		sh_put_copied(w, answer, SH_COPY_RESPONSE | (leg->remote_sdp ? SH_COPY_BODY : 0) |
 			      (sh_identity_classes(c->ua, answer, &leg->dialog.path.remote, &c->source.remote) & ~SH_COPY_FORWARDED), o->headers, none,
 			      none);
-	sh_put(w, o->headers);
 	sh_session_put_answer(c->a, w, c->invite);
+	sh_put_said(w, o->headers);
 	put_answer_body(w, leg);
 	err = sh_leg_respond(c->a, c->a->st, 200, w);
 	if (err) {
@@ -91,10 +91,12 @@ int sh_call_bridge(struct sh_call *c, struct sh_leg *leg, const struct sh_bridge
 
 	if (c->state == SH_CALL_UP)
 		return sh_call_bridge_up(c, leg, o, done, ctx);
-	if (c->state == SH_CALL_ENDED || !c->a || !c->a->st || leg->call != c || leg->state != SH_LEG_UP)
+	if (c->state == SH_CALL_ENDED || leg->call != c || leg->state != SH_LEG_UP)
 		return -EPIPE;
 	if (c->answered || c->bridging || c->solo)
 		return -EALREADY;
+	if (!c->a || !c->a->st)
+		return -EPIPE;
 	if (sh_reliable_holds_2xx(c, caller_dialog(c, leg))) { /* RFC 3262 3: it waits for the PRACK */
 		headers = sh_strndup(o->headers.base, o->headers.len);
 		if (!headers)

@@ -79,9 +79,8 @@ struct sh_target {
 	struct sh_slice route;   /* preset route set ("<sip:a;lr>, ..."): a Path, an outbound proxy */
 	struct sh_slice from;    /* name-addr or URI; empty: the caller's */
 	struct sh_slice to;      /* empty: the To of the caller */
-	struct sh_slice headers; /* complete header lines to add, each ending in CRLF; they replace fields copied by themselves */
+	struct sh_slice headers; /* what an application says: see below */
 	struct sh_slice aor;     /* whose contact it is, when that is known: for lamps */
-	struct sh_slice removed; /* names of header fields not to be copied, comma separated */
 	struct sh_slice copy;    /* names to copy from the caller's request, comma separated; a name may end in '*' */
 	struct sh_slice pai;     /* P-Asserted-Identity; empty: the caller's when it is trusted */
 	struct sh_slice privacy; /* Privacy */
@@ -99,6 +98,10 @@ struct sh_target {
 	uint64_t delay;          /* us before this branch starts */
 	unsigned group;          /* groups are tried one after the other, from 0 */
 };
+
+/* The request to `uri` (RFC 3261 19.1.5): what a URI says beside where to go does not stand in the Request-URI. Header fields that
+ * do no harm go behind t->headers, where those do not name them; all others are left out. 0 or -ENOMEM; the URI is a good one. */
+int sh_target_form(struct sh_target *t, struct sh_arena *a, struct sh_slice uri);
 
 struct sh_result;
 
@@ -163,14 +166,16 @@ struct sh_result {
 
 /* ---- acting */
 
-/* Headers: complete lines, each ending in CRLF, checked by the caller; may be empty. All return 0 or -errno;
+/* Headers: lines, each ending in CRLF, checked by the caller; may be empty. "Name: value" takes the place of what would be copied or
+ * is ours, but for Require, to which it adds; "Name" alone leaves it out. All return 0 or -errno;
  * -EALREADY: a final answer was sent; -EPIPE: the call has ended. */
 int sh_call_ring(struct sh_call *c, unsigned code, struct sh_slice reason, struct sh_slice headers, struct sh_slice sdp);
 int sh_call_reject(struct sh_call *c, unsigned code, struct sh_slice reason, struct sh_slice headers,
 		   struct sh_slice content_type, struct sh_slice body);
 
-/* The fields of somebody else's failure that the caller wants to see: Warning, Contact of a 3xx, Allow of a 405 ... */
-void sh_put_failure(struct sh_writer *w, const struct sh_msg *m);
+/* The fields of somebody else's failure that the caller wants to see: Warning, Contact of a 3xx, Allow of a 405 ...; but for
+ * those that the lines `except` name. */
+void sh_put_failure(struct sh_writer *w, const struct sh_msg *m, struct sh_slice except);
 
 /* leg: the winner, answered, to be bridged or hung up; NULL: r says why. Called once, from a later event. */
 typedef void (*sh_fork_fn)(void *ctx, struct sh_leg *leg, const struct sh_result *r);
@@ -191,7 +196,8 @@ struct sh_bridge_options {
  * has refused the new session. */
 typedef void (*sh_bridge_fn)(void *ctx, int error);
 /* In set-up: answers the caller and connects the two. On a call that is up the caller is re-INVITEd onto the leg, and the
- * one before is hung up (sh_call_rebridge). -EBUSY: one is in progress. */
+ * one before is hung up (sh_call_rebridge). 1: it is connected already, the options count, done is not called; -EBUSY: one is in
+ * progress. */
 int sh_call_bridge(struct sh_call *c, struct sh_leg *leg, const struct sh_bridge_options *o, sh_bridge_fn done, void *ctx);
 
 /* A party of a call that is up, `keep`, gets another partner: `fresh`, an answered leg of the call that is not connected.
@@ -216,5 +222,6 @@ void sh_call_hang_up_leg(struct sh_leg *l, struct sh_slice reason);
 /* The invite hook is over: legs that were not bridged are ended; without a final answer the caller gets the last
  * fork's failure (true), or false is returned and the application has to say something. */
 bool sh_call_settle(struct sh_call *c);
+void sh_call_drop_loose(struct sh_call *c); /* ends the legs that were not bridged, and no more */
 
 #endif

@@ -152,17 +152,19 @@ int sh_call_ring(struct sh_call *c, unsigned code, struct sh_slice reason, struc
 	struct sh_writer *w;
 	bool reliable;
 
-	if (c->state == SH_CALL_ENDED || !c->a || !c->a->st)
+	if (c->state == SH_CALL_ENDED)
 		return -EPIPE;
 	if (c->answered || c->bridging)
 		return -EALREADY;
+	if (!c->a || !c->a->st)
+		return -EPIPE;
 	if (code < 101 || code > 199)
 		return -EINVAL;
 	reliable = code != 199 && (c->prack_required || (c->prackable && sdp.len));
 	w = begin(c, code, reason, a_tag(c));
 	if (reliable)
 		sh_reliable_put(w, c, &c->a->dialog);
-	sh_put(w, headers);
+	sh_put_said(w, headers);
 	sh_put_body(w, sdp.len ? SH_LIT("application/sdp") : (struct sh_slice){0}, sdp);
 	ringing(c, code);
 	if (reliable)
@@ -241,12 +243,14 @@ int sh_call_reject(struct sh_call *c, unsigned code, struct sh_slice reason, str
 	struct sh_writer *w;
 	int err;
 
-	if (c->state == SH_CALL_ENDED || !c->a || !c->a->st)
+	if (c->state == SH_CALL_ENDED)
 		return -EPIPE;
 	if (c->answered || c->bridging)
 		return -EALREADY;
+	if (!c->a || !c->a->st)
+		return -EPIPE;
 	w = begin(c, code, reason, a_tag(c));
-	sh_put(w, headers);
+	sh_put_said(w, headers);
 	sh_put_body(w, content_type, body);
 	err = sh_server_txn_respond(c->a->st, code, w);
 	if (!sh_server_txn_answered(c->a->st))
@@ -286,14 +290,20 @@ void sh_call_note_failure(struct sh_call *c, unsigned code)
 	c->failure_code = code;
 }
 
-bool sh_call_settle(struct sh_call *c)
+void sh_call_drop_loose(struct sh_call *c)
 {
 	struct sh_link *l;
-	const struct sh_msg *m = c->failure;
-	unsigned code = c->failure_code;
 
 	while (!c->rebridge && !c->transfer && (l = c->loose.next) != &c->loose)
 		sh_leg_hangup(SH_CONTAINER(l, struct sh_leg, in_call), (struct sh_slice){0});
+}
+
+bool sh_call_settle(struct sh_call *c)
+{
+	const struct sh_msg *m = c->failure;
+	unsigned code = c->failure_code;
+
+	sh_call_drop_loose(c);
 	if (c->state == SH_CALL_ENDED || c->answered)
 		return true;
 	if (!code)
@@ -308,7 +318,7 @@ bool sh_call_settle(struct sh_call *c)
 	char *buf = sh_malloc(m->size + 64u * m->nheaders);
 	if (buf) {
 		sh_writer_init(&w, buf, m->size + 64u * m->nheaders);
-		sh_put_failure(&w, m);
+		sh_put_failure(&w, m, headers);
 		headers = sh_writer_text(&w);
 	}
 	sh_call_reject(c, code, sh_msg_text(m, m->reason), headers, sh_msg_header(m, SH_H_CONTENT_TYPE), sh_msg_text(m, m->body));

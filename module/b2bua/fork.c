@@ -155,21 +155,18 @@ int sh_call_fork(struct sh_call *c, struct sh_fork_plan *plan, sh_fork_fn done, 
 
 static void finish(struct sh_fork *f, struct sh_leg *winner)
 {
+	struct sh_branch_result *list = sh_arena_alloc(&f->plan.arena, f->count * sizeof(*list));
 	struct sh_call *c = f->call;
-	struct sh_result r = {0};
-	struct sh_branch_result *list;
+	struct sh_result r = {.branches = list, .nbranches = list ? f->count : 0};
 
 	c->fork = NULL;
 	sh_wheel_cancel(&f->ua->env->wheel, &f->timer);
-	if (!winner) {
-		list = sh_arena_calloc(&f->plan.arena, f->count, sizeof(*list));
-		for (unsigned i = 0; list && i < f->count; i++) {
-			const struct sh_branch *b = f->branches[i];
+	for (unsigned i = 0; i < r.nbranches; i++) {
+		const struct sh_branch *b = f->branches[i];
 
-			list[i] = (struct sh_branch_result){b->target.uri, b->reason, b->code};
-		}
-		r.branches = list;
-		r.nbranches = list ? f->count : 0;
+		list[i] = (struct sh_branch_result){b->target.uri, b->reason, b->code};
+	}
+	if (!winner) {
 		r.code = f->best_code;
 		r.reason = f->best_reason;
 		r.cause = f->best_cause;
@@ -182,6 +179,7 @@ static void finish(struct sh_fork *f, struct sh_leg *winner)
 	} else {
 		r.code = winner->code;
 		r.msg = winner->answered_with;
+		r.reason = r.msg ? sh_msg_text(r.msg, r.msg->reason) : sh_status_reason(r.code);
 	}
 	f->done(f->ctx, winner, &r);
 	destroy(f);
@@ -513,6 +511,16 @@ static void start_branch(struct sh_branch *b)
 	send_branch(b, found, n > 0 ? (unsigned)n : 0);
 }
 
+/* Without header fields: those are no part of a Request-URI. */
+static struct sh_slice bare(struct sh_slice text)
+{
+	struct sh_uri uri;
+
+	if (sh_uri_parse(&uri, text) == 0 && uri.headers.base)
+		text.len = (size_t)(uri.headers.base - 1 - text.base);
+	return text;
+}
+
 static bool tried(const struct sh_fork *f, struct sh_slice uri)
 {
 	for (unsigned i = 0; i < f->count; i++)
@@ -548,10 +556,10 @@ static unsigned read_redirects(struct sh_fork *f, const struct sh_msg *m, struct
 			struct redirect r = {{0}, q_of(&contact)};
 			unsigned at = n;
 
-			if (contact.star || tried(f, contact.uri) || sh_arena_dup(&f->plan.arena, contact.uri, &r.uri) < 0)
+			if (contact.star || tried(f, bare(contact.uri)) || sh_arena_dup(&f->plan.arena, contact.uri, &r.uri) < 0)
 				continue;
 			for (unsigned k = 0; k < n; k++)
-				if (sh_slice_eq(out[k].uri, r.uri))
+				if (sh_slice_eq(bare(out[k].uri), bare(r.uri)))
 					at = most;
 			if (at == most)
 				continue;
@@ -591,7 +599,8 @@ static bool follow(struct sh_branch *b, const struct sh_msg *m)
 		struct sh_target t = b->target;
 
 		level += i && found[i].q != found[i - 1].q;
-		t.uri = found[i].uri;
+		if (sh_target_form(&t, &f->plan.arena, found[i].uri) < 0)
+			continue;
 		t.group = f->group + level;
 		t.has_path = t.behind_nat = false;
 		t.other_count = 0;
@@ -715,6 +724,7 @@ void sh_branch_on_response(struct sh_branch *b, struct sh_leg *l, const struct s
 		b->state = SH_BRANCH_DONE;
 		b->leg = NULL;
 		b->code = m->status;
+		b->reason = sh_msg_text(m, m->reason);
 		l->branch = NULL;
 		tell(b, SH_BRANCH_ANSWERED, l, m->status, SH_CAUSE_NONE, m);
 		if (l->answered_in && !f->call->answered)

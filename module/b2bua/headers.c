@@ -1,5 +1,6 @@
 /* Which header fields pass from one leg to the other. Everything else is the engine's, made anew for each leg. */
 #include "b2bua/impl.h"
+#include "msg/lex.h"
 
 static const uint16_t classes_of[SH_H_COUNT] = {
 	/* what a body means, wherever it goes */
@@ -91,10 +92,47 @@ bool sh_header_line_named(struct sh_slice lines, struct sh_slice name)
 
 	while (lines.len) {
 		sh_slice_cut(lines, '\n', &line, &lines);
-		if (sh_slice_cut(line, ':', &field, &value) && same_field(name, id, field))
+		sh_slice_cut(line, ':', &field, &value);
+		if (same_field(name, id, sh_slice_trim(field)))
 			return true;
 	}
 	return false;
+}
+
+/* Takes the fields that `lines` names out of w, but for those that are added to. */
+static void cut_named(struct sh_writer *w, struct sh_slice lines)
+{
+	struct sh_slice rest = sh_writer_text(w), line, field, value;
+	char *to = w->base;
+	bool cut = false;
+
+	while (rest.len) {
+		bool whole = sh_slice_cut(rest, '\n', &line, &rest);
+
+		if (line.base[0] != ' ' && line.base[0] != '\t') /* else: a folded line goes with the one before */
+			cut = sh_slice_cut(line, ':', &field, &value) && sh_header_lookup(field) != SH_H_REQUIRE &&
+			      sh_header_line_named(lines, field);
+		if (cut)
+			continue;
+		memmove(to, line.base, line.len + whole);
+		to += line.len + whole;
+	}
+	w->len = (size_t)(to - w->base);
+}
+
+void sh_put_said(struct sh_writer *w, struct sh_slice lines)
+{
+	struct sh_slice line;
+
+	if (lines.len && !w->full)
+		cut_named(w, lines);
+	while (lines.len) {
+		sh_slice_cut(lines, '\n', &line, &lines);
+		if (sh_slice_find(line, ':') < 0)
+			continue;
+		sh_put(w, line);
+		sh_put_char(w, '\n');
+	}
 }
 
 static bool listed(struct sh_slice list, struct sh_slice name, enum sh_header_id id)
@@ -144,7 +182,7 @@ void sh_put_copied(struct sh_writer *w, const struct sh_msg *m, unsigned classes
 	}
 }
 
-void sh_put_answer_fields(struct sh_writer *w, const struct sh_msg *m, unsigned classes)
+void sh_put_answer_fields(struct sh_writer *w, const struct sh_msg *m, unsigned classes, struct sh_slice except)
 {
 	/* A failure that says "not so" must say how instead (RFC 3261 8.1.3.5, 21.4.6). */
 	static const struct {
@@ -153,22 +191,91 @@ void sh_put_answer_fields(struct sh_writer *w, const struct sh_msg *m, unsigned 
 	} wanted[] = {{405, SH_H_ALLOW}, {420, SH_H_UNSUPPORTED}, {421, SH_H_REQUIRE}};
 	struct sh_slice none = {0};
 
-	sh_put_copied(w, m, classes | (m->body.len ? SH_COPY_BODY : 0), none, none, none);
+	sh_put_copied(w, m, classes | (m->body.len ? SH_COPY_BODY : 0), except, none, none);
 	if (m->status >= 300 && m->status < 400)
 		sh_put_copy(w, m, SH_H_CONTACT);
 	for (unsigned i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
-		if (m->status == wanted[i].code)
+		if (m->status == wanted[i].code && !sh_header_line_named(except, sh_header_name(wanted[i].id)))
 			sh_put_copy(w, m, wanted[i].id);
 }
 
-void sh_put_failure(struct sh_writer *w, const struct sh_msg *m)
+void sh_put_failure(struct sh_writer *w, const struct sh_msg *m, struct sh_slice except)
 {
-	sh_put_answer_fields(w, m, SH_COPY_RESPONSE);
+	sh_put_answer_fields(w, m, SH_COPY_RESPONSE, except);
 }
 
 void sh_put_body_of(struct sh_writer *w, const struct sh_msg *m)
 {
 	sh_put_body(w, sh_msg_header(m, SH_H_CONTENT_TYPE), sh_msg_text(m, m->body));
+}
+
+/* A header field that a URI may ask for: a word about the call, which makes nobody believe, route or do anything. Not who calls or
+ * what we can do (RFC 3261 19.1.5), no dialog to be taken over, nothing at which a phone answers by itself. */
+static bool harmless(struct sh_slice name)
+{
+	switch (sh_header_lookup(name)) {
+	case SH_H_ACCEPT_CONTACT:
+	case SH_H_EXPIRES:
+	case SH_H_IN_REPLY_TO:
+	case SH_H_PRIORITY:
+	case SH_H_REASON:
+	case SH_H_REJECT_CONTACT:
+	case SH_H_REPLY_TO:
+	case SH_H_REQUEST_DISPOSITION:
+	case SH_H_SUBJECT:
+	case SH_H_USER_TO_USER:
+		return true;
+	case SH_H_OTHER:
+		return sh_slice_istarts(name, SH_LIT("X-")) && sh_lex_run(name.base, name.base + name.len, SH_LEX_TOKEN) == name.base + name.len;
+	default:
+		return false;
+	}
+}
+
+static bool one_line(struct sh_slice s)
+{
+	return sh_slice_find(s, '\r') < 0 && sh_slice_find(s, '\n') < 0 && sh_slice_find(s, '\0') < 0;
+}
+
+/* "sip:x;method=INVITE;lr" without its method. */
+static int cut_method(struct sh_arena *a, struct sh_slice params, struct sh_slice *uri)
+{
+	struct sh_slice name, value;
+
+	while (sh_param_next(&params, &name, &value)) {
+		const char *end = value.len ? value.base + value.len : name.base + name.len;
+
+		if (!sh_slice_ieq(name, SH_LIT("method")))
+			continue;
+		return sh_arena_printf(a, uri, "%.*s%.*s", (int)(name.base - 1 - uri->base), uri->base,
+				       (int)(uri->base + uri->len - end), end);
+	}
+	return 0;
+}
+
+int sh_target_form(struct sh_target *t, struct sh_arena *a, struct sh_slice uri)
+{
+	struct sh_slice list, item, name, value;
+	struct sh_uri parts;
+	int err;
+
+	t->uri = uri;
+	if (sh_uri_parse(&parts, uri) < 0)
+		return 0;
+	if (parts.headers.base)
+		t->uri.len = (size_t)(parts.headers.base - 1 - uri.base);
+	err = cut_method(a, parts.params, &t->uri);
+	list = parts.headers;
+	while (list.len && !err) {
+		sh_slice_cut(list, '&', &item, &list);
+		sh_slice_cut(item, '=', &name, &value);
+		err = sh_uri_unescape(a, name, &name);
+		if (!err)
+			err = sh_uri_unescape(a, value, &value);
+		if (!err && harmless(name) && one_line(value) && !sh_header_line_named(t->headers, name))
+			err = sh_arena_printf(a, &t->headers, "%.*s%.*s: %.*s\r\n", SH_FMT(t->headers), SH_FMT(name), SH_FMT(value));
+	}
+	return err;
 }
 
 struct sh_body *sh_body_make(struct sh_slice type, struct sh_slice text)

@@ -247,7 +247,11 @@ extern const struct sh_transport_user sh_ua_router;
 
 /* ---- judge.c: RFC 3261 8.2; true: the request was answered */
 bool sh_ua_judge(struct sh_ua *ua, struct sh_server_txn *st, const struct sh_msg *m, const struct sh_path *from);
-void sh_ua_default_answer(struct sh_ua *ua, struct sh_server_txn *st, enum sh_method method);
+/* Of a request outside of dialogs that nobody wants. said (may be NULL): what an application adds. The code. */
+struct sh_said {
+	struct sh_slice headers, content_type, body; /* body.base NULL: none */
+};
+unsigned sh_ua_default_answer(struct sh_ua *ua, struct sh_server_txn *st, enum sh_method method, const struct sh_said *said);
 /* "Supported: ...\r\n": the option tags of calls that we can do, and these. Nothing when there are none. */
 void sh_ua_put_supported(struct sh_writer *w, bool prack, bool hears_199);
 void sh_ua_reply(struct sh_ua *ua, struct sh_server_txn *st, unsigned code, struct sh_slice reason, struct sh_slice tag,
@@ -260,9 +264,13 @@ enum sh_copy { SH_COPY_INVITE = 1, SH_COPY_RESPONSE = 2, SH_COPY_DIALOG = 4, SH_
  * `removed`; and those that match `patterns`. */
 void sh_put_copied(struct sh_writer *w, const struct sh_msg *m, unsigned classes, struct sh_slice except,
 		   struct sh_slice removed, struct sh_slice patterns);
-bool sh_header_line_named(struct sh_slice lines, struct sh_slice name);
-/* The fields of an answer that is passed on: those of the classes, and what a failure must say. Not its body. */
-void sh_put_answer_fields(struct sh_writer *w, const struct sh_msg *m, unsigned classes);
+/* What an application says: "Name: value" takes the place of what w has of that name, copied or ours, but for Require, to which
+ * it adds; "Name" alone takes it away. Put behind all that it may replace, before the body. */
+void sh_put_said(struct sh_writer *w, struct sh_slice lines);
+bool sh_header_line_named(struct sh_slice lines, struct sh_slice name); /* with a value or without */
+/* The fields of an answer that is passed on: those of the classes, and what a failure must say, but for those that the lines
+ * `except` name. Not its body. */
+void sh_put_answer_fields(struct sh_writer *w, const struct sh_msg *m, unsigned classes, struct sh_slice except);
 /* Content-Type, Content-Length and the body of m. */
 void sh_put_body_of(struct sh_writer *w, const struct sh_msg *m);
 

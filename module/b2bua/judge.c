@@ -45,8 +45,6 @@ void sh_ua_reply(struct sh_ua *ua, struct sh_server_txn *st, unsigned code, stru
 	sh_server_txn_respond(st, code, w);
 }
 
-#define ALLOW_EVENTS SH_LIT("Allow-Events: dialog, message-summary, presence, refer, reg\r\n")
-
 static void reply_with(struct sh_ua *ua, struct sh_server_txn *st, unsigned code, enum sh_header_id id, struct sh_slice value)
 {
 	struct sh_writer *w = sh_server_txn_begin(st, code, (struct sh_slice){0}, (struct sh_slice){0});
@@ -145,7 +143,7 @@ static bool names_no_event(struct sh_ua *ua, struct sh_server_txn *st, const str
 {
 	if ((m->method != SH_SUBSCRIBE && m->method != SH_PUBLISH) || sh_msg_header(m, SH_H_EVENT).len)
 		return false;
-	sh_ua_default_answer(ua, st, (enum sh_method)m->method);
+	sh_ua_default_answer(ua, st, (enum sh_method)m->method, NULL);
 	return true;
 }
 
@@ -211,37 +209,30 @@ bool sh_ua_judge(struct sh_ua *ua, struct sh_server_txn *st, const struct sh_msg
 	return false;
 }
 
-void sh_ua_default_answer(struct sh_ua *ua, struct sh_server_txn *st, enum sh_method method)
+unsigned sh_ua_default_answer(struct sh_ua *ua, struct sh_server_txn *st, enum sh_method method, const struct sh_said *said)
 {
-	struct sh_writer *w;
+	static const uint16_t codes[SH_METHOD_COUNT] = {
+		[SH_OPTIONS] = 200, [SH_REGISTER] = 405, [SH_MESSAGE] = 405, [SH_SUBSCRIBE] = 489, [SH_PUBLISH] = 489, [SH_REFER] = 403,
+	};
+	unsigned code = codes[method] ? codes[method] : 481; /* the others only make sense in a dialog */
 	struct sh_slice none = {0};
+	struct sh_writer *w = sh_server_txn_begin(st, code, none, none);
 
-	switch (method) {
-	case SH_OPTIONS:
-		w = sh_server_txn_begin(st, 200, none, none);
-		sh_ua_put_product(ua, w, false);
+	sh_ua_put_product(ua, w, false);
+	if (code == 200 || code == 405)
 		sh_put_header(w, SH_H_ALLOW, ua->allow);
+	if (code == 200) {
 		sh_put_header(w, SH_H_ACCEPT, SH_LIT("application/sdp"));
 		sh_put_header(w, SH_H_ACCEPT_ENCODING, SH_LIT("identity"));
 		sh_ua_put_supported(w, true, false);
 		if (ua->app->wants(ua->app_ctx, SH_REGISTER, false, NULL))
 			sh_put_header(w, SH_H_SUPPORTED, SH_LIT("path"));
-		sh_put_body(w, none, none);
-		sh_server_txn_respond(st, 200, w);
-		return;
-	case SH_REGISTER:
-	case SH_MESSAGE:
-		reply_with(ua, st, 405, SH_H_ALLOW, ua->allow);
-		return;
-	case SH_SUBSCRIBE:
-	case SH_PUBLISH:
-		sh_ua_reply(ua, st, 489, none, none, ALLOW_EVENTS);
-		return;
-	case SH_REFER:
-		sh_ua_reply(ua, st, 403, none, none, none);
-		return;
-	default: /* they only make sense in a dialog */
-		sh_ua_reply(ua, st, 481, none, none, none);
-		return;
 	}
+	if (code == 489)
+		sh_put_lit(w, "Allow-Events: dialog, message-summary, presence, refer, reg\r\n");
+	if (said)
+		sh_put_said(w, said->headers);
+	sh_put_body(w, said ? said->content_type : none, said ? said->body : none);
+	sh_server_txn_respond(st, code, w);
+	return code;
 }

@@ -286,20 +286,7 @@ static void put_supported(const struct sh_leg *l, struct sh_writer *w, const str
 /* What the caller has said and the target may hear. */
 static void put_callers(struct sh_writer *w, const struct sh_msg *in, const struct sh_target *t, unsigned classes, bool private)
 {
-	char names[1200];
-	struct sh_writer removed;
-
-	if (!private) {
-		sh_put_copied(w, in, classes, t->headers, t->removed, t->copy);
-		return;
-	}
-	sh_writer_init(&removed, names, sizeof(names));
-	sh_put(&removed, sh_privacy_removed());
-	if (t->removed.len) {
-		sh_put_char(&removed, ',');
-		sh_put(&removed, t->removed);
-	}
-	sh_put_copied(w, in, classes, t->headers, sh_writer_text(&removed), t->copy);
+	sh_put_copied(w, in, classes, t->headers, private ? sh_privacy_removed() : (struct sh_slice){0}, t->copy);
 }
 
 int sh_leg_send_invite(struct sh_leg *l, const struct sh_target *t, const struct sh_fork_plan *plan, uint32_t min_se,
@@ -345,7 +332,7 @@ int sh_leg_send_invite(struct sh_leg *l, const struct sh_target *t, const struct
 		sh_diversion_put(&rest, t, in, in && (classes & SH_COPY_FORWARDED));
 	if (in)
 		put_callers(&rest, in, t, t->diversion.len ? classes & ~SH_COPY_FORWARDED : classes, private);
-	sh_put(&rest, t->headers);
+	sh_put_said(&rest, t->headers);
 	if (edited)
 		sh_put_body(&rest, sh_body_type(edited), sh_body_text(edited));
 	else if (plan->has_sdp)
@@ -695,7 +682,7 @@ void sh_leg_on_request(struct sh_leg *l, struct sh_dialog *d, struct sh_server_t
 	}
 	if (m->method == SH_SUBSCRIBE) { /* one of a REFER's; nobody makes a new one here (RFC 6665 4.5.2) */
 		if (!sh_subscription_in_leg(l, st, m, from))
-			sh_ua_default_answer(ua, st, SH_SUBSCRIBE);
+			sh_ua_default_answer(ua, st, SH_SUBSCRIBE, NULL);
 		return;
 	}
 	if (l->state >= SH_LEG_ENDING) {

@@ -226,7 +226,7 @@ int sh_request_publish(struct sh_request *q, struct sh_slice aor, uint32_t limit
 	w = sh_request_begin(q, 200, (struct sh_slice){0});
 	sh_put_header_uint(w, SH_H_EXPIRES, c->expires);
 	sh_put_header(w, SH_H_SIP_ETAG, sh_slice_make(c->tag, SH_TAG_LEN));
-	sh_put(w, headers);
+	sh_put_said(w, headers);
 	for (unsigned i = 0; i < ua->env->workers; i++) { /* before the answer: the next one may come to another worker */
 		struct change *other = i == ua->env->worker ? NULL : copy(c);
 

@@ -160,7 +160,7 @@ static void answer(struct sh_request *q, bool no_subscription, struct sh_slice h
 	sh_ua_put_contact(q->ua, w, &q->from, l && l->dialog.secure);
 	if (no_subscription)
 		sh_put_header(w, SH_H_REFER_SUB, SH_LIT("false"));
-	sh_put(w, headers);
+	sh_put_said(w, headers);
 	sh_request_send(q, 200, w);
 }
 
@@ -417,6 +417,8 @@ int sh_refer_notify(struct sh_request *q, unsigned code, struct sh_slice reason)
 {
 	struct sh_subscription *s = sh_ua_subscription(q->ua, q->subscription);
 
+	if (!q->answered && q->st)
+		return -EPROTO;
 	if (!s || sh_subscription_state(s) == SH_SUB_TERMINATED)
 		return -EPIPE;
 	keep_status(s, code, reason);

@@ -108,7 +108,7 @@ static void answer(struct sh_reinvite *r, unsigned code, const struct sh_msg *m)
 		sh_put_retry_after(ua, w);
 	sh_ua_put_product(ua, w, false);
 	if (m) {
-		sh_put_answer_fields(w, m, SH_COPY_RESPONSE);
+		sh_put_answer_fields(w, m, SH_COPY_RESPONSE, none);
 		sh_put_body_of(w, m);
 	} else {
 		sh_put_body(w, none, none);
@@ -336,7 +336,7 @@ void sh_reinvite_pass(struct sh_leg *l, struct sh_server_txn *st, const struct s
 	sh_ua_put_supported(&rest, false, false);
 	sh_session_put_request(to, &rest);
 	sh_put_copied(&rest, m, SH_COPY_DIALOG | (m->body.len ? SH_COPY_BODY : 0), headers, none, none);
-	sh_put(&rest, headers);
+	sh_put_said(&rest, headers);
 	sh_put_body_of(&rest, m);
 	err = sh_leg_send(to, &r->ct, SH_INVITE, &line, &rest, on_client_event, r);
 	if (err) {

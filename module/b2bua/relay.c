@@ -130,7 +130,7 @@ static void answer_with(struct sh_ua *ua, struct sh_server_txn *st, struct sh_le
 		sh_put_header(w, SH_H_ALLOW, l ? ua->allow_in_dialog : ua->allow);
 	sh_ua_put_product(ua, w, false);
 	if (m) {
-		sh_put_answer_fields(w, m, SH_COPY_RESPONSE | SH_COPY_DIALOG);
+		sh_put_answer_fields(w, m, SH_COPY_RESPONSE | SH_COPY_DIALOG, none);
 		sh_put_body_of(w, m);
 	} else {
 		sh_put_body(w, none, none);
@@ -341,7 +341,7 @@ int sh_relay_to_other_leg(struct sh_leg *l, struct sh_server_txn *st, struct sh_
 	mapped = !sh_header_line_named(headers, SH_LIT("Refer-To")) && sh_refer_map(ua, m, &rest);
 	sh_put_copied(&rest, m, SH_COPY_DIALOG | (m->body.len && !body.base ? SH_COPY_BODY : 0), headers,
 		      mapped ? SH_LIT("Refer-To") : none, none);
-	sh_put(&rest, headers);
+	sh_put_said(&rest, headers);
 	if (body.base)
 		sh_put_body(&rest, content_type, body);
 	else

@@ -188,7 +188,7 @@ int sh_request_reply(struct sh_request *r, unsigned code, struct sh_slice reason
 
 	if (!w)
 		return -EALREADY;
-	if ((code == 405 || (r->msg->method == SH_OPTIONS && code < 300)) && !sh_header_line_named(headers, SH_LIT("Allow")))
+	if (code == 405 || (r->msg->method == SH_OPTIONS && code < 300))
 		sh_put_header(w, SH_H_ALLOW, r->ua->allow);
 	if ((r->msg->method == SH_INVITE || r->msg->method == SH_UPDATE) && code < 300) {
 		struct sh_leg *l = sh_request_leg(r);
@@ -198,7 +198,7 @@ int sh_request_reply(struct sh_request *r, unsigned code, struct sh_slice reason
 		if (l && code >= 200 && l->dialog.confirmed)
 			sh_session_put_answer(l, w, r->msg);
 	}
-	sh_put(w, headers);
+	sh_put_said(w, headers);
 	sh_put_body(w, content_type, body);
 	return respond(r, code, w);
 }
@@ -214,11 +214,11 @@ int sh_request_pass(struct sh_request *r, struct sh_slice headers, struct sh_sli
 	if (r->observed || r->answered || !r->st)
 		return -EALREADY;
 	if (!r->in_dialog) {
-		enum sh_method method = (enum sh_method)r->msg->method;
+		struct sh_said said = {headers, content_type, body};
 
 		r->answered = true;
-		sh_ua_default_answer(r->ua, r->st, method);
-		res.code = method == SH_OPTIONS ? 200 : 405;
+		res.code = sh_ua_default_answer(r->ua, r->st, (enum sh_method)r->msg->method, &said);
+		res.cause = res.code < 300 ? SH_CAUSE_NONE : sh_cause_of(res.code);
 		res.reason = sh_status_reason(res.code);
 		if (done)
 			done(ctx, &res);

@@ -29,8 +29,8 @@ int sh_request_send(struct sh_request *r, unsigned code, struct sh_writer *w);
 typedef void (*sh_request_fn)(void *ctx, const struct sh_result *res);
 
 /* The default action, now. In a dialog: passed to the other leg, its answer passed back, then done (may be NULL) is
- * called. Elsewhere the default answer is sent and done is called before this returns. headers: lines to add; content
- * type and body replace the request's when body.base is not NULL. */
+ * called; content type and body replace the request's when body.base is not NULL. Elsewhere the default answer is sent, with these
+ * headers and body, and done is called before this returns. */
 int sh_request_pass(struct sh_request *r, struct sh_slice headers, struct sh_slice content_type, struct sh_slice body,
 		    sh_request_fn done, void *ctx);
 

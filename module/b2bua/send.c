@@ -191,9 +191,9 @@ static int send_to(struct branch *b, const struct sh_path *path)
 	put_head(b, path, &line, &rest);
 	if (m)
 		sh_put_copied(&rest, m, SH_COPY_REQUEST | (m->body.len ? SH_COPY_BODY : 0) |
-			      sh_identity_classes(ua, m, &s->rq->from.remote, &path->remote), t->headers, t->removed, t->copy);
-	sh_put(&rest, t->headers);
-	sh_put(&rest, s->own.headers);
+			      sh_identity_classes(ua, m, &s->rq->from.remote, &path->remote), t->headers, (struct sh_slice){0}, t->copy);
+	sh_put_said(&rest, s->own.headers);
+	sh_put_said(&rest, t->headers);
 	if (m)
 		sh_put_body_of(&rest, m);
 	else
@@ -265,6 +265,7 @@ static void on_response(struct sh_client_txn *ct, enum sh_client_event ev, const
 	if (ev == SH_CLIENT_RESPONSE && m->status < 300) {
 		b->finished = true;
 		b->code = m->status;
+		b->reason = sh_msg_text(m, m->reason);
 		finish(b->sending, m->status, SH_CAUSE_NONE, m);
 		return;
 	}

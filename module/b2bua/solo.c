@@ -95,8 +95,8 @@ static int connect_alone(struct sh_call *c, struct sh_body *sdp, struct sh_slice
 	struct sh_writer *w = sh_call_begin(c, 200, &c->a->dialog);
 	int err;
 
-	sh_put(w, headers);
 	sh_session_put_answer(c->a, w, c->invite);
+	sh_put_said(w, headers);
 	sh_put_body(w, sh_body_type(sdp), sh_body_text(sdp));
 	err = sh_leg_respond(c->a, c->a->st, 200, w);
 	if (err) {
@@ -114,10 +114,12 @@ int sh_call_answer(struct sh_call *c, struct sh_slice sdp, struct sh_slice heade
 	struct sh_body *body;
 	int err;
 
-	if (c->state == SH_CALL_ENDED || !c->a || !c->a->st)
+	if (c->state == SH_CALL_ENDED)
 		return -EPIPE;
 	if (c->answered || c->bridging || c->solo)
 		return -EALREADY;
+	if (!c->a || !c->a->st)
+		return -EPIPE;
 	body = sdp.len ? sh_body_make(SH_LIT("application/sdp"), sdp) : sh_solo_silence(c, sh_leg_remote_sdp(c->a));
 	if (!body)
 		return sh_leg_remote_sdp(c->a).len && !sdp.len ? -EBADMSG : -ENOMEM;
@@ -158,6 +160,13 @@ void sh_solo_pracked(struct sh_call *c)
 
 /* ------------------------------------------------------------------ the next partner */
 
+static void apply_options(struct sh_call *c, const struct sh_bridge_options *o)
+{
+	c->keep_on_peer_hangup = o->keep_on_peer_hangup;
+	if (o->max_duration)
+		sh_env_timer(c->ua->env, &c->duration, o->max_duration);
+}
+
 /* The new leg is connected, or the caller has refused it. The one before is ended: nobody listens to it any more. */
 static void on_rebridged(void *ctx, unsigned code, const struct sh_msg *m)
 {
@@ -168,9 +177,7 @@ static void on_rebridged(void *ctx, unsigned code, const struct sh_msg *m)
 	if (code < 300) {
 		if (old && old->call == c && old != c->a && old != c->b)
 			sh_leg_hangup(old, SH_LIT("SIP;cause=200;text=\"Another partner\""));
-		c->keep_on_peer_hangup = c->bridge_options.keep_on_peer_hangup;
-		if (c->bridge_options.max_duration)
-			sh_env_timer(c->ua->env, &c->duration, c->bridge_options.max_duration);
+		apply_options(c, &c->bridge_options);
 	}
 	sh_call_bridge_over(c, code < 300 ? 0 : (int)code);
 }
@@ -181,6 +188,10 @@ int sh_call_bridge_up(struct sh_call *c, struct sh_leg *leg, const struct sh_bri
 
 	if (c->bridge_done)
 		return -EBUSY;
+	if (leg == c->b && !c->rebridge) {
+		apply_options(c, o);
+		return 1;
+	}
 	c->bridge_former = c->b ? c->b->handle : 0;
 	err = c->a ? sh_call_rebridge(c, c->a, leg, on_rebridged, c) : -EPIPE;
 	if (err)

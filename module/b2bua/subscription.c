@@ -394,7 +394,7 @@ static void answer(struct sh_subscription *s, struct sh_server_txn *st, uint32_t
 	sh_ua_put_contact(s->ua, w, &d->path, d->secure);
 	sh_ua_put_product(s->ua, w, false);
 	sh_put_header_uint(w, SH_H_EXPIRES, expires);
-	sh_put(w, headers);
+	sh_put_said(w, headers);
 	sh_put_body(w, none, none);
 	sh_server_txn_respond(st, 200, w);
 }

@@ -131,6 +131,21 @@ static unsigned all_bits(const struct sh_trunk *t)
 	return (1U << t->config.count) - 1;
 }
 
+static void log_state(const struct sh_trunk *t, enum sh_trunk_state state)
+{
+	unsigned code = atomic_load(&t->config.status->code);
+	struct sh_slice reason = sh_status_reason(code);
+	char why[128];
+
+	why[0] = '\0';
+	if (code)
+		snprintf(why, sizeof(why), " (%u %.*s)", code, SH_FMT(reason));
+	else if (state == SH_TRUNK_DOWN)
+		snprintf(why, sizeof(why), " (no answer)");
+	sh_log_write(t->ua->env->log, state == SH_TRUNK_DOWN ? SH_LOG_WARN : SH_LOG_INFO, "trunk %.*s is %.*s%s", SH_FMT(t->config.name),
+		     SH_FMT(sh_trunk_state_name(state)), why);
+}
+
 /* What is known together: registered where it registers, and a URI that lives where they are asked. */
 static void settle(struct sh_trunk *t, bool registration_failed)
 {
@@ -151,9 +166,7 @@ static void settle(struct sh_trunk *t, bool registration_failed)
 	if (state == before)
 		return;
 	atomic_store(&s->state, state);
-	sh_log_write(t->ua->env->log, state == SH_TRUNK_DOWN ? SH_LOG_WARN : SH_LOG_INFO, "trunk %.*s is %.*s (%u %.*s)",
-		     SH_FMT(t->config.name), SH_FMT(sh_trunk_state_name(state)), atomic_load(&s->code),
-		     SH_FMT(sh_status_reason(atomic_load(&s->code))));
+	log_state(t, state);
 }
 
 /* ------------------------------------------------------------------ requests */
@@ -315,7 +328,7 @@ static void on_registered(void *ctx, const struct sh_result *res)
 	uint32_t n;
 
 	t->registering = NULL;
-	atomic_store(&t->config.status->code, res->code);
+	atomic_store(&t->config.status->code, res->msg ? res->code : 0);
 	if (res->code >= 200 && res->code < 300) {
 		registered(t, res->msg);
 		return;
@@ -349,7 +362,7 @@ static void on_answered(void *ctx, const struct sh_result *res)
 	p->sending = NULL;
 	p->known = true;
 	if (!t->config.registers)
-		atomic_store(&t->config.status->code, res->code);
+		atomic_store(&t->config.status->code, res->msg ? res->code : 0);
 	if (res->msg && res->code != 408 && res->code != 503) /* whatever it says, it lives */
 		atomic_fetch_and(&t->config.status->dead, ~bit);
 	else

@@ -108,7 +108,7 @@ static void on_request(void *ctx, struct sh_server_txn *st, const struct sh_msg 
 		else
 			sh_server_txn_reply(st, 503, (struct sh_slice){0});
 	} else {
-		sh_ua_default_answer(ua, st, (enum sh_method)m->method);
+		sh_ua_default_answer(ua, st, (enum sh_method)m->method, NULL);
 	}
 }
 

@@ -6,6 +6,7 @@
 #define SH_ENGINE_ENGINE_H
 
 #include "core/log.h"
+#include "core/pair.h"
 #include "core/slice.h"
 
 #include <stdbool.h>
@@ -16,10 +17,6 @@ struct sh_shared;
 struct sh_trace;
 struct sh_generation;
 struct sh_vm_stamp;
-
-struct sh_engine_pair {
-	const char *key, *value;
-};
 
 /* TLS: paths of PEM files. */
 struct sh_engine_tls_config {
@@ -37,7 +34,7 @@ struct sh_engine_tls_config {
  * failure go to the log. */
 struct sh_engine_selftest {
 	const char *script;
-	const struct sh_engine_pair *config;
+	const struct sh_pair *config;
 	unsigned nconfig;
 	int (*read)(void *ctx, const char *path, char **text, size_t *len, struct sh_vm_stamp *stamp);
 	void *read_ctx;
@@ -58,7 +55,7 @@ struct sh_engine_config {
 	const char *dns;                     /* name servers, "127.0.0.1:5353,[::1]"; NULL: those of the machine */
 	const char *data;                    /* folder of the shared stores that are saved; NULL: none is */
 	const char *handover;                /* folder in which consecutive processes find each other; NULL: none */
-	const struct sh_engine_pair *config; /* sip.config of the scripts */
+	const struct sh_pair *config;        /* sip.config of the scripts */
 	unsigned nconfig;
 	/* [worker] Calls as they come and go: name "call.new", "call.answer", "call.end", and an object as JSON text. NULL: nobody
 	 * listens, and nothing is written. */
@@ -110,6 +107,9 @@ int sh_engine_rollback(struct sh_engine *e, sh_engine_reload_fn done, void *ctx)
 
 /* What is not over yet, in words: calls, legs, requests, transactions; false: nothing. Without threads only. */
 bool sh_engine_busy(struct sh_engine *e, char *text, size_t size);
+/* From now on nothing begins by itself: the trunks are let go, and what scripts do again and again is not done any more. Without
+ * threads only. */
+void sh_engine_quiet(struct sh_engine *e);
 
 /* The generation in use, until the next reload. Without threads only. */
 struct sh_generation *sh_engine_generation(const struct sh_engine *e);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "b2bua/request.h"
+#include "b2bua/trunk.h"
 #include "core/alloc.h"
 #include "drivers/net/net.h"
 #include "engine/engine.h"
@@ -76,7 +77,7 @@ struct sh_engine {
 	uint64_t keep_now, keep_wall;    /* when the save that runs was begun */
 	unsigned nlisten, nworkers;
 	bool watch_files;
-	struct sh_engine_pair *pairs;
+	struct sh_pair *pairs;
 	unsigned npairs;
 	struct sh_engine_tls tls;
 	char **origins;

@@ -161,7 +161,7 @@ static int open_shared(struct sh_engine *e)
 		.workers = e->nworkers,
 		.log = &e->log,
 		.npairs = e->npairs,
-		.pairs = (const struct sh_script_pair *)e->pairs,
+		.pairs = e->pairs,
 		.retired = sh_engine_retired,
 		.ctx = e,
 		.deterministic = e->simulation.envs != NULL,
@@ -344,6 +344,14 @@ bool sh_engine_busy(struct sh_engine *e, char *text, size_t size)
 			 (unsigned long long)txn->client_live);
 	}
 	return true;
+}
+
+void sh_engine_quiet(struct sh_engine *e)
+{
+	for (unsigned i = 0; i < e->nworkers; i++) {
+		sh_ua_set_trunks(e->workers[i].ua, NULL, 0);
+		sh_runtime_quiet(e->workers[i].runtime);
+	}
 }
 
 struct sh_generation *sh_engine_generation(const struct sh_engine *e)

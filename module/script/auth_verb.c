@@ -272,7 +272,7 @@ int sh_register_verb(lua_State *L)
 					    "keepalive", "keepalive_interval", "flow_timer", NULL};
 	static const char *const kinds[] = {"none", "crlf", "options", NULL};
 	struct sh_runtime *rt = sh_runtime_check(L, "register");
-	struct sh_request *q = sh_request_check(L, 1);
+	struct sh_request *q = sh_check_no_call(L, "register");
 	struct sh_register_options o = {.by = rt, .key = &rt->env->key, .random = &rt->env->random};
 	struct sh_register_result r = {0};
 	uint64_t now = sh_env_wall(rt->env);
@@ -295,6 +295,8 @@ int sh_register_verb(lua_State *L)
 		o.min_expires = (uint32_t)sh_opt_integer(L, 2, "min_expires", 0, 0, INT32_MAX);
 		o.max_expires = (uint32_t)sh_opt_integer(L, 2, "max_expires", 0, 0, INT32_MAX);
 		o.default_expires = (uint32_t)sh_opt_integer(L, 2, "default_expires", 0, 0, INT32_MAX);
+		if (o.min_expires && o.max_expires && o.min_expires > o.max_expires)
+			return luaL_error(L, "register: option 'min_expires': more than 'max_expires'");
 		o.max_contacts = (unsigned)sh_opt_integer(L, 2, "max_contacts", 0, 0, 1000);
 		limit = sh_opt_text(L, 2, "on_limit");
 		o.replace_oldest = sh_slice_eq(limit, SH_LIT("replace"));

@@ -73,25 +73,6 @@ static int own_field(lua_State *L, int id)
 
 /* ------------------------------------------------------------------ answers of our own */
 
-static struct sh_slice option_headers(lua_State *L, int table, struct sh_runtime *rt, struct sh_writer *w)
-{
-	sh_writer_init(w, rt->text, SH_RUNTIME_TEXT);
-	if (table) {
-		sh_opt_get(L, table, "headers");
-		sh_opt_headers(L, -1, w, NULL);
-		lua_pop(L, 1);
-	}
-	return sh_writer_text(w);
-}
-
-static int done(lua_State *L, int err)
-{
-	if (err)
-		return sh_push_errno(L, err);
-	lua_pushboolean(L, 1);
-	return 1;
-}
-
 /* call:ring([code=180] [, {headers=, sdp=}]) */
 static int ring(lua_State *L)
 {
@@ -116,10 +97,10 @@ static int ring(lua_State *L)
 		sh_opt_known(L, table, "call:ring", known);
 		sh_opt_sdp(L, table, "sdp", "call:ring", &sdp);
 	}
-	headers = option_headers(L, table, rt, &w);
+	headers = sh_opt_header_lines(L, table, rt, &w);
 	if (!c)
 		return sh_gone(L);
-	return done(L, sh_call_ring(c, code, (struct sh_slice){0}, headers, sdp));
+	return sh_push_done(L, sh_call_ring(c, code, (struct sh_slice){0}, headers, sdp));
 }
 
 /* A Warning line as RFC 3261 20.43 writes it. */
@@ -147,24 +128,18 @@ static int reject(lua_State *L)
 	static const char *const known[] = {"headers", "warning", NULL};
 	struct sh_runtime *rt = sh_runtime_check(L, "call:reject");
 	struct sh_call *c = sh_call_check(L, 1);
-	struct sh_slice reason = {0}, warning = {0}, type = {0}, body = {0};
+	struct sh_slice reason, warning = {0}, type = {0}, body = {0};
 	struct sh_result_view res = {0};
 	struct sh_writer w;
 	struct sh_msg m;
 	unsigned code;
-	int table = 3;
+	int table;
 
 	if (!sh_result_test(L, 2, &res))
 		code = sh_opt_code(L, 2, 300, 699);
 	else
 		code = res.code;
-	if (lua_type(L, 3) == LUA_TSTRING || (lua_gettop(L) >= 4 && lua_isnil(L, 3))) {
-		if (!lua_isnil(L, 3)) {
-			reason.base = lua_tolstring(L, 3, &reason.len);
-			sh_check_clean(L, reason, "reason");
-		}
-		table = 4;
-	}
+	table = sh_opt_reason(L, 3, &reason);
 	if (lua_isnoneornil(L, table)) {
 		table = 0;
 	} else {
@@ -172,7 +147,7 @@ static int reject(lua_State *L)
 		sh_opt_known(L, table, "call:reject", known);
 		warning = sh_opt_text(L, table, "warning");
 	}
-	option_headers(L, table, rt, &w);
+	sh_opt_header_lines(L, table, rt, &w);
 	if (!c)
 		return sh_gone(L);
 	if (res.code) {
@@ -185,7 +160,7 @@ static int reject(lua_State *L)
 			if (!reason.len)
 				reason = res.reason;
 			if (res.raw.len && sh_msg_scan(&m, res.raw.base, res.raw.len, false, NULL) >= 0) {
-				sh_put_failure(&w, &m);
+				sh_put_failure(&w, &m, sh_writer_text(&w));
 				type = sh_msg_header(&m, SH_H_CONTENT_TYPE);
 				body = sh_msg_text(&m, m.body);
 			}
@@ -195,7 +170,7 @@ static int reject(lua_State *L)
 		put_warning(rt, &w, c, warning);
 	if (w.full)
 		return luaL_error(L, "call:reject: header fields are too long");
-	return done(L, sh_call_reject(c, code, reason, sh_writer_text(&w), type, body));
+	return sh_push_done(L, sh_call_reject(c, code, reason, sh_writer_text(&w), type, body));
 }
 
 static void put_contact(lua_State *L, int idx, struct sh_writer *w)
@@ -277,7 +252,7 @@ static int redirect(lua_State *L)
 		luaL_checktype(L, table, LUA_TTABLE);
 		sh_opt_known(L, table, "call:redirect", known);
 	}
-	option_headers(L, table, rt, &w);
+	sh_opt_header_lines(L, table, rt, &w);
 	list = lua_type(L, 2) == LUA_TTABLE && sh_opt_get(L, 2, "uri") == LUA_TNIL;
 	if (list) {
 		lua_Integer n = luaL_len(L, 2);
@@ -296,198 +271,7 @@ static int redirect(lua_State *L)
 		return luaL_error(L, "call:redirect: too many targets");
 	if (!c)
 		return sh_gone(L);
-	return done(L, sh_call_reject(c, code, none, sh_writer_text(&w), none, none));
-}
-
-/* ------------------------------------------------------------------ fork and bridge */
-
-struct fork_outcome {
-	struct sh_leg *leg;
-	const struct sh_result *result;
-};
-
-static int push_fork(lua_State *L, void *arg)
-{
-	struct fork_outcome *o = arg;
-
-	if (o->leg) {
-		sh_object_push(L, SH_OBJECT_LEG, sh_leg_handle(o->leg));
-		return 1;
-	}
-	lua_pushnil(L);
-	sh_result_push(L, o->result);
-	return 2;
-}
-
-static void on_forked(void *ctx, struct sh_leg *leg, const struct sh_result *result)
-{
-	struct fork_outcome o = {leg, result};
-
-	sh_run_resume(ctx, push_fork, &o);
-}
-
-static int push_empty(lua_State *L)
-{
-	struct sh_result r = {480, sh_status_reason(480), SH_EMPTY, NULL, NULL, 0};
-
-	lua_pushnil(L);
-	sh_result_push(L, &r);
-	return 2;
-}
-
-/* Starts a fork of the targets at 2 with the options at 3. True: the hook has to wait; else *results values are there.
- */
-static bool start_fork(lua_State *L, struct sh_run *run, const char *what, int *results)
-{
-	struct sh_plan_about about = {.kind = SH_PLAN_CALL};
-	struct sh_call *c = sh_call_check(L, 1);
-	struct sh_fork_plan *plan;
-	int err;
-
-	if (c)
-		about = (struct sh_plan_about){SH_PLAN_CALL, sh_call_from(c), sh_call_uri(c)};
-	plan = sh_plan_read(L, 2, 3, what, &about);
-	if (!c) {
-		*results = sh_gone(L);
-		return false;
-	}
-	if (sh_call_state(c) == SH_CALL_ENDED) {
-		*results = sh_push_errno(L, -EPIPE);
-		return false;
-	}
-	run->empty = run->hook == SH_HOOK_INVITE && run->call == sh_call_handle(c) && !plan->count;
-	if (!plan->count) {
-		*results = push_empty(L);
-		return false;
-	}
-	sh_vm_check_wait(L, what);
-	err = sh_call_fork(c, plan, on_forked, run);
-	if (!err)
-		return true;
-	*results = sh_push_errno(L, err);
-	return false;
-}
-
-static int call_fork(lua_State *L)
-{
-	struct sh_run *run = sh_run_check(L, "call:fork");
-	int results;
-
-	lua_settop(L, 3);
-	if (!start_fork(L, run, "call:fork", &results))
-		return results;
-	return sh_run_wait_call(L, run, sh_call_check(L, 1), SH_WAIT_FORK, NULL);
-}
-
-static int push_bridge(lua_State *L, void *arg)
-{
-	int err = *(int *)arg;
-	struct sh_result r = {408, SH_LIT("No ACK"), SH_NO_ANSWER, NULL, NULL, 0};
-
-	if (!err) {
-		lua_pushboolean(L, 1);
-		return 1;
-	}
-	if (err > 0) /* a caller who is up has refused the new session */
-		r = (struct sh_result){(unsigned)err, sh_status_reason((unsigned)err), sh_cause_of((unsigned)err), NULL, NULL, 0};
-	else if (err == -EPIPE)
-		r = (struct sh_result){480, SH_LIT("The leg has gone"), SH_FAILED, NULL, NULL, 0};
-	lua_pushnil(L);
-	sh_result_push(L, &r);
-	return 2;
-}
-
-static void on_bridged(void *ctx, int err)
-{
-	sh_run_resume(ctx, push_bridge, &err);
-}
-
-static int start_bridge(lua_State *L, struct sh_run *run, struct sh_call *c, struct sh_leg *leg, int table)
-{
-	static const char *const known[] = {"headers", "on_peer_hangup", "max_duration", NULL};
-	struct sh_runtime *rt = sh_runtime_check(L, "call:bridge");
-	struct sh_bridge_options o = {0};
-	struct sh_writer w;
-	struct sh_slice s;
-	int err;
-
-	if (table) {
-		sh_opt_known(L, table, "call:bridge", known);
-		s = sh_opt_text(L, table, "on_peer_hangup");
-		o.keep_on_peer_hangup = sh_slice_eq(s, SH_LIT("continue"));
-		if (s.base && !o.keep_on_peer_hangup && !sh_slice_eq(s, SH_LIT("end")))
-			return luaL_error(L, "call:bridge: option 'on_peer_hangup': \"end\" or \"continue\" expected");
-		o.max_duration = sh_opt_seconds(L, table, "max_duration", 0);
-	}
-	o.headers = option_headers(L, table, rt, &w);
-	if (!c || !leg)
-		return sh_gone(L);
-	sh_vm_check_wait(L, "call:bridge");
-	err = sh_call_bridge(c, leg, &o, on_bridged, run);
-	if (err)
-		return sh_push_errno(L, err);
-	return sh_run_wait_call(L, run, c, SH_WAIT_BRIDGE, NULL);
-}
-
-/* call:bridge(leg [, {headers=, on_peer_hangup=, max_duration=}]) */
-static int bridge(lua_State *L)
-{
-	struct sh_run *run = sh_run_check(L, "call:bridge");
-
-	lua_settop(L, 3);
-	if (!lua_isnil(L, 3))
-		luaL_checktype(L, 3, LUA_TTABLE);
-	return start_bridge(L, run, sh_call_check(L, 1), sh_leg_check(L, 2), lua_isnil(L, 3) ? 0 : 3);
-}
-
-/* call:dial(targets [, opts]): fork, then bridge. */
-static int dial_forked(lua_State *L, int status, lua_KContext base)
-{
-	(void)status;
-	if (lua_isnil(L, (int)base + 1))
-		return lua_gettop(L) - (int)base;
-	return start_bridge(L, sh_run_check(L, "call:dial"), sh_call_check(L, 1), sh_leg_check(L, (int)base + 1), 0);
-}
-
-static int dial(lua_State *L)
-{
-	struct sh_run *run = sh_run_check(L, "call:dial");
-	int results;
-
-	lua_settop(L, 3);
-	if (!start_fork(L, run, "call:dial", &results))
-		return results;
-	return sh_run_wait_call(L, run, sh_call_check(L, 1), SH_WAIT_FORK, dial_forked);
-}
-
-/* call:answer([{sdp=, headers=}]) -> true | nil, res */
-static int answer(lua_State *L)
-{
-	static const char *const known[] = {"headers", "sdp", NULL};
-	struct sh_runtime *rt = sh_runtime_check(L, "call:answer");
-	struct sh_run *run = sh_run_check(L, "call:answer");
-	struct sh_call *c = sh_call_check(L, 1);
-	struct sh_slice sdp = {0}, headers;
-	struct sh_writer w;
-	int err;
-
-	lua_settop(L, 2);
-	if (!lua_isnil(L, 2)) {
-		luaL_checktype(L, 2, LUA_TTABLE);
-		sh_opt_known(L, 2, "call:answer", known);
-		if (sh_opt_get(L, 2, "sdp") == LUA_TSTRING)
-			sdp.base = lua_tolstring(L, -1, &sdp.len);
-		else if (!lua_isnil(L, -1))
-			luaL_error(L, "option 'sdp': string expected, got %s", luaL_typename(L, -1));
-	}
-	headers = option_headers(L, lua_isnil(L, 2) ? 0 : 2, rt, &w);
-	if (!c)
-		return sh_gone(L);
-	sh_vm_check_wait(L, "call:answer");
-	err = sh_call_answer(c, sdp, headers, on_bridged, run);
-	if (err)
-		return sh_push_errno(L, err);
-	return sh_run_wait_call(L, run, c, SH_WAIT_BRIDGE, NULL);
+	return sh_push_done(L, sh_call_reject(c, code, none, sh_writer_text(&w), none, none));
 }
 
 /* ------------------------------------------------------------------ other verbs */
@@ -592,7 +376,7 @@ static int hangup(lua_State *L)
 		return luaL_error(L, "call:hangup: option 'reason': too long");
 	if (!c)
 		return sh_gone(L);
-	return done(L, sh_call_hangup(c, SH_BY_SCRIPT, code, sh_writer_text(&w)));
+	return sh_push_done(L, sh_call_hangup(c, SH_BY_SCRIPT, code, sh_writer_text(&w)));
 }
 
 /* call.data = {...}: the only field that can be set. */
@@ -620,21 +404,25 @@ void sh_call_object_open(lua_State *L)
 	    {"ring", ring},
 	    {"reject", reject},
 	    {"redirect", redirect},
-	    {"fork", call_fork},
-	    {"bridge", bridge},
-	    {"dial", dial},
+	    {"fork", sh_call_fork_verb},
+	    {"bridge", sh_call_bridge_verb},
+	    {"dial", sh_call_dial_verb},
+	    {"relay", sh_call_relay_verb},
 	    {"hangup", hangup},
 	    {"after", sh_call_after},
 	    {"pin", sh_call_pin},
 	    {"transfer", sh_call_transfer_verb},
 	    {"pickup", sh_call_pickup_verb},
-	    {"answer", answer},
+	    {"answer", sh_call_answer_verb},
 	    {"continue", continue_},
 	    {"limit", limit},
 	    {"wait", sh_call_wait_verb},
 	    {"signal", sh_call_signal_verb},
 	    {"reply", sh_call_reply_verb},
 	    {"pass", sh_call_pass_verb},
+	    {"dtmf", sh_dtmf_verb},
+	    {"register", sh_register_verb},
+	    {"publish", sh_publish_verb},
 	    {NULL, NULL},
 	};
 	static const lua_CFunction waiting[] = {call_fork, bridge, dial, answer, sh_call_transfer_verb, sh_call_pickup_verb, sh_call_wait_verb, NULL};

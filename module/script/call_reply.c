@@ -34,17 +34,10 @@ int sh_call_reply_verb(lua_State *L)
 {
 	struct sh_runtime *rt = sh_runtime_check(L, "call:reply");
 	struct sh_call *c = sh_call_check(L, 1);
-	struct sh_slice reason = {0}, headers, type, body;
 	unsigned code = sh_opt_code(L, 2, 101, 699);
-	int options = 3, err;
+	struct sh_slice reason, headers, type, body;
+	int options = sh_opt_reason(L, 3, &reason), err;
 
-	if (lua_type(L, 3) == LUA_TSTRING || (lua_gettop(L) >= 4 && lua_isnil(L, 3))) {
-		if (!lua_isnil(L, 3)) {
-			reason.base = lua_tolstring(L, 3, &reason.len);
-			sh_check_clean(L, reason, "reason");
-		}
-		options = 4;
-	}
 	lua_settop(L, options);
 	sh_opt_message(L, options, "call:reply", rt, &headers, &type, &body);
 	if (!c)
@@ -58,10 +51,7 @@ int sh_call_reply_verb(lua_State *L)
 			type = SH_LIT("text/plain");
 		err = sh_call_reject(c, code, reason, headers, type, body);
 	}
-	if (err)
-		return sh_push_errno(L, err);
-	lua_pushboolean(L, 1);
-	return 1;
+	return sh_push_done(L, err);
 }
 
 /* call:pass(): what happens to a call without an invite hook. */
@@ -74,8 +64,5 @@ int sh_call_pass_verb(lua_State *L)
 	if (!c)
 		return sh_gone(L);
 	err = sh_call_reject(c, 404, none, none, none, none);
-	if (err)
-		return sh_push_errno(L, err);
-	lua_pushboolean(L, 1);
-	return 1;
+	return sh_push_done(L, err);
 }

@@ -299,6 +299,7 @@ int sh_call_wait_verb(lua_State *L)
 
 	luaL_argexpected(L, lua_type(L, 2) == LUA_TSTRING, 2, "name of an event");
 	name.base = lua_tolstring(L, 2, &name.len);
+	luaL_argcheck(L, name.len, 2, "name of an event expected, got an empty one");
 	if (!lua_isnoneornil(L, 3) && !(seconds >= 0 && seconds <= 1e9))
 		return luaL_argerror(L, 3, "seconds from 0 to 1e9 expected");
 	lua_settop(L, 3);
@@ -333,6 +334,7 @@ int sh_call_signal_verb(lua_State *L)
 
 	luaL_argexpected(L, lua_type(L, 2) == LUA_TSTRING, 2, "name of a signal");
 	name.base = lua_tolstring(L, 2, &name.len);
+	luaL_argcheck(L, name.len, 2, "name of a signal expected, got an empty one");
 	if (of_engine(name))
 		return luaL_argerror(L, 2, lua_pushfstring(L, "'%s' is an event of the engine", name.base));
 	lua_settop(L, 3);

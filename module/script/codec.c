@@ -5,17 +5,9 @@
 
 #include "core/encode.h"
 #include "msg/digest.h"
-#include "script/vm.h"
+#include "script/sandbox.h"
 
 enum { BYTES_PER_STEP = 8, BLOCK_MAX = 128 };
-
-static struct sh_slice check_slice(lua_State *L, int idx)
-{
-	size_t len;
-	const char *s = luaL_checklstring(L, idx, &len);
-
-	return sh_slice_make(s, len);
-}
 
 /* --- hash and hmac ----------------------------------------------------------------------------------------------- */
 
@@ -39,7 +31,7 @@ static const struct algorithm {
 
 static const struct algorithm *check_algorithm(lua_State *L, int idx)
 {
-	struct sh_slice name = check_slice(L, idx);
+	struct sh_slice name = sh_sandbox_check_text(L, idx);
 
 	for (size_t i = 0; i < sizeof(algorithms) / sizeof(algorithms[0]); i++)
 		if (sh_slice_ieq(name, algorithms[i].name))
@@ -85,7 +77,7 @@ static int push_digest(lua_State *L, struct sh_slice octets, bool raw)
 static int hash(lua_State *L)
 {
 	const struct algorithm *a = check_algorithm(L, 1);
-	struct sh_slice text = check_slice(L, 2);
+	struct sh_slice text = sh_sandbox_check_text(L, 2);
 	bool raw = check_raw(L, 3);
 	unsigned char octets[SH_HASH_MAX];
 
@@ -96,7 +88,7 @@ static int hash(lua_State *L)
 static int hmac(lua_State *L)
 {
 	const struct algorithm *a = check_algorithm(L, 1);
-	struct sh_slice key = check_slice(L, 2), text = check_slice(L, 3), parts[2];
+	struct sh_slice key = sh_sandbox_check_text(L, 2), text = sh_sandbox_check_text(L, 3), parts[2];
 	bool raw = check_raw(L, 4);
 	unsigned char block[BLOCK_MAX] = {0}, pad[BLOCK_MAX], octets[SH_HASH_MAX];
 
@@ -117,7 +109,7 @@ static int hmac(lua_State *L)
 
 static int base64_encode(lua_State *L)
 {
-	struct sh_slice s = check_slice(L, 1);
+	struct sh_slice s = sh_sandbox_check_text(L, 1);
 	luaL_Buffer b;
 
 	sh_vm_charge(L, s.len / BYTES_PER_STEP);
@@ -130,7 +122,7 @@ static int base64_encode(lua_State *L)
 /* Either alphabet; padding may be left out. */
 static int base64_decode(lua_State *L)
 {
-	struct sh_slice s = check_slice(L, 1);
+	struct sh_slice s = sh_sandbox_check_text(L, 1);
 	luaL_Buffer b;
 	ssize_t n;
 

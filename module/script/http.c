@@ -263,18 +263,10 @@ static int exchange(lua_State *L, const char *what, int table, struct sh_http_re
 	return sh_run_wait_for(L, run, give_up, run, NULL);
 }
 
-static struct sh_slice check_slice(lua_State *L, int idx)
-{
-	struct sh_slice s;
-
-	s.base = luaL_checklstring(L, idx, &s.len);
-	return s;
-}
-
 /* sip.http.get(url [, options]) */
 static int get(lua_State *L)
 {
-	struct sh_http_request rq = {.method = SH_LIT("GET"), .url = check_slice(L, 1)};
+	struct sh_http_request rq = {.method = SH_LIT("GET"), .url = sh_sandbox_check_text(L, 1)};
 
 	lua_settop(L, 2);
 	return exchange(L, "sip.http.get", 2, &rq);
@@ -283,7 +275,7 @@ static int get(lua_State *L)
 /* sip.http.post(url, body [, options]) */
 static int post(lua_State *L)
 {
-	struct sh_http_request rq = {.method = SH_LIT("POST"), .url = check_slice(L, 1), .body = check_slice(L, 2)};
+	struct sh_http_request rq = {.method = SH_LIT("POST"), .url = sh_sandbox_check_text(L, 1), .body = sh_sandbox_check_text(L, 2)};
 
 	lua_settop(L, 3);
 	return exchange(L, "sip.http.post", 3, &rq);
@@ -310,7 +302,7 @@ static int request(lua_State *L)
 /* sip.http.escape(text): for a part of a path or query (RFC 3986 2.3). */
 static int escape(lua_State *L)
 {
-	struct sh_slice s = check_slice(L, 1);
+	struct sh_slice s = sh_sandbox_check_text(L, 1);
 	luaL_Buffer b;
 
 	sh_vm_charge(L, s.len / 8);

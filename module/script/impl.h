@@ -114,7 +114,7 @@ struct sh_generation {
 struct sh_script {
 	struct sh_script_config config;
 	char *path;
-	struct sh_script_pair *pairs;
+	struct sh_pair *pairs;
 	struct sh_limits *limits;
 	struct sh_generation *_Atomic current;
 	_Atomic unsigned alive;
@@ -287,6 +287,7 @@ void sh_run_interrupt(struct sh_run *r);
  * themselves soon (an answer, an ACK) are left alone. */
 void sh_run_retire(struct sh_run *r, bool last);
 void sh_run_drop(struct sh_run *r); /* nothing of it runs any more */
+void sh_request_default(struct sh_request *q, enum sh_hook h); /* the default of an in-dialog request, and its release */
 void sh_state_drop(struct sh_state *s);
 void sh_state_retire_if_idle(struct sh_state *s);
 void sh_state_deadline(struct sh_timer *t);
@@ -323,6 +324,8 @@ int sh_notify(lua_State *L); /* sip.notify */
 int sh_call_pickup_verb(lua_State *L);
 void sh_push_dialog_ids(lua_State *L, struct sh_slice value); /* of Replaces or Join: a table, or nil */
 void sh_call_object_open(lua_State *L);
+bool sh_dtmf_push(lua_State *L, const struct sh_msg *m); /* {signal=, duration=}; false: nothing was pushed */
+int sh_dtmf_verb(lua_State *L); /* of each class */
 void sh_leg_object_open(lua_State *L);
 struct sh_object *sh_object_check(lua_State *L, int idx, enum sh_object_kind kind);
 struct sh_object *sh_object_test_request(lua_State *L, int idx); /* a request of any class; NULL: something else */
@@ -330,8 +333,10 @@ struct sh_object *sh_object_test_request(lua_State *L, int idx); /* a request of
 struct sh_call *sh_call_check(lua_State *L, int idx);
 struct sh_leg *sh_leg_check(lua_State *L, int idx);
 struct sh_request *sh_request_check(lua_State *L, int idx);
+struct sh_request *sh_check_no_call(lua_State *L, const char *verb); /* the same at 1, for a verb that is not for an INVITE */
 int sh_gone(lua_State *L);                           /* nil, "gone" */
 int sh_push_errno(lua_State *L, int err);            /* nil, "code", "detail" */
+int sh_push_done(lua_State *L, int err);             /* true, or the same */
 void sh_push_slice(lua_State *L, struct sh_slice s); /* nil without a base */
 void sh_push_field(lua_State *L, struct sh_slice s); /* a URI object of a From, To, Contact ...; nil when it is none */
 
@@ -371,9 +376,16 @@ extern const char *const sh_nat_words[]; /* "auto", "always", "never": enum sh_n
 uint64_t sh_opt_known(lua_State *L, int table, const char *what, const char *const *names);
 /* A target as text or URI object, bare or with <> and a display name. Raises when it is no URI. display may be NULL. */
 struct sh_slice sh_opt_uri(lua_State *L, int idx, const char *what, struct sh_slice *display);
-/* headers = {Name = "value" | {"v1", "v2"} | false}: complete lines into w; names set to false into removed (may be
- * NULL). */
-void sh_opt_headers(lua_State *L, int idx, struct sh_writer *w, struct sh_writer *removed);
+/* headers = {Name = "value" | {"v1", "v2"} | false}: lines into w, of a name set to false the name alone. */
+void sh_opt_headers(lua_State *L, int idx, struct sh_writer *w);
+/* Those of the option `headers` of a table (0: none), in w. */
+struct sh_slice sh_opt_header_lines(lua_State *L, int table, struct sh_runtime *rt, struct sh_writer *w);
+/* {headers=, body=, content_type=} at idx, or nothing there. Header lines stand in rt->text; the texts are Lua's. */
+void sh_opt_message(lua_State *L, int idx, const char *what, struct sh_runtime *rt, struct sh_slice *headers,
+		    struct sh_slice *type, struct sh_slice *body);
+/* The arguments [reason] [, {...}] from idx on: the reason, empty when there is none, and the index of the table (nil or absent
+ * there: no options). */
+int sh_opt_reason(lua_State *L, int idx, struct sh_slice *reason);
 bool sh_is_token(struct sh_slice name); /* RFC 3261 25.1 */
 void sh_check_clean(lua_State *L, struct sh_slice text, const char *what); /* no CR, LF, NUL */
 
@@ -395,15 +407,27 @@ struct sh_plan_about {
 };
 struct sh_fork_plan *sh_plan_read(lua_State *L, int targets, int options, const char *what, const struct sh_plan_about *about);
 void sh_plan_open(lua_State *L);
+
+/* ---- lookup.c */
 int sh_lookup(lua_State *L); /* sip.lookup */
 int sh_bindings(lua_State *L);
 int sh_unbind(lua_State *L);
+/* The paths by which a contact is reached: a phone that does outbound has several (RFC 5626 5.1), one is used at a time. */
+enum { SH_WAYS_MAX = 4 };
+struct sh_way {
+	unsigned count;
+	struct sh_path paths[SH_WAYS_MAX];
+	bool behind_nat;
+};
+const struct sh_way *sh_way_test(lua_State *L, int idx); /* `flow` of what sip.lookup gives; NULL: something else */
+int sh_aor_read(lua_State *L, int idx, struct sh_runtime *rt,
+		struct sh_slice *out); /* 0 or -EINVAL; text in rt->scratch */
 /* Pushes a userdata that gives *slot back, at the latest when it is collected: to be made before the reference is
  * taken. */
 struct sh_bindings **sh_bindings_guard(lua_State *L);
 int sh_push_bindings(lua_State *L, struct sh_bindings **slot,
 		     uint64_t now); /* pushes a list of them, and empties *slot. Returns 1 */
-void sh_targets_open(lua_State *L);
+void sh_lookup_open(lua_State *L);
 
 /* ---- binding_hook.c */
 void sh_push_contact(lua_State *L, const struct sh_contact *c, uint64_t now); /* a table */
@@ -441,8 +465,6 @@ int sh_auth_verb(lua_State *L);
 int sh_challenge_verb(lua_State *L);
 int sh_register_verb(lua_State *L);
 int sh_sip_open(lua_State *L); /* builds the table siphook and preloads it; arg: struct sh_state */
-int sh_aor_read(lua_State *L, int idx, struct sh_runtime *rt,
-		struct sh_slice *out); /* 0 or -EINVAL; text in rt->scratch */
 
 /* ---- trace.c: from now on the verbs in the table on top and in the classes are told to config.trace */
 void sh_trace_open(lua_State *L);
@@ -457,14 +479,20 @@ void sh_trunk_open(lua_State *L);   /* trunk into the table on top */
 const struct sh_trunk_config *sh_trunk_test(lua_State *L, int idx); /* NULL: something else */
 void sh_push_trunk_of(lua_State *L, const struct sh_addr *from, struct sh_slice user); /* that a request came from; nil: none */
 
+/* ---- call_fork.c */
+int sh_call_fork_verb(lua_State *L);
+int sh_call_bridge_verb(lua_State *L);
+int sh_call_dial_verb(lua_State *L);
+int sh_call_relay_verb(lua_State *L);
+int sh_call_answer_verb(lua_State *L);
+
+/* ---- call_reply.c */
+int sh_call_reply_verb(lua_State *L);
+int sh_call_pass_verb(lua_State *L);
+
 /* ---- call_wait.c */
 int sh_call_wait_verb(lua_State *L);
 int sh_call_signal_verb(lua_State *L);
-int sh_call_reply_verb(lua_State *L);
-int sh_call_pass_verb(lua_State *L);
-/* {headers=, body=, content_type=} at idx, or nothing there. Header lines stand in rt->text; the texts are Lua's. */
-void sh_opt_message(lua_State *L, int idx, const char *what, struct sh_runtime *rt, struct sh_slice *headers,
-		    struct sh_slice *type, struct sh_slice *body);
 /* Keeps it, or wakes who waits for it, when no Lua runs. data may be NULL; taken over. -EPIPE, -ENOSPC, -ENOMEM. */
 int sh_call_signal(struct sh_runtime *rt, struct sh_call *c, struct sh_slice name, struct sh_value *data);
 void sh_call_deliver(struct sh_call_data *d);
@@ -474,9 +502,6 @@ void sh_call_wake_peer_gone(struct sh_call_data *d, const struct sh_why *why);
 void sh_call_wake_ended(struct sh_call_data *d, const struct sh_why *why);
 void sh_call_wait_drop(struct sh_call_data *d); /* the signals that are left */
 void sh_why_push(lua_State *L, const struct sh_why *why);
-bool sh_dtmf_push(lua_State *L, const struct sh_msg *m); /* {signal=, duration=}; false: nothing was pushed */
-/* The default of an in-dialog request, and its release. */
-void sh_request_default(struct sh_request *q, enum sh_hook h);
 
 /* ---- names.c: which functions may suspend the hook. Every one that does is declared: in the test build the others cannot, so that
  * the editors' stubs and the tests of cancels have all of them. */

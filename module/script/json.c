@@ -86,15 +86,14 @@ static int make_values(lua_State *L)
 /* sip.json.decode(text) */
 static int decode(lua_State *L)
 {
-	size_t len;
-	const char *text = luaL_checklstring(L, 1, &len);
+	struct sh_slice text = sh_sandbox_check_text(L, 1);
 	json_t **tree = lua_newuserdatauv(L, sizeof(json_t *), 0);
 	json_error_t error;
 
 	*tree = NULL;
 	luaL_setmetatable(L, tree_class);
-	sh_vm_charge(L, len / BYTES_PER_STEP);
-	*tree = json_loadb(text, len, JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
+	sh_vm_charge(L, text.len / BYTES_PER_STEP);
+	*tree = json_loadb(text.base, text.len, JSON_DECODE_ANY | JSON_ALLOW_NUL, &error);
 	if (!*tree) {
 		lua_pushnil(L);
 		lua_pushliteral(L, "invalid");

@@ -248,7 +248,7 @@ int sh_lock_verb(lua_State *L, struct sh_slice store)
 	struct held *h;
 	bool taken;
 
-	key.base = luaL_checklstring(L, 2, &key.len);
+	key = sh_sandbox_check_text(L, 2);
 	if (timeout)
 		sh_vm_check_wait(L, "lock");
 	lua_settop(L, 3);

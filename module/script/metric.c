@@ -181,7 +181,7 @@ static int metric(lua_State *L)
 	lua_Number value;
 	int err;
 
-	name.base = luaL_checklstring(L, 1, &name.len);
+	name = sh_sandbox_check_text(L, 1);
 	luaL_argcheck(L, is_name(name, false), 1, "letters, digits, '_', '.' and ':' expected");
 	value = luaL_checknumber(L, 2);
 	lua_settop(L, 3);

@@ -120,6 +120,13 @@ struct sh_request *sh_request_check(lua_State *L, int idx)
 	return sh_ua_request(sh_runtime_check(L, "a request")->ua, o->handle);
 }
 
+struct sh_request *sh_check_no_call(lua_State *L, const char *verb)
+{
+	if (luaL_testudata(L, 1, class_names[SH_OBJECT_CALL]))
+		luaL_error(L, "call:%s: this is an INVITE", verb);
+	return sh_request_check(L, 1);
+}
+
 int sh_gone(lua_State *L)
 {
 	lua_pushnil(L);
@@ -141,6 +148,7 @@ int sh_push_errno(lua_State *L, int err)
 	    {-EMSGSIZE, "size", "the message is too long"},
 	    {-ENOENT, "empty", "no targets"},
 	    {-ENOTCONN, "no_leg", "there is no other leg"},
+	    {-EPROTO, "early", "it has not come that far yet"},
 	    {-EHOSTUNREACH, "unreachable", "no way to get there"},
 	};
 
@@ -155,6 +163,14 @@ int sh_push_errno(lua_State *L, int err)
 	lua_pushliteral(L, "failed");
 	lua_pushstring(L, strerror(-err));
 	return 3;
+}
+
+int sh_push_done(lua_State *L, int err)
+{
+	if (err)
+		return sh_push_errno(L, err);
+	lua_pushboolean(L, 1);
+	return 1;
 }
 
 void sh_push_slice(lua_State *L, struct sh_slice s)

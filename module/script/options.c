@@ -191,7 +191,7 @@ static void put_value(lua_State *L, struct sh_writer *w, struct sh_slice name)
 	lua_pop(L, 1);
 }
 
-void sh_opt_headers(lua_State *L, int idx, struct sh_writer *w, struct sh_writer *removed)
+void sh_opt_headers(lua_State *L, int idx, struct sh_writer *w)
 {
 	int n;
 
@@ -226,12 +226,9 @@ void sh_opt_headers(lua_State *L, int idx, struct sh_writer *w, struct sh_writer
 				put_value(L, w, name);
 				lua_pop(L, 2);
 			}
-		} else if (lua_type(L, -1) == LUA_TBOOLEAN && !lua_toboolean(L, -1)) {
-			if (removed) {
-				if (removed->len)
-					sh_put_char(removed, ',');
-				sh_put(removed, name);
-			}
+		} else if (lua_type(L, -1) == LUA_TBOOLEAN && !lua_toboolean(L, -1)) { /* a name alone takes it away */
+			sh_put(w, name);
+			sh_put_lit(w, "\r\n");
 		} else {
 			put_value(L, w, name);
 		}
@@ -240,6 +237,51 @@ void sh_opt_headers(lua_State *L, int idx, struct sh_writer *w, struct sh_writer
 	lua_pop(L, 1);
 	if (w->full)
 		luaL_error(L, "headers: too long");
+}
+
+struct sh_slice sh_opt_header_lines(lua_State *L, int table, struct sh_runtime *rt, struct sh_writer *w)
+{
+	sh_writer_init(w, rt->text, SH_RUNTIME_TEXT);
+	if (table) {
+		sh_opt_get(L, table, "headers");
+		sh_opt_headers(L, -1, w);
+		lua_pop(L, 1);
+	}
+	return sh_writer_text(w);
+}
+
+void sh_opt_message(lua_State *L, int idx, const char *what, struct sh_runtime *rt, struct sh_slice *headers,
+		    struct sh_slice *type, struct sh_slice *body)
+{
+	static const char *const known[] = {"headers", "body", "content_type", NULL};
+	struct sh_writer w;
+
+	*headers = *type = *body = (struct sh_slice){0};
+	if (lua_isnoneornil(L, idx))
+		return;
+	luaL_checktype(L, idx, LUA_TTABLE);
+	sh_opt_known(L, idx, what, known);
+	*type = sh_opt_text(L, idx, "content_type");
+	if (sh_opt_get(L, idx, "body") == LUA_TSTRING)
+		body->base = lua_tolstring(L, -1, &body->len);
+	else if (!lua_isnil(L, -1))
+		luaL_error(L, "option 'body': string expected, got %s", luaL_typename(L, -1));
+	lua_pop(L, 1);
+	*headers = sh_opt_header_lines(L, idx, rt, &w);
+}
+
+int sh_opt_reason(lua_State *L, int idx, struct sh_slice *reason)
+{
+	bool text = lua_type(L, idx) == LUA_TSTRING;
+
+	*reason = (struct sh_slice){0};
+	if (!text && !(lua_isnil(L, idx) && lua_gettop(L) > idx))
+		return idx;
+	if (text) {
+		reason->base = lua_tolstring(L, idx, &reason->len);
+		sh_check_clean(L, *reason, "reason");
+	}
+	return idx + 1;
 }
 
 const char *const sh_nat_words[] = {"auto", "always", "never", NULL};

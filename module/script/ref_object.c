@@ -287,17 +287,12 @@ static int reject(lua_State *L)
 	struct sh_request *q = sh_request_check(L, 1);
 	unsigned code = sh_opt_code(L, 2, 300, 699);
 	struct sh_slice none = {0};
-	int err;
 
 	if (code == 408)
 		return luaL_error(L, "ref:reject: 408 is for INVITE only (RFC 4320)");
 	if (!q)
 		return sh_gone(L);
-	err = sh_request_reply(q, code, none, none, none, none);
-	if (err)
-		return sh_push_errno(L, err);
-	lua_pushboolean(L, 1);
-	return 1;
+	return sh_push_done(L, sh_request_reply(q, code, none, none, none, none));
 }
 
 /* ref:notify(code [, reason]) */
@@ -306,19 +301,14 @@ static int notify(lua_State *L)
 	struct sh_request *q = sh_request_check(L, 1);
 	unsigned code = sh_opt_code(L, 2, 100, 699);
 	struct sh_slice reason = {0};
-	int err;
 
 	if (!lua_isnoneornil(L, 3)) {
-		reason.base = luaL_checklstring(L, 3, &reason.len);
+		reason = sh_sandbox_check_text(L, 3);
 		sh_check_clean(L, reason, "reason");
 	}
 	if (!q)
 		return sh_gone(L);
-	err = sh_refer_notify(q, code, reason);
-	if (err)
-		return sh_push_errno(L, err);
-	lua_pushboolean(L, 1);
-	return 1;
+	return sh_push_done(L, sh_refer_notify(q, code, reason));
 }
 
 void sh_refer_object_open(lua_State *L)
@@ -381,6 +371,8 @@ int sh_call_transfer_verb(lua_State *L)
 		return sh_gone(L);
 	stays = keep_b ? sh_call_b(c) : sh_call_a(c);
 	leaves = keep_b ? sh_call_a(c) : sh_call_b(c);
+	if (sh_call_state(c) < SH_CALL_UP)
+		return sh_push_errno(L, -EPROTO);
 	if (!stays)
 		return sh_push_errno(L, sh_call_state(c) == SH_CALL_ENDED ? -EPIPE : -ENOTCONN);
 	sh_vm_check_wait(L, "call:transfer");
@@ -489,7 +481,7 @@ int sh_call_pickup_verb(lua_State *L)
 
 	lua_settop(L, 2);
 	if (!lua_isnil(L, 2)) {
-		id.base = luaL_checklstring(L, 2, &id.len);
+		id = sh_sandbox_check_text(L, 2);
 		target = sh_ua_find_call(rt->ua, id);
 		old = target ? sh_call_b(target) : NULL;
 	} else if (c) {

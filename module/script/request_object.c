@@ -7,59 +7,22 @@ static int own_field(lua_State *L, int id)
 	return sh_view_field(L, id);
 }
 
-/* headers, body and content_type of an options table at idx (nil is fine); lines go to the runtime's buffer. */
-void sh_opt_message(lua_State *L, int idx, const char *what, struct sh_runtime *rt, struct sh_slice *headers,
-		    struct sh_slice *type, struct sh_slice *body)
-{
-	static const char *const known[] = {"headers", "body", "content_type", NULL};
-	struct sh_writer w;
-
-	*headers = *type = *body = (struct sh_slice){0};
-	if (lua_isnoneornil(L, idx))
-		return;
-	luaL_checktype(L, idx, LUA_TTABLE);
-	sh_opt_known(L, idx, what, known);
-	*type = sh_opt_text(L, idx, "content_type");
-	if (sh_opt_get(L, idx, "body") == LUA_TSTRING)
-		body->base = lua_tolstring(L, -1, &body->len);
-	else if (!lua_isnil(L, -1))
-		luaL_error(L, "option 'body': string expected, got %s", luaL_typename(L, -1));
-	lua_pop(L, 1);
-	sh_writer_init(&w, rt->text, SH_RUNTIME_TEXT);
-	sh_opt_get(L, idx, "headers");
-	sh_opt_headers(L, -1, &w, NULL);
-	lua_pop(L, 1);
-	*headers = sh_writer_text(&w);
-}
-
 /* req:reply(code [, reason] [, {headers=, body=, content_type=}]) */
 static int reply(lua_State *L)
 {
 	struct sh_runtime *rt = sh_runtime_check(L, "req:reply");
 	struct sh_request *q = sh_request_check(L, 1);
-	struct sh_slice reason = {0}, headers, type, body;
 	unsigned code = sh_opt_code(L, 2, 100, 699);
-	int options = 3, err;
+	struct sh_slice reason, headers, type, body;
 
-	if (lua_type(L, 3) == LUA_TSTRING || (lua_gettop(L) >= 4 && lua_isnil(L, 3))) {
-		if (!lua_isnil(L, 3)) {
-			reason.base = lua_tolstring(L, 3, &reason.len);
-			sh_check_clean(L, reason, "reason");
-		}
-		options = 4;
-	}
-	sh_opt_message(L, options, "req:reply", rt, &headers, &type, &body);
+	sh_opt_message(L, sh_opt_reason(L, 3, &reason), "req:reply", rt, &headers, &type, &body);
 	if (body.len && !type.len)
 		type = SH_LIT("text/plain");
 	if (!q)
 		return sh_gone(L);
 	if (code == 408 && sh_request_msg(q)->method != SH_INVITE)
 		return luaL_error(L, "req:reply: 408 is for INVITE only (RFC 4320)");
-	err = sh_request_reply(q, code, reason, headers, type, body);
-	if (err)
-		return sh_push_errno(L, err);
-	lua_pushboolean(L, 1);
-	return 1;
+	return sh_push_done(L, sh_request_reply(q, code, reason, headers, type, body));
 }
 
 /* ------------------------------------------------------------------ pass and relay */
@@ -206,13 +169,13 @@ bool sh_dtmf_push(lua_State *L, const struct sh_msg *m)
 	return found;
 }
 
-static int dtmf(lua_State *L)
+int sh_dtmf_verb(lua_State *L)
 {
 	struct sh_view v;
 
-	if (!sh_view_get(L, 1, &v) || !v.msg)
+	if (!sh_view_get(L, 1, &v))
 		return sh_gone(L);
-	if (!sh_dtmf_push(L, v.msg))
+	if (!v.msg || !sh_dtmf_push(L, v.msg)) /* without a message: a call that is set up */
 		lua_pushnil(L);
 	return 1;
 }
@@ -225,7 +188,7 @@ static const luaL_Reg request_methods[] = {
     {"register", sh_register_verb},
     {"relay", relay},
     {"publish", sh_publish_verb},
-    {"dtmf", dtmf},
+    {"dtmf", sh_dtmf_verb},
     {"headers", sh_view_headers},
     {NULL, NULL},
 };

@@ -126,7 +126,7 @@ void sh_result_push(lua_State *L, const struct sh_result *r)
 		lua_setfield(L, -2, "uri");
 		lua_pushinteger(L, b->code);
 		lua_setfield(L, -2, "code");
-		sh_push_slice(L, b->reason);
+		lua_pushlstring(L, b->reason.base ? b->reason.base : "", b->reason.len);
 		lua_setfield(L, -2, "reason");
 		lua_rawseti(L, -2, (lua_Integer)i + 1);
 	}
@@ -136,7 +136,14 @@ void sh_result_push(lua_State *L, const struct sh_result *r)
 
 bool sh_result_test(lua_State *L, int idx, struct sh_result_view *out)
 {
-	if (lua_type(L, idx) != LUA_TTABLE)
+	bool ours;
+
+	if (lua_type(L, idx) != LUA_TTABLE || !lua_getmetatable(L, idx))
+		return false;
+	luaL_getmetatable(L, class_name);
+	ours = lua_rawequal(L, -1, -2);
+	lua_pop(L, 2);
+	if (!ours)
 		return false;
 	idx = lua_absindex(L, idx);
 	*out = (struct sh_result_view){0};

@@ -424,7 +424,9 @@ static void finish(struct sh_run *r, int err)
 	}
 	if (c && r->hook == SH_HOOK_INVITE) {
 		((struct sh_call_data *)sh_call_app(c))->run = NULL;
-		if (!r->go_on)
+		if (r->go_on)
+			sh_call_drop_loose(c);
+		else
 			end_invite(r, c, err);
 	} else if (c && r->forked) {
 		sh_call_settle(c); /* on a call that is up: legs that were not bridged */

@@ -21,6 +21,15 @@ void sh_sandbox_class(lua_State *L, const char *name, const luaL_Reg *meta, cons
 	lua_settop(L, methods ? -3 : -2);
 }
 
+struct sh_slice sh_sandbox_check_text(lua_State *L, int idx)
+{
+	struct sh_slice s;
+
+	luaL_checktype(L, idx, LUA_TSTRING);
+	s.base = lua_tolstring(L, idx, &s.len);
+	return s;
+}
+
 /* --- base -------------------------------------------------------------------------------------------------------- */
 
 /* Raises when the metatable at index 2 has the field. */
@@ -109,6 +118,41 @@ static int protected_call(lua_State *L)
 	return xpcall_done(L, lua_pcallk(L, n - 2, LUA_MULTRET, 2, number, xpcall_done), number);
 }
 
+/* What has ended a wait and is raised again goes on as it came: until it is caught nothing waits. */
+static bool ends_waits(lua_State *L, int idx)
+{
+	const struct sh_vm *vm = sh_vm_of(L);
+	const void *at = lua_type(L, idx) == LUA_TTABLE ? lua_topointer(L, idx) : NULL;
+
+	return at && (at == vm->ends_waits[0] || at == vm->ends_waits[1]);
+}
+
+/* The stock one, but for that. */
+static int raise(lua_State *L)
+{
+	int level = (int)luaL_optinteger(L, 2, 1);
+
+	lua_settop(L, 1);
+	if (ends_waits(L, 1))
+		return sh_vm_raise(L);
+	if (lua_type(L, 1) == LUA_TSTRING && level > 0) {
+		luaL_where(L, level);
+		lua_insert(L, 1);
+		lua_concat(L, 2);
+	}
+	return lua_error(L);
+}
+
+/* upvalue 1: the stock function */
+static int assert_true(lua_State *L)
+{
+	if (!lua_toboolean(L, 1) && ends_waits(L, 2)) {
+		lua_settop(L, 2);
+		return sh_vm_raise(L);
+	}
+	return lua_tocfunction(L, lua_upvalueindex(1))(L);
+}
+
 /* upvalue 1: the stock function */
 static int load(lua_State *L)
 {
@@ -143,6 +187,7 @@ static void open_base(lua_State *L)
 {
 	static const luaL_Reg ours[] = {
 	    {"setmetatable", set_metatable},
+	    {"error", raise},
 	    {"pcall", plain_pcall},
 	    {"xpcall", protected_call},
 	    {"collectgarbage", collect_garbage},
@@ -153,6 +198,7 @@ static void open_base(lua_State *L)
 	luaL_requiref(L, LUA_GNAME, luaopen_base, 1);
 	luaL_setfuncs(L, ours, 0);
 	wrap(L, "load", load);
+	wrap(L, "assert", assert_true);
 	for (size_t i = 0; i < sizeof(gone) / sizeof(gone[0]); i++) {
 		lua_pushnil(L);
 		lua_setfield(L, -2, gone[i]);

@@ -1,8 +1,8 @@
 /* What a script may touch: base without dofile and loadfile, coroutine (waits pass through), string (own matcher, no
  * dump), table, math, utf8, os.time/date/clock/getenv, debug.traceback, require. No bytecode, no __gc, no io.
  *
- * No __concat either, in scripts and in our own classes: Lua 5.4.4 (Debian 12) keeps a pointer into the stack across
- * that metamethod, and a stack that grows in it makes the process crash. */
+ * No __concat either, in scripts and in our own classes, but for one that raises: Lua 5.4.4 (Debian 12) keeps a pointer into the
+ * stack across that metamethod, and when it returns on a stack that has grown the process crashes. */
 #ifndef SH_SCRIPT_SANDBOX_H
 #define SH_SCRIPT_SANDBOX_H
 
@@ -23,6 +23,9 @@ void sh_sandbox_class(lua_State *L, const char *name, const luaL_Reg *meta, cons
 
 /* luaL_tolstring(), without addresses in deterministic mode. Pushes the string. */
 const char *sh_sandbox_tolstring(lua_State *L, int idx, size_t *len);
+
+/* An argument that is a string, and no number that could be read as one. Raises. */
+struct sh_slice sh_sandbox_check_text(lua_State *L, int idx);
 
 /* Pushes the keys of the table at idx as a list in the order booleans, numbers, strings, objects by age; each ordered
  * by value. Two runs give the same order in deterministic mode; for plain keys in any mode. Returns their count; may

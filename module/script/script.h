@@ -13,6 +13,7 @@
 #define SH_SCRIPT_SCRIPT_H
 
 #include "b2bua/request.h"
+#include "core/pair.h"
 #include "script/vm.h"
 
 struct sh_script;
@@ -38,10 +39,6 @@ enum {
 };
 #define SH_SCRIPT_DEADLINE (300 * SH_SECOND)
 
-struct sh_script_pair {
-	const char *key, *value;
-};
-
 struct sh_script_config {
 	const char *path;
 	unsigned workers;
@@ -51,7 +48,7 @@ struct sh_script_config {
 	struct sh_shared *shared;
 	const struct sh_hash_key *key;      /* of tables; copied */
 	struct sh_vm_world world;           /* times and randomness while a script loads; the reader of files */
-	const struct sh_script_pair *pairs; /* sip.config; copied */
+	const struct sh_pair *pairs; /* sip.config; copied */
 	unsigned npairs;
 	bool deterministic;
 	unsigned hooks_max, timers_max; /* 0: SH_SCRIPT_HOOKS, SH_SCRIPT_TIMERS */
@@ -124,6 +121,7 @@ void sh_runtime_on_binding(void *ctx, void *by, struct sh_slice aor, const struc
 /* A binding that another process has had: it is kept in reach from here, if it is to be. */
 void sh_runtime_keep(struct sh_runtime *rt, struct sh_slice aor, const struct sh_contact *c);
 void sh_runtime_succeeded(struct sh_runtime *rt); /* another process has taken over: what is periodic (sip.every) ends here */
+void sh_runtime_quiet(struct sh_runtime *rt); /* sip.every, and sip.after of functions: forgotten */
 uint64_t sh_runtime_runs(const struct sh_runtime *rt); /* hooks in progress */
 
 /* What a worker's scripts ran into since the start. */

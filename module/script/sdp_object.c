@@ -240,11 +240,16 @@ bool sh_opt_sdp(lua_State *L, int table, const char *key, const char *what, stru
 {
 	int type = sh_opt_get(L, table, key);
 	bool there = type != LUA_TNIL;
+	struct sh_sdp sdp;
 
-	if (type == LUA_TSTRING)
+	if (type == LUA_TSTRING) {
 		out->base = lua_tolstring(L, -1, &out->len);
-	else if (there && !sh_sdp_object_text(L, -1, out))
+		if (out->len && sh_sdp_parse(&sdp, *out) < 0)
+			luaL_error(L, "%s: option '%s': no session description", what, key);
+	} else if (there && !sh_sdp_object_text(L, -1, out))
+		{
 		luaL_error(L, "%s: option '%s': text or sdp expected, got %s", what, key, luaL_typename(L, -1));
+	}
 	lua_pop(L, 1); /* the table holds it */
 	return there;
 }

@@ -23,10 +23,7 @@ static struct sh_shared_at check_at(lua_State *L)
 
 static struct sh_slice check_key(lua_State *L)
 {
-	struct sh_slice key;
-
-	key.base = luaL_checklstring(L, 2, &key.len);
-	return key;
+	return sh_sandbox_check_text(L, 2);
 }
 
 static struct sh_shared_value check_value(lua_State *L, int idx)
@@ -348,11 +345,10 @@ static void configure(lua_State *L, struct sh_shared_store *store)
 
 static int open_store(lua_State *L)
 {
-	struct sh_slice name;
+	struct sh_slice name = sh_sandbox_check_text(L, 1);
 	struct sh_shared_store **store;
 	int err;
 
-	name.base = luaL_checklstring(L, 1, &name.len);
 	lua_settop(L, 2);
 	store = lua_newuserdatauv(L, sizeof(*store), 1);
 	if (!sh_vm_of(L)->shared)

@@ -224,6 +224,15 @@ static void open_config(lua_State *L, const struct sh_script *s)
 	lua_setfield(L, -2, "config");
 }
 
+/* The table siphook itself: a name that a hook sets would be a variable that reloads lose. */
+static int set_name(lua_State *L)
+{
+	if (sh_vm_of(L)->sealed)
+		return luaL_error(L, "sip.%s: the table siphook is read-only", luaL_tolstring(L, 2, NULL));
+	lua_rawset(L, 1);
+	return 0;
+}
+
 static int set_timer(lua_State *L)
 {
 	if (sh_vm_of(L)->sealed)
@@ -259,6 +268,8 @@ int sh_sip_open(lua_State *L)
 	open_on(L);
 	s->cancel_error = make_error(L, "the caller has gone", &s->cancel_pointer);
 	s->retired_error = make_error(L, "this generation of the script must go", &s->retired_pointer);
+	sh_vm_of(L)->ends_waits[0] = s->cancel_pointer;
+	sh_vm_of(L)->ends_waits[1] = s->retired_pointer;
 	open_config(L, s->generation->script);
 	sh_uri_object_open(L);
 	sh_sdp_object_open(L);
@@ -280,7 +291,7 @@ int sh_sip_open(lua_State *L)
 	s->timers = luaL_ref(L, LUA_REGISTRYINDEX);
 	lua_setfield(L, -2, "timer");
 	sh_result_open(L);
-	sh_targets_open(L);
+	sh_lookup_open(L);
 	sh_plan_open(L);
 	sh_request_object_open(L);
 	sh_refer_object_open(L);
@@ -289,6 +300,12 @@ int sh_sip_open(lua_State *L)
 	sh_leg_object_open(L);
 	if (s->generation->script->config.trace)
 		sh_trace_open(L);
+	lua_createtable(L, 0, 2);
+	lua_pushcfunction(L, set_name);
+	lua_setfield(L, -2, "__newindex");
+	lua_pushboolean(L, 0);
+	lua_setfield(L, -2, "__metatable");
+	lua_setmetatable(L, -2);
 	sh_sandbox_preload(L, "siphook");
 	return 0;
 }

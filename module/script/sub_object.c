@@ -74,30 +74,9 @@ static int own_field(lua_State *L, int id)
 	return 1;
 }
 
-static int done(lua_State *L, int err)
-{
-	if (err)
-		return sh_push_errno(L, err);
-	lua_pushboolean(L, 1);
-	return 1;
-}
-
 static uint32_t read_seconds(lua_State *L, int table)
 {
 	return table ? (uint32_t)(sh_opt_seconds(L, table, "expires", 0) / SH_SECOND) : 0;
-}
-
-static struct sh_slice read_headers(lua_State *L, int table, struct sh_runtime *rt)
-{
-	struct sh_writer w;
-
-	sh_writer_init(&w, rt->text, SH_RUNTIME_TEXT);
-	if (table) {
-		sh_opt_get(L, table, "headers");
-		sh_opt_headers(L, -1, &w, NULL);
-		lua_pop(L, 1);
-	}
-	return sh_writer_text(&w);
 }
 
 /* sub:accept{expires=, serve=, aor=, headers=, pending=} -> true | nil, code, detail */
@@ -108,6 +87,7 @@ static int accept_subscription(lua_State *L)
 	struct sh_request *q = sh_request_check(L, 1);
 	struct sh_subscribe_options o = {0};
 	struct sh_slice none = {0};
+	struct sh_writer w;
 	int table = 0, err;
 
 	lua_settop(L, 2);
@@ -119,7 +99,7 @@ static int accept_subscription(lua_State *L)
 		o.pending = sh_opt_bool(L, 2, "pending", false);
 	}
 	o.expires = read_seconds(L, table);
-	o.headers = read_headers(L, table, rt);
+	o.headers = sh_opt_header_lines(L, table, rt, &w);
 	if (!q)
 		return sh_gone(L);
 	if (read_aor(L, table, q, rt, &o.aor) < 0) {
@@ -131,7 +111,7 @@ static int accept_subscription(lua_State *L)
 		sh_request_reply(q, 489, none, none, none, none);
 	else if (err == -EBADMSG)
 		sh_request_reply(q, 400, SH_LIT("Bad or missing Contact or Record-Route"), none, none, none);
-	return done(L, err);
+	return sh_push_done(L, err);
 }
 
 static int reject(lua_State *L)
@@ -144,7 +124,15 @@ static int reject(lua_State *L)
 		return luaL_error(L, "sub:reject: 408 is for INVITE only (RFC 4320)");
 	if (!q)
 		return sh_gone(L);
-	return done(L, sh_request_reply(q, code, none, none, none, none));
+	return sh_push_done(L, sh_request_reply(q, code, none, none, none, none));
+}
+
+/* It is over, or was not accepted yet. */
+static int not_there(lua_State *L)
+{
+	struct sh_request *q = sh_request_check(L, 1);
+
+	return q && !sh_request_answered(q) ? sh_push_errno(L, -EPROTO) : sh_gone(L);
 }
 
 /* sub:notify(content_type, body [, state]) */
@@ -155,14 +143,14 @@ static int notify(lua_State *L)
 	struct sh_slice type, body;
 	int state;
 
-	type.base = luaL_checklstring(L, 2, &type.len);
+	type = sh_sandbox_check_text(L, 2);
 	sh_check_clean(L, type, "content_type");
-	body.base = luaL_checklstring(L, 3, &body.len);
+	body = sh_sandbox_check_text(L, 3);
 	state = luaL_checkoption(L, 4, "active", names);
 	s = subscription(L);
 	if (!s)
-		return sh_gone(L);
-	return done(L, sh_subscription_notify(s, type, body, (enum sh_sub_state)state));
+		return not_there(L);
+	return sh_push_done(L, sh_subscription_notify(s, type, body, (enum sh_sub_state)state));
 }
 
 /* sub:terminate([reason]) */
@@ -173,8 +161,8 @@ static int terminate(lua_State *L)
 	struct sh_subscription *s = subscription(L);
 
 	if (!s)
-		return sh_gone(L);
-	return done(L, sh_subscription_terminate(s, sh_slice_cstr(reason), NULL, NULL));
+		return not_there(L);
+	return sh_push_done(L, sh_subscription_terminate(s, sh_slice_cstr(reason), NULL, NULL));
 }
 
 /* req:publish{expires=, aor=, headers=} -> true | nil, code, detail */
@@ -182,8 +170,9 @@ int sh_publish_verb(lua_State *L)
 {
 	static const char *const known[] = {"expires", "aor", "headers", NULL};
 	struct sh_runtime *rt = sh_runtime_check(L, "req:publish");
-	struct sh_request *q = sh_request_check(L, 1);
+	struct sh_request *q = sh_check_no_call(L, "publish");
 	struct sh_slice aor, headers, none = {0};
+	struct sh_writer w;
 	int table = 0, err;
 
 	lua_settop(L, 2);
@@ -192,7 +181,7 @@ int sh_publish_verb(lua_State *L)
 		sh_opt_known(L, 2, "req:publish", known);
 		table = 2;
 	}
-	headers = read_headers(L, table, rt);
+	headers = sh_opt_header_lines(L, table, rt, &w);
 	if (!q)
 		return sh_gone(L);
 	if (sh_request_msg(q)->method != SH_PUBLISH)
@@ -207,7 +196,7 @@ int sh_publish_verb(lua_State *L)
 		lua_pushliteral(L, "refused");
 		return 2;
 	}
-	return done(L, err);
+	return sh_push_done(L, err);
 }
 
 /* sip.notify(event, aor, content_type, body) -> true | nil, code, detail */
@@ -217,16 +206,16 @@ int sh_notify(lua_State *L)
 	struct sh_slice event, aor, type, body;
 	int err;
 
-	event.base = luaL_checklstring(L, 1, &event.len);
+	event = sh_sandbox_check_text(L, 1);
 	if (!sh_is_token(event))
 		luaL_argerror(L, 1, "name of an event expected");
-	type.base = luaL_checklstring(L, 3, &type.len);
+	type = sh_sandbox_check_text(L, 3);
 	sh_check_clean(L, type, "content_type");
-	body.base = luaL_checklstring(L, 4, &body.len);
+	body = sh_sandbox_check_text(L, 4);
 	err = sh_aor_read(L, 2, rt, &aor);
 	if (err == -EINVAL)
 		luaL_argerror(L, 2, "address of record expected");
-	return done(L, err ? err : sh_event_set(rt->ua, event, aor, type, body));
+	return sh_push_done(L, err ? err : sh_event_set(rt->ua, event, aor, type, body));
 }
 
 void sh_sub_object_open(lua_State *L)

@@ -1,232 +1,7 @@
-/* From an address of record to targets (sip.lookup), and from a script's targets and options to the plan of a fork. */
-#include "registrar/gruu.h"
+/* From a script's targets and options to the plan of a fork. */
 #include "script/impl.h"
 #include "script/sdp_object.h"
 #include "script/uri_object.h"
-
-static const char guard_name[] = "siphook.bindings";
-/* By which way a contact registered: a userdata with a struct way, so that no script can make one up. */
-static const char flow_name[] = "siphook.flow";
-
-enum { WAYS_MAX = 4 };
-
-struct way {
-	unsigned count; /* of paths: a phone that does outbound has several (RFC 5626 5.1), one is used at a time */
-	struct sh_path paths[WAYS_MAX];
-	bool behind_nat;
-};
-
-/* A snapshot that a raise must not leak: a userdata that is emptied, at the latest by the collector. */
-static int release_guard(lua_State *L)
-{
-	struct sh_bindings **slot = luaL_checkudata(L, 1, guard_name);
-
-	sh_bindings_unref(*slot);
-	*slot = NULL;
-	return 0;
-}
-
-void sh_targets_open(lua_State *L)
-{
-	static const luaL_Reg meta[] = {{"__gc", release_guard}, {NULL, NULL}}, none[] = {{NULL, NULL}};
-
-	sh_sandbox_class(L, guard_name, meta, NULL);
-	sh_sandbox_class(L, flow_name, none, NULL);
-}
-
-struct sh_bindings **sh_bindings_guard(lua_State *L)
-{
-	struct sh_bindings **slot = lua_newuserdatauv(L, sizeof(*slot), 0);
-
-	*slot = NULL;
-	luaL_setmetatable(L, guard_name);
-	return slot;
-}
-
-int sh_push_bindings(lua_State *L, struct sh_bindings **slot, uint64_t now)
-{
-	const struct sh_bindings *b = *slot;
-	lua_Integer n = 0;
-
-	luaL_checkstack(L, 8, NULL);
-	lua_createtable(L, b ? (int)b->count : 0, 0);
-	for (unsigned i = 0; b && i < b->count; i++) {
-		const struct sh_contact *c = &b->contacts[i];
-
-		if (c->expires_at <= now)
-			continue;
-		sh_push_contact(L, c, now);
-		lua_rawseti(L, -2, ++n);
-	}
-	sh_bindings_unref(*slot);
-	*slot = NULL;
-	return 1;
-}
-
-int sh_aor_read(lua_State *L, int idx, struct sh_runtime *rt, struct sh_slice *out)
-{
-	struct sh_slice text;
-	struct sh_uri uri;
-
-	if (!sh_uri_object_text(L, idx, &text))
-		luaL_argerror(L, idx, "URI or text expected");
-	sh_runtime_scratch(rt);
-	if (sh_uri_parse(&uri, text) < 0) {
-		int err;
-
-		if (sh_slice_find(text, '@') >= 0) { /* "alice@example.org" */
-			err = sh_arena_printf(&rt->scratch, &text, "sip:%.*s", SH_FMT(text));
-		} else { /* "alice": at the first local domain */
-			struct sh_slice host = rt->domains.count ? rt->domains.names[0] : (struct sh_slice){0}, user;
-
-			if (!host.len && sh_transport_endpoints(sh_ua_transport(rt->ua)))
-				host = sh_transport_endpoint(sh_ua_transport(rt->ua), 0)->host;
-			err = sh_uri_escape_user(&rt->scratch, text, &user);
-			if (!err)
-				err = sh_arena_printf(&rt->scratch, &text, "sip:%.*s@%.*s", SH_FMT(user), SH_FMT(host));
-		}
-		if (err)
-			return err;
-		if (sh_uri_parse(&uri, text) < 0)
-			return -EINVAL;
-	}
-	return sh_aor_canonical(&rt->scratch, &uri, &rt->domains, out);
-}
-
-/* Both are flows of one phone (RFC 5626 5.1). */
-static bool same_phone(const struct sh_contact *a, const struct sh_contact *b)
-{
-	return a->reg_id && b->reg_id && a->instance.len && sh_slice_ieq(a->instance, b->instance);
-}
-
-/* A request goes to a phone once: the newest flow comes first, the others are for when that one fails. */
-static bool is_another_flow(const struct sh_bindings *b, unsigned i, uint64_t now)
-{
-	for (unsigned k = 0; k < i; k++)
-		if (b->contacts[k].expires_at > now && same_phone(&b->contacts[k], &b->contacts[i]))
-			return true;
-	return false;
-}
-
-static void push_target(lua_State *L, const struct sh_bindings *b, unsigned i, uint64_t now, lua_Integer group)
-{
-	const struct sh_contact *c = &b->contacts[i];
-	struct way *way;
-
-	lua_createtable(L, 0, 5);
-	sh_push_slice(L, c->uri);
-	lua_setfield(L, -2, "uri");
-	lua_pushnumber(L, c->q / 1000.0);
-	lua_setfield(L, -2, "q");
-	lua_pushinteger(L, group);
-	lua_setfield(L, -2, "group");
-	if (c->path.len) {
-		sh_push_slice(L, c->path);
-		lua_setfield(L, -2, "path");
-	}
-	way = lua_newuserdatauv(L, sizeof(*way), 0);
-	*way = (struct way){.count = 1, .paths = {c->from}, .behind_nat = c->behind_nat};
-	for (unsigned k = i + 1; k < b->count && way->count < WAYS_MAX; k++)
-		if (b->contacts[k].expires_at > now && same_phone(c, &b->contacts[k]))
-			way->paths[way->count++] = b->contacts[k].from;
-	luaL_setmetatable(L, flow_name);
-	lua_setfield(L, -2, "flow");
-}
-
-/* 0 or 1: a GRUU, *g, of that address of record; -ENOENT: an address of record; else nobody's. */
-static int read_aor_or_gruu(lua_State *L, struct sh_runtime *rt, struct sh_slice *aor, struct sh_gruu *g)
-{
-	struct sh_slice text;
-	struct sh_uri uri;
-	int kind = -ENOENT;
-
-	sh_runtime_scratch(rt);
-	if (sh_uri_object_text(L, 1, &text) && sh_uri_parse(&uri, text) == 0)
-		kind = sh_gruu_open(g, aor, &rt->scratch, &rt->env->key, &uri);
-	if (kind != 0 && kind != -EINVAL && sh_aor_read(L, 1, rt, aor) < 0)
-		return -EINVAL;
-	return kind;
-}
-
-int sh_lookup(lua_State *L)
-{
-	struct sh_runtime *rt = sh_runtime_check(L, "sip.lookup");
-	struct sh_gruu g;
-	int gruu;
-	struct sh_slice aor;
-	struct sh_bindings **slot;
-	uint64_t now = sh_env_wall(rt->env);
-	bool expired = false, lamps = sh_ua_watched(rt->ua);
-	lua_Integer n = 0, group = -1;
-	unsigned q = UINT32_MAX;
-
-	lua_settop(L, 2);
-	if (!lua_isnil(L, 2)) {
-		static const char *const known[] = {"expired", NULL};
-
-		luaL_checktype(L, 2, LUA_TTABLE);
-		sh_opt_known(L, 2, "sip.lookup", known);
-		expired = sh_opt_bool(L, 2, "expired", false);
-	}
-	slot = sh_bindings_guard(L);
-	gruu = read_aor_or_gruu(L, rt, &aor, &g);
-	if (gruu >= 0 || gruu == -ENOENT)
-		*slot = sh_location_lookup(rt->script->config.location, aor);
-	lua_createtable(L, *slot ? (int)(*slot)->count : 0, 0);
-	for (unsigned i = 0; *slot && i < (*slot)->count; i++) {
-		const struct sh_contact *c = &(*slot)->contacts[i];
-
-		if ((c->expires_at <= now && !expired) || (gruu >= 0 && !sh_gruu_match(&g, &rt->env->key, c)) ||
-		    is_another_flow(*slot, i, now))
-			continue;
-		if (c->q != q) { /* sorted by q: each value is a group of its own */
-			q = c->q;
-			group++;
-		}
-		push_target(L, *slot, i, now, group);
-		if (lamps) { /* whose lamp it is */
-			lua_pushlstring(L, aor.base, aor.len);
-			lua_setfield(L, -2, "aor");
-		}
-		lua_rawseti(L, -2, ++n);
-	}
-	sh_bindings_unref(*slot);
-	*slot = NULL;
-	return 1;
-}
-
-int sh_bindings(lua_State *L)
-{
-	struct sh_runtime *rt = sh_runtime_check(L, "sip.bindings");
-	struct sh_bindings **slot;
-	struct sh_slice aor;
-
-	lua_settop(L, 1);
-	slot = sh_bindings_guard(L);
-	if (sh_aor_read(L, 1, rt, &aor) == 0)
-		*slot = sh_location_lookup(rt->script->config.location, aor);
-	return sh_push_bindings(L, slot, sh_env_wall(rt->env));
-}
-
-int sh_unbind(lua_State *L)
-{
-	struct sh_runtime *rt = sh_runtime_check(L, "sip.unbind");
-	struct sh_slice aor, contact = {0};
-	int n;
-
-	lua_settop(L, 2);
-	if (!lua_isnil(L, 2) && !sh_uri_object_text(L, 2, &contact))
-		luaL_argerror(L, 2, "URI or text expected");
-	n = sh_aor_read(L, 1, rt, &aor);
-	if (n == 0)
-		n = sh_location_unbind(rt->script->config.location, aor, contact, sh_env_wall(rt->env), rt);
-	if (n < 0)
-		return sh_push_errno(L, n);
-	lua_pushinteger(L, n);
-	return 1;
-}
-
-/* ------------------------------------------------------------------ plans */
 
 /* Options of an entry, or for all of them. Strings point into Lua until they are copied into the plan's arena. */
 struct reader {
@@ -346,8 +121,7 @@ static const char *const request_keys[] = {"to",      "from", "display",   "pai"
 
 static void read_headers(struct reader *r, int table, struct sh_target *t)
 {
-	struct sh_writer lines, removed;
-	char names[1024];
+	struct sh_writer lines;
 
 	if (sh_opt_get(r->L, table, "headers") != LUA_TNIL) {
 		char *text = r->rt ? r->rt->text : sh_arena_alloc(&r->plan->arena, SH_RUNTIME_TEXT);
@@ -355,12 +129,8 @@ static void read_headers(struct reader *r, int table, struct sh_target *t)
 		if (!text)
 			luaL_error(r->L, "not enough memory");
 		sh_writer_init(&lines, text, SH_RUNTIME_TEXT);
-		sh_writer_init(&removed, names, sizeof(names));
-		sh_opt_headers(r->L, lua_gettop(r->L), &lines, &removed);
-		if (removed.full)
-			luaL_error(r->L, "headers: too many removed");
+		sh_opt_headers(r->L, lua_gettop(r->L), &lines);
 		t->headers = keep(r, sh_writer_text(&lines));
-		t->removed = keep(r, sh_writer_text(&removed));
 	}
 	lua_pop(r->L, 1);
 }
@@ -534,23 +304,24 @@ static void apply_transport(struct reader *r, struct sh_target *t)
 
 	if (t->proto < 0 || sh_uri_parse(&uri, t->uri) < 0 || sh_param_find(uri.params, SH_LIT("transport"), NULL))
 		return;
-	if (uri.headers.len == 0 && sh_arena_printf(&r->plan->arena, &t->uri, "%.*s;transport=%.*s", SH_FMT(t->uri),
-						    SH_FMT(sh_proto_param((enum sh_proto)t->proto))) < 0)
+	if (sh_arena_printf(&r->plan->arena, &t->uri, "%.*s;transport=%.*s", SH_FMT(t->uri),
+			    SH_FMT(sh_proto_param((enum sh_proto)t->proto))) < 0)
 		luaL_error(r->L, "not enough memory");
 }
 
 static void read_uri(struct reader *r, int idx, struct sh_target *t)
 {
-	t->uri = keep(r, sh_opt_uri(r->L, idx, r->what, NULL));
+	if (sh_target_form(t, &r->plan->arena, keep(r, sh_opt_uri(r->L, idx, r->what, NULL))) < 0)
+		luaL_error(r->L, "not enough memory");
 	apply_transport(r, t);
 }
 
 /* What one of a trunk's URIs says, where neither the options nor the entry say something else. */
 static void overlay(struct reader *r, struct sh_target *t, const struct sh_target *of)
 {
-	struct sh_slice *const texts[] = {&t->from, &t->to, &t->headers, &t->removed, &t->copy, &t->pai, &t->privacy, &t->diversion,
+	struct sh_slice *const texts[] = {&t->from, &t->to, &t->headers, &t->copy, &t->pai, &t->privacy, &t->diversion,
 					  &t->route};
-	const struct sh_slice theirs[] = {of->from, of->to, of->headers, of->removed, of->copy, of->pai, of->privacy, of->diversion,
+	const struct sh_slice theirs[] = {of->from, of->to, of->headers, of->copy, of->pai, of->privacy, of->diversion,
 					  of->route};
 	struct sh_login *logins;
 
@@ -646,7 +417,7 @@ static void leave_out_dead(struct reader *r)
 	p->count = kept;
 }
 
-static const struct sh_path *keep_paths(struct reader *r, const struct way *way)
+static const struct sh_path *keep_paths(struct reader *r, const struct sh_way *way)
 {
 	size_t size = (way->count - 1) * sizeof(way->paths[0]);
 	struct sh_path *copy = size ? sh_arena_alloc(&r->plan->arena, size) : NULL;
@@ -663,7 +434,7 @@ static void read_entry(struct reader *r, int idx, lua_Integer group)
 	const struct sh_trunk_config *trunk = sh_trunk_test(r->L, idx);
 	lua_State *L = r->L;
 	struct sh_target t = r->all;
-	const struct way *way;
+	const struct sh_way *way;
 	struct sh_slice s;
 
 	t.group = (unsigned)group;
@@ -699,7 +470,7 @@ static void read_entry(struct reader *r, int idx, lua_Integer group)
 	if (s.len && !t.route.len)
 		t.route = keep(r, s);
 	sh_opt_get(L, idx, "flow");
-	way = luaL_testudata(L, -1, flow_name);
+	way = sh_way_test(L, -1);
 	if (way) {
 		t.path = way->paths[0];
 		t.other_paths = keep_paths(r, way);

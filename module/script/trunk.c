@@ -35,7 +35,7 @@ static void keep(lua_State *L, struct sh_arena *a, struct sh_slice *s)
 
 static void keep_target(lua_State *L, struct sh_arena *a, struct sh_target *t)
 {
-	struct sh_slice *const texts[] = {&t->uri, &t->route, &t->from, &t->to, &t->headers, &t->removed, &t->copy, &t->pai,
+	struct sh_slice *const texts[] = {&t->uri, &t->route, &t->from, &t->to, &t->headers, &t->copy, &t->pai,
 					  &t->privacy, &t->diversion};
 	struct sh_login *logins = sh_arena_alloc(a, t->nlogins * sizeof(*logins));
 

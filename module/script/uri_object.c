@@ -264,6 +264,12 @@ static int to_string(lua_State *L)
 	return 1;
 }
 
+/* It cannot work (sandbox.h): at least it says what does. */
+static int refuse_concat(lua_State *L)
+{
+	return luaL_error(L, "a URI is no string: write tostring(uri)");
+}
+
 static int equal(lua_State *L)
 {
 	const struct sh_uri_object *a = sh_uri_object_test(L, 1), *b = sh_uri_object_test(L, 2);
@@ -302,6 +308,7 @@ void sh_uri_object_open(lua_State *L)
 	    {"__newindex", refuse_assignment},
 	    {"__tostring", to_string},
 	    {"__eq", equal},
+	    {"__concat", refuse_concat},
 	    {NULL, NULL},
 	};
 

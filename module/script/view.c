@@ -273,11 +273,10 @@ int sh_view_header(lua_State *L)
 int sh_view_headers(lua_State *L)
 {
 	struct sh_view v;
-	struct sh_slice name, value;
+	struct sh_slice name = sh_sandbox_check_text(L, 2), value;
 
 	if (!sh_view_get(L, 1, &v))
 		return sh_gone(L);
-	name.base = luaL_checklstring(L, 2, &name.len);
 	lua_newtable(L);
 	for (unsigned n = 0; v.msg && (value = sh_msg_find(v.msg, name, n)).base; n++) {
 		sh_push_slice(L, value);

@@ -93,7 +93,7 @@ struct sh_coroutine {
 	void *user;   /* the run of the hook; set by sh_vm_start() */
 };
 
-/* Readable by all of script/; written by vm*.c, except `user`, `journal` and `coroutine->user`. */
+/* Readable by all of script/; written by vm*.c, except `user`, `journal`, `ends_waits` and `coroutine->user`. */
 struct sh_vm {
 	lua_State *L; /* the main thread */
 	void *user;
@@ -116,6 +116,8 @@ struct sh_vm {
 		    *object; /* lua_topointer() of the error value: tells cancel objects apart; NULL for strings */
 		bool set;
 	} error;
+	/* Addresses of what sh_vm_raise() raises, by whoever makes it: a script that raises one of them again does the same. */
+	const void *ends_waits[2];
 
 	/* --- private to vm*.c */
 	uint64_t slice_max, load_max, pause_after;

@@ -82,7 +82,7 @@ static uint64_t nothing(void *ctx)
 	return 1000000;
 }
 
-void sh_trial_check(const char *script, const struct sh_engine_pair *config, unsigned nconfig, char *warnings, size_t size)
+void sh_trial_check(const char *script, const struct sh_pair *config, unsigned nconfig, char *warnings, size_t size)
 {
 	struct check c = {.out = warnings, .size = size};
 	struct sh_world_options o = {.script = script, .config = config, .nconfig = nconfig, .sim.seed = 1};

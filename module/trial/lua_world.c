@@ -26,9 +26,9 @@ static int on_prepare(void *ctx, struct sh_shared *shared)
 
 /* ------------------------------------------------------------------ reading the options */
 
-static unsigned read_config(lua_State *L, const struct sh_engine_pair **out)
+static unsigned read_config(lua_State *L, const struct sh_pair **out)
 {
-	struct sh_engine_pair *pairs;
+	struct sh_pair *pairs;
 	unsigned n = 0;
 
 	if (lua_getfield(L, 1, "config") == LUA_TNIL)
@@ -298,6 +298,13 @@ static int busy(lua_State *L)
 	return 1;
 }
 
+/* w:quiet(): nothing begins by itself any more */
+static int quiet(lua_State *L)
+{
+	sh_engine_quiet(sh_world_engine(check(L)->w));
+	return 0;
+}
+
 /* w:reload() -> generation | nil, error */
 static int reload(lua_State *L)
 {
@@ -411,6 +418,7 @@ void sh_trial_world_open(lua_State *L)
 	static const luaL_Reg methods[] = {
 	    {"close", close_world}, {"now", now},       {"address", address}, {"domain", domain}, {"listen", listen_},
 	    {"send", send_},        {"hang_up", hang_up}, {"receive", receive}, {"events", events}, {"busy", busy},
+	    {"quiet", quiet},
 	    {"reload", reload},     {"name", name},     {"reach", reach},    
 	    {"query", query},       {"names", names},   {"record", record},   {NULL, NULL},
 	};

@@ -34,14 +34,14 @@ struct sh_trial_options {
 /* 0 when the file ran, whatever its cases did. Else -errno with words: "plan_test.lua:3: ...". */
 int sh_trial_run(const struct sh_trial_options *o, char *error, size_t size);
 
-struct sh_engine_pair;
+struct sh_pair;
 struct sh_vm_stamp;
 
 /* sip.selftest: loads the script once more for each function that it gave, in a world of its own (one worker, empty stores but for
  * what the top level writes, nobody registered), and runs the function there. */
 struct sh_trial_selftest {
 	const char *script;
-	const struct sh_engine_pair *config; /* sip.config */
+	const struct sh_pair *config; /* sip.config */
 	unsigned nconfig;
 	/* Where the script is read, as in struct sh_vm_world; NULL: files. */
 	int (*read)(void *ctx, const char *path, char **text, size_t *len, struct sh_vm_stamp *stamp);
@@ -55,13 +55,13 @@ struct sh_trial_selftest {
 int sh_trial_selftest(const struct sh_trial_selftest *o, char *error, size_t size);
 
 /* Warnings about a script that loads, one a line: hooks that can never run, timers that nobody names. Empty: none. */
-void sh_trial_check(const char *script, const struct sh_engine_pair *config, unsigned nconfig, char *warnings, size_t size);
+void sh_trial_check(const char *script, const struct sh_pair *config, unsigned nconfig, char *warnings, size_t size);
 
 /* A record of a call (engine/record.c), run again or written down as a test case. */
 struct sh_trial_replay {
 	const char *record; /* path */
 	const char *script; /* path; NULL: the one that the record names */
-	const struct sh_engine_pair *config;
+	const struct sh_pair *config;
 	unsigned nconfig;
 	uint64_t seed;
 	bool make_case;

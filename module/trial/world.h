@@ -20,7 +20,7 @@ struct sh_world;
 
 struct sh_world_options {
 	const char *script; /* path */
-	const struct sh_engine_pair *config;
+	const struct sh_pair *config;
 	unsigned nconfig, workers;  /* 0 workers: 1 */
 	struct sh_sim_options sim;  /* seed, loss ...; no delay: 1 ms each way */
 	struct sh_addr address;     /* of the engine; family 0: 198.18.0.1:5060 */

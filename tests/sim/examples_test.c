@@ -21,7 +21,7 @@ static char *example(const char *name)
 	return text;
 }
 
-static void begin_example(const char *name, const struct sh_script_pair *pairs, unsigned npairs)
+static void begin_example(const char *name, const struct sh_pair *pairs, unsigned npairs)
 {
 	struct world_options o = {.pairs = pairs, .npairs = npairs};
 	char *text = example(name);
@@ -181,7 +181,7 @@ static void office_answers_options(void **state)
 
 static void office_takes_users_and_times_from_the_host(void **state)
 {
-	static const struct sh_script_pair pairs[] = {{"user.carol", "secret"},
+	static const struct sh_pair pairs[] = {{"user.carol", "secret"},
 						      {"user.bob", "other"},
 						      {"ring_time", "3"},
 						      {"domain", "example.org"},

@@ -241,7 +241,7 @@ static void libraries_beside_the_script_are_loaded_with_it(void **state)
 
 static void config_is_what_the_host_gives(void **state)
 {
-	static const struct sh_script_pair pairs[] = {{"realm", "example.org"}, {"trunk", "sip:10.0.0.9"}};
+	static const struct sh_pair pairs[] = {{"realm", "example.org"}, {"trunk", "sip:10.0.0.9"}};
 	struct world_options o = {.pairs = pairs, .npairs = 2};
 
 	(void)state;

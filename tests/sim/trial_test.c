@@ -187,7 +187,7 @@ static void the_examples_of_the_manual_run(void **state)
 
 static int selftest(const char *script, const char *code, char *error, size_t size)
 {
-	struct sh_engine_pair pair = {"code", code};
+	struct sh_pair pair = {"code", code};
 	struct sh_trial_selftest o = {.script = script, .config = &pair, .nconfig = 1};
 
 	return sh_trial_selftest(&o, error, size);
@@ -226,7 +226,7 @@ static void on_line(void *ctx, const char *line, size_t len)
 
 static int replay(const char *record, const char *key, const char *value, bool make_case, struct lines *out)
 {
-	struct sh_engine_pair pair = {key, value};
+	struct sh_pair pair = {key, value};
 	struct sh_trial_replay o = {.record = record, .config = &pair, .nconfig = 1, .make_case = make_case, .print = on_line, .ctx = out};
 	char error[1024] = "";
 	int err;

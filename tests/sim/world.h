@@ -26,7 +26,7 @@ struct world_options {
 	bool no_tcp;               /* no TCP endpoint */
 	const struct sh_ua_config *ua; /* NULL: the default, with the product "siphook/test" */
 	struct sh_transport_config transport;
-	const struct sh_script_pair *pairs; /* sip.config */
+	const struct sh_pair *pairs; /* sip.config */
 	unsigned npairs;
 	unsigned hooks_max, timers_max; /* 0: the usual */
 	bool verbose; /* log lines go to stderr as they come */
