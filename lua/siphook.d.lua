@@ -190,7 +190,7 @@ function request:pass(options) end
 function request:relay(targets, options) end
 
 ---@return { signal: string, duration: number? }?
-function request:dtmf() end
+function message:dtmf() end
 
 ---@class siphook.register_options
 ---@field aor? siphook.address
@@ -206,7 +206,7 @@ function request:dtmf() end
 
 ---@param options? siphook.register_options
 ---@return siphook.binding[]? bindings, integer? code
-function request:register(options) end
+function message:register(options) end
 
 ---@class siphook.result
 ---@field code integer
@@ -252,6 +252,7 @@ function request:register(options) end
 ---@field on_branch? fun(leg: siphook.leg, event: "trying"|"ringing"|"early"|"answered"|"failed"|"cancelled", res: siphook.result)
 ---@field ignore_6xx? boolean
 ---@field sdp? string
+---@field replaces? string | { call_id: string, to_tag: string, from_tag: string, early_only?: boolean } | siphook.leg
 
 ---@class siphook.call : siphook.message
 ---@field id string
@@ -303,6 +304,13 @@ function call:bridge(leg, options) end
 ---@param options? siphook.fork_options
 ---@return true? ok, siphook.result result
 function call:dial(targets, options) end
+
+---Waits. Fork, then bridge, with the result of the one that won.
+---@async
+---@param targets siphook.targets
+---@param options? siphook.fork_options
+---@return siphook.result? result, "empty" | string | nil
+function call:relay(targets, options) end
 
 ---@param how? integer | { q850: integer?, reason: string? }
 ---@return true? ok, string? code
@@ -739,7 +747,7 @@ function subscription:terminate(reason) end
 
 ---@param options? { expires: number?, aor: siphook.address?, headers: siphook.header_values? }
 ---@return true? ok, string? code, string? detail
-function request:publish(options) end
+function message:publish(options) end
 
 ---@param event string
 ---@param aor siphook.address

@@ -17,9 +17,10 @@ local function seconds_until(hour, minute)
 end
 
 sip.on.invite(function(call)
-  local hour, minute = call.uri.user:match "^%*55%*(%d%d)(%d%d)$"
+  local hour, minute = (call.uri.user or ""):match "^%*55%*(%d%d)(%d%d)$"
   if hour then
     if tonumber(hour) > 23 or tonumber(minute) > 59 then return call:reject(484) end
+    if not call.from.user then return call:reject(403) end
     sip.after(seconds_until(tonumber(hour), tonumber(minute)), "wake_up", { room = call.from.user, tries = 1 })
     sip.log.info("room %s: wake-up call at %s:%s", call.from.user, hour, minute)
     call:answer()                                           -- the phone shows that it was accepted

@@ -136,6 +136,7 @@ struct sh_fork_plan {
 	struct sh_slice sdp;    /* instead of the caller's body */
 	enum sh_first_offer offer;
 	uint64_t offer_of;      /* handle of the leg that stays; 0: the caller's */
+	struct sh_slice replaces; /* value of Replaces (RFC 3891), instead of the caller's */
 	/* Of a call that is up: who wants to hear of 1xx other than 100. May be NULL. */
 	void (*progress)(void *ctx, unsigned code, struct sh_slice reason);
 	/* Who watches the branches; NULL: nobody. What it is told goes on while it looks: it does nothing to the call from inside.

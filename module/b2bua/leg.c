@@ -322,10 +322,12 @@ int sh_leg_send_invite(struct sh_leg *l, const struct sh_target *t, const struct
 		sh_privacy_put_rest(&rest, in);
 	else
 		classes |= SH_COPY_PRIVACY;
-	if (in && in->first[SH_H_REPLACES] && !sh_header_line_named(t->headers, SH_LIT("Replaces")))
-		sh_put_named_dialog(ua, in, SH_H_REPLACES, &rest);
-	if (in && in->first[SH_H_JOIN] && !sh_header_line_named(t->headers, SH_LIT("Join"))) /* who is called mixes, not we (RFC 3911) */
-		sh_put_named_dialog(ua, in, SH_H_JOIN, &rest);
+	if (plan->replaces.len)
+		sh_put_named_dialog(ua, SH_H_REPLACES, plan->replaces, &rest);
+	else if (in && in->first[SH_H_REPLACES])
+		sh_put_named_dialog(ua, SH_H_REPLACES, sh_msg_header(in, SH_H_REPLACES), &rest);
+	if (in && in->first[SH_H_JOIN]) /* who is called mixes, not we (RFC 3911) */
+		sh_put_named_dialog(ua, SH_H_JOIN, sh_msg_header(in, SH_H_JOIN), &rest);
 	if (t->pai.len)
 		sh_put_header(&rest, SH_H_P_ASSERTED_IDENTITY, t->pai);
 	if (t->diversion.len)

@@ -47,9 +47,8 @@ struct sh_leg *sh_ua_find_leg(const struct sh_ua *ua, const struct sh_dialog_ids
 	return owner && *owner == SH_OWNER_LEG ? (struct sh_leg *)owner : NULL;
 }
 
-void sh_put_named_dialog(const struct sh_ua *ua, const struct sh_msg *invite, enum sh_header_id id, struct sh_writer *out)
+void sh_put_named_dialog(const struct sh_ua *ua, enum sh_header_id id, struct sh_slice value, struct sh_writer *out)
 {
-	struct sh_slice value = sh_msg_header(invite, id);
 	struct sh_writer mapped;
 	char text[512];
 

@@ -97,8 +97,8 @@ int sh_call_pickup(struct sh_call *c, struct sh_call *target, struct sh_leg *old
 
 /* The same dialog seen across us: that of the leg's partner, whose peer is the one to replace. False: there is none. */
 bool sh_replaces_map(const struct sh_ua *ua, struct sh_slice value, struct sh_writer *out);
-/* The Replaces or Join of an INVITE that is sent on: mapped, or as it is when it names no dialog of ours. */
-void sh_put_named_dialog(const struct sh_ua *ua, const struct sh_msg *invite, enum sh_header_id id, struct sh_writer *out);
+/* The Replaces or Join of an INVITE that we send: mapped, or as it is when it names no dialog of ours. */
+void sh_put_named_dialog(const struct sh_ua *ua, enum sh_header_id id, struct sh_slice value, struct sh_writer *out);
 /* The Refer-To of a REFER that passes, when it has such a Replaces: a line of its own in its place. */
 bool sh_refer_map(const struct sh_ua *ua, const struct sh_msg *m, struct sh_writer *out);
 

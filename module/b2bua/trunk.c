@@ -31,6 +31,7 @@ struct sh_trunk {
 	uint32_t cseq, expires; /* s, to ask for: a 423 raises it */
 	unsigned at, tried;     /* URI that is asked; how many in this round */
 	unsigned failures;      /* rounds without success */
+	bool heard;             /* an answer came to the last request */
 	/* OPTIONS */
 	struct sh_timer qualify;
 	struct sh_trunk_probe {
@@ -139,9 +140,7 @@ static void log_state(const struct sh_trunk *t, enum sh_trunk_state state)
 
 	why[0] = '\0';
 	if (code)
-		snprintf(why, sizeof(why), " (%u %.*s)", code, SH_FMT(reason));
-	else if (state == SH_TRUNK_DOWN)
-		snprintf(why, sizeof(why), " (no answer)");
+		snprintf(why, sizeof(why), " (%u %.*s)", code, SH_FMT(t->heard ? reason : SH_LIT("No answer")));
 	sh_log_write(t->ua->env->log, state == SH_TRUNK_DOWN ? SH_LOG_WARN : SH_LOG_INFO, "trunk %.*s is %.*s%s", SH_FMT(t->config.name),
 		     SH_FMT(sh_trunk_state_name(state)), why);
 }
@@ -328,7 +327,8 @@ static void on_registered(void *ctx, const struct sh_result *res)
 	uint32_t n;
 
 	t->registering = NULL;
-	atomic_store(&t->config.status->code, res->msg ? res->code : 0);
+	t->heard = res->msg != NULL;
+	atomic_store(&t->config.status->code, res->code);
 	if (res->code >= 200 && res->code < 300) {
 		registered(t, res->msg);
 		return;
@@ -362,7 +362,8 @@ static void on_answered(void *ctx, const struct sh_result *res)
 	p->sending = NULL;
 	p->known = true;
 	if (!t->config.registers)
-		atomic_store(&t->config.status->code, res->msg ? res->code : 0);
+		atomic_store(&t->config.status->code, res->code);
+	t->heard = res->msg != NULL;
 	if (res->msg && res->code != 408 && res->code != 503) /* whatever it says, it lives */
 		atomic_fetch_and(&t->config.status->dead, ~bit);
 	else

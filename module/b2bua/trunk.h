@@ -25,7 +25,7 @@ struct sh_trunk_status {
 	_Atomic unsigned refs;
 	_Atomic unsigned state; /* enum sh_trunk_state */
 	_Atomic bool registered;
-	_Atomic unsigned code;         /* of the answer to the last REGISTER or OPTIONS; 0: none came */
+	_Atomic unsigned code;         /* of the last answer to REGISTER or OPTIONS, 408 or 503 where none came; 0: nothing was asked yet */
 	_Atomic uint64_t expires;      /* of the registration, microseconds since 1970 */
 	_Atomic unsigned current;      /* index of the URI that we are registered with */
 	_Atomic unsigned dead;         /* bits: URIs that do not answer OPTIONS */

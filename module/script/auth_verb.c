@@ -13,19 +13,20 @@ struct auth_options {
 
 static void read_options(lua_State *L, const struct sh_view *v, struct auth_options *o, bool needs_secret)
 {
+	const char *what = needs_secret ? "auth" : "challenge";
 	static const char *const known[] = {"realm", "password", "ha1", "algorithms", "qop", "proxy", NULL};
 	struct sh_slice qop;
 
 	luaL_checktype(L, 2, LUA_TTABLE);
-	sh_opt_known(L, 2, "auth", known);
+	sh_opt_known(L, 2, what, known);
 	*o = (struct auth_options){0};
 	o->realm = sh_opt_text(L, 2, "realm");
 	if (!o->realm.len || sh_slice_find(o->realm, '"') >= 0 || sh_slice_find(o->realm, '\\') >= 0)
-		luaL_error(L, "auth: option 'realm': text without quotes expected");
+		luaL_error(L, "%s: option 'realm': text without quotes expected", what);
 	o->proxy = sh_opt_bool(L, 2, "proxy", !v->request);
 	qop = sh_opt_text(L, 2, "qop");
 	if (qop.base && qop.len && !sh_slice_eq(qop, SH_LIT("auth")))
-		luaL_error(L, "auth: option 'qop': \"auth\" or \"\" expected");
+		luaL_error(L, "%s: option 'qop': \"auth\" or \"\" expected", what);
 	o->no_qop = qop.base && !qop.len;
 	if (sh_opt_get(L, 2, "algorithms") == LUA_TTABLE) {
 		lua_Integer n = luaL_len(L, -1);
@@ -39,12 +40,12 @@ static void read_options(lua_State *L, const struct sh_view *v, struct auth_opti
 			alg = sh_digest_alg_lookup(name);
 			if (alg == SH_DIGEST_UNKNOWN || o->nalgs == MAX_ALGORITHMS)
 				luaL_error(
-				    L, "auth: option 'algorithms': \"MD5\", \"SHA-256\" or \"SHA-512-256\" expected");
+				    L, "%s: option 'algorithms': \"MD5\", \"SHA-256\" or \"SHA-512-256\" expected", what);
 			o->algs[o->nalgs++] = alg;
 			lua_pop(L, 1);
 		}
 	} else if (!lua_isnil(L, -1)) {
-		luaL_error(L, "auth: option 'algorithms': list expected, got %s", luaL_typename(L, -1));
+		luaL_error(L, "%s: option 'algorithms': list expected, got %s", what, luaL_typename(L, -1));
 	}
 	lua_pop(L, 1);
 	if (!o->nalgs) {

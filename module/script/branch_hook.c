@@ -132,7 +132,7 @@ void sh_branch_hook_read(lua_State *L, int options, struct sh_fork_plan *plan)
 		return;
 	}
 	if (type != LUA_TFUNCTION)
-		luaL_error(L, "fork: option 'on_branch': function expected, got %s", luaL_typename(L, -1));
+		luaL_error(L, "call:fork: option 'on_branch': function expected, got %s", luaL_typename(L, -1));
 	h = sh_calloc(1, sizeof(*h));
 	if (!h)
 		luaL_error(L, "not enough memory");

@@ -300,7 +300,7 @@ static int limit(lua_State *L)
 {
 	struct sh_runtime *rt = sh_runtime_check(L, "call:limit");
 	struct sh_call *c = sh_call_check(L, 1);
-	lua_Integer max = luaL_checkinteger(L, 3);
+	lua_Integer max;
 	struct sh_call_data *d = c ? sh_call_app(c) : NULL;
 	struct sh_limit *taken;
 	struct sh_slice key;
@@ -311,6 +311,7 @@ static int limit(lua_State *L)
 	key.base = lua_tolstring(L, 2, &key.len);
 	if (key.len > 1024)
 		return luaL_argerror(L, 2, "at most 1024 bytes");
+	max = luaL_checkinteger(L, 3);
 	if (max < 0)
 		return luaL_argerror(L, 3, "0 or more expected");
 	if (!d || sh_call_state(c) == SH_CALL_ENDED)

@@ -325,7 +325,7 @@ static int find_call(lua_State *L)
 	struct sh_slice id;
 	int worker;
 
-	id.base = luaL_checklstring(L, 1, &id.len);
+	id = sh_sandbox_check_text(L, 1);
 	lua_settop(L, 1);
 	worker = sh_tag_worker(id);
 	if (worker < 0 || (unsigned)worker >= rt->env->workers)

@@ -288,14 +288,18 @@ void sh_run_interrupt(struct sh_run *r);
 void sh_run_retire(struct sh_run *r, bool last);
 void sh_run_drop(struct sh_run *r); /* nothing of it runs any more */
 void sh_request_default(struct sh_request *q, enum sh_hook h); /* the default of an in-dialog request, and its release */
+
+/* ---- runtime.c */
 void sh_state_drop(struct sh_state *s);
 void sh_state_retire_if_idle(struct sh_state *s);
 void sh_state_deadline(struct sh_timer *t);
 int sh_call_pin(lua_State *L); /* call:pin() */
+int sh_call_data_create(struct sh_call *c); /* 0 or -ENOMEM */
+void sh_why_push(lua_State *L, const struct sh_why *why); /* a table */
 bool sh_runtime_has(struct sh_runtime *rt, enum sh_hook h); /* in the newest generation, which it takes up */
 void sh_runtime_flush(struct sh_runtime *rt); /* runs what had to wait until no Lua is on the stack */
 
-/* ---- objects: userdata with a handle */
+/* ---- object.c: userdata with a handle */
 /* A REFER and a SUBSCRIBE are requests with more verbs: their handles are the requests'. */
 enum sh_object_kind { SH_OBJECT_CALL, SH_OBJECT_REQUEST, SH_OBJECT_LEG, SH_OBJECT_REFER, SH_OBJECT_SUB };
 struct sh_object {
@@ -312,21 +316,6 @@ struct sh_field {
 };
 void sh_object_class(lua_State *L, enum sh_object_kind kind, const luaL_Reg *methods, const struct sh_field *fields,
 		     int (*field)(lua_State *L, int id), lua_CFunction other);
-void sh_request_object_open(lua_State *L);
-/* A class that has all of a request's verbs, and these. */
-void sh_request_class(lua_State *L, enum sh_object_kind kind, const luaL_Reg *methods, const struct sh_field *fields,
-		      int (*field)(lua_State *L, int id));
-void sh_refer_object_open(lua_State *L);
-int sh_call_transfer_verb(lua_State *L);
-void sh_sub_object_open(lua_State *L);
-int sh_publish_verb(lua_State *L);
-int sh_notify(lua_State *L); /* sip.notify */
-int sh_call_pickup_verb(lua_State *L);
-void sh_push_dialog_ids(lua_State *L, struct sh_slice value); /* of Replaces or Join: a table, or nil */
-void sh_call_object_open(lua_State *L);
-bool sh_dtmf_push(lua_State *L, const struct sh_msg *m); /* {signal=, duration=}; false: nothing was pushed */
-int sh_dtmf_verb(lua_State *L); /* of each class */
-void sh_leg_object_open(lua_State *L);
 struct sh_object *sh_object_check(lua_State *L, int idx, enum sh_object_kind kind);
 struct sh_object *sh_object_test_request(lua_State *L, int idx); /* a request of any class; NULL: something else */
 /* Raise when it is something else; NULL when it is gone. */
@@ -340,7 +329,30 @@ int sh_push_done(lua_State *L, int err);             /* true, or the same */
 void sh_push_slice(lua_State *L, struct sh_slice s); /* nil without a base */
 void sh_push_field(lua_State *L, struct sh_slice s); /* a URI object of a From, To, Contact ...; nil when it is none */
 
-/* A message, where it came from and whose it is: what fields are read from. */
+/* ---- call_object.c, leg_object.c */
+void sh_call_object_open(lua_State *L);
+void sh_leg_object_open(lua_State *L);
+
+/* ---- request_object.c */
+void sh_request_object_open(lua_State *L);
+/* A class that has all of a request's verbs, and these. */
+void sh_request_class(lua_State *L, enum sh_object_kind kind, const luaL_Reg *methods, const struct sh_field *fields,
+		      int (*field)(lua_State *L, int id));
+bool sh_dtmf_push(lua_State *L, const struct sh_msg *m); /* {signal=, duration=}; false: nothing was pushed */
+int sh_dtmf_verb(lua_State *L);                          /* of each class */
+
+/* ---- ref_object.c */
+void sh_refer_object_open(lua_State *L);
+int sh_call_transfer_verb(lua_State *L);
+int sh_call_pickup_verb(lua_State *L);
+void sh_push_dialog_ids(lua_State *L, struct sh_slice value); /* of Replaces or Join: a table, or nil */
+
+/* ---- sub_object.c */
+void sh_sub_object_open(lua_State *L);
+int sh_publish_verb(lua_State *L);
+int sh_notify(lua_State *L); /* sip.notify */
+
+/* ---- view.c: a message, where it came from and whose it is: what fields are read from. */
 struct sh_view {
 	const struct sh_msg *msg; /* NULL: forgotten */
 	const struct sh_path *from;
@@ -450,7 +462,7 @@ int sh_listen(lua_State *L); /* sip.listen */
 int sh_acl(lua_State *L);    /* sip.acl */
 void sh_check_loading(lua_State *L, const char *what); /* raises behind the top level */
 
-/* ---- result.c */
+/* ---- result_object.c */
 void sh_result_open(lua_State *L);
 void sh_result_push(lua_State *L, const struct sh_result *r);
 /* A res table at idx: code, and what of its message goes to the caller. False: no result. */
@@ -460,21 +472,22 @@ struct sh_result_view {
 };
 bool sh_result_test(lua_State *L, int idx, struct sh_result_view *out);
 
-/* ---- auth_verb.c, sip.c */
+/* ---- auth_verb.c */
 int sh_auth_verb(lua_State *L);
 int sh_challenge_verb(lua_State *L);
 int sh_register_verb(lua_State *L);
+
+/* ---- sip.c */
 int sh_sip_open(lua_State *L); /* builds the table siphook and preloads it; arg: struct sh_state */
 
 /* ---- trace.c: from now on the verbs in the table on top and in the classes are told to config.trace */
 void sh_trace_open(lua_State *L);
 
-/* ---- request_verb.c, trunk.c */
+/* ---- request_verb.c, originate_verb.c, trunk.c */
 int sh_request_verb(lua_State *L);  /* sip.request */
 /* "<sip:example.org>": who we are where the script does not say. On top of the stack. */
 struct sh_slice sh_own_name(lua_State *L, struct sh_runtime *rt);
 int sh_originate_verb(lua_State *L); /* sip.originate */
-int sh_call_data_create(struct sh_call *c); /* 0 or -ENOMEM */
 void sh_trunk_open(lua_State *L);   /* trunk into the table on top */
 const struct sh_trunk_config *sh_trunk_test(lua_State *L, int idx); /* NULL: something else */
 void sh_push_trunk_of(lua_State *L, const struct sh_addr *from, struct sh_slice user); /* that a request came from; nil: none */
@@ -501,7 +514,6 @@ bool sh_call_wake_request(struct sh_call *c, struct sh_request *q); /* true: som
 void sh_call_wake_peer_gone(struct sh_call_data *d, const struct sh_why *why);
 void sh_call_wake_ended(struct sh_call_data *d, const struct sh_why *why);
 void sh_call_wait_drop(struct sh_call_data *d); /* the signals that are left */
-void sh_why_push(lua_State *L, const struct sh_why *why);
 
 /* ---- names.c: which functions may suspend the hook. Every one that does is declared: in the test build the others cannot, so that
  * the editors' stubs and the tests of cancels have all of them. */

@@ -48,6 +48,13 @@ static int equal_objects(lua_State *L)
 	return 1;
 }
 
+static int refuse_assignment(lua_State *L)
+{
+	const struct sh_object *o = lua_touserdata(L, 1);
+
+	return luaL_error(L, "%s.%s cannot be set", class_names[o->kind] + 8, luaL_tolstring(L, 2, NULL));
+}
+
 static int object_text(lua_State *L)
 {
 	const struct sh_object *o = lua_touserdata(L, 1);
@@ -59,7 +66,7 @@ static int object_text(lua_State *L)
 void sh_object_class(lua_State *L, enum sh_object_kind kind, const luaL_Reg *methods, const struct sh_field *fields,
 		     int (*field)(lua_State *L, int id), lua_CFunction other)
 {
-	static const luaL_Reg meta[] = {{"__eq", equal_objects}, {"__tostring", object_text}, {NULL, NULL}};
+	static const luaL_Reg meta[] = {{"__eq", equal_objects}, {"__newindex", refuse_assignment}, {"__tostring", object_text}, {NULL, NULL}};
 	int (**slot)(lua_State *, int);
 
 	sh_sandbox_class(L, class_names[kind], meta, NULL);

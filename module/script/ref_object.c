@@ -360,8 +360,10 @@ int sh_call_transfer_verb(lua_State *L)
 	offer = read_offer(L, 3, "call:transfer");
 	lua_settop(L, 3);
 	lua_pushvalue(L, 2); /* 4 */
-	if (sh_uri_object_text(L, 4, &to))
+	if (sh_uri_object_text(L, 4, &to)) {
+		sh_opt_uri(L, 4, "call:transfer", NULL); /* raises for what is none */
 		look_up(L, 4);
+	}
 	push_fork_options(L, 3, own, to); /* 5 */
 	if (c)
 		about = (struct sh_plan_about){SH_PLAN_CALL, keep_b ? sh_call_to(c) : sh_call_from(c), to};

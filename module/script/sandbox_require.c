@@ -53,6 +53,10 @@ static void compile_file(lua_State *L, const char *name, const char *path)
 	size_t len;
 	int status, err = vm->world.read(vm->world.ctx, path, &text, &len, &stamp);
 
+	if (err == -ENOENT && !vm->stays_open && strcmp(name, "siphook.test") == 0)
+		luaL_error(L, "this is a file of tests, no dial plan: siphook test runs it");
+	if (err == -ENOENT && vm->stays_open && strcmp(name, "siphook") == 0)
+		luaL_error(L, "this is a dial plan, no file of tests: siphook run and siphook check take it");
 	if (err)
 		luaL_error(L, "module '%s' not found: cannot read %s: %s", name, path, strerror(-err));
 	err = sh_vm_remember(vm, path, &stamp);

@@ -41,7 +41,7 @@ static bool has_hook(const struct sh_state *s)
 
 static void begin(struct sh_runtime *rt, struct sh_question *q)
 {
-	struct sh_run_start start = {.hook = SH_HOOK_SDP, .push = push_question, .arg = q, .question = q};
+	struct sh_run_start start = {.hook = SH_HOOK_SDP, .call = sh_question_call(q), .push = push_question, .arg = q, .question = q};
 
 	*sh_question_ref(q) = LUA_NOREF;
 	sh_runtime_update(rt);

@@ -50,7 +50,7 @@ int sh_sdp_new(lua_State *L)
 	}
 	luaL_checkany(L, 1);
 	if (!lua_isnil(L, 1)) /* the body of what has none */
-		text.base = luaL_checklstring(L, 1, &text.len);
+		text = sh_sandbox_check_text(L, 1);
 	if (sh_sdp_object_push(L, text) == 0)
 		return 1;
 	lua_pushnil(L);

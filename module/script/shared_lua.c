@@ -63,7 +63,7 @@ static uint64_t check_ttl(lua_State *L, int idx)
 	lua_pushnil(L);
 	while (lua_next(L, idx)) {
 		if (lua_type(L, -2) != LUA_TSTRING || strcmp(lua_tostring(L, -2), "ttl") != 0)
-			luaL_error(L, "unknown option '%s' (only ttl)", luaL_tolstring(L, -2, NULL));
+			luaL_error(L, "unknown option '%s' (there is only 'ttl')", luaL_tolstring(L, -2, NULL));
 		lua_pop(L, 1);
 	}
 	if (lua_getfield(L, idx, "ttl") == LUA_TNIL) {
@@ -72,7 +72,7 @@ static uint64_t check_ttl(lua_State *L, int idx)
 	}
 	ttl = lua_tonumber(L, -1);
 	if (lua_type(L, -1) != LUA_TNUMBER || !(ttl > 0))
-		luaL_error(L, "ttl must be a number of seconds above 0");
+		luaL_error(L, "option 'ttl': seconds above 0 expected");
 	lua_pop(L, 1);
 	return ttl >= 1e12 ? 0 : ttl < 1e-6 ? 1 : (uint64_t)(ttl * 1e6);
 }

@@ -1,4 +1,5 @@
 /* From a script's targets and options to the plan of a fork. */
+#include "b2bua/transfer.h"
 #include "script/impl.h"
 #include "script/sdp_object.h"
 #include "script/uri_object.h"
@@ -101,7 +102,7 @@ _Static_assert(sizeof((const char *const[]){COMMON_KEYS}) / sizeof(char *) == CO
 static const char *const entry_keys[] = {COMMON_KEYS, "uri",  "timeout", "q",	 "group", "path",
 					 "flow",      "expires", "user_agent", "user", "aor",   NULL};
 static const char *const option_keys[] = {COMMON_KEYS, "timeout",	  "first_timeout", "early", "tags", "follow_redirects",
-					  "ignore_6xx", "sdp", "on_branch", NULL};
+					  "ignore_6xx", "sdp", "replaces", "on_branch", NULL};
 
 /* Most targets and option tables have none of them. */
 static bool has_common(uint64_t present)
@@ -519,6 +520,55 @@ static void read_list(struct reader *r, int list, lua_Integer group)
 	}
 }
 
+/* replaces = "call-id;to-tag=a;from-tag=b" | {call_id=, to_tag=, from_tag=} as call.replaces has it | leg: whose far party is called. */
+static void read_replaces(struct reader *r, int table)
+{
+	static const char *const known[] = {"call_id", "to_tag", "from_tag", "early_only", NULL};
+	struct sh_slice text = {0}, call_id = {0}, to_tag = {0}, from_tag = {0};
+	struct sh_dialog_ids ids;
+	bool early_only = false;
+	lua_State *L = r->L;
+	struct sh_leg *leg;
+	int type = sh_opt_get(L, table, "replaces"), idx = lua_gettop(L);
+
+	if (type == LUA_TNIL) {
+		lua_pop(L, 1);
+		return;
+	}
+	if (type == LUA_TSTRING) {
+		text.base = lua_tolstring(L, idx, &text.len);
+		sh_check_clean(L, text, "replaces");
+		if (sh_dialog_ids_parse(&ids, text) < 0)
+			luaL_error(L, "%s: option 'replaces': '%s' names no dialog", r->what, text.base);
+		r->plan->replaces = keep(r, text);
+		lua_pop(L, 1);
+		return;
+	}
+	if (type == LUA_TTABLE) {
+		sh_opt_known(L, idx, lua_pushfstring(L, "%s: option 'replaces'", r->what), known);
+		lua_pop(L, 1);
+		call_id = sh_opt_text(L, idx, "call_id");
+		to_tag = sh_opt_text(L, idx, "to_tag");
+		from_tag = sh_opt_text(L, idx, "from_tag");
+		early_only = sh_opt_bool(L, idx, "early_only", false);
+		if (!call_id.len || !to_tag.len || !from_tag.len)
+			luaL_error(L, "%s: option 'replaces': 'call_id', 'to_tag' and 'from_tag' are needed", r->what);
+	} else if (luaL_testudata(L, idx, "siphook.leg")) {
+		leg = sh_leg_check(L, idx);
+		if (!leg)
+			luaL_error(L, "%s: option 'replaces': the leg is gone", r->what);
+		call_id = sh_leg_dialog(leg)->call_id;
+		to_tag = sh_leg_dialog(leg)->remote_tag;
+		from_tag = sh_slice_make(sh_leg_dialog(leg)->local_tag, SH_TAG_LEN);
+	} else {
+		luaL_error(L, "%s: option 'replaces': text, table or leg expected, got %s", r->what, luaL_typename(L, idx));
+	}
+	if (sh_arena_printf(&r->plan->arena, &r->plan->replaces, "%.*s;to-tag=%.*s;from-tag=%.*s%s", SH_FMT(call_id), SH_FMT(to_tag),
+			    SH_FMT(from_tag), early_only ? ";early-only" : "") < 0)
+		luaL_error(L, "not enough memory");
+	lua_pop(L, 1);
+}
+
 static void read_options(struct reader *r, int idx)
 {
 	static const char *const *const keys[] = {
@@ -558,6 +608,7 @@ static void read_options(struct reader *r, int idx)
 	p->has_sdp = sh_opt_sdp(L, idx, "sdp", r->what, &s);
 	if (p->has_sdp)
 		p->sdp = keep(r, s);
+	read_replaces(r, idx);
 }
 
 static const char plan_guard[] = "siphook.plan";

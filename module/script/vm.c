@@ -257,6 +257,28 @@ void sh_vm_set_error(struct sh_vm *vm, const char *text)
 	vm->error.set = true;
 }
 
+/* Pushes what an error is that is no text: its own words, or where it came from, without an address. */
+static void describe(lua_State *L)
+{
+	lua_Debug ar;
+
+	if (luaL_getmetafield(L, 1, "__tostring") != LUA_TNIL) {
+		lua_pop(L, 1);
+		luaL_tolstring(L, 1, NULL);
+		return;
+	}
+	lua_pushliteral(L, "");
+	for (int level = 1; level < 4 && lua_getstack(L, level, &ar); level++) {
+		if (lua_getinfo(L, "Sl", &ar) && ar.currentline > 0) {
+			lua_pop(L, 1);
+			lua_pushfstring(L, "%s:%d: ", ar.short_src, ar.currentline);
+			break;
+		}
+	}
+	lua_pushfstring(L, "%s(error object is a %s value)", lua_tostring(L, -1), luaL_typename(L, 1));
+	lua_remove(L, -2);
+}
+
 int sh_vm_on_error(lua_State *L)
 {
 	struct sh_vm *vm = sh_vm_of(L);
@@ -268,7 +290,11 @@ int sh_vm_on_error(lua_State *L)
 	/* A __tostring of the script cannot be trusted in a killed run: no hook fires if this one came from the hook.
 	 */
 	if (text || !vm->killed) {
-		s = luaL_tolstring(L, 1, &len);
+		if (text || lua_type(L, 1) == LUA_TNUMBER)
+			luaL_tolstring(L, 1, NULL);
+		else
+			describe(L);
+		s = lua_tolstring(L, -1, &len);
 		vm->error.message_len = keep(vm->error.message, sizeof(vm->error.message), s, len);
 		lua_pop(L, 1);
 	}

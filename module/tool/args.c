@@ -48,10 +48,33 @@ const char *settings_get(const struct settings *s, const char *key)
 	return NULL;
 }
 
-static void append(struct settings *s, const char *key, const char *value)
+static void append_from(struct settings *s, const char *key, const char *value, const char *place)
 {
 	s->options = need(realloc(s->options, (s->count + 1) * sizeof(*s->options)));
+	s->places = need(realloc(s->places, (s->count + 1) * sizeof(*s->places)));
+	s->places[s->count] = place ? need(strdup(place)) : NULL;
 	s->options[s->count++] = (struct siphook_option){need(strdup(key)), need(strdup(value))};
+}
+
+static void append(struct settings *s, const char *key, const char *value)
+{
+	append_from(s, key, value, NULL);
+}
+
+/* `unknown option "watc" ...`, `option "workers" is ...` */
+const char *settings_place(const struct settings *s, const char *complaint)
+{
+	const char *key = strchr(complaint, '"');
+
+	if (strncmp(complaint, "unknown option ", 15) != 0 && strncmp(complaint, "option ", 7) != 0)
+		return "";
+	for (size_t i = s->count; key && i-- > 0;) {
+		size_t n = strlen(s->options[i].key);
+
+		if (s->places[i] && strncmp(key + 1, s->options[i].key, n) == 0 && key[n + 1] == '"')
+			return s->places[i];
+	}
+	return "";
 }
 
 void settings_set(struct settings *s, const char *key, const char *value)
@@ -71,8 +94,10 @@ void settings_finish(struct settings *s)
 	for (size_t i = 0; i < s->count; i++) {
 		free((char *)s->options[i].key);
 		free((char *)s->options[i].value);
+		free(s->places[i]);
 	}
 	free(s->options);
+	free(s->places);
 	*s = (struct settings){0};
 }
 
@@ -111,7 +136,7 @@ static bool names_file(const char *key)
 
 static int read_line(struct settings *s, char *line, const char *file, unsigned number)
 {
-	char *key, *value, *equals;
+	char *key, *value, *equals, *place;
 	const char *slash = strrchr(file, '/');
 
 	cut_comment(line);
@@ -130,15 +155,17 @@ static int read_line(struct settings *s, char *line, const char *file, unsigned 
 		complain("%s:%u: %s is missing", file, number, *key ? "the value" : "the key");
 		return 1;
 	}
+	place = text_format("%s:%u: ", file, number);
 	/* A file beside its configuration is found wherever the command is called from. */
 	if (names_file(key) && value[0] != '/' && slash) {
 		char *path = text_format("%.*s/%s", (int)(slash - file), file, value);
 
-		append(s, key, path);
+		append_from(s, key, path, place);
 		free(path);
 	} else {
-		append(s, key, value);
+		append_from(s, key, value, place);
 	}
+	free(place);
 	return 0;
 }
 
@@ -176,7 +203,7 @@ static void merge(struct settings *s, const struct settings *file)
 		for (size_t j = 0; j < own && !replaced; j++)
 			replaced = strcmp(s->options[j].key, file->options[i].key) == 0;
 		if (!replaced)
-			append(s, file->options[i].key, file->options[i].value);
+			append_from(s, file->options[i].key, file->options[i].value, file->places[i]);
 	}
 }
 

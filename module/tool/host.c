@@ -69,19 +69,21 @@ const struct siphook_api *object_load(void)
 int command_check(struct settings *s)
 {
 	const struct siphook_api *api = object_load();
+	const char *place;
 	int err;
 
 	if (!api)
 		return 1;
 	err = api->check(s->options, s->count);
+	place = settings_place(s, api->last_error(NULL));
 	if (s->json) {
-		json_t *said = json_pack("{sbss}", "ok", err == 0, err ? "error" : "warnings", api->last_error(NULL));
+		json_t *said = json_pack("{sbss+}", "ok", err == 0, err ? "error" : "warnings", place, api->last_error(NULL));
 
 		json_dumpf(said, stdout, JSON_COMPACT);
 		putchar('\n');
 		json_decref(said);
 	} else if (*api->last_error(NULL)) { /* what is wrong, or only strange */
-		fprintf(stderr, "%s\n", api->last_error(NULL));
+		fprintf(stderr, "%s%s\n", place, api->last_error(NULL));
 	}
 	return err ? 1 : 0;
 }

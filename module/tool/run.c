@@ -1,6 +1,7 @@
 #include "tool.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -122,18 +123,24 @@ static void serve(struct server *server)
 	pthread_join(stopper, NULL);
 }
 
-static void tell_ready(const struct settings *s, const struct siphook_api *api)
+/* The listeners in what "status" says. */
+static void print_listeners(void *ctx, const char *text, size_t len)
 {
-	const char *comma = "";
+	json_t *status = json_loadb(text, len, 0, NULL);
+	const json_t *list = json_object_get(status, "listeners"), *uri;
+	size_t i;
 
-	printf("siphook %s: listening on ", api->version);
-	for (size_t i = 0; i < s->count; i++) {
-		if (strcmp(s->options[i].key, "listen") == 0) {
-			printf("%s%s", comma, s->options[i].value);
-			comma = ", ";
-		}
-	}
-	printf("%s, generation 1\n", *comma ? "" : "udp://0.0.0.0:5060, tcp://0.0.0.0:5060");
+	(void)ctx;
+	json_array_foreach (list, i, uri)
+		printf("%s%s", i ? ", " : "", json_string_value(uri));
+	json_decref(status);
+}
+
+static void tell_ready(const struct server *server)
+{
+	printf("siphook %s: listening on ", server->api->version);
+	server->api->query(server->instance, "status", print_listeners, NULL);
+	puts(", generation 1");
 	fflush(stdout);
 }
 
@@ -169,13 +176,13 @@ int command_run(struct settings *s)
 	if (!control_path(s))
 		complain("no control socket: XDG_RUNTIME_DIR is not set and -s was not given");
 	if (server.api->create(&server.instance, &host, s->options, s->count) < 0) {
-		complain("%s", server.api->last_error(NULL));
+		complain("%s%s", settings_place(s, server.api->last_error(NULL)), server.api->last_error(NULL));
 		return 1;
 	}
 	if (server.api->start(server.instance, SIPHOOK_THREADS) < 0) {
 		complain("%s", server.api->last_error(server.instance));
 	} else {
-		tell_ready(s, server.api);
+		tell_ready(&server);
 		service_notify("READY=1");
 		serve(&server);
 		code = 0;

@@ -94,7 +94,10 @@ static void on_print(void *ctx, const char *line, size_t len)
 {
 	struct job *j = ctx;
 
-	fprintf(j->out, "%s%.*s\n", j->settings->tap ? "# " : "", (int)len, line);
+	if (j->settings->tap)
+		put_lines(j->out, line, "# ");
+	else
+		fprintf(j->out, "%.*s\n", (int)len, line);
 }
 
 static void run_job(struct job *j)
@@ -229,14 +232,19 @@ int command_test(struct settings *s)
 			print_tap(j, &number);
 		else if (j->text)
 			printf("%s%s%.*s", p.count > 1 ? j->file : "", p.count > 1 ? ":\n" : "", (int)j->size, j->text);
-		if (j->err && s->tap)
-			printf("not ok %u - %s\n# %s\n", ++number, j->file, j->error);
-		else if (j->err)
-			printf("FAIL  %s\n      %s\n", j->file, j->error);
-		else if (j->count == 0 && !s->filter)
-			complain("%s: there is no case in this file", j->file);
+		if (!j->err && j->count == 0 && !s->filter) {
+			j->err = -ENOENT;
+			snprintf(j->error, sizeof(j->error), "there is no case in this file");
+		}
+		if (j->err) {
+			if (s->tap)
+				printf("not ok %u - %s\n", ++number, j->file);
+			else
+				printf("FAIL  %s\n", j->file);
+			put_lines(stdout, j->error, s->tap ? "# " : "      ");
+		}
 		failed_files += j->err != 0;
-		bad += j->failed + (j->err != 0) + (j->count == 0 && !s->filter);
+		bad += j->failed + (j->err != 0);
 		count += j->count;
 		free(j->text);
 	}

@@ -10,6 +10,7 @@
 /* What the command line and the configuration file say, as the ABI wants it. */
 struct settings {
 	struct siphook_option *options;
+	char **places; /* "siphook.conf:3: " of those that a file gives, NULL of the others */
 	size_t count;
 	const char *argument; /* SCRIPT or ID, or NULL */
 	char **arguments;     /* all of them, when the command takes several */
@@ -24,6 +25,8 @@ int settings_read(struct settings *s, int argc, char **argv, const char *letters
 const char *settings_get(const struct settings *s, const char *key);       /* the value or NULL */
 void settings_set(struct settings *s, const char *key, const char *value); /* adds or replaces */
 void settings_finish(struct settings *s);
+/* Where the option stands that siphook.so complains of: "siphook.conf:3: ", or "". */
+const char *settings_place(const struct settings *s, const char *complaint);
 
 /* args.c: malloc'ed text, or the program ends. */
 char *text_format(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
