@@ -68,6 +68,8 @@ static void cancel_branch(struct sh_branch *b, struct sh_slice reason)
 	if (b->fork->media_branch == b)
 		b->fork->media_branch = NULL;
 	if (l) {
+		b->code = 487;
+		b->reason = sh_status_reason(487);
 		tell(b, SH_BRANCH_CANCELLED, l, 487, SH_NO_ANSWER, NULL);
 		l->branch = NULL;
 		sh_leg_hangup(l, reason);

@@ -14,7 +14,7 @@ struct sh_leg *sh_request_leg(const struct sh_request *r);
 bool sh_request_observed(const struct sh_request *r); /* ACK, BYE, CANCEL: answered by the engine */
 bool sh_request_answered(const struct sh_request *r);
 bool sh_request_in_dialog(const struct sh_request *r);
-void *sh_request_app(const struct sh_request *r);
+void *sh_request_app(const struct sh_request *r); /* whatever it is to the application */
 void sh_request_set_app(struct sh_request *r, void *app);
 
 /* The whole answer: headers are complete lines. 0, -EALREADY, -EPERM (RFC 4320), -EMSGSIZE, -errno. */

@@ -313,13 +313,18 @@ static void on_default_done(void *ctx, const struct sh_result *res)
 	sh_request_release(ctx);
 }
 
-/* A re-INVITE goes on by itself; another request is needed until its answer has come. */
+/* A re-INVITE goes on by itself; another request is needed until its answer has come. A key that somebody has waited for needs no
+ * other leg. */
 void sh_request_default(struct sh_request *q, enum sh_hook h)
 {
 	bool invite = h == SH_HOOK_REINVITE;
+	const struct sh_call *c = sh_request_call(q);
 	struct sh_slice none = {0};
 
-	if (sh_request_pass(q, none, none, none, invite ? NULL : on_default_done, q) < 0 || invite)
+	if (sh_request_app(q) && !invite && c && !sh_call_b(c)) {
+		sh_request_reply(q, 200, none, none, none, none);
+		sh_request_release(q);
+	} else if (sh_request_pass(q, none, none, none, invite ? NULL : on_default_done, q) < 0 || invite)
 		sh_request_release(q);
 }
 

@@ -443,7 +443,7 @@ static void on_invite(void *ctx, struct sh_call *c)
 		sh_call_reject(c, 503, SH_LIT("Out of memory"), none, none, none);
 }
 
-/* First those who wait for it, then the hook, or else the default. A key that somebody has waited for needs no other leg. */
+/* First those who wait for it, then the hook, or else the default. */
 static void on_request(void *ctx, struct sh_request *q)
 {
 	struct sh_runtime *rt = ctx;
@@ -451,21 +451,19 @@ static void on_request(void *ctx, struct sh_request *q)
 	struct sh_state *s = state_for(rt, c);
 	struct sh_slice none = {0};
 	enum sh_hook h = sh_hook_of_method((enum sh_method)sh_request_msg(q)->method, sh_request_in_dialog(q));
-	bool awaited = false;
 
 	if (c && sh_call_app(c)) {
 		sh_call_hold(c);
-		awaited = sh_call_wake_request(c, q);
+		if (sh_call_wake_request(c, q))
+			sh_request_set_app(q, rt); /* somebody has waited for it */
 		s = state_for(rt, c);
 	}
 	if (has(s, h) && run_hook(s, h, NULL, q, NULL) == 0) {
 		q = NULL;
 	} else if (!sh_request_observed(q) && !sh_request_answered(q)) {
-		if (has(s, h))
+		if (has(s, h)) {
 			sh_request_reply(q, 503, none, none, none, none);
-		else if (awaited && h != SH_HOOK_REINVITE && c && !sh_call_b(c))
-			sh_request_reply(q, 200, none, none, none, none);
-		else {
+		} else {
 			sh_request_default(q, h);
 			q = NULL;
 		}

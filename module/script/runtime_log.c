@@ -38,7 +38,13 @@ static int log_at(lua_State *L, enum sh_log_level level)
 	} else {
 		lua_pushvalue(L, lua_upvalueindex(1));
 		lua_insert(L, 1);
-		lua_call(L, lua_gettop(L) - 1, 1);
+		if (lua_pcall(L, lua_gettop(L) - 1, 1, 0) != LUA_OK) { /* which line it was that gave the wrong arguments */
+			luaL_where(L, 1);
+			lua_insert(L, -2);
+			if (lua_type(L, -1) == LUA_TSTRING)
+				lua_concat(L, 2);
+			return lua_error(L);
+		}
 	}
 	write_line(L, level);
 	return 0;

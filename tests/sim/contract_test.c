@@ -71,6 +71,10 @@ static void each_name_of_the_contract_is_there(void **state)
 	add("must(sip.on.%s, 'function', 'sip.on.%s')\n", hooks[i], hooks[i]);
 	EACH(i, parts)
 	add("must(sip.%s, 'function', 'sip.%s')\n", parts[i], parts[i]);
+	add("local verbs = {");
+	EACH(i, request_methods)
+	add("'%s', ", request_methods[i]);
+	add("}\n");
 	add("must(sip.timer, 'table', 'sip.timer') must(sip.config, 'table', 'sip.config')\nlocal store = sip.shared 'x'\n");
 	EACH(i, store)
 	add("must(store.%s, 'function', 'store:%s')\n", store[i], store[i]);
@@ -94,6 +98,8 @@ static void each_name_of_the_contract_is_there(void **state)
 	    "  req:reply(200)\n"
 	    "end)\n"
 	    "sip.on.invite(function(call)\n");
+	EACH(i, request_methods)
+	add("  must(call.%s, 'function', 'call:%s')\n", request_methods[i], request_methods[i]);
 	EACH(i, call_methods)
 	add("  must(call.%s, 'function', 'call:%s')\n", call_methods[i], call_methods[i]);
 	EACH(i, call_fields)
@@ -109,11 +115,13 @@ static void each_name_of_the_contract_is_there(void **state)
 	    "  for _, k in ipairs{'by', 'code', 'reason'} do there(why[k], 'why.' .. k) end\n"
 	    "end)\n"
 	    "sip.on.subscribe(function(sub)\n"
+	    "  for _, k in ipairs(verbs) do must(sub[k], 'function', 'sub:' .. k) end\n"
 	    "  for _, k in ipairs{'accept', 'reject', 'notify', 'terminate'} do must(sub[k], 'function', 'sub:' .. k) end\n"
 	    "  there(sub.event, 'sub.event') there(sub.expires, 'sub.expires')\n"
 	    "  sub:reject(489)\n"
 	    "end)\n"
 	    "sip.on.refer(function(ref)\n"
+	    "  for _, k in ipairs(verbs) do must(ref[k], 'function', 'ref:' .. k) end\n"
 	    "  for _, k in ipairs{'accept', 'reject', 'notify'} do must(ref[k], 'function', 'ref:' .. k) end\n"
 	    "  there(ref.target, 'ref.target') local _ = ref.replaces, ref.referred_by, ref.leg\n"
 	    "  ref:reject(403)\n"

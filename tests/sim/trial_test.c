@@ -105,6 +105,18 @@ static void legs_that_are_hung_up_take_their_call_along(void **state)
 	run_file("tests/trial/legs_test.lua");
 }
 
+static void what_a_script_says_takes_the_place_of_ours(void **state)
+{
+	(void)state;
+	run_file("tests/trial/said_test.lua");
+}
+
+static void verbs_say_why_not(void **state)
+{
+	(void)state;
+	run_file("tests/trial/edges_test.lua");
+}
+
 /* Each dial plan of examples/ has its tests beside it. */
 static void the_examples_do_what_their_tests_say(void **state)
 {
@@ -351,6 +363,8 @@ int main(void)
 	    cmocka_unit_test(the_world_around_a_plan),
 	    cmocka_unit_test(a_call_has_the_verbs_of_a_request),
 	    cmocka_unit_test(legs_that_are_hung_up_take_their_call_along),
+	    cmocka_unit_test(what_a_script_says_takes_the_place_of_ours),
+	    cmocka_unit_test(verbs_say_why_not),
 	    cmocka_unit_test(the_examples_do_what_their_tests_say),
 	    cmocka_unit_test(the_examples_of_the_manual_run),
 	    cmocka_unit_test(a_recorded_call_is_replayed_and_differences_are_told),

@@ -56,6 +56,13 @@ t.case("a network that is silent, and one that refuses", function()
   out:expect(408)
 end)
 
+t.case("a trunk whose peer is silent keeps no case from its end", function()
+  local plan = t.load "data/trunk.lua"
+  plan:peer "10.0.0.2"
+  plan:advance(100)
+  plan:expect_log "trunk silent is down %(408 No answer%)"
+end)
+
 t.case("web servers", function()
   local plan = t.load("data/web.lua", { http = {
     ["http://users.example/bob"] = { json = { says = "because" } },
