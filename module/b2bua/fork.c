@@ -393,6 +393,8 @@ static int make_leg(struct sh_branch *b, const struct sh_path *path)
 
 	if (!l)
 		return -ENOMEM;
+	if (!b->target.to.len && c->a && !c->a->inbound) /* a call of our own: its To is the party that talks already */
+		sh_arena_printf(&f->plan.arena, &to, "<%.*s>", SH_FMT(b->target.uri));
 	l->behind_nat = b->target.behind_nat;
 	err = sh_dialog_init_uac(&l->dialog, &f->ua->dialogs, l, (struct sh_slice){0}, from, to, b->target.uri, b->target.route,
 				 path);

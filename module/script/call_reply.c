@@ -54,15 +54,24 @@ int sh_call_reply_verb(lua_State *L)
 	return sh_push_done(L, err);
 }
 
-/* call:pass(): what happens to a call without an invite hook. */
+/* call:pass([{headers=, body=, content_type=}]) -> res: what happens to a call without an invite hook. */
 int sh_call_pass_verb(lua_State *L)
 {
-	const struct sh_slice none = {0};
+	struct sh_runtime *rt = sh_runtime_check(L, "call:pass");
 	struct sh_call *c = sh_call_check(L, 1);
+	struct sh_result res = {404, sh_status_reason(404), sh_cause_of(404), NULL, NULL, 0};
+	struct sh_slice headers, type, body;
 	int err;
 
+	lua_settop(L, 2);
+	sh_opt_message(L, 2, "call:pass", rt, &headers, &type, &body);
+	if (body.len && !type.len)
+		type = SH_LIT("text/plain");
 	if (!c)
 		return sh_gone(L);
-	err = sh_call_reject(c, 404, none, none, none, none);
-	return sh_push_done(L, err);
+	err = sh_call_reject(c, res.code, (struct sh_slice){0}, headers, type, body);
+	if (err)
+		return sh_push_errno(L, err);
+	sh_result_push(L, &res);
+	return 1;
 }

@@ -20,7 +20,7 @@ static void a_request_has_its_fields(void **state)
 	    {"return req['X-Any'], req[1], req[true], req.nothing", "nil | nil | nil | nil"},
 	    {"return #req:headers('Via'), req:headers('via')[1] == req.Via, #req:headers('X-None')", "1 | true | 0"},
 	    {"return req == req, req.uri == sip.uri('sip:x@EXAMPLE.org')", "true | true"},
-	    {"req.foo = 1", "error: t:1: attempt to index a siphook.request value (local 'req')"},
+	    {"req.foo = 1", "error: t:1: request.foo cannot be set"},
 	};
 
 	(void)state;

@@ -106,6 +106,18 @@ t.case("each branch says how it ended", function()
   t.equal(seen:get "won", "202 Kept")
 end)
 
+t.case("the second party of a call of our own is asked for by name", function()
+  local carol = plan:peer "10.0.0.3"
+  alice:request("INFO", "x"):expect(200)
+  local first = bob:expect("INVITE", { to = "bob" })
+  first:answer{ sdp = t.sdp{} }
+  first:expect "ACK"
+  local second = carol:expect("INVITE", { to = "carol" })
+  second:answer{ sdp = t.sdp{} }
+  first:expect("INVITE"):answer()
+  second:expect "ACK"
+end)
+
 t.case("an error of the sdp hook names its call", function()
   local out = alice:invite "twice"
   local call = bob:expect "INVITE"

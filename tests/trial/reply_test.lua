@@ -19,6 +19,10 @@ t.case("a provisional answer, then 2xx with a body as SDP", function()
   out:bye():expect(200)
 end)
 
-t.case("pass is the default", function() call("pass"):expect(404) end)
+t.case("pass is the default", function()
+  local plan = t.load "data/reply.lua"
+  t.equal(plan:phone("alice"):invite("pass"):expect(404)["X-Any"], "1")
+  t.equal(plan:shared("seen"):get "pass", "404 not_found")
+end)
 
 t.case("a wrong code is named", function() t.equal(call("wrong"):expect(480).reason, "named") end)

@@ -242,7 +242,7 @@ static void errors_name_file_and_line(void **state)
 	(void)state;
 	script_fails("local x = 1\nlocal y = = 2", -EINVAL, "plan.lua:2: unexpected symbol near '='");
 	script_fails("\n\nlocal x = nil + 1", -EINVAL, "plan.lua:3: attempt to perform arithmetic");
-	script_fails("error({})", -EINVAL, "table: ");
+	script_fails("error({})", -EINVAL, "plan.lua:1: (error object is a table value)");
 	script_fails("error(setmetatable({}, {__tostring = function() return 'told' end}))", -EINVAL, "told");
 	script_fails("error(setmetatable({}, {__tostring = function() error 'x' end}))", -EINVAL, "x");
 	script_fails("error()", -EINVAL, "nil");

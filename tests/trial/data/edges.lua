@@ -82,6 +82,14 @@ end
 
 sip.on.invite(function(call) numbers[call.uri.user](call) end)
 
+sip.on.info(function(req)
+  req:reply(200)
+  sip.spawn(function()
+    local call = sip.originate{ first = "sip:bob@10.0.0.2" }
+    call:dial "sip:carol@10.0.0.3"
+  end)
+end)
+
 sip.on.message(function(req)
   if req.call then return end
   local res = req:relay("sip:bob@10.0.0.2")

@@ -12,7 +12,10 @@ function how.answer(call)
   assert(call.state == "up")
 end
 
-function how.pass(call) call:pass() end
+function how.pass(call)
+  local res = call:pass{ headers = { ["X-Any"] = 1 } }
+  sip.shared("seen"):set("pass", res.code .. " " .. res.cause)
+end
 
 function how.wrong(call)
   local ok, e = pcall(call.reply, call, 700)
