@@ -350,7 +350,7 @@ void sh_engine_quiet(struct sh_engine *e)
 {
 	for (unsigned i = 0; i < e->nworkers; i++) {
 		sh_ua_set_trunks(e->workers[i].ua, NULL, 0);
-		sh_runtime_quiet(e->workers[i].runtime);
+		sh_runtime_succeeded(e->workers[i].runtime);
 	}
 }
 

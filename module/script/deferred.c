@@ -359,12 +359,6 @@ void sh_deferred_drop_state(struct sh_state *s)
 		destroy(SH_CONTAINER(l, struct sh_deferred, link));
 }
 
-void sh_runtime_quiet(struct sh_runtime *rt)
-{
-	if (rt->state)
-		sh_deferred_drop_state(rt->state);
-}
-
 void sh_deferred_drop_call(struct sh_call_data *d)
 {
 	struct sh_link *l;

@@ -120,8 +120,7 @@ void sh_runtime_on_binding(void *ctx, void *by, struct sh_slice aor, const struc
 			   enum sh_binding_event event);
 /* A binding that another process has had: it is kept in reach from here, if it is to be. */
 void sh_runtime_keep(struct sh_runtime *rt, struct sh_slice aor, const struct sh_contact *c);
-void sh_runtime_succeeded(struct sh_runtime *rt); /* another process has taken over: what is periodic (sip.every) ends here */
-void sh_runtime_quiet(struct sh_runtime *rt); /* sip.every, and sip.after of functions: forgotten */
+void sh_runtime_succeeded(struct sh_runtime *rt); /* what is periodic (sip.every) ends here: another process does it */
 uint64_t sh_runtime_runs(const struct sh_runtime *rt); /* hooks in progress */
 
 /* What a worker's scripts ran into since the start. */
