@@ -1,99 +1,18 @@
-"""Stock nginx with its LuaJIT module and the adapter inside: nginx.py BUILD_HOSTS SIPHOOK.SO. PRELOAD: a sanitizer's runtime."""
+"""Stock nginx with its LuaJIT module and the adapter inside: nginx.py BUILD_HOSTS SIPHOOK.SO [FOLDER [TEST]]."""
 import json
 import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 
+import nginx_reload
+from nginx_server import Server
 from sip import Caller, free_port, sipp_call, sipp_passed, wait_for
 
 here = os.path.dirname(os.path.abspath(__file__))
-module, so = os.path.join(os.path.abspath(sys.argv[1]), "ngx_siphook_module.so"), os.path.abspath(sys.argv[2])
-modules = "/usr/lib/nginx/modules"
-siphook = os.path.join(os.path.dirname(so), "siphook")
-env = dict(os.environ, ASAN_OPTIONS="detect_leaks=0", LD_PRELOAD=os.environ.get("PRELOAD", ""))
-
-
-class Server:
-    def __init__(self, folder, plan, listen, peer, extra="", workers=2):
-        self.folder, self.plan, self.listen, self.peer, self.workers = folder, plan, listen, peer, workers
-        self.log, self.conf = os.path.join(folder, "error.log"), os.path.join(folder, "nginx.conf")
-        self.control = os.path.join(folder, "state", "control")
-        self.http = free_port(socket.SOCK_STREAM)
-        self.configure(extra)
-        open(self.log, "a").close()
-        self.process = None
-
-    def configure(self, extra="", plan=None):
-        lua = "".join(f"load_module {modules}/{m};\n" for m in ("ndk_http_module.so", "ngx_http_lua_module.so") if os.path.exists(f"{modules}/{m}"))
-        with open(self.conf, "w") as f:
-            f.write(f"""{lua}load_module {module};
-daemon off;
-worker_processes {self.workers};
-pid {self.folder}/nginx.pid;
-error_log {self.log} notice;
-siphook on;
-siphook_object {so};
-siphook_script {plan or self.plan};
-siphook_folder {self.folder}/state;
-siphook_listen {" ".join(self.listen)};
-siphook_option config.peer {self.peer};
-{extra}
-events {{ worker_connections 64; }}
-http {{
-    access_log off;
-    proxy_cache_path {self.folder}/cache keys_zone=some:1m;
-    server {{
-        listen 127.0.0.1:{self.http};
-        location = /siphook {{ siphook_status; }}
-        location = /lua {{ content_by_lua_block {{ ngx.say(_VERSION, " ", jit and "jit") }} }}
-    }}
-}}
-""")
-
-    def start(self):
-        self.process = subprocess.Popen(["nginx", "-c", self.conf], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        return self
-
-    def test(self):
-        p = subprocess.run(["nginx", "-t", "-c", self.conf], env=env, capture_output=True, text=True, timeout=60)
-        return p.returncode, p.stderr
-
-    def reload(self):
-        self.process.send_signal(signal.SIGHUP)
-
-    def logged(self):
-        return open(self.log, errors="replace").read()
-
-    def get(self, path, accept=None):
-        request = urllib.request.Request(f"http://127.0.0.1:{self.http}{path}", headers={"Accept": accept} if accept else {})
-        with urllib.request.urlopen(request, timeout=5) as r:
-            return r.headers["Content-Type"], r.read().decode()
-
-    def status(self):
-        return json.loads(self.get("/siphook")[1])
-
-    def command(self, *words):
-        p = subprocess.run([siphook, *words, "-s", self.control], env=dict(os.environ, ASAN_OPTIONS="detect_leaks=0"), capture_output=True, text=True, timeout=60)
-        return p.returncode, p.stdout + p.stderr
-
-    def sip_worker(self):
-        return int(re.findall(r"\[notice\] (\d+)#\d+: siphook: version", self.logged())[-1])
-
-    def serving(self):
-        return self.logged().count("siphook: version")
-
-    def stop(self):
-        self.process.send_signal(signal.SIGQUIT)
-        code = self.process.wait(30)
-        assert code == 0, code
-        assert "[alert]" not in self.logged() and "Sanitizer" not in self.logged(), "nothing went wrong"
 
 
 def serves(folder):
@@ -147,42 +66,77 @@ def serves(folder):
         server.process.send_signal(signal.SIGQUIT)
         assert server.process.wait(20) == 0
     except BaseException:
-        server.process.kill()
+        server.kill(False)
         print(server.logged(), file=sys.stderr)
         raise
 
 
-def reloads_lose_no_call(folder):
-    """Ten HUPs under 200 calls a second, each of which lasts for a second; and one call that lasts across all of them."""
-    plan, port, phone_port = os.path.join(here, "host.lua"), free_port(), free_port()
-    server = Server(folder, plan, [f"udp://127.0.0.1:{port}", f"tcp://127.0.0.1:{port}"], f"sip:phone@127.0.0.1:{phone_port}").start()
+def mistakes_are_lines_in_its_log(folder):
+    plan, phone = os.path.join(here, "host.lua"), "sip:phone@127.0.0.1:9"
+    taken = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    taken.bind(("127.0.0.1", 0))
+    occupied = "udp://127.0.0.1:%d" % taken.getsockname()[1]
+    good = f"udp://127.0.0.1:{free_port()}"
+    mistakes = (
+        (dict(listen=[occupied]), "Address already in use"),
+        (dict(plan="/nowhere/plan.lua"), "/nowhere/plan.lua"),
+        (dict(extra="siphook_option wrokers 2;"), 'did you mean "workers"'),
+    )
+
+    def configure(server, plan=plan, listen=(good,), extra=""):
+        server.plan, server.listen = plan, listen
+        server.configure(extra)
+
+    def lines(server, words):
+        return len(re.findall(r"\[(?:error|emerg)\] .*siphook: .*" + re.escape(words), server.logged()))
+
+    # A server that starts goes on without SIP, and one line says why.
+    for n, (what, words) in enumerate(mistakes):
+        os.mkdir(os.path.join(folder, str(n)))
+        os.chmod(os.path.join(folder, str(n)), 0o755)
+        server = Server(os.path.join(folder, str(n)), plan, [good], phone)
+        configure(server, **what)
+        server.start()
+        try:
+            wait_for("the log says " + words, 20, lambda: lines(server, words))
+            wait_for("nginx serves", 10, lambda: server.get("/lua")[1].startswith("Lua"))
+            assert lines(server, words) == 1, "one line"
+            code, answer = server.failing("/siphook")
+            assert code == 503 and "does not run" in answer, answer
+            server.stop()
+        except BaseException:
+            server.kill(False)
+            print(server.logged(), file=sys.stderr)
+            raise
+    # A reload is refused, and what runs goes on.
+    os.mkdir(os.path.join(folder, "reload"))
+    os.chmod(os.path.join(folder, "reload"), 0o755)
+    server = Server(os.path.join(folder, "reload"), plan, [good], phone).start()
     try:
-        caller = Caller(port)
-        assert caller.options(10) == 200
-        load = sipp_call(port, phone_port, folder, hold_ms=1000, calls=2400, rate=200)
-        for n in range(10):
-            time.sleep(1)
+        caller = Caller(int(good.split(":")[-1]))
+        assert caller.options(20) == 200
+        for what, words in mistakes:
+            configure(server, **what)
             server.reload()
-            wait_for("the next worker serves", 10, lambda: server.serving() == n + 2)
-        sipp_passed(load, folder)
+            wait_for("the log says " + words, 20, lambda: lines(server, words))
+            assert caller.options() == 200 and server.serving() == 1
+        configure(server)
+        server.reload()
+        wait_for("a good configuration is taken", 20, lambda: server.serving() == 2)
         assert caller.options() == 200
-        assert server.status()["forwards_lost"] == 0
-        wait_for("the workers before are gone", 60, lambda: len(os.listdir(os.path.join(folder, "state"))) == 3)
-        server.stop()
+        server.kill()
     except BaseException:
-        server.process.kill()
-        print(server.logged()[-8000:], file=sys.stderr)
+        server.kill(False)
+        print(server.logged(), file=sys.stderr)
         raise
+    taken.close()
 
 
+tests = [serves, mistakes_are_lines_in_its_log, *nginx_reload.tests]
 with tempfile.TemporaryDirectory() as top:
     os.chmod(top, 0o755)
-
-    def folder(name):
-        path = os.path.join(top, name)
-        os.mkdir(path)
-        return path
-
-    for test in [serves, reloads_lose_no_call]:
-        if len(sys.argv) < 4 or test.__name__ == sys.argv[3]:
-            test(folder(test.__name__))
+    for test in tests:
+        if len(sys.argv) < 5 or test.__name__ == sys.argv[4]:
+            folder = os.path.join(top, test.__name__)
+            os.mkdir(folder)
+            test(folder)

@@ -121,14 +121,14 @@ class Caller:
         self.b, self.a = self.a, self.b
 
 
-def sipp_call(port, phone_port, folder, hold_ms=0, calls=1, rate=10):
-    """Whole calls by SIPp through the server at `port` to a SIPp at phone_port. Returns the two processes; see sipp_passed."""
+def sipp_call(port, phone_port, folder, hold_ms=0, calls=1, rate=10, user="test"):
+    """Whole calls by SIPp to `user` through the server at `port` to a SIPp at phone_port. Returns the two processes; see sipp_passed."""
     quiet = dict(cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     common = ["-i", "127.0.0.1", "-m", str(calls), "-nostdin", "-timeout", "60", "-timeout_error", "-trace_err"]
     phone = subprocess.Popen(["sipp", "-sf", os.path.join(os.path.dirname(os.path.abspath(__file__)), "phone.xml"), "-p", str(phone_port), *common, "-error_file", "phone.err"], **quiet)
     wait_for("the phone listens", 10, lambda: ":%04X " % phone_port in open("/proc/net/udp").read())
     caller = subprocess.Popen(
-        ["sipp", "-sn", "uac", f"127.0.0.1:{port}", "-s", "test", "-p", str(free_port()), "-d", str(hold_ms), "-r", str(rate), *common,
+        ["sipp", "-sn", "uac", f"127.0.0.1:{port}", "-s", user, "-p", str(free_port()), "-d", str(hold_ms), "-r", str(rate), *common,
          "-error_file", "caller.err"], **quiet)
     return caller, phone
 
