@@ -8,7 +8,7 @@
  *     TAKE                           ->      stops to read its sockets
  *                                    <-      which requests it has begun, bindings, shared stores, nonces, DONE
  *     opens its listeners, starts
- *     RUN                            ->      (to all that live) goes on with its calls only
+ *     RUN where it listens           ->      (to all that live) goes on with its calls only
  *
  * Until RUN the old one can go on as if nothing had been; it does when the connection ends. Nothing is lost meanwhile: what comes to
  * the sockets waits in the kernel. From then on each gets what is its own:
@@ -41,7 +41,7 @@ enum sh_handover_kind {
 	SH_HANDOVER_STORE, /* a part of one */
 	SH_HANDOVER_NONCE, /* struct sh_nonce_record[] */
 	SH_HANDOVER_DONE,
-	SH_HANDOVER_RUN,
+	SH_HANDOVER_RUN, /* struct sh_addr[] */
 	SH_HANDOVER_MESSAGE,
 	SH_HANDOVER_SEND,
 	SH_HANDOVER_CLOSE,
@@ -108,6 +108,8 @@ struct sh_handover {
 	size_t nbegun;
 	struct sh_hash_key key, secret; /* from the active one */
 	struct sh_handover_packet *taken, **taken_end;
+	struct sh_addr places[SH_MAX_ENDPOINTS]; /* where we listen; when we were succeeded, where the other one does */
+	size_t nplaces;
 	struct sh_transport_abroad transport;
 	struct sh_ua_abroad ua;
 	pthread_t thread;

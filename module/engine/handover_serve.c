@@ -71,16 +71,38 @@ static int ask(struct sh_handover *h, void (*fn)(struct sh_worker *w, void *arg)
 	return err;
 }
 
+static bool is_true(void *ctx, int type, const struct sh_addr *bound)
+{
+	(void)type;
+	(void)bound;
+	return *(const bool *)ctx;
+}
+
 static void deafen(struct sh_worker *w, void *arg)
 {
+	bool deaf = true;
+
 	(void)arg;
-	sh_net_deafen(w->engine->net, w->index, true);
+	sh_net_deafen(w->engine->net, w->index, is_true, &deaf);
 }
 
 static void listen_again(struct sh_worker *w, void *arg)
 {
+	bool deaf = false;
+
 	(void)arg;
-	sh_net_deafen(w->engine->net, w->index, false);
+	sh_net_deafen(w->engine->net, w->index, is_true, &deaf);
+}
+
+/* Where the other process listens too. */
+static bool is_theirs(void *ctx, int type, const struct sh_addr *bound)
+{
+	const struct sh_handover *h = ctx;
+
+	for (size_t i = 0; i < h->nplaces; i++)
+		if (sh_addr_eq(&h->places[i], bound))
+			return true;
+	return type == SOCK_STREAM; /* it will be closed */
 }
 
 struct sockets {
@@ -174,7 +196,7 @@ static int join_begun(struct sh_handover *h, struct begun *b)
 
 static void succeeded(struct sh_worker *w, void *arg)
 {
-	(void)arg;
+	sh_net_deafen(w->engine->net, w->index, is_theirs, arg); /* of an address that is given up, the calls that are left need the rest */
 	if (w->index == 0) {
 		sh_env_cancel(w->env, &w->expire);
 		sh_env_cancel(w->env, &w->engine->keep);
@@ -399,9 +421,15 @@ static void peer_takes(struct sh_handover *h, int peer)
 	}
 }
 
-static void peer_runs(struct sh_handover *h, int peer)
+static void peer_runs(struct sh_handover *h, int peer, const char *data, size_t len)
 {
 	bool took = h->peers[peer].takes;
+	size_t n = len / sizeof(h->places[0]);
+
+	if (took) {
+		h->nplaces = n < SH_MAX_ENDPOINTS ? n : SH_MAX_ENDPOINTS;
+		memcpy(h->places, data, h->nplaces * sizeof(h->places[0]));
+	}
 
 	pthread_mutex_lock(&h->lock);
 	h->newest = peer;
@@ -412,7 +440,7 @@ static void peer_runs(struct sh_handover *h, int peer)
 	if (!took)
 		return;
 	sh_info(&h->engine->log, "a new process has taken over; this one goes on with its calls");
-	ask(h, succeeded, NULL);
+	ask(h, succeeded, h);
 }
 
 /* ------------------------------------------------------------------ the thread */
@@ -451,7 +479,7 @@ static void take_packet(struct sh_handover *h, int peer, enum sh_handover_kind k
 		peer_takes(h, peer);
 		break;
 	case SH_HANDOVER_RUN:
-		peer_runs(h, peer);
+		peer_runs(h, peer, data, len);
 		break;
 	case SH_HANDOVER_MESSAGE:
 		take_message(h, data, len);

@@ -283,6 +283,16 @@ int sh_handover_join(struct sh_engine *e, char *error, size_t size)
 	return err ? say(error, size, h, err, NULL) : 0;
 }
 
+void sh_handover_ready(struct sh_engine *e)
+{
+	struct sh_handover *h = e->handover;
+	const struct sh_transport *t = sh_ua_transport(e->workers[0].ua);
+
+	for (unsigned i = 0; h && i < sh_transport_endpoints(t); i++)
+		if (!sh_transport_endpoint(t, i)->connect_only)
+			h->places[h->nplaces++] = sh_transport_endpoint(t, i)->local;
+}
+
 int sh_handover_run(struct sh_engine *e, char *error, size_t size)
 {
 	struct sh_handover *h = e->handover;
@@ -293,7 +303,7 @@ int sh_handover_run(struct sh_engine *e, char *error, size_t size)
 	pthread_mutex_lock(&h->lock);
 	for (int i = 0; i < SH_HANDOVER_PEERS; i++)
 		if (h->peers[i].greeted && h->peers[i].fd >= 0)
-			sh_handover_send(h, i, SH_HANDOVER_RUN, NULL, 0, NULL, 0);
+			sh_handover_send(h, i, SH_HANDOVER_RUN, h->places, h->nplaces * sizeof(h->places[0]), NULL, 0);
 	pthread_mutex_unlock(&h->lock);
 	unlock_folder(h);
 	if (h->active >= 0)

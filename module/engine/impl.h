@@ -158,6 +158,7 @@ int sh_recorder_put(struct sh_recorder *r, struct sh_json *j); /* the answer to 
 int sh_handover_open(struct sh_engine *e, char *error, size_t size);
 int sh_handover_take(struct sh_engine *e, char *error, size_t size);
 int sh_handover_join(struct sh_engine *e, char *error, size_t size);
+void sh_handover_ready(struct sh_engine *e); /* the listeners are open, the threads do not run yet */
 int sh_handover_run(struct sh_engine *e, char *error, size_t size);
 void sh_handover_stop(struct sh_engine *e); /* its thread; before the workers go */
 void sh_handover_close(struct sh_engine *e);

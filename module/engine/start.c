@@ -252,6 +252,7 @@ int sh_engine_open(struct sh_engine *e, char *error, size_t size)
 	if (err)
 		goto out;
 	e->started_at = sh_env_wall(e->workers[0].env);
+	sh_handover_ready(e);
 	sh_engine_keep_start(e);
 	return 0;
 out:

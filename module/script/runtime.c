@@ -26,7 +26,7 @@ static void tell_ua(struct sh_runtime *rt)
 	sh_transport_set_door(sh_ua_transport(rt->ua), g->has_door ? &g->door : NULL);
 	if (rt->listens && sh_runtime_listen(rt, error, sizeof(error)) < 0)
 		sh_error(rt->script->config.log, "%s", error);
-	if (rt->env->worker == 0)
+	if (rt->env->worker == 0 && !rt->succeeded)
 		sh_ua_set_trunks(rt->ua, g->trunks, g->ntrunks);
 	sh_ua_hooks_changed(rt->ua);
 }
@@ -314,6 +314,8 @@ void sh_runtime_keep(struct sh_runtime *rt, struct sh_slice aor, const struct sh
 void sh_runtime_succeeded(struct sh_runtime *rt)
 {
 	rt->succeeded = true;
+	sh_keeper_destroy(rt->keeper);
+	rt->keeper = NULL;
 }
 
 uint64_t sh_runtime_runs(const struct sh_runtime *rt)

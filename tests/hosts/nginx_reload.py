@@ -282,6 +282,20 @@ def calls_in_setup_go_on(folder):
         caller.take(caller.b, "ACK ")
 
 
+def an_address_that_is_given_up_serves_its_calls(folder):
+    with running(folder, os.path.join(here, "host.lua")) as (server, caller, port):
+        server.peer = f"sip:phone@127.0.0.1:{caller.phone_port}"
+        server.configure()
+        reload(server)
+        caller.connect()
+        other = free_port()
+        server.listen = [f"udp://127.0.0.1:{other}"]
+        server.configure()
+        reload(server)
+        assert Caller(other).options() == 200
+        caller.hang_up()
+
+
 def another_nginx_takes_over(folder):
     """SIGUSR2: a new master with the old one's sockets; the old one ends when its calls do."""
     port = free_port()
@@ -309,4 +323,5 @@ def another_nginx_takes_over(folder):
         raise
 
 
-tests = [reloads_lose_no_call, phones_stay_registered, connections_are_used_through_the_old_worker, calls_in_setup_go_on, another_nginx_takes_over]
+tests = [reloads_lose_no_call, phones_stay_registered, connections_are_used_through_the_old_worker, calls_in_setup_go_on,
+         an_address_that_is_given_up_serves_its_calls, another_nginx_takes_over]

@@ -616,6 +616,47 @@ static void turn_end_comes_once_in_each_turn(void **state)
 	sh_net_destroy(net);
 }
 
+static bool always(void *ctx, int type, const struct sh_addr *bound)
+{
+	(void)bound;
+	return type == SOCK_DGRAM && *(bool *)ctx;
+}
+
+/* Another process has the socket too: another net here. */
+static void a_socket_is_handed_over_without_losing_a_datagram(void **state)
+{
+	struct sh_net *before = net_with(1, &events, NULL), *after = net_with(1, &events, NULL), *others = net_with(1, &events, NULL);
+	struct end old, new, peer;
+	bool deaf = true;
+	int fd;
+
+	(void)state;
+	open_end(&old, before, 0, "127.0.0.1");
+	open_end(&peer, others, 0, "127.0.0.1");
+	assert_int_equal(sh_net_sockets(before, 0, &fd, 1), 1);
+	assert_int_equal(sh_net_inherit(after, fd), 0);
+	sh_net_deafen(before, 0, always, &deaf);
+	for (unsigned i = 0; i < 50; i++)
+		send_to(&peer, NULL, &old.bound, (char *)&i, sizeof(i));
+	turn_all(others, 0);
+	turn_all(before, 0);
+	assert_int_equal(old.datagrams, 0);
+	assert_int_equal(try_open(&new, after, 0, &old.bound), 0);
+	TURN_UNTIL(after, new.datagrams == 50);
+	send_to(&old, NULL, &peer.bound, "hello", 5); /* it still can send */
+	turn_all(before, 0);
+	TURN_UNTIL(others, peer.datagrams == 1);
+	assert_int_equal(peer.last.remote.port, old.bound.port);
+	sh_net_destroy(after);
+	deaf = false;
+	sh_net_deafen(before, 0, always, &deaf);
+	send_to(&peer, NULL, &old.bound, "again", 5);
+	turn_all(others, 0);
+	TURN_UNTIL(before, old.datagrams == 1);
+	sh_net_destroy(before);
+	sh_net_destroy(others);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -639,6 +680,7 @@ int main(void)
 	    cmocka_unit_test(datagrams_wait_for_a_full_kernel_up_to_a_bound),
 	    cmocka_unit_test(memory_that_is_out_loses_a_datagram_and_no_more),
 	    cmocka_unit_test(a_busy_worker_gathers_datagrams),
+	    cmocka_unit_test(a_socket_is_handed_over_without_losing_a_datagram),
 	    cmocka_unit_test(turn_end_comes_once_in_each_turn),
 	};
 

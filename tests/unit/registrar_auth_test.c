@@ -506,6 +506,34 @@ static void the_uri_need_not_be_that_of_the_request(void **state)
 }
 
 /* Else somebody's wrong passwords would be counted against whoever he pretends to be. */
+static void move_nonce(void *ctx, const struct sh_nonce_record *r)
+{
+	sh_nonce_table_put(ctx, r);
+}
+
+static void another_table_goes_on_with_the_nonces_of_one(void **state)
+{
+	struct sh_nonce_table a, b;
+	struct sh_nonce used = {NOW - 5 * SH_SECOND, UINT64_C(0x3000000000000001)}, fresh = {NOW, UINT64_C(0x3000000000000002)};
+	struct sh_nonce older = {NOW - 10 * SH_SECOND, UINT64_C(0x3000000000000003)};
+
+	(void)state;
+	assert_int_equal(sh_nonce_table_init(&a, 16, 300 * SH_SECOND), 0); /* one in each stripe */
+	assert_int_equal(sh_nonce_table_init(&b, 1600, 300 * SH_SECOND), 0);
+	assert_true(sh_nonce_use(&a, &older, 1, NOW));
+	assert_true(sh_nonce_use(&a, &used, 1, NOW)); /* there is no room for the older one any more */
+	assert_true(sh_nonce_use(&a, &used, 3, NOW));
+	sh_nonce_table_each(&a, move_nonce, &b);
+	assert_false(sh_nonce_use(&b, &used, 1, NOW));
+	assert_false(sh_nonce_use(&b, &used, 3, NOW));
+	assert_true(sh_nonce_use(&b, &used, 2, NOW));
+	assert_true(sh_nonce_use(&b, &used, 4, NOW));
+	assert_false(sh_nonce_use(&b, &older, 2, NOW)); /* it may have been used */
+	assert_true(sh_nonce_use(&b, &fresh, 1, NOW));
+	sh_nonce_table_finish(&a);
+	sh_nonce_table_finish(&b);
+}
+
 static void a_nonce_is_stale_from_another_source(void **state)
 {
 	struct client c = alice();
@@ -592,6 +620,7 @@ int main(void)
 	    T(a_nonce_is_stale_from_another_source),
 	    T(a_challenge_that_does_not_fit_is_not_sent),
 	    T(creation_fails_cleanly),
+	    cmocka_unit_test(another_table_goes_on_with_the_nonces_of_one),
 	};
 
 	return cmocka_run_group_tests(tests, init_digest, finish_digest);

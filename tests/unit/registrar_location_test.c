@@ -526,6 +526,47 @@ static void each_visits_everybody(void **state)
 	sh_location_destroy(l);
 }
 
+struct move {
+	struct sh_location *to;
+	int err;
+};
+
+static void restore_all(void *ctx, const struct sh_bindings *b)
+{
+	struct move *m = ctx;
+
+	for (unsigned i = 0; i < b->count && !m->err; i++)
+		m->err = sh_location_restore(m->to, b->aor, &b->contacts[i]);
+}
+
+static void another_store_can_take_all_bindings_over_as_they_are(void **state)
+{
+	struct diary d = {.len = 0};
+	struct sh_location *l = new_location(NULL), *to = new_location(&d);
+	struct move m = {to, 0};
+	struct sh_bindings *b;
+
+	(void)state;
+	BIND(.uri = "sip:a@1", .q = 200, .flow = 7);
+	BIND(.uri = "sip:b@1", .q = 900);
+	BIND(.uri = "sip:c@1", .q = 500, .instance = "\"<urn:uuid:1>\"", .reg_id = 7);
+	sh_location_each(l, restore_all, &m);
+	sh_location_each(l, restore_all, &m); /* again: the same ones */
+	assert_int_equal(m.err, 0);
+	assert_int_equal(sh_location_count(to), 3);
+	assert_bound(sh_location_lookup(to, ALICE), "sip:b@1 sip:c@1 sip:a@1");
+	assert_diary(&d, ""); /* nothing has happened to them */
+	b = sh_location_lookup(to, ALICE);
+	assert_int_equal(b->contacts[1].reg_id, 7);
+	assert_true(sh_slice_eq(b->contacts[1].path, SH_LIT("<sip:p.example.org;lr>")));
+	assert_int_equal(b->contacts[1].expires_at, NOW + 3600 * SH_SECOND);
+	sh_bindings_unref(b);
+	sh_location_flow_closed(to, 7, NOW, NULL);
+	assert_bound(sh_location_lookup(to, ALICE), "sip:b@1 sip:c@1");
+	sh_location_destroy(l);
+	sh_location_destroy(to);
+}
+
 static void creation_fails_cleanly(void **state)
 {
 	struct sh_location *l = NULL;
@@ -561,6 +602,7 @@ int main(void)
 	    cmocka_unit_test(without_memory_nothing_changes),
 	    cmocka_unit_test(without_memory_what_is_gone_goes_a_second_later),
 	    cmocka_unit_test(each_visits_everybody),
+	    cmocka_unit_test(another_store_can_take_all_bindings_over_as_they_are),
 	    cmocka_unit_test(creation_fails_cleanly),
 	};
 

@@ -691,6 +691,51 @@ static void a_damaged_file_is_refused(void **state)
 	kept = (struct kept){0};
 }
 
+/* ---- what goes on in another process ---- */
+
+static void restore_store(void *ctx, struct sh_slice name, const char *data, size_t len)
+{
+	assert_int_equal(sh_shared_restore(ctx, name, data, len, 1000, 5000), 0);
+}
+
+static void do_write(void *ctx, const char *data, size_t len)
+{
+	assert_int_equal(sh_shared_do(ctx, data, len, 1000), 0);
+	for (size_t i = 0; i < len; i++) /* cut short it does nothing, and no harm */
+		assert_int_equal(sh_shared_do(ctx, data, i, 1000), -EBADMSG);
+}
+
+static void another_process_goes_on_with_the_stores(void **state)
+{
+	struct sh_shared_at at, there;
+	struct sh_shared *sh = shared_with(&at, 0), *other = shared_with(&there, 0);
+	struct sh_shared_value v, one = integer(1), word = string("a word");
+	char buf[16];
+	size_t n, need;
+	(void)state;
+
+	set(&at, "calls", 5, 0);
+	set(&at, "gone", 1, 0);
+	assert_int_equal(sh_shared_push(&at, text("list"), &word, 0, &n), 0);
+	assert_int_equal(sh_shared_pack_all(sh, 1000, 5000, restore_store, other), 0);
+	assert_int_equal(get(&there, "calls"), 5);
+	sh_shared_tell(sh, do_write, other);
+	assert_int_equal(sh_shared_incr(&at, text("calls"), &one, 0, &v), 0);
+	assert_int_equal(sh_shared_incr(&there, text("calls"), &one, 0, &v), 0); /* it counts too */
+	assert_int_equal(sh_shared_incr(&at, text("calls"), &one, 0, &v), 0);
+	assert_int_equal(get(&there, "calls"), 8);
+	assert_int_equal(sh_shared_delete(&at, text("gone")), 0);
+	assert_int_equal(get(&there, "gone"), -1);
+	assert_int_equal(sh_shared_set(&at, text("text"), &word, 0), 0);
+	assert_int_equal(sh_shared_get(&there, text("text"), &v, buf, sizeof(buf), &need), 0);
+	assert_true(v.kind == SH_SHARED_STRING && sh_slice_eq(v.u.text, SH_LIT("a word")));
+	assert_int_equal(sh_shared_pop(&at, text("list"), &v, buf, sizeof(buf), &need), 0);
+	assert_int_equal(sh_shared_pop(&there, text("list"), &v, buf, sizeof(buf), &need), -ENOENT);
+	assert_int_equal(sh_shared_delete(&at, text("nothing")), -ENOENT); /* nothing was done: nobody is told */
+	sh_shared_destroy(sh);
+	sh_shared_destroy(other);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -706,6 +751,7 @@ int main(void)
 	    cmocka_unit_test(a_journal_is_seen_by_its_loader_only_until_the_commit),
 	    cmocka_unit_test(a_journal_sees_time_pass),
 	    cmocka_unit_test(every_allocation_may_fail),
+	    cmocka_unit_test(another_process_goes_on_with_the_stores),
 	    cmocka_unit_test(scripts_have_the_methods),
 	    cmocka_unit_test(two_states_share_and_a_loading_one_does_not_yet),
 	};

@@ -54,6 +54,25 @@ static void a_foreign_tag_has_no_worker(void **state)
 	assert_in_range(ours, 400, 900);
 }
 
+static void a_tag_carries_the_epoch_of_its_process(void **state)
+{
+	static struct sh_env env;
+	char tag[SH_TAG_LEN], branch[SH_TXN_BRANCH_LEN];
+
+	(void)state;
+	make_env(&env, 5);
+	for (unsigned epoch = 1; epoch < 4096; epoch += 7) {
+		env.epoch = epoch;
+		sh_tag_make(&env, tag);
+		sh_txn_branch_make(&env, branch);
+		assert_int_equal(sh_tag_epoch(sh_slice_make(tag, sizeof(tag))), epoch);
+		assert_int_equal(sh_tag_epoch(sh_slice_make(branch, sizeof(branch))), epoch);
+		assert_int_equal(sh_tag_worker(sh_slice_make(tag, sizeof(tag))), 5);
+	}
+	assert_int_equal(sh_tag_epoch(SH_LIT("")), -1);
+	assert_int_equal(sh_tag_epoch(SH_LIT("1928301774")), -1);
+}
+
 static void scan(struct sh_msg *m, const char *method, const char *cseq, const char *extra, char text[1000])
 {
 	struct sh_writer w;
@@ -102,6 +121,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_tag_carries_its_worker),
 	    cmocka_unit_test(a_foreign_tag_has_no_worker),
+	    cmocka_unit_test(a_tag_carries_the_epoch_of_its_process),
 	    cmocka_unit_test(a_derived_tag_is_that_of_the_request),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -107,6 +107,8 @@ static void on_answer(ngx_event_t *ev)
 	ngx_http_request_t *r = ev->data;
 	ngx_connection_t *c = r->connection;
 
+	if (c->write->timer_set)
+		ngx_del_timer(c->write);
 	r->main->blocked--;
 	r->aio = 0;
 	r->write_event_handler(r);
@@ -144,6 +146,7 @@ static ngx_int_t handle(ngx_http_request_t *r)
 	task->event.data = r;
 	if (ngx_thread_task_post(conf->pool, task) != NGX_OK)
 		return NGX_HTTP_SERVICE_UNAVAILABLE;
+	ngx_add_timer(r->connection->write, 2 * ASK_WAIT_MS); /* a worker without timers ends, if it shall, with us in it */
 	r->main->blocked++;
 	r->main->count++;
 	r->aio = 1;

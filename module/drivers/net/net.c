@@ -438,7 +438,7 @@ unsigned sh_net_sockets(struct sh_net *n, unsigned worker, int *fds, unsigned ma
 	return count;
 }
 
-void sh_net_deafen(struct sh_net *n, unsigned worker, bool deaf)
+void sh_net_deafen(struct sh_net *n, unsigned worker, sh_net_deaf_fn deaf, void *ctx)
 {
 	struct net_worker *w = n->workers[worker];
 
@@ -446,9 +446,9 @@ void sh_net_deafen(struct sh_net *n, unsigned worker, bool deaf)
 		struct net_handle *h = w->slots[i].handle;
 
 		if (h && h->kind == NET_UDP)
-			net_udp_deafen(w, h, deaf);
+			net_udp_deafen(w, h, deaf, ctx);
 		else if (h && h->kind == NET_LISTENER)
-			net_listener_deafen(w, h, deaf);
+			net_listener_deafen(w, h, deaf, ctx);
 	}
 }
 

@@ -57,8 +57,10 @@ int sh_net_inherit(struct sh_net *n, int fd);
 /* The sockets of a worker that listen, datagram sockets included, for another process: our end leaves them open from now on. They stay
  * the worker's. Returns how many. On its thread. */
 unsigned sh_net_sockets(struct sh_net *n, unsigned worker, int *fds, unsigned max);
-/* Stops and resumes reading them: what comes waits in the kernel, or goes to another process. On the worker's thread. */
-void sh_net_deafen(struct sh_net *n, unsigned worker, bool deaf);
+/* Stops and resumes reading them, each (by type, SOCK_DGRAM or SOCK_STREAM, and address) as deaf() says: what comes waits in the kernel,
+ * or goes to another process. On the worker's thread. */
+typedef bool (*sh_net_deaf_fn)(void *ctx, int type, const struct sh_addr *bound);
+void sh_net_deafen(struct sh_net *n, unsigned worker, sh_net_deaf_fn deaf, void *ctx);
 
 struct sh_env *sh_net_env(struct sh_net *n, unsigned worker);
 const struct sh_net_stats *sh_net_stats(const struct sh_net *n, unsigned worker);

@@ -181,7 +181,7 @@ void net_udp_close(struct sh_env *env, struct sh_udp *u);
 void net_udp_destroy(struct net_worker *w, struct net_handle *h);
 void net_udp_event(struct net_worker *w, struct net_handle *h, uint32_t events);
 void net_udp_flush(struct net_worker *w);
-void net_udp_deafen(struct net_worker *w, struct net_handle *h, bool deaf);
+void net_udp_deafen(struct net_worker *w, struct net_handle *h, sh_net_deaf_fn deaf, void *ctx);
 void net_udp_tell_failed(struct net_worker *w);
 
 /* ---- net_tcp.c ---- */
@@ -199,7 +199,7 @@ void net_stream_destroy(struct net_worker *w, struct net_handle *h);
 void net_listener_event(struct net_worker *w, struct net_handle *h);
 void net_stream_event(struct net_worker *w, struct net_handle *h, uint32_t events);
 void net_stream_tell_broken(struct net_worker *w);
-void net_listener_deafen(struct net_worker *w, struct net_handle *h, bool deaf);
+void net_listener_deafen(struct net_worker *w, struct net_handle *h, sh_net_deaf_fn deaf, void *ctx);
 void net_listener_share(struct net_handle *h); /* another process has it too */
 
 /* ---- net_post.c ---- */

@@ -295,13 +295,13 @@ static void resume(struct sh_timer *t)
 		net_watch_only(l->worker, &l->handle, EPOLLIN);
 }
 
-void net_listener_deafen(struct net_worker *w, struct net_handle *h, bool deaf)
+void net_listener_deafen(struct net_worker *w, struct net_handle *h, sh_net_deaf_fn deaf, void *ctx)
 {
 	struct sh_listener *l = SH_CONTAINER(h, struct sh_listener, handle);
 
-	l->deaf = deaf;
-	if (deaf || !sh_timer_pending(&l->resume))
-		net_watch_only(w, h, deaf ? 0 : EPOLLIN);
+	l->deaf = deaf(ctx, SOCK_STREAM, &l->bound);
+	if (l->deaf || !sh_timer_pending(&l->resume))
+		net_watch_only(w, h, l->deaf ? 0 : EPOLLIN);
 }
 
 void net_listener_share(struct net_handle *h)

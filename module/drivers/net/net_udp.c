@@ -316,11 +316,11 @@ static void set_blocked(struct net_worker *w, struct sh_udp *u, bool blocked)
 	net_watch_only(w, &u->handle, (u->deaf ? 0u : EPOLLIN) | (blocked ? EPOLLOUT : 0u));
 }
 
-void net_udp_deafen(struct net_worker *w, struct net_handle *h, bool deaf)
+void net_udp_deafen(struct net_worker *w, struct net_handle *h, sh_net_deaf_fn deaf, void *ctx)
 {
 	struct sh_udp *u = udp_of(h);
 
-	u->deaf = deaf;
+	u->deaf = deaf(ctx, SOCK_DGRAM, &u->bound);
 	set_blocked(w, u, u->blocked);
 }
 
