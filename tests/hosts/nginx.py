@@ -32,7 +32,7 @@ def serves(folder):
     try:
         caller = Caller(port)
         assert caller.options(10) == 200
-        assert server.serving() == 1, "exactly one worker, no helper process"
+        wait_for("exactly one worker serves, no helper process", 5, lambda: server.serving() == 1)
         sipp_passed(sipp_call(port, phone_port, folder), folder)
         assert server.get("/lua")[1] == "Lua 5.1 jit\n"
 

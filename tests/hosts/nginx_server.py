@@ -33,6 +33,8 @@ class Server:
         with open(self.conf, "w") as f:
             f.write(f"""{lua}load_module {module};
 daemon {self.daemon};
+env LD_PRELOAD;
+env ASAN_OPTIONS;
 worker_processes {self.workers};
 pid {self.folder}/nginx.pid;
 error_log {self.log} notice;
