@@ -21,11 +21,6 @@ static void stage(struct world *world)
 	take_up(carol, &hc);
 }
 
-static struct phone_call *call_of(struct phone *p)
-{
-	return sh_list_empty(&p->calls) ? NULL : SH_CONTAINER(p->calls.next, struct phone_call, link);
-}
-
 static void a_call(struct world *world)
 {
 	(void)world;
@@ -36,8 +31,8 @@ static void a_call(struct world *world)
 		phone_reinvite(a, NULL, SDP_HOLD);
 		world_advance(w, SH_SECOND);
 	}
-	if (call_of(bob) && call_of(bob)->confirmed && !has_bye(call_of(bob)))
-		phone_bye(call_of(bob));
+	if (first_call(bob) && first_call(bob)->confirmed && !has_bye(first_call(bob)))
+		phone_bye(first_call(bob));
 	world_advance(w, SH_SECOND);
 	if (a->confirmed && !has_bye(a))
 		phone_bye(a);

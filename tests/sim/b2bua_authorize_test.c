@@ -15,14 +15,6 @@ static struct phone_msg *challenge(struct phone_msg *request, unsigned code, con
 	return soon(bob, "*");
 }
 
-static void begin_quiet(const char *plan)
-{
-	begin(plan);
-	phone_auto(alice, PHONE_ABSORB);
-	phone_auto(bob, PHONE_ABSORB);
-	phone_auto(carol, PHONE_ABSORB);
-}
-
 static void finish_call(struct phone_call *a, struct phone_msg *invite)
 {
 	phone_reply(invite, 200, NULL, NULL, SDP_B);

@@ -10,14 +10,6 @@
 	"  sip.log.info('over: %s %d %s', why.by, why.code, t.answer and 'answered' or 'never up')\nend)\n"
 #define DIAL "  local ok, res = call:dial({'sip:bob@10.0.0.3'}, {timeout = 0})\n  if not ok then call:reject(res) end\n"
 
-static void begin_quiet(const char *plan)
-{
-	begin(plan);
-	phone_auto(alice, PHONE_ABSORB);
-	phone_auto(bob, PHONE_ABSORB);
-	phone_auto(carol, PHONE_ABSORB);
-}
-
 /* From now on nobody says anything; the call ends within that many seconds, and its end is told once. */
 static void dies_at(const char *told, uint64_t seconds, const char *file, int line)
 {

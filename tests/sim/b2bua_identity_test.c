@@ -9,14 +9,6 @@
 #define OF_BOTH     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa;remote=bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
 #define ID_B        "Session-ID: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb;remote=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
 
-static void begin_quiet(const char *plan)
-{
-	begin(plan);
-	phone_auto(alice, PHONE_ABSORB);
-	phone_auto(bob, PHONE_ABSORB);
-	phone_auto(carol, PHONE_ABSORB);
-}
-
 /* What bob got of alice's INVITE with those fields; the call is refused. */
 static struct phone_msg *told(const char *headers)
 {

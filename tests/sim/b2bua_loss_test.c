@@ -27,11 +27,6 @@ static void stage(const struct sh_sim_options *sim, const char *plan)
 	stage_for(1, sim, plan);
 }
 
-static struct phone_call *call_of(struct phone *p)
-{
-	return sh_list_empty(&p->calls) ? NULL : SH_CONTAINER(p->calls.next, struct phone_call, link);
-}
-
 static bool up(const struct phone_call *c)
 {
 	return c && c->confirmed && !has_bye(c);
@@ -50,11 +45,11 @@ static void a_life(uint64_t seed)
 	world_advance(w, 20 * SH_SECOND);
 	if (up(a))
 		phone_reinvite(a, NULL, seed % 2 ? SDP_HOLD : NULL);
-	b = call_of(bob);
+	b = first_call(bob);
 	if (seed % 3 == 0 && up(b))
 		phone_reinvite(b, NULL, SDP_HELD);
 	world_advance(w, 20 * SH_SECOND);
-	b = call_of(bob);
+	b = first_call(bob);
 	if (seed % 4 == 0 && up(b))
 		phone_bye(b);
 	finale(false);

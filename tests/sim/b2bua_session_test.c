@@ -22,11 +22,6 @@ static struct phone_msg *invite_of(const char *headers)
 	return soon(bob, "INVITE");
 }
 
-static struct phone_call *call_of(struct phone *p)
-{
-	return SH_CONTAINER(p->calls.next, struct phone_call, link);
-}
-
 /* Bob answers with that; what alice gets. */
 static struct phone_msg *answered(struct phone_msg *invite, const char *headers)
 {
@@ -42,7 +37,7 @@ static struct phone_msg *answered(struct phone_msg *invite, const char *headers)
 
 static void bye(void)
 {
-	hang_up(call_of(alice), bob);
+	hang_up(first_call(alice), bob);
 	end();
 }
 
@@ -137,7 +132,7 @@ static void who_is_called_refreshes_and_the_other_side_hears_nothing(void **stat
 	answered(invite_of(NULL), "Session-Expires: 400;refresher=uas\nRequire: timer");
 	for (int i = 0; i < 3; i++) {
 		world_advance(w, 200 * SH_SECOND);
-		phone_in_call(call_of(bob), "UPDATE", "Supported: timer\nSession-Expires: 400;refresher=uac", NULL);
+		phone_in_call(first_call(bob), "UPDATE", "Supported: timer\nSession-Expires: 400;refresher=uac", NULL);
 		m = soon(bob, "200 UPDATE");
 		phone_assert_header(m, "Session-Expires", "400;refresher=uac");
 		phone_assert_header(m, "Contact", "<sip:10.0.0.1:5060>");
@@ -169,7 +164,7 @@ static void a_reinvite_refreshes_too_and_keeps_the_role(void **state)
 	answered(invite_of("Supported: timer\nSession-Expires: 600;refresher=uas\n" ALLOWS),
 		 "Session-Expires: 1800;refresher=uac\nRequire: timer\n" ALLOWS);
 	world_advance(w, 100 * SH_SECOND);
-	phone_reinvite(call_of(alice), "Supported: timer\nSession-Expires: 600", SDP_HOLD);
+	phone_reinvite(first_call(alice), "Supported: timer\nSession-Expires: 600", SDP_HOLD);
 	m = soon(bob, "INVITE");
 	phone_assert_header(m, "Session-Expires", "1800;refresher=uac"); /* this side's own */
 	phone_reply(m, 200, NULL, "Session-Expires: 1800;refresher=uac\nRequire: timer", SDP_HELD);
@@ -292,7 +287,7 @@ static void too_small_an_interval_is_422(void **state)
 	phone_ack(m, NULL, NULL);
 	m = answered(invite_of(TIMER(90)), NULL);
 	phone_assert_header(m, "Session-Expires", "90;refresher=uac");
-	phone_in_call(call_of(bob), "UPDATE", TIMER(30), NULL);
+	phone_in_call(first_call(bob), "UPDATE", TIMER(30), NULL);
 	phone_assert_header(soon(bob, "422 UPDATE"), "Min-SE", "90");
 	hang_up(SH_CONTAINER(alice->calls.prev, struct phone_call, link), bob);
 	end();
@@ -357,13 +352,13 @@ static void the_422_of_a_reinvite_is_not_for_who_sent_it(void **state)
 	(void)state;
 	begin(PLAN_BOB);
 	answered(invite_of(NULL), "Session-Expires: 1800;refresher=uac\nRequire: timer\n" ALLOWS);
-	phone_reinvite(call_of(alice), NULL, SDP_HOLD);
+	phone_reinvite(first_call(alice), NULL, SDP_HOLD);
 	phone_reply(soon(bob, "INVITE"), 422, NULL, "Min-SE: 7200", NULL);
 	soon(bob, "ACK");
 	m = soon(alice, "500 INVITE");
 	assert_non_null(phone_value(m, "Retry-After"));
 	phone_ack(m, NULL, NULL);
-	phone_reinvite(call_of(alice), NULL, SDP_HOLD);
+	phone_reinvite(first_call(alice), NULL, SDP_HOLD);
 	m = soon(bob, "INVITE");
 	phone_assert_header(m, "Session-Expires", "7200;refresher=uac");
 	phone_reply(m, 200, NULL, "Session-Expires: 7200;refresher=uac", SDP_HELD);
