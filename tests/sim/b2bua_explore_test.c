@@ -1,6 +1,7 @@
 /* The race explorer: each seed is a call (or two, or a fork) over a network that loses one datagram in ten, doubles and
  * disorders some, in which everybody does what comes to his mind: answers, refuses, redirects, cancels, hangs up, offers by
- * re-INVITE and UPDATE, early and late, transfers, reliable provisional answers with and without an answer in them.
+ * re-INVITE and UPDATE, early and late, transfers, reliable provisional answers with and without an answer in them; over UDP and
+ * TCP, with one worker or two, and with scripts that transfer calls by themselves.
  * Whatever happened: every INVITE has one final answer, every dialog was ended, every call has had one hangup hook, and
  * nothing is left of calls, legs, requests and transactions (world_destroy).
  *
@@ -12,7 +13,6 @@
 enum { LONGEST = 256 };
 
 static struct sh_random dice;
-static bool one_branch;
 
 static unsigned roll(unsigned n)
 {
@@ -194,7 +194,11 @@ static void on_answer(struct phone_msg *m)
 	if (m->m.method != SH_INVITE || !m->call)
 		return;
 	if (m->m.status >= 200) {
+		bool left = m->m.status < 300 && m->call->invite && !m->call->invite->m.to_tag.len && has_bye(m->call);
+
 		phone_ack(m, NULL, m->m.status < 300 && m->call->invite && m->call->invite->m.body.len == 0 ? me->sdp : NULL);
+		if (left) /* it was another early dialog in which she hung up */
+			phone_bye(m->call);
 		return;
 	}
 	/* Who asked for an offer gives his answer: else the other side's 2xx has its ACK so late that a loss ends it. */
@@ -263,7 +267,7 @@ static void act(void *arg)
 			phone_in_call(c, "INFO", NULL, NULL);
 			return;
 		default:
-			if (p == alice && one_branch && chance(30)) /* else it would end one early dialog of several (RFC 3261 15) */
+			if (p == alice && chance(30)) /* in one early dialog of several, or in the only one (RFC 3261 15) */
 				phone_bye(c);
 			return;
 		}
@@ -294,6 +298,16 @@ static void act(void *arg)
 	}
 }
 
+static void leaves(struct phone *p)
+{
+	SH_LIST_EACH (l, &p->calls) {
+		struct phone_call *c = SH_CONTAINER(l, struct phone_call, link);
+
+		if (c->confirmed && !has_bye(c) && !awaits_ack(c))
+			phone_bye(c);
+	}
+}
+
 static void dials(void *arg)
 {
 	static const char *const supported[] = {NULL, "Supported: 100rel", "Require: 100rel", "Supported: 100rel, 199, timer"};
@@ -321,6 +335,16 @@ static const char *const plans[] = {
 	PLAN("call:dial{'sip:bob@10.0.0.3'}\n") HANGUP
 	"for _, m in ipairs{'reinvite', 'update', 'info', 'refer'} do sip.on[m](function(req)\n"
 	"  local res = req:pass()\n  sip.sleep(0.1)\n  if res and res.code == 488 then req.call:hangup() end\nend) end\n",
+	PLAN("call:dial({'sip:bob@10.0.0.3;transport=tcp', 'sip:carol@10.0.0.4;transport=tcp'}, {timeout = 8})\n") HANGUP,
+	PLAN("call:dial({'sip:bob@10.0.0.3;transport=tcp'}, {timeout = 8})\n") HANGUP
+	"sip.on.refer(function(ref) ref:accept{targets = {'sip:carol@10.0.0.4'}, timeout = 4} end)\n",
+	PLAN("call:dial({'sip:bob@10.0.0.3'}, {timeout = 8})\n") HANGUP
+	"sip.on.info(function(req)\n  req:reply(200)\n  if not req.call then return end\n"
+	"  req.call:transfer('sip:carol@10.0.0.4', {keep = req.leg == req.call.a and 'a' or 'b', timeout = 3, offer = req.cseq % 2 == 0})\nend)\n",
+	PLAN("local leg = call:fork({'sip:bob@10.0.0.3'}, {timeout = 8})\nif leg then call:bridge(leg, {on_peer_hangup = 'continue'}) end\n"
+	     "if call.state == 'up' then call:wait('peer_hangup', 5) end\ncall:dial({'sip:carol@10.0.0.4'}, {timeout = 4})\n") HANGUP
+	"sip.on.refer(function(ref) ref:accept{targets = {'sip:carol@10.0.0.4'}, timeout = 4, offer = true} end)\n"
+	"sip.on.sdp(function(sdp, info) sip.sleep(0.05) end)\n",
 };
 
 static void settle_people(void)
@@ -333,6 +357,8 @@ static void settle_people(void)
 		people[i].slow = chance(30);
 		people[i].kind = chance(60) ? 7 : roll(8);
 		phone_auto(people[i].phone, PHONE_ROBUST);
+		if (chance(20))
+			phone_proxy(people[i].phone, SH_PROTO_TCP, "10.0.0.1", 5060);
 		people[i].phone->on_message = on_message;
 	}
 }
@@ -341,12 +367,14 @@ static void explore(uint64_t number)
 {
 	struct world_options o = {.sim = {.seed = number, .loss = 0.1, .duplicate = 0.02, .reorder = 0.05, .delay_min = 500,
 					  .delay_max = 30000}};
+	bool transfers;
 	unsigned n;
 
 	sh_random_init_seed(&dice, number);
 	ndeeds = 0;
 	n = roll(sizeof(plans) / sizeof(plans[0]));
-	one_branch = n == sizeof(plans) / sizeof(plans[0]) - 1;
+	transfers = strstr(plans[n], "transfer") || strstr(plans[n], "accept");
+	o.workers = chance(40) ? 2 : 1;
 	begin_with(&o, plans[n]);
 	settle_people();
 	plan(0, dials, NULL);
@@ -365,6 +393,10 @@ static void explore(uint64_t number)
 	world_advance(w, 20 * SH_SECOND);
 	live();
 	caller_leaves();
+	world_advance(w, 40 * SH_SECOND);
+	live();
+	for (unsigned i = 1; i < 3 && transfers; i++) /* the two who are left may be bob and carol */
+		leaves(people[i].phone);
 	world_advance(w, 40 * SH_SECOND);
 	live();
 	world_advance(w, 40 * SH_SECOND); /* who has just said something has had his ACK, or has given up */
