@@ -9,7 +9,7 @@
  *     | KEPT  ---------------------------------------->  |  the lender ends
  *     | RETURNED, the leg  --------------------------->  |  all is as before
  *     | GONE, when the leg has ended  ---------------->  |  nothing is sent after it any more */
-#include "b2bua/impl.h"
+#include "b2bua/pickup.h"
 
 enum what { ASK, GIVEN, REFUSED, KEPT, RETURNED, GONE };
 
@@ -64,7 +64,7 @@ static bool quiet(const struct sh_leg *l)
 	       !l->reoffer && !l->answer && !l->bye && !l->question && !l->asked && !l->hangup_wanted;
 }
 
-static int uproot(struct sh_leg *l)
+int sh_leg_uproot(struct sh_leg *l)
 {
 	struct sh_ua *ua = l->ua;
 
@@ -102,8 +102,7 @@ static struct sh_slice tag_of(const struct sh_leg *l)
 	return sh_slice_make(l->dialog.local_tag, SH_TAG_LEN);
 }
 
-/* NULL call: it belongs to nobody. False: out of memory; the leg is lost without a word. */
-static bool plant(struct sh_ua *ua, struct sh_leg *l, struct sh_call *call)
+bool sh_leg_plant(struct sh_ua *ua, struct sh_leg *l, struct sh_call *call)
 {
 	sh_forward_remove(ua, SH_FORWARD_TAG, tag_of(l)); /* it may have been here before */
 	l->ua = ua;
@@ -208,7 +207,7 @@ void sh_move_finish(struct sh_ua *ua)
 static void give_back(struct sh_ua *ua, struct passage *p)
 {
 	struct sh_leg *l = p->leg;
-	int err = l && l->state == SH_LEG_UP ? uproot(l) : -EPIPE;
+	int err = l && l->state == SH_LEG_UP ? sh_leg_uproot(l) : -EPIPE;
 
 	if (err == -EBUSY) {
 		sh_leg_leave(l);
@@ -219,7 +218,7 @@ static void give_back(struct sh_ua *ua, struct passage *p)
 	if (!err && post(ua, p->home, p) == 0)
 		return;
 	if (!err)
-		plant(ua, l, NULL);
+		sh_leg_plant(ua, l, NULL);
 	if (l)
 		sh_leg_hangup(l, (struct sh_slice){0}); /* it cannot go back: its call ends at home */
 	p->what = KEPT;
@@ -256,7 +255,7 @@ static void on_given(struct sh_ua *ua, struct passage *p)
 	struct sh_call *c = sh_ua_call(ua, p->call);
 	struct sh_leg *l = p->leg;
 
-	if (!plant(ua, l, NULL)) {
+	if (!sh_leg_plant(ua, l, NULL)) {
 		sh_leg_bye(l);
 		p->what = KEPT;
 		if (post(ua, p->home, p) < 0)
@@ -292,7 +291,7 @@ static unsigned lend(struct sh_ua *ua, struct passage *p)
 		return 403;
 	if (c->transfer || c->rebridge || c->bridge_done || c->picked)
 		return 491;
-	err = uproot(l);
+	err = sh_leg_uproot(l);
 	if (err)
 		return err == -EBUSY ? 491 : 503;
 	p->lender = c->handle;
@@ -315,7 +314,7 @@ static void take_back(struct sh_ua *ua, struct passage *p)
 	struct sh_leg *other = sh_ua_leg(ua, p->other), *l = p->leg;
 	bool fits = c && c->state == SH_CALL_UP && c->lends && other && other->call == c;
 
-	if (!plant(ua, l, fits ? c : NULL) || !fits) {
+	if (!sh_leg_plant(ua, l, fits ? c : NULL) || !fits) {
 		l->call = NULL;
 		sh_leg_hangup(l, (struct sh_slice){0});
 		if (fits)

@@ -94,6 +94,8 @@ void sh_call_note_failure(struct sh_call *c, unsigned code);
  * for it (481); -EBUSY: something else is in progress there (491); -EBADMSG: there is no offer to answer (488); -ENOMEM. */
 typedef void (*sh_pickup_fn)(void *ctx, unsigned code);
 int sh_call_pickup(struct sh_call *c, struct sh_call *target, struct sh_leg *old, sh_pickup_fn done, void *ctx);
+/* The same with the call of that id on another worker, of whoever rings there or was called. -EAGAIN: the worker cannot be asked. */
+int sh_call_pickup_far(struct sh_call *c, unsigned worker, struct sh_slice id, sh_pickup_fn done, void *ctx);
 
 /* The same dialog seen across us: that of the leg's partner, whose peer is the one to replace. False: there is none. */
 bool sh_replaces_map(const struct sh_ua *ua, struct sh_slice value, struct sh_writer *out);

@@ -432,7 +432,7 @@ static void abandon_pickup(void *arg)
 
 static unsigned pickup_code(int err)
 {
-	return err == -EBUSY ? 491 : err == -EBADMSG ? 488 : err == -ENOMEM ? 503 : 481;
+	return err == -EBUSY ? 491 : err == -EBADMSG ? 488 : err == -ENOMEM || err == -EAGAIN ? 503 : 481;
 }
 
 /* The leg whose place is wanted: the one that Replaces names as seen from here (RFC 3891 3: to-tag is our tag). Named as its peer
@@ -477,9 +477,9 @@ int sh_call_pickup_verb(lua_State *L)
 	struct sh_call *c = sh_call_check(L, 1), *target = NULL;
 	struct sh_dialog_ids ids = {0};
 	struct sh_leg *old = NULL;
+	struct sh_slice id = {0};
 	struct waiting *w;
-	struct sh_slice id;
-	int err;
+	int err, worker;
 
 	lua_settop(L, 2);
 	if (!lua_isnil(L, 2)) {
@@ -504,7 +504,11 @@ int sh_call_pickup_verb(lua_State *L)
 		return push_refused(L, 486);
 	}
 	w = wait_new(L, run);
-	err = sh_call_pickup(c, target, old, on_picked_up, w);
+	worker = lua_isnil(L, 2) || target ? -1 : sh_tag_worker(id);
+	if (worker >= 0)
+		err = sh_call_pickup_far(c, (unsigned)worker, id, on_picked_up, w);
+	else
+		err = sh_call_pickup(c, target, old, on_picked_up, w);
 	if (!err)
 		return sh_run_wait_for(L, run, abandon_pickup, w, NULL);
 	sh_free(w);

@@ -526,6 +526,136 @@ static void a_lamp_stays_the_same_when_its_leg_moves(void **state)
 	end();
 }
 
+/* ---- a pickup by id, whichever worker has the call ---- */
+
+#define PICK                                                                                                           \
+	"local sip = require 'siphook'\nlocal calls = sip.shared('calls')\nsip.domains{'example.org'}\n"                   \
+	"sip.on.ack(function(req) end)\n" /* it looks at the ACK: the leg is not quiet at once */                           \
+	"sip.on.invite(function(call)\n"                                                                                  \
+	"  if call.uri.user == '*8' then\n    local ok, res = call:pickup(calls:get('id'))\n"                             \
+	"    if not ok then sip.log.info('no pickup: %d', res.code) call:reject(res) end\n    return\n  end\n"           \
+	"  calls:set('id', call.id)\n  local ok, res = call:dial({'sip:bob@10.0.0.3'}, {timeout = 20})\n"                \
+	"  if not ok then call:reject(res) end\nend)\n"                                                                  \
+	"sip.on.hangup(function(call, why) sip.log.info('hangup %s by %s %d %s', call.uri.user, why.by, why.code, why.reason) end)\n"
+
+static void stage_pick(void)
+{
+	struct world_options o = {.workers = WORKERS};
+
+	begin_with(&o, PICK);
+}
+
+static void a_ringing_call_of_any_worker_is_picked_up_by_its_id(void **state)
+{
+	unsigned crossed = 0;
+
+	(void)state;
+	stage_pick();
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		struct talk t = ring();
+		struct phone_call *c = phone_invite(carol, "sip:*8@example.org", NULL, SDP_C);
+		struct phone_msg *got;
+
+		ok(soon(bob, "CANCEL"));
+		phone_reply(t.invite, 487, NULL, NULL, NULL);
+		soon(bob, "ACK");
+		got = phone_expect_in(c, "200 INVITE", SH_SECOND);
+		phone_assert_body(got, SDP_A);
+		phone_ack(got, NULL, NULL);
+		got = phone_expect_in(t.a, "200 INVITE", SH_SECOND);
+		phone_assert_body(got, SDP_C);
+		phone_ack(got, NULL, NULL);
+		world_expect_log(w, "hangup *8 by script 200 Picked up");
+		crossed += worker_of(c) != worker_of(t.a);
+		phone_in_call(t.a, "INFO", NULL, NULL);
+		ok(soon(carol, "INFO"));
+		soon(alice, "200 INFO");
+		phone_reinvite(c, NULL, SDP_C);
+		phone_reply(soon(alice, "INVITE"), 200, NULL, NULL, SDP_A);
+		soon(alice, "ACK");
+		phone_ack(soon(carol, "200"), NULL, NULL);
+		world_advance(w, 10 * SH_MS);
+		if (i % 2)
+			hang_up(t.a, carol);
+		else
+			hang_up(c, alice);
+		world_expect_log(w, "hangup bob by");
+	}
+	assert_true(crossed > 2);
+	end();
+}
+
+static void a_talking_call_of_any_worker_is_picked_up_by_its_id(void **state)
+{
+	(void)state;
+	stage_pick();
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		struct talk t = talk();
+		struct phone_call *c = phone_invite(carol, "sip:*8@example.org", NULL, i % 3 ? SDP_C : NULL);
+		struct phone_msg *m = soon(alice, "INVITE");
+
+		phone_assert_body(m, i % 3 ? SDP_C : "");
+		phone_reply(m, 200, NULL, NULL, SDP_A);
+		if (i % 3)
+			soon(alice, "ACK");
+		m = phone_expect_in(c, "200 INVITE", SH_SECOND);
+		phone_assert_body(m, SDP_A);
+		phone_ack(m, NULL, i % 3 ? NULL : SDP_C);
+		if (i % 3 == 0)
+			phone_assert_body(soon(alice, "ACK"), SDP_C);
+		ok(soon(bob, "BYE"));
+		phone_in_call(c, "INFO", NULL, NULL);
+		ok(soon(alice, "INFO"));
+		soon(carol, "200 INFO");
+		hang_up(t.a, carol);
+	}
+	end();
+}
+
+/* Whoever gives up on the way, the other half hears of it, and nothing is left of either. */
+static void a_pickup_across_workers_may_come_to_nothing(void **state)
+{
+	(void)state;
+	stage_pick();
+	phone_auto(bob, PHONE_ABSORB);
+	phone_auto(carol, PHONE_ABSORB);
+	for (unsigned i = 0; i < 3 * ROUNDS; i++) {
+		struct talk t = i % 3 == 2 ? talk() : ring();
+		struct phone_call *c = phone_invite(carol, "sip:*8@example.org", NULL, SDP_C);
+		struct phone_msg *m;
+
+		if (i % 3 == 2) { /* the partner that stays refuses */
+			phone_reply(soon(alice, "INVITE"), 488, NULL, NULL, NULL);
+			soon(alice, "ACK");
+			phone_ack(phone_expect_in(c, "488", SH_SECOND), NULL, NULL);
+			hang_up(t.a, bob);
+			continue;
+		}
+		ok(soon(bob, "CANCEL"));
+		phone_reply(t.invite, 487, NULL, NULL, NULL);
+		soon(bob, "ACK");
+		m = phone_expect_in(c, "200 INVITE", SH_SECOND);
+		if (i % 3 == 0) { /* the caller gives up before the ACK */
+			phone_cancel(t.a, NULL);
+			soon(alice, "200 CANCEL");
+			phone_ack(phone_expect_in(t.a, "487", SH_SECOND), NULL, NULL);
+			phone_ack(m, NULL, NULL);
+			ok(soon(carol, "BYE"));
+		} else { /* who picks up sends no ACK: the fork goes on, and has nobody left */
+			ok(phone_expect(carol, "BYE", 40 * SH_SECOND));
+			phone_ack(phone_expect(alice, "4xx", SH_SECOND), NULL, NULL);
+		}
+		world_advance(w, SH_SECOND);
+	}
+	/* there is no such call any more */
+	for (unsigned i = 0; i < ROUNDS; i++) {
+		struct phone_call *c = phone_invite(carol, "sip:*8@example.org", NULL, SDP_C);
+
+		phone_ack(phone_expect_in(c, "481", SH_SECOND), NULL, NULL);
+	}
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -542,6 +672,9 @@ int main(void)
 	    cmocka_unit_test(a_script_transfers_a_call_wherever_it_lives),
 	    cmocka_unit_test(a_cancel_finds_its_invite_behind_a_leg_that_has_moved),
 	    cmocka_unit_test(a_lamp_stays_the_same_when_its_leg_moves),
+	    cmocka_unit_test(a_ringing_call_of_any_worker_is_picked_up_by_its_id),
+	    cmocka_unit_test(a_talking_call_of_any_worker_is_picked_up_by_its_id),
+	    cmocka_unit_test(a_pickup_across_workers_may_come_to_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
