@@ -3,7 +3,7 @@
 
     bench.py [-q] [-o FILE] [ROW ...]        all rows without names; -q: shorter
 
-Rows: call register options tcp workers gather curve saturated overload scale lingering reload idle profile. Server and generator share the
+Rows: call register options tcp tls connections workers gather curve saturated overload scale lingering reload idle profile. Server and generator share the
 machine; traffic stays in the loopback device of a network namespace of its own (as root; else in the machine's). What something
 costs is processor time of all server processes, from /proc, divided by what was completed. Where two are compared they run in
 turn, and the median of the ratios of neighbours counts. The results are added to FILE (build/bench.json), which report.py turns
@@ -27,6 +27,7 @@ BUILD = os.path.abspath(os.environ.get("BUILD", os.path.join(HERE, "../../build"
 BASE = int(os.environ.get("BASE", "15060"))
 CALLER, CALLEE = BASE + 20, BASE + 30
 TICK = 1e6 / os.sysconf("SC_CLK_TCK")
+KEPT = 64  # connections of the callers: phones of an office behind one server, and all of them in use
 LINGER = 34  # seconds until 64*T1 is over and what is left is calls and bindings
 
 
@@ -80,12 +81,29 @@ class Server:
         self.log.close()
 
 
-def siphook(name="siphook", script=os.path.join(HERE, "plan.lua"), port=BASE, workers=1, tcp=False, gather=None, **config):
-    config = {"callee": f"127.0.0.1:{CALLEE}{';transport=tcp' if tcp else ''}", **config}
+def siphook(name="siphook", script=os.path.join(HERE, "plan.lua"), port=BASE, workers=1, transport=None, gather=None, **config):
+    """transport: by which the callee is called; tls is listened for at the next port."""
+    config = {"callee": f"127.0.0.1:{CALLEE}{';transport=' + transport if transport else ''}", **config}
     options = [x for k, v in config.items() for x in ("-o", f"config.{k}={v}")]
     options += ["-o", f"gather={gather}"] if gather is not None else []
+    if transport == "tls":
+        options += ["-l", f"tls://127.0.0.1:{port + 1}", "-o", f"tls_certificate={certificate()}", "-o", f"tls_ca={certificate()}"]
     return Server(name, [f"{BUILD}/siphook", "run", "-s", f"{tmp}/{name}.sock", "-l", f"udp://127.0.0.1:{port}", "-l",
                          f"tcp://127.0.0.1:{port}", "-w", str(workers), *options, script], port)
+
+
+def certificate():
+    """One for both sides, with its key: what servers of today have, P-256."""
+    path = os.path.join(tmp, "certificate.pem")
+    if not os.path.exists(path):
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "30",
+                        "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", path + ".key", "-out", path + ".crt"],
+                       check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with open(path, "w") as out:
+            for part in (".crt", ".key"):
+                with open(path + part) as f:
+                    out.write(f.read())
+    return path
 
 
 def kamailio(dialog=False, workers=1, port=BASE + 10):
@@ -100,7 +118,8 @@ def kamailio(dialog=False, workers=1, port=BASE + 10):
 
 
 def load_command(server, rate, count, scenario, *options, side=0):
-    return [os.path.join(tmp, "load"), "-t", f"127.0.0.1:{server.port}", "-p", str(CALLER + side), "-u", str(CALLEE + side),
+    secure = "tls" in options
+    return [os.path.join(tmp, "load"), "-t", f"127.0.0.1:{server.port + secure}", *(("-K", certificate()) if secure else ()), "-p", str(CALLER + side), "-u", str(CALLEE + side),
             "-r", f"{rate:g}", "-n", str(int(count)), *map(str, options), scenario]
 
 
@@ -199,14 +218,45 @@ def row_options():
     return versus("options", "options", 5000)
 
 
-def row_tcp():
-    """A call by TCP on kept connections against one by UDP, at 2,000/s."""
-    a, b = siphook("tcp", tcp=True), siphook("udp", port=BASE + 40)
+def kept(transport):
+    """A call by kept connections against one by UDP: those of KEPT callers, and one to the callee."""
+    a, b = siphook(transport, transport=transport), siphook("udp", port=BASE + 40)
     try:
-        return alternate("tcp", a, b, 2000, "invite", a_options=("-T",), names=("tcp", "udp"))
+        out = alternate(transport, a, b, 2000, "invite", a_options=("-T", transport, "-c", KEPT), names=(transport, "udp"))
+        return {**out, "connections": KEPT}
     finally:
         a.end()
         b.end()
+
+
+def row_tcp():
+    """A call by TCP on kept connections against one by UDP, at 2,000/s."""
+    return kept("tcp")
+
+
+def row_tls():
+    """A call by TLS on kept connections against one by UDP, at 2,000/s."""
+    return kept("tls")
+
+
+def row_connections():
+    """A connection for one OPTIONS, 300/s: TCP, TLS with a full handshake, TLS with a resumed session."""
+    server, out, seconds = siphook("connections", transport="tls"), {}, 3 if quick else 6
+    try:
+        for name, options in (("tcp", ("-T", "tcp")), ("full", ("-T", "tls")), ("resumed", ("-T", "tls", "-R"))):
+            load(server, 300, 100, "connect", *options)
+            before = status(server)
+            rs = [measure(server, 300, seconds, "connect", *options) for _ in range(3)]
+            for r in rs:
+                say("connections", name, r)
+            after = status(server)
+            out[name] = {k: spread([r[k] for r in rs]) for k in ("us", "p50_us", "p99_us")}
+            out[name]["lost"] = sum(r["failed"] for r in rs)
+            out[name]["handshakes"] = {k: after[k] - before[k] for k in after if k.startswith("tls_")}
+            show(f"connections: {name}: {out[name]['handshakes']}")
+    finally:
+        server.end()
+    return out
 
 
 def row_workers():
@@ -500,7 +550,7 @@ own_network()
 with tempfile.TemporaryDirectory() as tmp:
     subprocess.run([os.environ.get("CC", "cc"), "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-o", f"{tmp}/load",
                     *(os.path.join(HERE, f) for f in sorted(os.listdir(HERE)) if f.startswith("load") and f.endswith(".c")),
-                    "-lcrypto", "-lm"], check=True)
+                    "-lssl", "-lcrypto", "-lm"], check=True)
     results = {}
     if os.path.exists(args.o):
         with open(args.o) as f:

@@ -34,7 +34,7 @@ trap 'exit 130' INT TERM
 
 build_load() {
 	[ -x "$build/siphook" ] && [ -f "$build/siphook.so" ] || die "no siphook in $build: make"
-	${CC:-cc} -std=gnu11 -D_GNU_SOURCE -O2 -o "$tmp/load" "$here"/load*.c -lcrypto -lm || die "load does not compile"
+	${CC:-cc} -std=gnu11 -D_GNU_SOURCE -O2 -o "$tmp/load" "$here"/load*.c -lssl -lcrypto -lm || die "load does not compile"
 }
 
 # load PORT ARGUMENTS: one line of key=value on standard output.

@@ -15,14 +15,16 @@
 enum { TRIES = 6, RING = 30, GRACE = 10, COUNT_MAX = 5000000, RATE_MAX = 100000 };
 static const double AGAIN = 0.5;
 
-static const char usage[] = "usage: load [options] SCENARIO         invite, register or options\n"
+static const char usage[] = "usage: load [options] SCENARIO         invite, register, options, or connect: OPTIONS on a new connection\n"
 			    "  -t ADDRESS:PORT  the server, in 127.0.0.0/8 (127.0.0.1:15060)\n"
 			    "  -r RATE          calls per second (100)      -n COUNT   how many (1000)\n"
 			    "  -d MS            from ACK to BYE (0)         -k         keep them up: no BYE\n"
 			    "  -s USER          who is called (fixed)       -x SECONDS how long to register (3600)\n"
 			    "  -U USERS         u000000, u000001 ... with the passwords pw000000 ... (10000)\n"
 			    "  -p PORT          the caller's (15080)        -u PORT    the callee's (15090)\n"
-			    "  -T               by TCP                      -c COUNT   of the caller's connections (16)\n"
+			    "  -T TRANSPORT     udp, tcp or tls (udp)       -c COUNT   of the caller's connections (16)\n"
+			    "  -K FILE          the callee's certificate and key, PEM: with tls\n"
+			    "  -R               TLS sessions are resumed\n"
 			    "One line of key=value; 0 when no call failed, 1 when some did, 2 for a mistake.\n";
 
 /* ---------------------------------------------------------------- calls */
@@ -43,6 +45,10 @@ static void call_start(struct load *load)
 
 	if (++load->live > load->peak)
 		load->peak = load->live;
+	if (load->scenario == CONNECT)
+		call->stream = tcp_connect(&load->ports[CALLER], &load->server, false);
+	else if (load->transport != UDP)
+		call->stream = load->ports[CALLER].streams[(load->started - 1) % load->connections];
 	await(load, call, load->scenario == INVITE ? INVITING : ASKING, now());
 }
 
@@ -83,6 +89,9 @@ void call_finished(struct load *load, struct call *call, double at, bool ok)
 	TAILQ_REMOVE(&load->waiting, call, link);
 	free(call->keep);
 	call->keep = NULL;
+	if (load->scenario == CONNECT && call->stream)
+		tcp_hang_up(&load->ports[CALLER], call->stream);
+	call->stream = NULL;
 	call->state = ok ? DONE : FAILED;
 	load->live--;
 	if (ok) {
@@ -138,8 +147,7 @@ static void run_timers(struct load *load, double at)
 
 static void sleep_until_something(struct load *load)
 {
-	struct pollfd fds[SIDES * (STREAMS_MAX + 1)];
-	unsigned n = port_poll(&load->ports[CALLEE], fds);
+	struct pollfd fds[SIDES] = {{load->ports[CALLER].fd, POLLIN, 0}, {load->ports[CALLEE].fd, POLLIN, 0}};
 	struct call *talking = load->stay ? NULL : TAILQ_FIRST(&load->talking), *waiting = TAILQ_FIRST(&load->waiting);
 	double next = load->started < load->count ? load->start + (double)load->started / load->rate : INFINITY, wait;
 	struct timespec ts = {0};
@@ -151,12 +159,13 @@ static void sleep_until_something(struct load *load)
 	wait = next - now();
 	if (wait > 0)
 		ts.tv_nsec = (long)((wait < 0.1 ? wait : 0.1) * 1e9);
-	n += port_poll(&load->ports[CALLER], fds + n);
-	if (ppoll(fds, n, &ts, NULL) <= 0)
+	if (ppoll(fds, SIDES, &ts, NULL) <= 0)
 		return;
 	/* The callee first: the server waits for it. */
-	port_read(&load->ports[CALLEE], sip_callee, load);
-	port_read(&load->ports[CALLER], sip_caller, load);
+	if (fds[CALLEE].revents)
+		port_read(&load->ports[CALLEE], sip_callee, load);
+	if (fds[CALLER].revents)
+		port_read(&load->ports[CALLER], sip_caller, load);
 }
 
 static void drive(struct load *load, long *burst)
@@ -219,9 +228,10 @@ static int read_server(struct load *load, const char *text)
 
 static int read_scenario(struct load *load, const char *name)
 {
-	static const char *const names[] = {[INVITE] = "invite", [REGISTER] = "register", [OPTIONS] = "options"};
+	static const char *const names[] = {
+	    [INVITE] = "invite", [REGISTER] = "register", [OPTIONS] = "options", [CONNECT] = "connect"};
 
-	for (int i = 0; name && i < 3; i++) {
+	for (int i = 0; name && i < 4; i++) {
 		if (strcmp(name, names[i]) == 0) {
 			load->scenario = (enum scenario)i;
 			return 0;
@@ -230,12 +240,38 @@ static int read_scenario(struct load *load, const char *name)
 	return wrong("no such scenario", name ? name : "none");
 }
 
+static int read_transport(struct load *load, const char *name)
+{
+	static const char *const names[] = {[UDP] = "udp", [TCP] = "tcp", [TLS] = "tls"};
+
+	for (int i = 0; i < 3; i++) {
+		if (strcmp(name, names[i]) == 0) {
+			load->transport = (enum transport)i;
+			return 0;
+		}
+	}
+	return wrong("-T: no such transport", name);
+}
+
+static int check_options(const struct load *load, const char *pem, bool resume)
+{
+	if (load->stay && load->scenario != INVITE)
+		return wrong("-k", "only calls can be kept up");
+	if (load->scenario == CONNECT && load->transport == UDP)
+		return wrong("connect", "-T tcp or -T tls is wanted");
+	if (load->transport == TLS && !pem)
+		return wrong("-T tls", "-K is wanted");
+	return load->transport == TLS ? tls_init(pem, resume) : 0;
+}
+
 static int read_options(struct load *load, uint16_t ports[SIDES], int argc, char **argv)
 {
+	const char *pem = NULL;
+	bool resume = false;
 	double value = 0;
 	int c, err = 0;
 
-	while (!err && (c = getopt(argc, argv, "t:r:n:d:ks:x:U:p:u:Tc:")) != -1) {
+	while (!err && (c = getopt(argc, argv, "t:r:n:d:ks:x:U:p:u:T:c:K:R")) != -1) {
 		switch (c) {
 		case 't':
 			err = read_server(load, optarg);
@@ -271,7 +307,13 @@ static int read_options(struct load *load, uint16_t ports[SIDES], int argc, char
 			ports[c == 'p' ? CALLER : CALLEE] = (uint16_t)value;
 			break;
 		case 'T':
-			load->transport = TCP;
+			err = read_transport(load, optarg);
+			break;
+		case 'K':
+			pem = optarg;
+			break;
+		case 'R':
+			resume = true;
 			break;
 		case 'c':
 			err = number(&value, "-c", optarg, 1, STREAMS_MAX);
@@ -283,9 +325,7 @@ static int read_options(struct load *load, uint16_t ports[SIDES], int argc, char
 	}
 	if (!err)
 		err = read_scenario(load, argv[optind]);
-	if (!err && load->stay && load->scenario != INVITE)
-		err = wrong("only calls can be kept up, not", argv[optind]);
-	return err;
+	return err ? err : check_options(load, pem, resume);
 }
 
 static void report(const struct load *load, double seconds, long burst)
@@ -322,9 +362,11 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	load.ports[CALLER].transport = load.ports[CALLEE].transport = load.transport;
-	if (port_open(&load.ports[CALLER], ports[CALLER]) || port_open(&load.ports[CALLEE], ports[CALLEE]) ||
-	    port_connect(&load.ports[CALLER], &load.server, load.connections))
+	if (port_open(&load.ports[CALLER], ports[CALLER]) || port_open(&load.ports[CALLEE], ports[CALLEE]))
 		return 2;
+	for (unsigned i = 0; i < load.connections && load.transport != UDP && load.scenario != CONNECT; i++)
+		if (!tcp_connect(&load.ports[CALLER], &load.server, true))
+			return 2;
 	prctl(PR_SET_TIMERSLACK, 1);
 	drive(&load, &burst);
 	report(&load, now() - load.start, burst);

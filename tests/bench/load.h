@@ -1,21 +1,20 @@
 /* A load generator for SIP servers on the loopback interface: caller and callee in one thread, open loop at an exact rate,
  * latencies in microseconds. load.c has the command, the calls and their clock; load_net.c the two ports, load_tcp.c their
- * connections (another transport comes in beside it); load_sip.c what is said on them; load_stats.c the latencies. */
+ * connections, load_tls.c TLS on these; load_sip.c what is said on them; load_stats.c the latencies. */
 #ifndef LOAD_H
 #define LOAD_H
 
 #include <netinet/in.h>
-#include <poll.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/queue.h>
 
-enum { MESSAGE_MAX = 2048, STREAMS_MAX = 64 };
-enum transport { UDP, TCP };
+enum { MESSAGE_MAX = 2048, STREAMS_MAX = 1024 };
+enum transport { UDP, TCP, TLS };
 enum side { CALLER, CALLEE, SIDES };
-enum scenario { INVITE, REGISTER, OPTIONS };
+enum scenario { INVITE, REGISTER, OPTIONS, CONNECT /* OPTIONS on a connection of its own */ };
 
 /* ---------------------------------------------------------------- load_net.c */
 
@@ -25,7 +24,8 @@ struct stream;
 /* One end: a datagram socket with the messages that wait for one sendmmsg, or connections. */
 struct port {
 	enum transport transport;
-	int fd; /* TCP: listens, or -1 */
+	int fd;     /* datagrams; connections: the epoll of all of them */
+	int listener; /* connections; else -1 */
 	uint16_t number;
 	struct batch *out;
 	struct stream *streams[STREAMS_MAX];
@@ -36,14 +36,13 @@ struct port {
 /* Where a message came from, or goes. */
 struct origin {
 	struct sockaddr_in addr;
-	struct stream *stream; /* TCP */
+	struct stream *stream; /* not with datagrams */
 };
 
 typedef void (*message_fn)(char *text, size_t len, const struct origin *from, double at, void *ctx);
 
 double now(void); /* seconds, monotonic */
-int port_open(struct port *p, uint16_t number); /* UDP; TCP: p->transport is set, and it listens */
-int port_connect(struct port *p, const struct sockaddr_in *server, unsigned connections); /* TCP */
+int port_open(struct port *p, uint16_t number); /* p->transport is set; connections: it listens */
 void port_close(struct port *p);
 
 /* MESSAGE_MAX bytes for the next message; port_push() appends it to the batch. */
@@ -54,17 +53,30 @@ void port_flush(struct port *p);
 /* Hands over every message that waits, ended by a NUL. `at` is when the kernel took it from the server, not when we
  * came to read it: a generator that is kept from running does not make the server look slow. */
 void port_read(struct port *p, message_fn fn, void *ctx);
-unsigned port_poll(const struct port *p, struct pollfd fds[STREAMS_MAX + 1]); /* what to wait for */
 
 /* ---------------------------------------------------------------- load_tcp.c: the same for connections */
 
-int tcp_listen(struct port *p);
-int tcp_connect(struct port *p, const struct sockaddr_in *server, unsigned connections);
+int tcp_open(struct port *p);
+/* NULL: no, and a line says why. ready: with its TLS, if it has one, and as long as that takes. */
+struct stream *tcp_connect(struct port *p, const struct sockaddr_in *server, bool ready);
+void tcp_hang_up(struct port *p, struct stream *s);                            /* when its input has been looked at */
 void tcp_close(struct port *p);
 void tcp_push(struct port *p, struct stream *s, const char *text, size_t len);
 void tcp_flush(struct port *p);
 void tcp_read(struct port *p, message_fn fn, void *ctx);
-unsigned tcp_poll(const struct port *p, struct pollfd *fds);
+
+/* ---------------------------------------------------------------- load_tls.c: below the messages of a connection */
+
+struct ssl_st;
+
+/* `pem`: the callee's certificate and key. resume: each connection after the first goes on with the last one's session. */
+int tls_init(const char *pem, bool resume);
+struct ssl_st *tls_begin(int fd, bool server);
+int tls_connect(struct ssl_st *ssl); /* waits */
+void tls_end(struct ssl_st *ssl);
+/* As recv() and send(), without waiting; they do the handshake as well. */
+ssize_t tls_recv(struct ssl_st *ssl, char *text, size_t len);
+ssize_t tls_send(struct ssl_st *ssl, const char *text, size_t len);
 
 /* ---------------------------------------------------------------- load_stats.c */
 
@@ -91,13 +103,14 @@ struct call {
 	unsigned tries;
 	bool ringing; /* a provisional answer came: INVITE is not sent again */
 	char *keep;   /* INVITE: target, Route lines, To, each ended by NUL; PROVING: the credentials' line */
+	struct stream *stream; /* the connection; NULL: datagrams */
 };
 TAILQ_HEAD(call_queue, call);
 
 struct load {
 	enum scenario scenario;
 	enum transport transport;
-	unsigned connections; /* TCP: of the caller */
+	unsigned connections; /* of the caller */
 	struct sockaddr_in server;
 	char host[64]; /* ADDRESS:PORT of the server, as it is written in URIs */
 	const char *user;

@@ -37,9 +37,10 @@ int port_open(struct port *p, uint16_t number)
 	int size = SOCKET_BUFFER, on = 1;
 
 	own.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	*p = (struct port){.transport = p->transport, .fd = -1, .number = number, .out = calloc(1, sizeof(*p->out))};
-	if (p->out && p->transport == TCP)
-		return tcp_listen(p);
+	*p = (struct port){
+	    .transport = p->transport, .fd = -1, .listener = -1, .number = number, .out = calloc(1, sizeof(*p->out))};
+	if (p->out && p->transport != UDP)
+		return tcp_open(p);
 	p->fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (p->fd < 0 || !p->out || bind(p->fd, (struct sockaddr *)&own, sizeof(own))) {
 		fprintf(stderr, "load: port %u: %s\n", (unsigned)number, strerror(errno));
@@ -55,26 +56,13 @@ int port_open(struct port *p, uint16_t number)
 	return 0;
 }
 
-int port_connect(struct port *p, const struct sockaddr_in *server, unsigned connections)
-{
-	return p->transport == TCP ? tcp_connect(p, server, connections) : 0;
-}
-
-unsigned port_poll(const struct port *p, struct pollfd fds[STREAMS_MAX + 1])
-{
-	if (p->transport == TCP)
-		return tcp_poll(p, fds);
-	fds[0] = (struct pollfd){p->fd, POLLIN, 0};
-	return 1;
-}
-
 void port_close(struct port *p)
 {
 	tcp_close(p);
 	if (p->fd >= 0)
 		close(p->fd);
 	free(p->out);
-	*p = (struct port){.fd = -1};
+	*p = (struct port){.fd = -1, .listener = -1};
 }
 
 char *port_buffer(struct port *p)
@@ -89,7 +77,7 @@ void port_push(struct port *p, size_t len, const struct origin *to)
 	struct batch *b = p->out;
 	unsigned i = b->count;
 
-	if (p->transport == TCP) {
+	if (p->transport != UDP) {
 		tcp_push(p, to->stream, b->text[i], len);
 		return;
 	}
@@ -105,7 +93,7 @@ void port_flush(struct port *p)
 {
 	unsigned done = 0;
 
-	if (p->transport == TCP)
+	if (p->transport != UDP)
 		tcp_flush(p);
 	while (done < p->out->count) {
 		int n = sendmmsg(p->fd, p->out->headers + done, p->out->count - done, 0);
@@ -138,7 +126,7 @@ void port_read(struct port *p, message_fn fn, void *ctx)
 	static struct iovec parts[BATCH];
 	static struct sockaddr_in from[BATCH];
 
-	if (p->transport == TCP) {
+	if (p->transport != UDP) {
 		tcp_read(p, fn, ctx);
 		return;
 	}

@@ -62,14 +62,18 @@ static unsigned user_of(const struct load *load, const struct call *call)
 /* What a URI of ours ends with. */
 static const char *by(const struct load *load)
 {
-	return load->transport == TCP ? ";transport=tcp" : "";
+	static const char *const ends[] = {[UDP] = "", [TCP] = ";transport=tcp", [TLS] = ";transport=tls"};
+
+	return ends[load->transport];
 }
 
 /* The branch names run, call and CSeq, so that the answer finds them; the ACK of a 2xx has one of its own. */
 static void put_via(struct text *t, const struct load *load, const struct call *call, const char *method, unsigned cseq)
 {
+	static const char *const names[] = {[UDP] = "UDP", [TCP] = "TCP", [TLS] = "TLS"};
+
 	put(t, "Via: SIP/2.0/%s 127.0.0.1:%u;branch=z9hG4bK%s%x.%lx.%x;rport\r\nMax-Forwards: 70\r\n",
-	    load->transport == TCP ? "TCP" : "UDP", (unsigned)load->ports[CALLER].number, *method == 'A' ? "A" : "L", load->run,
+	    names[load->transport], (unsigned)load->ports[CALLER].number, *method == 'A' ? "A" : "L", load->run,
 	    (unsigned long)index_of(load, call), cseq);
 }
 
@@ -137,9 +141,7 @@ static struct text begin(struct port *p)
 /* The server, by the connection of the call. */
 static struct origin server_of(const struct load *load, const struct call *call)
 {
-	const struct port *p = &load->ports[CALLER];
-
-	return (struct origin){load->server, p->count ? p->streams[index_of(load, call) % load->connections] : NULL};
+	return (struct origin){load->server, call->stream};
 }
 
 void sip_request(struct load *load, const struct call *call)

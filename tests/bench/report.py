@@ -51,8 +51,17 @@ def workers(r):
     yield ("two workers, the same rate", "1.15 of one", us(r, "two"), "-", ratio(r), against(r, 1.15), "workers")
 
 
-def tcp(r):
-    yield ("a call by TCP on kept connections", "1.3 of UDP", us(r, "tcp"), "-", ratio(r), against(r, 1.3), "tcp")
+def kept(name, goal):
+    def lines(r):
+        yield (f"a call by {name.upper()} on {r.get('connections', 16)} kept connections", f"{goal} of UDP", us(r, name), "-", ratio(r),
+               against(r, goal), name)
+    return lines
+
+
+def connections(r):
+    for key, text in (("tcp", "a TCP connection for one OPTIONS"), ("full", "a TLS connection for one OPTIONS, full handshake"),
+                      ("resumed", "the same, session resumed")):
+        yield (text, "-", us(r, key), "-", "-", "-", "connections")
 
 
 def saturated(r):
@@ -103,7 +112,8 @@ def idle(r):
 
 
 LINES = {"call": call, "register": compared("register", "REGISTER with digest, both round trips", 0.25),
-         "options": compared("options", "OPTIONS from a Lua hook", 0.35), "saturated": saturated, "workers": workers, "tcp": tcp,
+         "options": compared("options", "OPTIONS from a Lua hook", 0.35), "saturated": saturated, "workers": workers,
+         "tcp": kept("tcp", 1.3), "tls": kept("tls", 1.6), "connections": connections,
          "scale": scale, "lingering": lingering, "overload": overload, "reload": reload, "idle": idle, "gather": gather}
 
 

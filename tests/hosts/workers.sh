@@ -11,7 +11,7 @@ fi
 tmp=$(mktemp -d) || exit 1
 failed=0 passed=0
 trap 'kill $server 2>/dev/null; wait $server 2>/dev/null; rm -rf "$tmp"' EXIT
-${CC:-cc} -std=gnu11 -D_GNU_SOURCE -O2 -o "$tmp/load" "$here"/../bench/load*.c -lcrypto -lm || exit 1
+${CC:-cc} -std=gnu11 -D_GNU_SOURCE -O2 -o "$tmp/load" "$here"/../bench/load*.c -lssl -lcrypto -lm || exit 1
 cp "$here/../bench/plan.lua" "$tmp/plan.lua"
 TSAN_OPTIONS="halt_on_error=0 exitcode=66" "$out/siphook" run -s "$tmp/sock" -l udp://127.0.0.1:15060 \
 	-l tcp://127.0.0.1:15060 -w 4 -o config.users=50 "$tmp/plan.lua" >"$tmp/log" 2>&1 &
@@ -52,8 +52,8 @@ reloading=$!
 # Calls go on while the script is reloaded.
 check "calls while the script is reloaded" load -r 60 -n 180 -d 50 invite
 check "reloads" wait $reloading
-check "registrations by TCP" load -T -c 8 -r 60 -n 120 register
-check "OPTIONS by TCP" load -T -c 8 -r 60 -n 120 options
+check "registrations by TCP" load -T tcp -c 8 -r 60 -n 120 register
+check "OPTIONS by TCP" load -T tcp -c 8 -r 60 -n 120 options
 kill $server
 wait $server
 check "no race, and a clean end" [ $? = 0 ]
