@@ -43,6 +43,11 @@ struct sums {
 	X(transport.refused_banned, "refused_while_banned", "refused_while_banned_total", "counter", "what a banned source sent") \
 	X(transport.bans, "bans", "bans_total", "counter", "sources shut out for wrong passwords")                          \
 	X(transport.slow, "slow_senders", "slow_senders_total", "counter", "connections that did not finish a message")     \
+	X(transport.keepalives, "keepalives", "keepalives_received_total", "counter", "CRLF CRLF, STUN and the like of phones") \
+	X(transport.handshakes, "tls_handshakes", "tls_handshakes_total", "counter", "TLS handshakes that went well, of either side") \
+	X(transport.handshakes_resumed, "tls_handshakes_resumed", "tls_handshakes_resumed_total", "counter", "of these, sessions resumed") \
+	X(transport.upgrades, "ws_upgrades", "websocket_upgrades_total", "counter", "WebSockets that were opened")           \
+	X(transport.upgrades_refused, "ws_upgrades_refused", "websocket_upgrades_refused_total", "counter", "handshakes for one that were refused") \
 	X(transport.dns_queries, "dns_queries", "dns_queries_total", "counter", "questions to name servers")                \
 	X(txn.retransmissions_in, "retransmissions_in", "retransmissions_received_total", "counter", "repeats that came") \
 	X(txn.retransmissions_out, "retransmissions_out", "retransmissions_sent_total", "counter", "repeats that left")  \
@@ -50,13 +55,41 @@ struct sums {
 	X(txn.overload, "overload_refused", "overload_refused_total", "counter", "new requests refused for overload")    \
 	X(longest_turn, "longest_turn_us", "longest_turn_microseconds", "gauge", "longest turn of a loop since last asked")
 
+/* The same with a label; only the first of a family says what it counts. */
+#define LABELED(X)                                                                                                       \
+	X(transport.connections_by[SH_PROTO_TCP], "connections_tcp", "connections_by_transport", "transport=\"tcp\"", "gauge", \
+	  "stream connections by what is spoken on them")                                                                  \
+	X(transport.connections_by[SH_PROTO_TLS], "connections_tls", "connections_by_transport", "transport=\"tls\"", "gauge", NULL) \
+	X(transport.connections_by[SH_PROTO_WS], "connections_ws", "connections_by_transport", "transport=\"ws\"", "gauge", NULL)    \
+	X(transport.connections_by[SH_PROTO_WSS], "connections_wss", "connections_by_transport", "transport=\"wss\"", "gauge", NULL) \
+	X(transport.handshakes_failed[SH_TLS_CERTIFICATE], "tls_failed_certificate", "tls_handshakes_failed_total",        \
+	  "reason=\"certificate\"", "counter", "TLS handshakes that failed")                                               \
+	X(transport.handshakes_failed[SH_TLS_ALERT], "tls_failed_alert", "tls_handshakes_failed_total", "reason=\"alert\"", \
+	  "counter", NULL)                                                                                                 \
+	X(transport.handshakes_failed[SH_TLS_PROTOCOL], "tls_failed_protocol", "tls_handshakes_failed_total",              \
+	  "reason=\"protocol\"", "counter", NULL)                                                                          \
+	X(transport.handshakes_failed[SH_TLS_TIMEOUT], "tls_failed_timeout", "tls_handshakes_failed_total",                \
+	  "reason=\"timeout\"", "counter", NULL)                                                                           \
+	X(transport.handshakes_failed[SH_TLS_CLOSED], "tls_failed_closed", "tls_handshakes_failed_total", "reason=\"closed\"", \
+	  "counter", NULL)
+
+/* The members of a struct that has nothing else than such numbers. */
+static void add_numbers(void *sum, const void *numbers, size_t size)
+{
+	uint64_t *to = sum;
+	const uint64_t *from = numbers;
+
+	for (size_t i = 0; i < size / sizeof(*to); i++)
+		to[i] += from[i];
+}
+
 static void add_up(struct sh_worker *w, void *arg)
 {
 	struct sums *s = arg;
 	const struct sh_ua_stats *u = sh_ua_stats(w->ua);
 	const struct sh_txn_stats *t = sh_txn_layer_stats(sh_ua_txn(w->ua));
-	const struct sh_transport_stats *p = sh_transport_stats(sh_ua_transport(w->ua));
 
+	add_numbers(&s->transport, sh_transport_stats(sh_ua_transport(w->ua)), sizeof(s->transport));
 	s->ua.calls += u->calls;
 	s->ua.answered += u->answered;
 	s->ua.failed += u->failed;
@@ -66,21 +99,10 @@ static void add_up(struct sh_worker *w, void *arg)
 	s->txn.retransmissions_in += t->retransmissions_in;
 	s->txn.retransmissions_out += t->retransmissions_out;
 	s->transactions += t->server_live + t->client_live;
-	s->transport.messages_in += p->messages_in;
-	s->transport.messages_out += p->messages_out;
-	s->transport.malformed += p->malformed;
-	s->transport.connections += p->connections;
-	s->transport.refused_limit += p->refused_limit;
 	s->txn.overload += t->overload;
 	if (w->env->longest_turn > s->longest_turn)
 		s->longest_turn = w->env->longest_turn;
 	w->env->longest_turn = 0;
-	s->transport.refused_acl += p->refused_acl;
-	s->transport.refused_rate += p->refused_rate;
-	s->transport.refused_banned += p->refused_banned;
-	s->transport.bans += p->bans;
-	s->transport.slow += p->slow;
-	s->transport.dns_queries += p->dns_queries;
 	s->runs += sh_runtime_runs(w->runtime);
 	s->script.errors += sh_runtime_stats(w->runtime)->errors;
 	s->script.too_long += sh_runtime_stats(w->runtime)->too_long;
@@ -125,6 +147,12 @@ static void put_line(void *ctx, struct sh_slice name, struct sh_slice labels, do
 		sh_json_raw(ctx, "%.*s %.17g\n", SH_FMT(name), value);
 }
 
+static void put_family(struct sh_json *j, const char *name, const char *type, const char *help)
+{
+	if (help)
+		sh_json_raw(j, "# HELP siphook_%s %s\n# TYPE siphook_%s %s\n", name, help, name, type);
+}
+
 int sh_engine_put_status(struct sh_engine *e, struct sh_json *j)
 {
 	struct sums s;
@@ -136,6 +164,11 @@ int sh_engine_put_status(struct sh_engine *e, struct sh_json *j)
 	sh_json_key(j, key);                                                                                             \
 	sh_json_int(j, (int64_t)s.member);
 	METRICS(X)
+#undef X
+#define X(member, key, name, label, type, help)                                                                         \
+	sh_json_key(j, key);                                                                                             \
+	sh_json_int(j, (int64_t)s.member);
+	LABELED(X)
 #undef X
 	sh_json_key(j, "metrics"); /* of the script */
 	sh_json_open(j, '{');
@@ -152,9 +185,14 @@ int sh_engine_put_metrics(struct sh_engine *e, struct sh_json *j)
 	if (err)
 		return err;
 #define X(member, key, name, type, help)                                                                                \
-	sh_json_raw(j, "# HELP siphook_%s %s\n# TYPE siphook_%s %s\nsiphook_%s %llu\n", name, help, name, type, name,    \
-		    (unsigned long long)s.member);
+	put_family(j, name, type, help);                                                                                 \
+	sh_json_raw(j, "siphook_%s %llu\n", name, (unsigned long long)s.member);
 	METRICS(X)
+#undef X
+#define X(member, key, name, label, type, help)                                                                         \
+	put_family(j, name, type, help);                                                                                 \
+	sh_json_raw(j, "siphook_%s{%s} %llu\n", name, label, (unsigned long long)s.member);
+	LABELED(X)
 #undef X
 	sh_metrics_each(sh_script_metrics(e->script), put_line, j);
 	return 0;

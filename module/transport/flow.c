@@ -259,6 +259,7 @@ static void enlist(struct sh_flow *f)
 	sh_hash_insert(&t->by_remote, &f->node, remote_hash(t, f->proto, &f->remote));
 	sh_list_append(&t->flows, &f->link);
 	t->stats.connections++;
+	t->stats.connections_by[f->proto]++;
 	if (f->peer) {
 		t->accepted++;
 		t->listens[f->endpoint]->accepted++;
@@ -404,12 +405,14 @@ void sh_flow_ready(struct sh_flow *f, struct sh_listen *l)
 			t->listens[f->endpoint]->accepted--;
 			l->accepted++;
 		}
+		t->stats.connections_by[f->proto]--;
 		f->proto = (uint8_t)l->pub.proto;
+		t->stats.connections_by[f->proto]++;
 		f->endpoint = l->index;
 		sh_hash_insert(&t->by_remote, &f->node, remote_hash(t, f->proto, &f->remote));
 	}
-	if (f->tls && sh_tls_flow_send_early(f) < 0)
-		return;
+	if (f->tls)
+		sh_stream_touch(f);
 	sh_flow_watch(f);
 }
 
@@ -446,6 +449,9 @@ void sh_flow_end(struct sh_flow *f, int error)
 	f->stream = NULL;
 	free_slot(t, slot_of(f->id));
 	t->stats.connections--;
+	t->stats.connections_by[f->proto]--;
+	if (f->tls && f->connected)
+		sh_tls_flow_ended(f, error);
 	if (f->peer) {
 		t->accepted--;
 		t->listens[f->endpoint]->accepted--;

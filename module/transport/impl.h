@@ -128,6 +128,7 @@ struct sh_transport {
 	void *tap_ctx;
 	struct sh_listen *listens[SH_MAX_ENDPOINTS];
 	unsigned listen_count;
+	bool stopped;             /* no more connections are taken */
 	struct sh_hash locals;    /* sh_local */
 	unsigned learned;         /* of them from packets */
 	struct sh_hash by_remote; /* sh_flow by protocol and remote address */
@@ -235,6 +236,8 @@ int sh_stream_put_plain(struct sh_flow *f, struct sh_slice text);
 /* Octets for the wire, at the end of the turn. Whoever calls it has begun something that must be finished: on an error
  * the flow has ended. */
 int sh_stream_put(struct sh_flow *f, struct sh_slice octets);
+void sh_stream_touch(struct sh_flow *f); /* something waits for the end of the turn */
+int sh_stream_overrun(struct sh_flow *f); /* more waits than may: ends it; -ENOBUFS */
 /* Octets between messages, see stream.c. */
 size_t sh_stream_keep_alive(struct sh_flow *f, const char *data, size_t len);
 
@@ -242,10 +245,11 @@ size_t sh_stream_keep_alive(struct sh_flow *f, const char *data, size_t len);
 
 int sh_tls_flow_begin(struct sh_flow *f, struct sh_tls *t, bool server); /* 0, -ENOMEM, -EINVAL */
 void sh_tls_flow_finish(struct sh_flow *f);
+void sh_tls_flow_ended(struct sh_flow *f, int error); /* for the counters */
 void sh_tls_flow_connected(struct sh_flow *f); /* our turn to speak */
 void sh_tls_flow_receive(struct sh_flow *f, const char *data, size_t len);
 int sh_tls_flow_send(struct sh_flow *f, struct sh_slice text);
-int sh_tls_flow_send_early(struct sh_flow *f); /* what was sent before it was ready */
+void sh_tls_flow_encrypt(struct sh_flow *f); /* what was sent, once it is ready; it may end the flow */
 void sh_tls_flow_shut(struct sh_flow *f);
 bool sh_tls_flow_proves(const struct sh_flow *f, uint32_t domain);
 const char *sh_tls_flow_names(const struct sh_flow *f);

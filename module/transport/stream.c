@@ -7,22 +7,23 @@
 
 enum {
 	IN_MAX = 65536, /* more than the largest message: a full buffer holds one, or framing has failed */
+	FLUSH_AT = 32768,
 	HIGH_WATER = 65536,
 };
 
 /* ---- out ---- */
 
-static size_t high_water(const struct sh_flow *f)
+static size_t at_most(const struct sh_flow *f, size_t octets)
 {
 	size_t half = f->t->config.max_unsent / 2;
 
-	return half < HIGH_WATER ? half : HIGH_WATER;
+	return half < octets ? half : octets;
 }
 
 /* Between the marks it stays as it is. */
 static void regulate(struct sh_flow *f)
 {
-	size_t high = high_water(f);
+	size_t high = at_most(f, HIGH_WATER);
 	bool pause = f->paused ? f->out.len > high / 2 : f->out.len > high;
 
 	if (pause == f->paused || !f->connected || f->broken || f->state == SH_FLOW_ENDED)
@@ -52,6 +53,8 @@ static size_t write_some(struct sh_flow *f, const char *data, size_t len)
 
 void sh_stream_flush(struct sh_flow *f)
 {
+	if (f->tls)
+		sh_tls_flow_encrypt(f);
 	while (f->out.len > 0 && f->state != SH_FLOW_ENDED) {
 		struct sh_slice text = sh_buffer_text(&f->out);
 		size_t n = write_some(f, text.base, text.len);
@@ -65,19 +68,37 @@ void sh_stream_flush(struct sh_flow *f)
 	regulate(f);
 }
 
-/* What was not written. A message that was written in part must be finished, or the connection is of no use. */
+int sh_stream_overrun(struct sh_flow *f)
+{
+	sh_transport_complain(f->t, f->proto, &f->remote, "connection closed", "the peer does not read", SH_LIT(""));
+	sh_flow_end(f, -ENOBUFS);
+	return -ENOBUFS;
+}
+
+void sh_stream_touch(struct sh_flow *f)
+{
+	struct sh_transport *t = f->t;
+
+	if (!f->connected)
+		return; /* it will be flushed when it is */
+	if (sh_list_empty(&f->dirty))
+		sh_list_append(&t->dirty, &f->dirty);
+	if (!sh_timer_pending(&t->report))
+		sh_env_timer(t->env, &t->report, 0);
+}
+
+/* For the end of the turn, or for when the driver takes more. What has begun below must be finished, or the connection is of no
+ * use. */
 static int queue(struct sh_flow *f, struct sh_slice rest, bool begun)
 {
-	int err = -ENOBUFS;
+	int err;
 
 	if (f->out.len == 0)
 		f->moved = f->t->env->now;
-	if (rest.len <= f->t->config.max_unsent - f->out.len)
-		err = sh_buffer_append(&f->out, rest.base, rest.len);
-	if (err == -ENOBUFS)
-		sh_transport_complain(f->t, f->proto, &f->remote, "connection closed", "the peer does not read",
-				      SH_LIT(""));
-	if (err == -ENOBUFS || (err && begun))
+	if (rest.len > f->t->config.max_unsent - f->out.len)
+		return sh_stream_overrun(f);
+	err = sh_buffer_append(&f->out, rest.base, rest.len);
+	if (err && begun)
 		sh_flow_end(f, err);
 	if (err)
 		return err;
@@ -86,41 +107,38 @@ static int queue(struct sh_flow *f, struct sh_slice rest, bool begun)
 	return 0;
 }
 
-/* A message below which there is no layer: now, as far as the driver takes it. */
-static int put_now(struct sh_flow *f, struct sh_slice text)
+/* What one turn writes to a connection leaves with one call of the kernel, whose price is that of many messages, and in as few
+ * records of TLS as can be. A busy turn does not wait with more than a little. */
+static int put(struct sh_flow *f, struct sh_slice text)
 {
-	size_t n = 0;
+	int err = f->state == SH_FLOW_ENDED || f->broken ? -EPIPE : queue(f, text, false);
 
-	if (f->connected && f->out.len == 0) {
-		n = write_some(f, text.base, text.len);
-		if (n == text.len)
-			return 0;
-	}
-	return queue(f, sh_slice_make(text.base + n, text.len - n), n > 0);
+	if (err)
+		return err;
+	if (f->connected && f->out.len > at_most(f, FLUSH_AT))
+		sh_stream_flush(f);
+	else
+		sh_stream_touch(f);
+	return 0;
+}
+
+int sh_stream_put(struct sh_flow *f, struct sh_slice octets)
+{
+	int err = f->state == SH_FLOW_ENDED || f->broken ? -EPIPE : queue(f, octets, true);
+
+	if (!err)
+		sh_stream_touch(f);
+	return err;
 }
 
 int sh_stream_put_plain(struct sh_flow *f, struct sh_slice text)
 {
-	return f->tls ? sh_tls_flow_send(f, text) : put_now(f, text);
+	return f->tls ? sh_tls_flow_send(f, text) : put(f, text);
 }
 
 int sh_stream_send(struct sh_flow *f, struct sh_slice text)
 {
 	return f->ws ? sh_ws_send(f, text) : sh_stream_put_plain(f, text);
-}
-
-/* What one turn writes leaves with one call of the kernel: records are many and small. */
-int sh_stream_put(struct sh_flow *f, struct sh_slice octets)
-{
-	struct sh_transport *t = f->t;
-
-	if (f->state == SH_FLOW_ENDED || f->broken)
-		return -EPIPE;
-	if (sh_list_empty(&f->dirty))
-		sh_list_append(&t->dirty, &f->dirty);
-	if (!sh_timer_pending(&t->report))
-		sh_env_timer(t->env, &t->report, 0);
-	return queue(f, octets, true);
 }
 
 void sh_stream_flush_dirty(struct sh_transport *t)

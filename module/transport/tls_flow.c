@@ -20,8 +20,9 @@ struct sh_tls_flow {
 	SSL *ssl;
 	struct sh_tls_set *set;
 	struct sh_slice in;      /* what has come and is not read yet */
-	struct sh_buffer early;  /* what shall be sent when the handshake is over */
+	struct sh_buffer plain;  /* what shall be sent: at the end of the turn, or of the handshake */
 	char *names;             /* what the peer has proven to be, when it is over; NULL: nothing */
+	bool over;               /* the handshake, well or not: it is counted */
 };
 
 /* A session that can be resumed with a server. */
@@ -31,6 +32,13 @@ struct sh_tls_session {
 	uint32_t domain;
 	struct sh_tls_set *set; /* only compared: sessions of an old set are of no use */
 };
+
+/* Looking is much cheaper than clearing, and there is rarely anything: of the host, on its own thread. */
+static void clear_errors(void)
+{
+	if (ERR_peek_error())
+		ERR_clear_error();
+}
 
 /* ---- the BIO ---- */
 
@@ -217,7 +225,7 @@ int sh_tls_flow_begin(struct sh_flow *f, struct sh_tls *t, bool server)
 		err = name_server(f);
 	if (!err && !server)
 		resume_session(f);
-	ERR_clear_error();
+	clear_errors();
 	if (err)
 		sh_tls_flow_finish(f);
 	return err;
@@ -233,25 +241,48 @@ void sh_tls_flow_finish(struct sh_flow *f)
 		SSL_set_shutdown(c->ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
 	SSL_free(c->ssl);
 	sh_tls_set_unref(c->set);
-	sh_buffer_finish(&c->early);
+	sh_buffer_finish(&c->plain);
 	sh_free(c->names);
 	sh_free(c);
 	f->tls = NULL;
-	ERR_clear_error();
+	clear_errors();
 }
 
 /* ---- the handshake ---- */
+
+static void count_failure(struct sh_flow *f, enum sh_tls_failure kind)
+{
+	if (!f->tls->over)
+		f->t->stats.handshakes_failed[kind]++;
+	f->tls->over = true;
+}
+
+void sh_tls_flow_ended(struct sh_flow *f, int error)
+{
+	count_failure(f, error == -ETIMEDOUT ? SH_TLS_TIMEOUT : SH_TLS_CLOSED);
+}
+
+/* OpenSSL gives the peer's alerts numbers of their own. */
+static enum sh_tls_failure kind_of(long verdict)
+{
+	int reason = ERR_GET_REASON(ERR_peek_error());
+
+	if (verdict != X509_V_OK || reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE)
+		return SH_TLS_CERTIFICATE;
+	return reason >= SSL_AD_REASON_OFFSET ? SH_TLS_ALERT : SH_TLS_PROTOCOL;
+}
 
 static void fail(struct sh_flow *f, int ssl_error)
 {
 	struct sh_tls_flow *c = f->tls;
 	long verdict = SSL_get_verify_result(c->ssl);
+	enum sh_tls_failure kind = kind_of(verdict);
 	char why[2 * SH_TLS_ERROR + 64], reason[SH_TLS_ERROR];
 	struct sh_slice name = sh_domain_text(f->t, f->domain);
 
 	if (f->state == SH_FLOW_ENDED)
 		return; /* the BIO could not take what was written */
-	if (ssl_error == SSL_ERROR_ZERO_RETURN) {
+	if (ssl_error == SSL_ERROR_ZERO_RETURN) { /* close_notify */
 		sh_flow_end(f, 0);
 		return;
 	}
@@ -263,8 +294,8 @@ static void fail(struct sh_flow *f, int ssl_error)
 		snprintf(why, sizeof(why), "%s", sh_tls_reason(reason));
 	sh_transport_complain(f->t, f->proto, &f->remote, f->ready ? "TLS failed" : "TLS handshake failed", why,
 			      SH_LIT(""));
-	if (!f->ready)
-		f->t->stats.handshakes_failed++;
+	count_failure(f, kind);
+	sh_buffer_finish(&c->plain);
 	sh_stream_flush(f); /* the alert */
 	sh_flow_end(f, -EPROTO);
 }
@@ -287,6 +318,7 @@ static bool shake(struct sh_flow *f)
 	}
 	if (f->state != SH_FLOW_OPEN)
 		return false;
+	c->over = true;
 	f->t->stats.handshakes++;
 	f->t->stats.handshakes_resumed += SSL_session_reused(c->ssl);
 	peer = c->set->verify == SH_TLS_VERIFY_NOBODY ? NULL : SSL_get0_peer_certificate(c->ssl);
@@ -303,20 +335,8 @@ static bool shake(struct sh_flow *f)
 
 void sh_tls_flow_connected(struct sh_flow *f)
 {
-	ERR_clear_error();
+	clear_errors();
 	shake(f);
-}
-
-int sh_tls_flow_send_early(struct sh_flow *f)
-{
-	struct sh_buffer early = f->tls->early;
-	int err = 0;
-
-	f->tls->early = (struct sh_buffer){0};
-	if (early.len > 0)
-		err = sh_tls_flow_send(f, sh_buffer_text(&early));
-	sh_buffer_finish(&early);
-	return err;
 }
 
 /* ---- octets ---- */
@@ -327,11 +347,11 @@ void sh_tls_flow_receive(struct sh_flow *f, const char *data, size_t len)
 	char plain[PLAIN_MAX];
 	size_t n;
 
-	ERR_clear_error();
+	clear_errors();
 	c->in = sh_slice_make(data, len);
 	if (!shake(f))
 		return;
-	while (f->state == SH_FLOW_OPEN) {
+	while (f->state == SH_FLOW_OPEN && (c->in.len > 0 || SSL_pending(c->ssl) > 0)) {
 		int result = SSL_read_ex(c->ssl, plain, sizeof(plain), &n);
 
 		if (result != 1) {
@@ -347,25 +367,45 @@ void sh_tls_flow_receive(struct sh_flow *f, const char *data, size_t len)
 int sh_tls_flow_send(struct sh_flow *f, struct sh_slice text)
 {
 	struct sh_tls_flow *c = f->tls;
+	size_t waits = f->out.len + c->plain.len, max = f->t->config.max_unsent;
+	int err;
+
+	if (f->state == SH_FLOW_ENDED || f->broken)
+		return -EPIPE;
+	if (waits > max || text.len > max - waits)
+		return c->over ? sh_stream_overrun(f) : -ENOBUFS;
+	err = sh_buffer_append(&c->plain, text.base, text.len);
+	if (err)
+		return err;
+	if (c->plain.len > PLAIN_MAX && c->over)
+		sh_stream_flush(f);
+	else
+		sh_stream_touch(f);
+	return 0;
+}
+
+void sh_tls_flow_encrypt(struct sh_flow *f)
+{
+	struct sh_tls_flow *c = f->tls;
+	struct sh_slice text = sh_buffer_text(&c->plain);
 	size_t n;
 
-	if (!SSL_is_init_finished(c->ssl)) {
-		if (text.len > f->t->config.max_unsent - c->early.len)
-			return -ENOBUFS;
-		return sh_buffer_append(&c->early, text.base, text.len);
+	if (text.len == 0 || !SSL_is_init_finished(c->ssl) || f->state == SH_FLOW_ENDED)
+		return;
+	clear_errors();
+	if (SSL_write_ex(c->ssl, text.base, text.len, &n) == 1) {
+		sh_buffer_take(&c->plain, n);
+		return;
 	}
-	ERR_clear_error();
-	if (SSL_write_ex(c->ssl, text.base, text.len, &n) == 1)
-		return 0;
-	ERR_clear_error();
+	clear_errors();
 	sh_flow_end(f, -EPROTO); /* unless the BIO has ended it: half a record is of no use to anybody */
-	return f->error ? f->error : -EPIPE;
 }
 
 void sh_tls_flow_shut(struct sh_flow *f)
 {
-	ERR_clear_error();
-	if (SSL_is_init_finished(f->tls->ssl))
+	sh_tls_flow_encrypt(f);
+	clear_errors();
+	if (f->state != SH_FLOW_ENDED && SSL_is_init_finished(f->tls->ssl))
 		SSL_shutdown(f->tls->ssl);
-	ERR_clear_error();
+	clear_errors();
 }

@@ -44,6 +44,8 @@ struct sh_endpoint {
 	struct sh_slice host;      /* advertised in Via and Contact, IPv6 in brackets; never empty, never 0.0.0.0 */
 	uint16_t port;             /* advertised */
 	bool connect_only;         /* nobody can connect to it */
+	bool retired;              /* given up */
+	bool closed;               /* retired, and its socket is closed */
 	struct sh_listen_tuning tuning;
 };
 
@@ -73,10 +75,21 @@ struct sh_transport_user {
 
 struct sh_transport;
 
-struct sh_transport_stats { /* counters, but `connections`: open now */
+/* Why a TLS handshake failed. */
+enum sh_tls_failure {
+	SH_TLS_CERTIFICATE, /* the peer's is missing, not good, or not of whom it should be */
+	SH_TLS_ALERT,       /* the peer refused: mostly our certificate */
+	SH_TLS_PROTOCOL,    /* no version or cipher in common, or that was no TLS */
+	SH_TLS_TIMEOUT,
+	SH_TLS_CLOSED, /* the peer went */
+	SH_TLS_FAILURES,
+};
+
+struct sh_transport_stats { /* counters, but the connections: open now. Numbers of 64 bits only: they are summed up as an array */
+	uint64_t connections_by[SH_PROTO_COUNT];
 	uint64_t datagrams_in, datagrams_out, messages_in, messages_out, malformed, connections, refused_limit, keepalives;
 	uint64_t dns_queries;
-	uint64_t handshakes, handshakes_resumed, handshakes_failed; /* TLS, both sides */
+	uint64_t handshakes, handshakes_resumed, handshakes_failed[SH_TLS_FAILURES]; /* TLS, both sides */
 	uint64_t upgrades, upgrades_refused;                        /* WebSocket */
 	uint64_t refused_acl, refused_banned, refused_rate, bans; /* messages and connections; messages; requests; sources */
 	uint64_t slow; /* connections closed because the rest of a message did not come */
@@ -117,8 +130,14 @@ void sh_transport_sent_by(const struct sh_transport *t, const struct sh_path *p,
 			  struct sh_slice *host, uint16_t *port);
 
 void sh_transport_tune(struct sh_transport *t, unsigned index, const struct sh_listen_tuning *tuning);
-/* What to call us from now on. 0, -EINVAL, -ENOMEM. */
-int sh_transport_advertise(struct sh_transport *t, unsigned index, struct sh_slice host, uint16_t port);
+/* An endpoint that is there, as the configuration says from now on; what it does not say (advertise_host, tls, origins) stays.
+ * Its connections live on. One that was given up is opened again. 0 or as listen_with. */
+int sh_transport_listen_again(struct sh_transport *t, unsigned index, const struct sh_listen_config *config);
+/* Gives an endpoint up: nobody can connect to it any more, and nothing new leaves by it. Its connections live on, and so does
+ * its datagram socket, for the sake of the dialogs that need it, until the user calls close. Does nothing while another one
+ * that shares its socket is wanted. */
+void sh_transport_listen_retire(struct sh_transport *t, unsigned index);
+void sh_transport_listen_close(struct sh_transport *t, unsigned index); /* of a retired one */
 /* "udp://127.0.0.1:5060", "tcp://[::1]"; without a port the default one. NULL, or what is wrong with it. */
 const char *sh_listen_uri_parse(struct sh_slice text, enum sh_proto *proto, struct sh_addr *addr);
 

@@ -216,7 +216,8 @@ static void a_server_must_prove_the_domain_that_was_asked_for(void **state)
 			print_error("%s for %s\n", cases[i].names, cases[i].domain ? cases[i].domain : "an address");
 			fail();
 		}
-		assert_int_equal(stats(s.client)->handshakes_failed, !cases[i].good);
+		assert_int_equal(stats(s.client)->handshakes_failed[SH_TLS_CERTIFICATE], !cases[i].good);
+		assert_int_equal(stats(s.w.s)->handshakes_failed[SH_TLS_ALERT], !cases[i].good);
 		secure_free(&s);
 	}
 }
@@ -473,6 +474,7 @@ static void a_handshake_that_does_not_end_is_ended(void **state)
 	}
 	assert_int_equal(slow->closed, 1);
 	assert_int_equal(stats(s.w.s)->connections, 0);
+	assert_int_equal(stats(s.w.s)->handshakes_failed[SH_TLS_TIMEOUT], 1);
 	assert_in_range(s.w.s->ended[0].at, 3 * SH_SECOND, 5 * SH_SECOND);
 	secure_free(&s);
 }
@@ -491,6 +493,7 @@ static void only_so_many_handshakes_run_at_a_time(void **state)
 	assert_int_equal(stats(s.w.s)->refused_limit, 3);
 	wire_close(s.w.p->wires[0]);
 	world_run(&s.w);
+	assert_int_equal(stats(s.w.s)->handshakes_failed[SH_TLS_CLOSED], 1);
 	assert_true(reaches(&s, "example.org")); /* there is room for one; it is free again when it is through */
 	assert_int_equal(stats(s.w.s)->connections, 5);
 	peer_connect(s.w.p, &to);
@@ -512,7 +515,7 @@ static void noise_ends_with_an_alert_and_a_line(void **state)
 	world_run(&s.w);
 	assert_int_equal(w->closed, 1);
 	assert_int_equal(s.w.s->count, 0);
-	assert_int_equal(stats(s.w.s)->handshakes_failed, 1);
+	assert_int_equal(stats(s.w.s)->handshakes_failed[SH_TLS_PROTOCOL], 1);
 	assert_int_equal(s.w.s->ended[0].error, -EPROTO);
 	secure_free(&s);
 }

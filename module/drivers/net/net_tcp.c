@@ -250,7 +250,7 @@ ssize_t net_write(struct sh_env *env, struct sh_stream *s, const char *data, siz
 
 	if (s->error)
 		return s->error;
-	if (len == 0)
+	if (len == 0 || s->wants_to_write) /* full: the kernel will say when it is worth asking again */
 		return 0;
 	if (!s->connecting) {
 		do {
