@@ -411,6 +411,8 @@ function sip.domains(names) end
 ---@field max_per_source? integer
 ---@field idle_timeout? number
 ---@field message_timeout? number
+---@field tls? {certificate: string|string[], private_key?: string|string[], ca?: string, verify?: "yes"|"no"|"optional"|"mutual"}
+---@field origins? string|string[]
 
 ---@param options siphook.listen_options
 function sip.listen(options) end

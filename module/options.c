@@ -123,15 +123,8 @@ static int set_ca(struct sh_options *o, const char *value)
 
 static int set_verify(struct sh_options *o, const char *value)
 {
-	static const char *const words[] = {
-	    [SH_TLS_VERIFY_SERVERS] = "yes",
-	    [SH_TLS_VERIFY_NOBODY] = "no",
-	    [SH_TLS_VERIFY_OPTIONAL] = "optional",
-	    [SH_TLS_VERIFY_MUTUAL] = "mutual",
-	};
-
-	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-		if (strcmp(value, words[i]) == 0) {
+	for (int i = 0; sh_tls_verify_words[i]; i++) {
+		if (strcmp(value, sh_tls_verify_words[i]) == 0) {
 			o->engine.tls.verify = (enum sh_tls_verify)i;
 			return 0;
 		}

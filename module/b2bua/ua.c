@@ -385,6 +385,16 @@ void sh_ua_succeeded(struct sh_ua *ua)
 	sh_trunks_drop_all(ua);
 }
 
+bool sh_ua_needs_endpoint(const struct sh_ua *ua, unsigned endpoint)
+{
+	SH_LIST_EACH(l, &ua->live_legs)
+	{
+		if (SH_CONTAINER(l, struct sh_leg, link)->dialog.path.endpoint == endpoint)
+			return true;
+	}
+	return false;
+}
+
 void sh_ua_refuse(struct sh_ua *ua)
 {
 	ua->draining = true;

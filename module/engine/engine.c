@@ -133,6 +133,11 @@ void sh_engine_destroy(struct sh_engine *e)
 
 /* ------------------------------------------------------------------ workers */
 
+struct sh_env *sh_engine_env(struct sh_engine *e, unsigned worker)
+{
+	return e->net ? sh_net_env(e->net, worker) : e->simulation.envs[worker];
+}
+
 int sh_engine_call(struct sh_engine *e, unsigned worker, void (*fn)(struct sh_env *env, void *arg), void *arg)
 {
 	struct sh_env *first = e->workers[0].env;

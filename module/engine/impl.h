@@ -60,6 +60,9 @@ struct sh_engine_tls {
 	struct sh_tls *tls;      /* NULL: not opened */
 	struct sh_tls_set *next; /* from the loader to worker 0; NULL: the files say what they said before */
 	struct sh_id128 texts, next_texts;
+	/* of listeners of scripts: */
+	struct sh_engine_tls *after; /* the next one in sh_engine.own_tls */
+	bool wanted, fresh;          /* by the load that runs; made by it */
 };
 
 struct sh_engine {
@@ -79,7 +82,8 @@ struct sh_engine {
 	bool watch_files;
 	struct sh_pair *pairs;
 	unsigned npairs;
-	struct sh_engine_tls tls;
+	struct sh_engine_tls tls;      /* the instance's */
+	struct sh_engine_tls *own_tls; /* of listeners of scripts; the loader's while it runs, else worker 0's */
 	char **origins;
 	unsigned norigins;
 	struct sh_log log;
@@ -120,6 +124,7 @@ struct sh_engine {
 };
 
 /* engine.c */
+struct sh_env *sh_engine_env(struct sh_engine *e, unsigned worker); /* also before the workers are there */
 /* fn(env of the worker, arg) on that worker, at its next turn. [any] 0 or -EAGAIN, -ENOMEM. */
 int sh_engine_call(struct sh_engine *e, unsigned worker, void (*fn)(struct sh_env *env, void *arg), void *arg);
 void sh_worker_turn_end(void *ctx);
@@ -187,11 +192,14 @@ int sh_engine_ask(struct sh_engine *e, void (*fn)(struct sh_worker *w, void *arg
 /* tls.c */
 int sh_engine_tls_copy(struct sh_engine_tls *t, const struct sh_engine_tls_config *c, char *error, size_t size);
 void sh_engine_tls_finish(struct sh_engine_tls *t);
-int sh_engine_tls_open(struct sh_engine *e, struct sh_engine_tls *t, char *error, size_t size);
-void sh_engine_tls_close(struct sh_engine_tls *t);
-/* Reads and judges; slow, on the loader's thread. 0 or -errno with words. Then commit uses it, or drops it. */
-int sh_engine_tls_prepare(struct sh_engine *e, struct sh_engine_tls *t, char *error, size_t size);
-void sh_engine_tls_commit(struct sh_engine_tls *t, bool use);
+int sh_engine_tls_open(struct sh_engine *e, char *error, size_t size); /* the instance's */
+void sh_engine_tls_close(struct sh_engine *e);                         /* all */
+/* Read again and judged: the instance's, and with all those of listeners. Slow, on the loader's thread. 0 or -errno with words.
+ * bind: those of a generation's listeners, which it gets. Then commit uses all of it, or drops it; script: a generation was
+ * loaded, and what it does not want is of no use any more. */
+int sh_engine_tls_prepare(struct sh_engine *e, bool all, char *error, size_t size);
+int sh_engine_tls_bind(struct sh_engine *e, struct sh_generation *g, char *error, size_t size);
+void sh_engine_tls_commit(struct sh_engine *e, bool use, bool script);
 
 /* start.c */
 /* "udp://127.0.0.1:5060", "tcp://[::1]:5060"; without a port the default one. 0, or -EINVAL with words. */

@@ -23,6 +23,8 @@ int sh_engine_load(struct sh_engine *e, struct sh_generation **out, bool before,
 
 	if (!err && e->selftest && sh_generation_selftests(g))
 		err = run_selftests(e, g, error, size);
+	if (!err)
+		err = sh_engine_tls_bind(e, g, error, size);
 	if (err) {
 		sh_generation_destroy(g);
 		return err;

@@ -267,7 +267,7 @@ static int status(struct sh_engine *e, struct sh_json *j)
 		char text[SH_ADDR_TEXT + 16], addr[SH_ADDR_TEXT];
 		struct sh_slice proto = sh_proto_param(ep->proto);
 
-		if (ep->connect_only)
+		if (ep->connect_only || ep->closed)
 			continue;
 		sh_addr_format(&ep->local, addr);
 		snprintf(text, sizeof(text), "%.*s://%s", SH_FMT(proto), addr);

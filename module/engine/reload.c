@@ -43,7 +43,7 @@ static void work(void *arg)
 	e->load_error[0] = '\0';
 	if (load_script(e) < 0)
 		return;
-	if (sh_engine_tls_prepare(e, &e->tls, e->load_error, sizeof(e->load_error)) < 0) {
+	if (sh_engine_tls_prepare(e, e->kind == SH_RELOAD_TLS, e->load_error, sizeof(e->load_error)) < 0) {
 		sh_generation_destroy(e->loaded);
 		e->loaded = NULL;
 	}
@@ -56,7 +56,7 @@ static void done(void *arg)
 	uint64_t number = 0;
 	bool again, running = atomic_load(&e->state) == SH_ENGINE_RUNNING && !e->load_error[0];
 
-	sh_engine_tls_commit(&e->tls, running);
+	sh_engine_tls_commit(e, running, e->kind != SH_RELOAD_TLS);
 	if (running && e->kind == SH_RELOAD_TLS) {
 		number = atomic_load(&e->generation);
 		sh_info(&e->log, "certificates and keys were read again");

@@ -113,11 +113,6 @@ static void on_expire(struct sh_timer *t)
 	sh_env_timer(w->env, t, more ? SH_MS : SH_SECOND);
 }
 
-static struct sh_env *env_of(struct sh_engine *e, unsigned i)
-{
-	return e->net ? sh_net_env(e->net, i) : e->simulation.envs[i];
-}
-
 static int open_worker(struct sh_engine *e, unsigned i)
 {
 	struct sh_worker *w = &e->workers[i];
@@ -126,7 +121,7 @@ static int open_worker(struct sh_engine *e, unsigned i)
 
 	w->engine = e;
 	w->index = i;
-	w->env = env_of(e, i);
+	w->env = sh_engine_env(e, i);
 	config.peers = e->peers;
 	if (e->session_expires)
 		config.session_expires = e->session_expires == UINT32_MAX ? 0 : e->session_expires * (uint64_t)SH_SECOND;
@@ -168,7 +163,7 @@ static int open_shared(struct sh_engine *e)
 		.trace = e->simulation.trace,
 		.trace_ctx = e->simulation.ctx,
 	};
-	struct sh_env *env = env_of(e, 0);
+	struct sh_env *env = sh_engine_env(e, 0);
 	int err = sh_osip_init();
 
 	if (!err)
@@ -227,6 +222,7 @@ int sh_engine_open(struct sh_engine *e, char *error, size_t size)
 		sh_generation_destroy(g);
 		goto out;
 	}
+	sh_engine_tls_commit(e, true, true);
 	sh_script_publish(e->script, g);
 	atomic_store(&e->generation, sh_generation_number(g));
 	for (unsigned i = 0; i < e->nworkers && !err; i++)
@@ -234,7 +230,7 @@ int sh_engine_open(struct sh_engine *e, char *error, size_t size)
 	if (!err)
 		err = sh_handover_join(e, error, size);
 	if (!err && wants_tls(e))
-		err = sh_engine_tls_open(e, &e->tls, error, size);
+		err = sh_engine_tls_open(e, error, size);
 	if (!err)
 		err = open_listeners(e, g, error, size);
 	for (unsigned i = 0; i < e->nworkers && !err; i++) {
@@ -273,7 +269,7 @@ void sh_engine_close(struct sh_engine *e)
 		sh_runtime_destroy(e->workers[i].runtime);
 	for (unsigned i = 0; e->workers && i < e->nworkers; i++)
 		sh_ua_destroy(e->workers[i].ua);
-	sh_engine_tls_close(&e->tls);
+	sh_engine_tls_close(e);
 	sh_recorder_destroy(e->recorder);
 	sh_engine_keep_close(e);
 	sh_handover_close(e);

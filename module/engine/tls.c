@@ -148,7 +148,7 @@ static struct sh_id128 identify(struct sh_engine *e, const struct texts *t)
 		parts[n++] = t->identities[i].key;
 	}
 	parts[n++] = t->config.authorities;
-	return sh_hash128_slices(&e->workers[0].env->key, parts, n);
+	return sh_hash128_slices(&sh_engine_env(e, 0)->key, parts, n);
 }
 
 /* ------------------------------------------------------------------ start */
@@ -162,7 +162,7 @@ static int64_t wall_seconds(struct sh_engine *e)
 }
 
 /* A certificate that has expired is better than no server at all when it starts; a reload refuses it. */
-int sh_engine_tls_open(struct sh_engine *e, struct sh_engine_tls *t, char *error, size_t size)
+static int open_one(struct sh_engine *e, struct sh_engine_tls *t, bool starts, char *error, size_t size)
 {
 	struct texts *texts;
 	int err = read_texts(&texts, t, wall_seconds(e), error, size);
@@ -170,7 +170,7 @@ int sh_engine_tls_open(struct sh_engine *e, struct sh_engine_tls *t, char *error
 	if (err)
 		return err;
 	err = sh_tls_create(&t->tls, &texts->config, error, size);
-	if (err == -EKEYEXPIRED) {
+	if (err == -EKEYEXPIRED && starts) {
 		sh_warn(&e->log, "%s: it is used all the same", error);
 		error[0] = '\0';
 		texts->config.now = 0;
@@ -181,7 +181,7 @@ int sh_engine_tls_open(struct sh_engine *e, struct sh_engine_tls *t, char *error
 	return err;
 }
 
-void sh_engine_tls_close(struct sh_engine_tls *t)
+static void close_one(struct sh_engine_tls *t)
 {
 	sh_tls_unref(t->tls);
 	sh_tls_set_unref(t->next);
@@ -189,15 +189,38 @@ void sh_engine_tls_close(struct sh_engine_tls *t)
 	t->next = NULL;
 }
 
+int sh_engine_tls_open(struct sh_engine *e, char *error, size_t size)
+{
+	return open_one(e, &e->tls, true, error, size);
+}
+
+static void destroy(struct sh_engine_tls *t)
+{
+	close_one(t);
+	sh_engine_tls_finish(t);
+	sh_free(t);
+}
+
+void sh_engine_tls_close(struct sh_engine *e)
+{
+	close_one(&e->tls);
+	while (e->own_tls) {
+		struct sh_engine_tls *t = e->own_tls;
+
+		e->own_tls = t->after;
+		destroy(t);
+	}
+}
+
 /* ------------------------------------------------------------------ reload */
 
-int sh_engine_tls_prepare(struct sh_engine *e, struct sh_engine_tls *t, char *error, size_t size)
+static int prepare_one(struct sh_engine *e, struct sh_engine_tls *t, char *error, size_t size)
 {
 	struct texts *texts;
 	int err;
 
-	if (!t->tls)
-		return 0; /* nothing of it is in use */
+	if (!t->tls || t->next)
+		return 0; /* nothing of it is in use; it is prepared already */
 	err = read_texts(&texts, t, wall_seconds(e), error, size);
 	if (err)
 		return err;
@@ -209,7 +232,16 @@ int sh_engine_tls_prepare(struct sh_engine *e, struct sh_engine_tls *t, char *er
 	return err;
 }
 
-void sh_engine_tls_commit(struct sh_engine_tls *t, bool use)
+int sh_engine_tls_prepare(struct sh_engine *e, bool all, char *error, size_t size)
+{
+	int err = prepare_one(e, &e->tls, error, size);
+
+	for (struct sh_engine_tls *t = e->own_tls; all && t && !err; t = t->after)
+		err = prepare_one(e, t, error, size);
+	return err;
+}
+
+static void commit_one(struct sh_engine_tls *t, bool use)
 {
 	if (t->next && use) {
 		sh_tls_commit(t->tls, t->next);
@@ -218,4 +250,89 @@ void sh_engine_tls_commit(struct sh_engine_tls *t, bool use)
 		sh_tls_set_unref(t->next);
 	}
 	t->next = NULL;
+}
+
+void sh_engine_tls_commit(struct sh_engine *e, bool use, bool script)
+{
+	struct sh_engine_tls **at = &e->own_tls, *t;
+
+	commit_one(&e->tls, use);
+	while ((t = *at) != NULL) {
+		bool keep = use && script ? t->wanted : !t->fresh;
+
+		commit_one(t, use);
+		t->wanted = t->fresh = false;
+		if (keep) {
+			at = &t->after;
+			continue;
+		}
+		*at = t->after;
+		destroy(t);
+	}
+}
+
+/* ------------------------------------------------------------------ listeners of scripts */
+
+static struct sh_engine_tls *find_own(const struct sh_engine *e, const struct sh_listen_tls *files)
+{
+	for (struct sh_engine_tls *t = e->own_tls; t; t = t->after) {
+		const struct sh_listen_tls same = {.certificates = (const char **)t->certificates,
+						   .keys = (const char **)t->keys,
+						   .count = t->ncertificates,
+						   .ca = t->ca,
+						   .verify = t->verify};
+		if (sh_listen_tls_same(&same, files))
+			return t;
+	}
+	return NULL;
+}
+
+static int make_own(struct sh_engine_tls **out, struct sh_engine *e, const struct sh_listen_tls *files, char *error, size_t size)
+{
+	const struct sh_engine_tls_config config = {.certificates = files->certificates,
+						    .ncertificates = files->count,
+						    .keys = files->keys,
+						    .nkeys = files->count,
+						    .ca = files->ca,
+						    .verify = files->verify};
+	struct sh_engine_tls *t = sh_calloc(1, sizeof(*t));
+	int err = -ENOMEM;
+
+	if (t)
+		err = sh_engine_tls_copy(t, &config, error, size);
+	if (!err)
+		err = open_one(e, t, !sh_script_current(e->script), error, size);
+	if (err) {
+		if (t)
+			destroy(t);
+		return err;
+	}
+	t->fresh = true;
+	t->after = e->own_tls;
+	e->own_tls = t;
+	*out = t;
+	return 0;
+}
+
+int sh_engine_tls_bind(struct sh_engine *e, struct sh_generation *g, char *error, size_t size)
+{
+	if (e->simulation.envs)
+		return 0; /* it has no such sockets, and the files need not be there */
+	for (unsigned i = 0; i < sh_generation_listens(g); i++) {
+		struct sh_listen_tls *files = sh_generation_listen_tls(g, i);
+		struct sh_engine_tls *t = files ? find_own(e, files) : NULL;
+		int err = 0;
+
+		if (!files)
+			continue;
+		if (t)
+			err = prepare_one(e, t, error, size);
+		else
+			err = make_own(&t, e, files, error, size);
+		if (err)
+			return err;
+		t->wanted = true;
+		files->tls = sh_tls_ref(t->tls);
+	}
+	return 0;
 }

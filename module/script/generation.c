@@ -312,6 +312,9 @@ void sh_generation_destroy(struct sh_generation *g)
 		sh_vm_destroy(g->states[i].vm);
 	}
 	sh_shared_journal_destroy(g->journal);
+	for (unsigned i = 0; i < g->nlistens; i++)
+		if (g->listens[i].tls)
+			sh_tls_unref(g->listens[i].tls->tls);
 	for (unsigned i = 0; i < g->ntrunks; i++)
 		sh_trunk_status_unref(g->trunks[i].status);
 	sh_source_unref(g->source);

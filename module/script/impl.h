@@ -84,6 +84,9 @@ struct sh_listen_spec {
 	struct sh_slice advertise; /* empty: by itself */
 	uint16_t advertise_port;   /* 0: as bound */
 	struct sh_listen_tuning tuning;
+	struct sh_listen_tls *tls; /* NULL: the instance's, where it needs one */
+	struct sh_slice *origins;  /* of WebSockets */
+	unsigned norigins;         /* 0: all */
 };
 
 struct sh_generation {
@@ -151,6 +154,8 @@ struct sh_runtime {
 	struct sh_tls *tls; /* of listeners that need one; NULL: none is configured */
 	struct sh_keeper *keeper; /* NULL: out of memory */
 	bool listens; /* its sockets are open: new generations open theirs */
+	uint64_t own_listens;    /* endpoints that scripts have opened: a bit each */
+	struct sh_timer unnamed; /* looks after those that no generation names any more */
 	struct sh_link bound; /* what happened to bindings while Lua ran: binding_hook.c */
 	struct sh_link spawned; /* sh_deferred: functions that begin when no Lua is on the stack */
 	struct sh_timer spawn_rest;
@@ -459,7 +464,13 @@ void sh_branch_hook_stop(struct sh_runtime *rt); /* its Lua states go: nothing i
 
 /* ---- listen.c */
 int sh_listen(lua_State *L); /* sip.listen */
-int sh_acl(lua_State *L);    /* sip.acl */
+void sh_runtime_listen_init(struct sh_runtime *rt);
+void sh_runtime_listen_finish(struct sh_runtime *rt);
+/* A copy in the generation's arena; raises without memory. */
+struct sh_slice sh_generation_keep(lua_State *L, struct sh_generation *g, struct sh_slice text);
+
+/* ---- acl.c */
+int sh_acl(lua_State *L); /* sip.acl */
 void sh_check_loading(lua_State *L, const char *what); /* raises behind the top level */
 
 /* ---- result_object.c */

@@ -1,10 +1,11 @@
-/* sip.listen and sip.acl: what the top level says about the sockets and about who may use them. Worker 0's declarations
- * stand in the generation; each worker makes them true when it takes the generation up. */
+/* sip.listen: what the top level says about the sockets. Worker 0's declarations stand in the generation; each worker makes them
+ * true when it takes the generation up. */
 #include "script/impl.h"
 
-enum { LISTENS_MAX = SH_MAX_ENDPOINTS, ENTRIES_MAX = 10000, EMERGENCY_MAX = 100 };
+enum { LISTENS_MAX = SH_MAX_ENDPOINTS, ORIGINS_MAX = 64 };
+#define UNNAMED_LOOK (5 * SH_SECOND)
 
-static struct sh_slice keep(lua_State *L, struct sh_generation *g, struct sh_slice text)
+struct sh_slice sh_generation_keep(lua_State *L, struct sh_generation *g, struct sh_slice text)
 {
 	struct sh_slice copy = {0};
 
@@ -12,8 +13,6 @@ static struct sh_slice keep(lua_State *L, struct sh_generation *g, struct sh_sli
 		luaL_error(L, "not enough memory");
 	return copy;
 }
-
-/* ------------------------------------------------------------------ sip.listen */
 
 /* "203.0.113.5:5060", "sip.example.org", "[2001:db8::5]" */
 static void read_advertise(lua_State *L, struct sh_listen_spec *spec)
@@ -44,11 +43,141 @@ static void read_advertise(lua_State *L, struct sh_listen_spec *spec)
 	spec->advertise_port = (uint16_t)n;
 }
 
+/* One text or a list of texts under that key of the table at idx: how many, in the arena, each with a NUL behind it. */
+static unsigned read_texts(lua_State *L, int idx, const char *what, const char *key, unsigned max, struct sh_slice **out)
+{
+	struct sh_generation *g = sh_state_of(L)->generation;
+	int type = sh_opt_get(L, idx, key);
+	lua_Integer n = type == LUA_TTABLE ? luaL_len(L, -1) : type != LUA_TNIL;
+
+	if (type != LUA_TNIL && type != LUA_TSTRING && type != LUA_TTABLE)
+		luaL_error(L, "%s: option '%s': a text or a list of texts expected, got %s", what, key, luaL_typename(L, -1));
+	if (n > (lua_Integer)max)
+		luaL_error(L, "%s: option '%s': at most %d", what, key, (int)max);
+	*out = n ? sh_arena_calloc(&g->arena, (size_t)n, sizeof(**out)) : NULL;
+	if (n && !*out)
+		luaL_error(L, "not enough memory");
+	for (lua_Integer i = 0; i < n; i++) {
+		struct sh_slice text = {0};
+
+		if (type == LUA_TTABLE)
+			lua_geti(L, -1, i + 1);
+		else
+			lua_pushvalue(L, -1);
+		if (lua_type(L, -1) == LUA_TSTRING)
+			text.base = lua_tolstring(L, -1, &text.len);
+		if (!text.len || strlen(text.base) != text.len)
+			luaL_error(L, "%s: option '%s': entry %I is no text", what, key, (LUAI_UACINT)(i + 1));
+		text.len++;
+		(*out)[i] = sh_generation_keep(L, g, text);
+		(*out)[i].len--;
+		lua_pop(L, 1);
+	}
+	lua_pop(L, 1);
+	return (unsigned)n;
+}
+
+/* Names of files, which may be beside the dial plan. */
+static unsigned read_files(lua_State *L, int idx, const char *key, unsigned max, const char ***out)
+{
+	struct sh_state *s = sh_state_of(L);
+	const char *plan = s->generation->script->path, *slash = strrchr(plan, '/');
+	struct sh_slice *names;
+	unsigned n = read_texts(L, idx, "sip.listen: tls", key, max, &names);
+
+	*out = n ? sh_arena_calloc(&s->generation->arena, n, sizeof(**out)) : NULL;
+	if (n && !*out)
+		luaL_error(L, "not enough memory");
+	for (unsigned i = 0; i < n; i++) {
+		struct sh_slice path;
+
+		lua_pushlstring(L, plan, names[i].base[0] != '/' && slash ? (size_t)(slash + 1 - plan) : 0);
+		lua_pushlstring(L, names[i].base, names[i].len);
+		lua_concat(L, 2);
+		path.base = lua_tolstring(L, -1, &path.len);
+		path.len++;
+		(*out)[i] = sh_generation_keep(L, s->generation, path).base;
+		lua_pop(L, 1);
+	}
+	return n;
+}
+
+/* tls = {certificate=, private_key=, ca=, verify=}: files of its own; they are read when the whole script has loaded. */
+static struct sh_listen_tls *read_tls(lua_State *L, const struct sh_listen_spec *spec)
+{
+	static const char *const known[] = {"certificate", "private_key", "ca", "verify", NULL};
+	struct sh_generation *g = sh_state_of(L)->generation;
+	struct sh_listen_tls *tls;
+	const char **ca;
+	unsigned nkeys;
+
+	if (sh_opt_get(L, 1, "tls") == LUA_TNIL) {
+		lua_pop(L, 1);
+		return NULL;
+	}
+	if (!lua_istable(L, -1))
+		luaL_error(L, "sip.listen: option 'tls': a table expected, got %s", luaL_typename(L, -1));
+	if (spec->proto != SH_PROTO_TLS && spec->proto != SH_PROTO_WSS)
+		luaL_error(L, "sip.listen: option 'tls': %s has none", spec->uri.base);
+	sh_opt_known(L, lua_gettop(L), "sip.listen: tls", known);
+	tls = sh_arena_calloc(&g->arena, 1, sizeof(*tls));
+	if (!tls)
+		luaL_error(L, "not enough memory");
+	tls->count = read_files(L, lua_gettop(L), "certificate", SH_TLS_MAX_IDENTITIES, &tls->certificates);
+	nkeys = read_files(L, lua_gettop(L), "private_key", SH_TLS_MAX_IDENTITIES, &tls->keys);
+	if (read_files(L, lua_gettop(L), "ca", 1, &ca))
+		tls->ca = ca[0];
+	tls->verify = (enum sh_tls_verify)sh_opt_choice(L, lua_gettop(L), "verify", sh_tls_verify_words, SH_TLS_VERIFY_SERVERS);
+	if (!tls->count)
+		luaL_error(L, "sip.listen: tls: option 'certificate' is missing");
+	if (nkeys && nkeys != tls->count)
+		luaL_error(L, "sip.listen: tls: %d certificates and %d keys: each certificate has its own", (int)tls->count, (int)nkeys);
+	if (!nkeys)
+		tls->keys = tls->certificates;
+	lua_pop(L, 1);
+	return tls;
+}
+
+/* Two that share a socket are told apart by what is spoken behind the TLS that they have in common. */
+static bool shares_socket(const struct sh_listen_spec *a, const struct sh_listen_spec *b)
+{
+	return a->proto != SH_PROTO_UDP && b->proto != SH_PROTO_UDP && sh_addr_eq(&a->addr, &b->addr);
+}
+
+static bool same_texts(const char *const *a, const char *const *b, unsigned count)
+{
+	while (count > 0 && strcmp(a[count - 1], b[count - 1]) == 0)
+		count--;
+	return count == 0;
+}
+
+bool sh_listen_tls_same(const struct sh_listen_tls *a, const struct sh_listen_tls *b)
+{
+	if (!a || !b)
+		return a == b;
+	return a->count == b->count && a->verify == b->verify && !a->ca == !b->ca && (!a->ca || strcmp(a->ca, b->ca) == 0) &&
+	       same_texts(a->certificates, b->certificates, a->count) && same_texts(a->keys, b->keys, a->count);
+}
+
+static void check_new(lua_State *L, const struct sh_generation *g, const struct sh_listen_spec *spec)
+{
+	for (unsigned i = 0; i < g->nlistens; i++) {
+		const struct sh_listen_spec *other = &g->listens[i];
+
+		if (other->proto == spec->proto && sh_addr_eq(&other->addr, &spec->addr))
+			luaL_error(L, "sip.listen: %s is there already", spec->uri.base);
+		if (shares_socket(other, spec) && !sh_listen_tls_same(other->tls, spec->tls))
+			luaL_error(L, "sip.listen: %s and %s share a socket and must have the same tls", other->uri.base, spec->uri.base);
+	}
+	if (g->nlistens == LISTENS_MAX)
+		luaL_error(L, "sip.listen: at most %d listeners", LISTENS_MAX);
+}
+
 /* sip.listen{uri="udp://0.0.0.0:5060", advertise="203.0.113.5", ...} */
 int sh_listen(lua_State *L)
 {
-	static const char *const known[] = {"uri",		"advertise",	  "nat",	     "max_connections",
-					    "max_per_source", "idle_timeout", "message_timeout", NULL};
+	static const char *const known[] = {"uri",	      "advertise",	 "nat", "max_connections", "max_per_source",
+					    "idle_timeout", "message_timeout", "tls", "origins",	   NULL};
 	struct sh_state *s = sh_state_of(L);
 	struct sh_generation *g = s->generation;
 	struct sh_listen_spec spec = {0};
@@ -73,17 +202,17 @@ int sh_listen(lua_State *L)
 	spec.tuning.message_timeout = sh_opt_seconds(L, 1, "message_timeout", 0);
 	if (s->worker != 0)
 		return 0;
-	for (unsigned i = 0; i < g->nlistens; i++)
-		if (g->listens[i].proto == spec.proto && sh_addr_eq(&g->listens[i].addr, &spec.addr))
-			return luaL_error(L, "sip.listen: %s is there already", spec.uri.base);
-	if (g->nlistens == LISTENS_MAX)
-		return luaL_error(L, "sip.listen: at most %d listeners", LISTENS_MAX);
+	spec.tls = read_tls(L, &spec);
+	spec.norigins = read_texts(L, 1, "sip.listen", "origins", ORIGINS_MAX, &spec.origins);
+	check_new(L, g, &spec);
 	if (!g->listens)
 		g->listens = sh_arena_calloc(&g->arena, LISTENS_MAX, sizeof(*g->listens));
 	if (!g->listens)
 		return luaL_error(L, "not enough memory");
-	spec.uri = keep(L, g, spec.uri);
-	spec.advertise = keep(L, g, spec.advertise);
+	spec.uri.len++; /* with its NUL: it stands in messages */
+	spec.uri = sh_generation_keep(L, g, spec.uri);
+	spec.uri.len--;
+	spec.advertise = sh_generation_keep(L, g, spec.advertise);
 	g->listens[g->nlistens++] = spec;
 	return 0;
 }
@@ -102,24 +231,74 @@ static int find_endpoint(const struct sh_transport *t, const struct sh_listen_sp
 static int make_true(struct sh_runtime *rt, const struct sh_listen_spec *spec)
 {
 	struct sh_transport *t = sh_ua_transport(rt->ua);
-	int index = find_endpoint(t, spec), err = 0;
+	const struct sh_listen_config config = {
+	    .proto = spec->proto,
+	    .local = &spec->addr,
+	    .advertise_host = spec->advertise,
+	    .advertise_port = spec->advertise_port,
+	    .tls = spec->tls ? spec->tls->tls : rt->tls,
+	    .origins = spec->origins,
+	    .origin_count = spec->norigins,
+	};
+	int index = find_endpoint(t, spec), err;
 
 	if (index < 0) {
-		const struct sh_listen_config config = {
-		    .proto = spec->proto,
-		    .local = &spec->addr,
-		    .advertise_host = spec->advertise,
-		    .advertise_port = spec->advertise_port,
-		    .tls = rt->tls,
-		};
 		err = sh_transport_listen_with(t, &config);
 		index = (int)sh_transport_endpoints(t) - 1;
-	} else if (spec->advertise.len) {
-		err = sh_transport_advertise(t, (unsigned)index, spec->advertise, spec->advertise_port);
+		if (!err)
+			rt->own_listens |= UINT64_C(1) << index;
+	} else {
+		err = sh_transport_listen_again(t, (unsigned)index, &config);
 	}
 	if (!err)
 		sh_transport_tune(t, (unsigned)index, &spec->tuning);
-	return err;
+	/* On the virtual network there are no certificates: a dial plan with such a listener can be tested all the same. */
+	return err == -EPROTONOSUPPORT && rt->script->config.deterministic ? 0 : err;
+}
+
+static bool is_named(const struct sh_generation *g, const struct sh_endpoint *e)
+{
+	for (unsigned i = 0; i < g->nlistens; i++)
+		if (g->listens[i].proto == e->proto && sh_addr_eq(&g->listens[i].addr, &e->local))
+			return true;
+	return false;
+}
+
+/* Datagram sockets that no generation names are closed when no dialog needs them any more. */
+static void on_unnamed(struct sh_timer *timer)
+{
+	struct sh_runtime *rt = SH_CONTAINER(timer, struct sh_runtime, unnamed);
+	struct sh_transport *t = sh_ua_transport(rt->ua);
+	bool more = false;
+
+	for (unsigned i = 0; i < sh_transport_endpoints(t); i++) {
+		const struct sh_endpoint *e = sh_transport_endpoint(t, i);
+
+		if (!e->retired || e->closed)
+			continue;
+		if (e->proto == SH_PROTO_UDP && !sh_ua_needs_endpoint(rt->ua, i))
+			sh_transport_listen_close(t, i);
+		more = more || (e->proto == SH_PROTO_UDP && !e->closed);
+	}
+	if (more)
+		sh_env_timer(rt->env, &rt->unnamed, UNNAMED_LOOK);
+}
+
+static void retire_unnamed(struct sh_runtime *rt)
+{
+	struct sh_transport *t = sh_ua_transport(rt->ua);
+	bool some = false;
+
+	for (unsigned i = 0; i < sh_transport_endpoints(t); i++) {
+		const struct sh_endpoint *e = sh_transport_endpoint(t, i);
+
+		if (!(rt->own_listens >> i & 1) || e->retired || is_named(rt->state->generation, e))
+			continue;
+		sh_transport_listen_retire(t, i);
+		some = true;
+	}
+	if (some && !sh_timer_pending(&rt->unnamed))
+		sh_env_timer(rt->env, &rt->unnamed, UNNAMED_LOOK);
 }
 
 int sh_runtime_listen(struct sh_runtime *rt, char *error, size_t size)
@@ -128,6 +307,7 @@ int sh_runtime_listen(struct sh_runtime *rt, char *error, size_t size)
 	int first = 0;
 
 	rt->listens = true;
+	retire_unnamed(rt);
 	for (unsigned i = 0; i < g->nlistens; i++) {
 		int err = make_true(rt, &g->listens[i]);
 
@@ -137,6 +317,16 @@ int sh_runtime_listen(struct sh_runtime *rt, char *error, size_t size)
 		first = first ? first : err;
 	}
 	return first;
+}
+
+void sh_runtime_listen_init(struct sh_runtime *rt)
+{
+	sh_timer_init(&rt->unnamed, on_unnamed);
+}
+
+void sh_runtime_listen_finish(struct sh_runtime *rt)
+{
+	sh_env_cancel(rt->env, &rt->unnamed);
 }
 
 void sh_runtime_set_tls(struct sh_runtime *rt, struct sh_tls *tls)
@@ -149,148 +339,7 @@ unsigned sh_generation_listens(const struct sh_generation *g)
 	return g->nlistens;
 }
 
-/* ------------------------------------------------------------------ sip.acl */
-
-/* A list of prefixes under that key, in the arena; false: the key is not there. Every worker checks, the first keeps. */
-static bool read_prefixes(lua_State *L, const char *key, struct sh_prefix **list, unsigned *count)
+struct sh_listen_tls *sh_generation_listen_tls(struct sh_generation *g, unsigned index)
 {
-	struct sh_state *s = sh_state_of(L);
-	struct sh_prefix *out = NULL;
-	lua_Integer n;
-
-	if (sh_opt_get(L, 1, key) == LUA_TNIL) {
-		lua_pop(L, 1);
-		return false;
-	}
-	if (!lua_istable(L, -1))
-		luaL_error(L, "sip.acl: option '%s': a list expected, got %s", key, luaL_typename(L, -1));
-	n = luaL_len(L, -1);
-	if (n > ENTRIES_MAX)
-		luaL_error(L, "sip.acl: option '%s': at most %d addresses", key, ENTRIES_MAX);
-	if (s->worker == 0) {
-		out = sh_arena_calloc(&s->generation->arena, (size_t)n + 1, sizeof(*out));
-		if (!out)
-			luaL_error(L, "not enough memory");
-	}
-	for (lua_Integer i = 1; i <= n; i++) {
-		struct sh_slice text = {0};
-		struct sh_prefix p;
-
-		if (lua_geti(L, -1, i) == LUA_TSTRING)
-			text.base = lua_tolstring(L, -1, &text.len);
-		if (!text.base || sh_prefix_parse(&p, text) < 0)
-			luaL_error(L, "sip.acl: option '%s': entry %I is no address or address/bits", key, (LUAI_UACINT)i);
-		if (out)
-			out[i - 1] = p;
-		lua_pop(L, 1);
-	}
-	lua_pop(L, 1);
-	*list = out;
-	*count = (unsigned)n;
-	return true;
-}
-
-static void read_emergency(lua_State *L, struct sh_generation *g, bool keeps)
-{
-	struct sh_slice *out;
-	lua_Integer n;
-
-	if (sh_opt_get(L, 1, "emergency") == LUA_TNIL) {
-		lua_pop(L, 1);
-		return;
-	}
-	if (!lua_istable(L, -1))
-		luaL_error(L, "sip.acl: option 'emergency': a list expected, got %s", luaL_typename(L, -1));
-	n = luaL_len(L, -1);
-	if (n > EMERGENCY_MAX)
-		luaL_error(L, "sip.acl: option 'emergency': at most %d numbers", EMERGENCY_MAX);
-	out = keeps ? sh_arena_calloc(&g->arena, (size_t)n + 1, sizeof(*out)) : NULL;
-	if (keeps && !out)
-		luaL_error(L, "not enough memory");
-	for (lua_Integer i = 1; i <= n; i++) {
-		struct sh_slice text = {0};
-
-		if (lua_geti(L, -1, i) == LUA_TSTRING)
-			text.base = lua_tolstring(L, -1, &text.len);
-		if (!text.len)
-			luaL_error(L, "sip.acl: option 'emergency': entry %I is no number", (LUAI_UACINT)i);
-		if (out)
-			out[i - 1] = keep(L, g, text);
-		lua_pop(L, 1);
-	}
-	lua_pop(L, 1);
-	if (out) {
-		g->door.emergency = out;
-		g->door.emergency_count = (unsigned)n;
-	}
-}
-
-static void read_numbers(lua_State *L, struct sh_door *d)
-{
-	d->rate = (uint32_t)sh_opt_integer(L, 1, "rate", d->rate, 0, 1000000);
-	d->burst = (uint32_t)sh_opt_integer(L, 1, "burst", d->burst, 1, 1000000);
-	d->max_failures = (unsigned)sh_opt_integer(L, 1, "max_failures", d->max_failures, 0, 1000000);
-	d->failure_window = sh_opt_seconds(L, 1, "failure_window", d->failure_window);
-	d->ban_time = sh_opt_seconds(L, 1, "ban_time", d->ban_time);
-}
-
-/* Both lists in one table, by the length of their prefixes. */
-static void make_rules(lua_State *L, struct sh_generation *g)
-{
-	unsigned n = g->nallow + g->ndeny;
-	struct sh_door_rule *rules = sh_arena_calloc(&g->arena, n + 1, sizeof(*rules));
-
-	if (!rules)
-		luaL_error(L, "not enough memory");
-	for (unsigned i = 0; i < n; i++)
-		rules[i] = i < g->nallow ? (struct sh_door_rule){g->allow[i], true}
-					 : (struct sh_door_rule){g->deny[i - g->nallow], false};
-	sh_door_sort(rules, n);
-	g->door.rules = rules;
-	g->door.rule_count = n;
-	g->door.closed = g->allow != NULL;
-}
-
-/* sip.acl{allow={"10.0.0.0/8"}, deny=, trust=, rate=, burst=, max_failures=, failure_window=, ban_time=, emergency=}; a key that is
- * named again takes the place of what it was. */
-int sh_acl(lua_State *L)
-{
-	static const char *const known[] = {"allow",	    "deny",	      "trust",	  "rate",      "burst",
-					    "max_failures", "failure_window", "ban_time", "emergency", NULL};
-	struct sh_state *s = sh_state_of(L);
-	struct sh_generation *g = s->generation;
-	struct sh_door other = {0}, *d = s->worker == 0 ? &g->door : &other;
-	struct sh_prefix *list;
-	unsigned count;
-
-	sh_check_loading(L, "sip.acl");
-	luaL_checktype(L, 1, LUA_TTABLE);
-	sh_opt_known(L, 1, "sip.acl", known);
-	if (read_prefixes(L, "allow", &list, &count) && list) {
-		g->allow = list;
-		g->nallow = count;
-	}
-	if (read_prefixes(L, "deny", &list, &count) && list) {
-		g->deny = list;
-		g->ndeny = count;
-	}
-	if (read_prefixes(L, "trust", &list, &count) && list) {
-		g->trust = list;
-		g->ntrust = count;
-	}
-	read_emergency(L, g, s->worker == 0);
-	if (!d->failure_window)
-		d->failure_window = 60 * SH_SECOND;
-	if (!d->ban_time)
-		d->ban_time = 300 * SH_SECOND;
-	read_numbers(L, d);
-	if (s->worker != 0)
-		return 0;
-	make_rules(L, g);
-	d->trust = g->trust;
-	d->trust_count = g->ntrust;
-	if (d->rate && !d->burst)
-		d->burst = 2 * d->rate;
-	g->has_door = d->rule_count > 0 || d->closed || d->rate || d->max_failures || d->emergency_count;
-	return 0;
+	return g->listens[index].tls;
 }

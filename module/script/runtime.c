@@ -240,6 +240,7 @@ int sh_runtime_create(struct sh_runtime **out, struct sh_script *s, struct sh_en
 	sh_list_init(&rt->bound);
 	sh_deferred_init(rt);
 	sh_post_init(rt);
+	sh_runtime_listen_init(rt);
 	s->runtimes[env->worker] = rt;
 	sh_arena_init(&rt->scratch, 4096);
 	*out = rt;
@@ -279,6 +280,7 @@ void sh_runtime_destroy(struct sh_runtime *rt)
 	sh_deferred_drop_all(rt);
 	sh_binding_hook_drop(rt);
 	sh_keeper_destroy(rt->keeper);
+	sh_runtime_listen_finish(rt);
 	if (rt->state)
 		give_back_skipped(rt->state->generation, current);
 	while ((l = sh_list_pop(&rt->states))) {

@@ -93,6 +93,17 @@ int sh_generation_names(struct sh_generation *g, sh_script_name_fn fn, void *ctx
 const struct sh_slice *sh_generation_domains(const struct sh_generation *g, unsigned *count);
 /* How many listeners it has declared. */
 unsigned sh_generation_listens(const struct sh_generation *g);
+/* The TLS of one of them, if it has one of its own; whoever has loaded the generation puts it in place. It lives as long as the
+ * generation. */
+struct sh_listen_tls {
+	const char **certificates, **keys; /* files; as many of one as of the other */
+	unsigned count;
+	const char *ca; /* NULL: whom the system trusts */
+	enum sh_tls_verify verify;
+	struct sh_tls *tls; /* counted */
+};
+struct sh_listen_tls *sh_generation_listen_tls(struct sh_generation *g, unsigned index); /* NULL: the instance's */
+bool sh_listen_tls_same(const struct sh_listen_tls *a, const struct sh_listen_tls *b);   /* the same files; NULL is fine */
 /* The files that it was made of, for a watcher. */
 const struct sh_vm_file *sh_generation_files(const struct sh_generation *g, size_t *count);
 

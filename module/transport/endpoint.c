@@ -247,7 +247,7 @@ static struct sh_listen *find_sibling(const struct sh_listen *l)
 {
 	for (unsigned i = 0; i < l->t->listen_count && l->pub.local.port != 0; i++) {
 		struct sh_listen *other = l->t->listens[i];
-		if (other->pub.proto == sibling_proto(l->pub.proto) && !other->sibling && other->tls == l->tls &&
+		if (other->pub.proto == sibling_proto(l->pub.proto) && !other->sibling && !other->pub.retired && other->tls == l->tls &&
 		    sh_addr_eq(&other->pub.local, &l->pub.local))
 			return other;
 	}
@@ -341,15 +341,11 @@ void sh_transport_tune(struct sh_transport *t, unsigned index, const struct sh_l
 		t->listens[index]->pub.tuning = *tuning;
 }
 
-int sh_transport_advertise(struct sh_transport *t, unsigned index, struct sh_slice host, uint16_t port)
+static int advertise(struct sh_listen *l, struct sh_slice host, uint16_t port)
 {
-	struct sh_listen *l = index < t->listen_count ? t->listens[index] : NULL;
-	char *before = l ? l->name : NULL;
-	int err;
+	char *before = l->name;
+	int err = host.len > NAME_MAX_LEN ? -EINVAL : name_endpoint(l, host, &l->pub.local);
 
-	if (!l || host.len == 0 || host.len > NAME_MAX_LEN)
-		return -EINVAL;
-	err = name_endpoint(l, host, &l->pub.local);
 	if (err) {
 		if (l->name != before)
 			sh_free(l->name);
@@ -359,6 +355,85 @@ int sh_transport_advertise(struct sh_transport *t, unsigned index, struct sh_sli
 	sh_free(before);
 	l->pub.port = port ? port : l->pub.local.port;
 	return remember_endpoint(l, &l->pub.local);
+}
+
+/* Siblings have one socket, and therefore one TLS. */
+static void secure(struct sh_listen *l, struct sh_tls *tls)
+{
+	struct sh_tls *before = l->tls;
+
+	l->tls = sh_tls_ref(tls);
+	sh_tls_unref(before);
+}
+
+static int open_again(struct sh_listen *l)
+{
+	struct sh_addr bound;
+	bool shares = l->sibling && l->sibling->listener;
+	bool open = l->udp || l->listener || shares || l->pub.connect_only || (l->t->stopped && l->pub.proto != SH_PROTO_UDP);
+	int err = open ? 0 : open_socket(l, &l->pub.local, &bound);
+
+	if (!err)
+		l->pub.retired = l->pub.closed = false;
+	return err;
+}
+
+int sh_transport_listen_again(struct sh_transport *t, unsigned index, const struct sh_listen_config *c)
+{
+	struct sh_listen *l = index < t->listen_count ? t->listens[index] : NULL;
+	int err = l ? open_again(l) : -EINVAL;
+	char *origins = l ? l->origins : NULL;
+
+	if (!err && c->advertise_host.len)
+		err = advertise(l, c->advertise_host, c->advertise_port);
+	if (!err && c->origin_count) {
+		err = copy_origins(l, c->origins, c->origin_count);
+		if (err)
+			l->origins = origins;
+		else
+			sh_free(origins);
+	}
+	if (!err && l->tls && c->tls && !l->pub.connect_only && !sh_tls_has_identity(c->tls))
+		err = -EPROTONOSUPPORT;
+	if (err || !l->tls || !c->tls)
+		return err;
+	secure(l, c->tls);
+	if (l->sibling)
+		secure(l->sibling, c->tls);
+	return 0;
+}
+
+static void close_listener(struct sh_listen *l)
+{
+	if (l->listener)
+		l->t->env->driver->listen_close(l->t->env, l->listener);
+	l->listener = NULL;
+	l->pub.closed = true;
+}
+
+void sh_transport_listen_retire(struct sh_transport *t, unsigned index)
+{
+	struct sh_listen *l = index < t->listen_count ? t->listens[index] : NULL;
+
+	if (!l)
+		return;
+	l->pub.retired = true;
+	if (l->pub.proto == SH_PROTO_UDP || (l->sibling && !l->sibling->pub.retired))
+		return;
+	close_listener(l);
+	if (l->sibling)
+		close_listener(l->sibling);
+}
+
+void sh_transport_listen_close(struct sh_transport *t, unsigned index)
+{
+	struct sh_listen *l = index < t->listen_count ? t->listens[index] : NULL;
+
+	if (!l || !l->pub.retired || !l->udp)
+		return;
+	t->env->driver->udp_close(t->env, l->udp);
+	l->udp = NULL;
+	l->pub.closed = true;
 }
 
 const char *sh_listen_uri_parse(struct sh_slice text, enum sh_proto *proto, struct sh_addr *addr)
@@ -391,6 +466,7 @@ const char *sh_listen_uri_parse(struct sh_slice text, enum sh_proto *proto, stru
 /* Datagram sockets stay: the calls that are left need them for their last requests and answers. */
 void sh_transport_listen_stop(struct sh_transport *t)
 {
+	t->stopped = true;
 	for (unsigned i = 0; i < t->listen_count; i++) {
 		struct sh_listen *l = t->listens[i];
 		if (l->listener)
@@ -411,7 +487,7 @@ const struct sh_endpoint *sh_transport_endpoint(const struct sh_transport *t, un
 
 static bool fits(const struct sh_listen *l, const struct sh_path *p)
 {
-	return l->pub.proto == (enum sh_proto)p->proto &&
+	return l->pub.proto == (enum sh_proto)p->proto && !(l->pub.closed && l->pub.proto == SH_PROTO_UDP) &&
 	       (p->remote.family == 0 || l->pub.local.family == p->remote.family);
 }
 
@@ -420,7 +496,7 @@ struct sh_listen *sh_listen_for(const struct sh_transport *t, const struct sh_pa
 	if (p->endpoint < t->listen_count && fits(t->listens[p->endpoint], p))
 		return t->listens[p->endpoint];
 	for (unsigned i = 0; i < t->listen_count; i++) {
-		if (fits(t->listens[i], p))
+		if (fits(t->listens[i], p) && !t->listens[i]->pub.retired)
 			return t->listens[i];
 	}
 	return NULL;

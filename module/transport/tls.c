@@ -14,6 +14,8 @@
 /* AES-128 first: it is as good here, and cheaper. */
 #define SUITES_13 "TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384"
 
+const char *const sh_tls_verify_words[] = {"yes", "no", "optional", "mutual", NULL};
+
 /* ---- contexts ---- */
 
 static int no_memory(char *error, size_t size)

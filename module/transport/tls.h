@@ -27,6 +27,8 @@ enum sh_tls_verify {
 	SH_TLS_VERIFY_MUTUAL,   /* as SERVERS; who connects to us must show one */
 };
 
+extern const char *const sh_tls_verify_words[]; /* "yes", "no", "optional", "mutual", NULL: in that order */
+
 struct sh_tls_config {
 	const struct sh_tls_identity *identities; /* the first is shown to who names no server, or one that we are not */
 	unsigned count;                           /* 0: we can connect, but not accept */

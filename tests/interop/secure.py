@@ -354,6 +354,52 @@ def reload(part, script, ca):
         must(server.stop() == 0, "siphook ends with 0")
 
 
+def own(part, ca):
+    with part.test("a listener has certificates of its own, which are read again, and a reload that names no listener closes it", keep=True):
+        number, first = house.port(), house.port()
+        pair = [open(ca.sign(name, "DNS:example.net")).read() for name in ("own1", "own2")]
+        part.file("own.pem", pair[0])
+        listen = f'sip.listen {{ uri = "tls://{HOST}:{number}", tls = {{ certificate = "own.pem", verify = "no" }} }}\n'
+        both = listen + listen.replace("tls:/", "wss:/")
+        script = part.file("own.lua", PLAN + both)
+        server = house.Server(part, script, number=first, tls=ca.sign("instance", "DNS:example.org"))
+
+        def subject(port):
+            context = ssl.create_default_context(cafile=ca.cert)
+            context.check_hostname = False
+            with context.wrap_socket(socket.create_connection((HOST, port))) as s:
+                return dict(x[0] for x in s.getpeercert()["subject"])["commonName"]
+        must(subject(number) == "own1" and subject(server.tls_port) == "instance", "each has its own")
+        link = Link("tls", HOST, number)
+        options(link, "o1")
+        part.file("own.pem", pair[1])
+        code, said = server.command("reload", "--tls")
+        must(code == 0 and subject(number) == "own2", f"read again: {said}")
+        part.file("own.pem", "nonsense")
+        for what in (["reload"], ["reload", "--tls"]):
+            code, said = server.command(*what)
+            must(code == 1 and "own.pem: no certificate in it" in said, f"refused: {said}")
+        must(subject(number) == "own2", "the pair that fits goes on")
+        shutil.copy(part.file("good.pem"), part.file("new.pem"))
+        part.file("own.lua", PLAN + both.replace("own.pem", "new.pem"))
+        code, said = server.command("reload")
+        must(code == 0 and subject(number) == "good", f"another file: {said}")
+        options(link, "o2")
+        part.file("own.lua", PLAN)
+        code, said = server.command("reload")
+        must(code == 0, said)
+        options(link, "o3")
+        try:
+            socket.create_connection((HOST, number)).close()
+            must(False, "nobody listens there")
+        except ConnectionRefusedError:
+            pass
+        must(not any(str(number) in l for l in server.ask("status")["listeners"]), "nor says so")
+        counted = server.ask("status")
+        must(counted["tls_handshakes"] >= 4 and counted["connections_tls"] == 1, f"all is counted: {counted}")
+        must(server.stop() == 0, "siphook ends with 0")
+
+
 def tests(part):
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 16384), hard)) # of siphook, too
@@ -370,6 +416,7 @@ def tests(part):
     strangers(part, script, ca)
     mutual(part, script, ca)
     reload(part, script, ca)
+    own(part, ca)
 
 
 if __name__ == "__main__":

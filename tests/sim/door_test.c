@@ -253,9 +253,49 @@ static void a_script_opens_its_own_listeners_and_says_how_others_see_them(void *
 	phone_proxy(alice, SH_PROTO_UDP, "10.0.0.1", 5090);
 	message(alice);
 	soon(alice, "200");
-	phone_proxy(alice, SH_PROTO_UDP, "10.0.0.1", 5070); /* what is open stays open */
+	end();
+}
+
+static void a_listener_that_no_script_names_any_more_is_closed_when_no_call_needs_it(void **state)
+{
+	static const char with[] = PLAN_HEAD "sip.listen{uri = 'udp://10.0.0.1:5070'}\nsip.listen{uri = 'tcp://10.0.0.1:5070'}\n" PLAN_TAIL;
+	struct phone_call *call;
+	struct phone_msg *bye;
+
+	(void)state;
+	begin(with);
+	phone_proxy(alice, SH_PROTO_UDP, "10.0.0.1", 5070);
+	call = phone_invite(alice, "sip:bob@example.org", NULL, SDP_A);
+	phone_reply(soon(bob, "INVITE"), 200, NULL, NULL, SDP_B);
+	phone_ack(soon(alice, "200"), NULL, NULL);
+	soon(bob, "ACK");
+	phone_proxy(carol, SH_PROTO_TCP, "10.0.0.1", 5070);
+	message(carol);
+	soon(carol, "200");
+
+	world_reload(w, PLAN_HEAD PLAN_TAIL);
+	message(carol); /* her connection lives on */
+	soon(carol, "200");
+	phone_hang_up_connections(carol);
+	world_advance(w, SH_SECOND);
+	message(carol); /* but there is no other */
+	world_advance(w, 5 * SH_SECOND);
+	assert_int_equal(phone_count(carol, "200"), 2);
+	world_advance(w, 20 * SH_SECOND);
+	phone_bye(call); /* the call needs its socket */
+	bye = soon(bob, "BYE");
+	phone_reply(bye, 200, NULL, NULL, NULL);
+	soon(alice, "200");
+	world_advance(w, 60 * SH_SECOND);
+	message(alice);
+	world_advance(w, 40 * SH_SECOND);
+	assert_int_equal(phone_count(alice, "200"), 2); /* now it is closed */
+
+	world_reload(w, with); /* and opened again */
 	message(alice);
 	soon(alice, "200");
+	message(carol);
+	soon(carol, "200");
 	end();
 }
 
@@ -317,6 +357,15 @@ static void what_a_script_gets_wrong_is_refused_with_its_line(void **state)
 	    {"sip.listen{uri = 'udp://10.0.0.1:5060', nat = 'maybe'}", "option 'nat': one of \"auto\", \"always\", \"never\" expected"},
 	    {"sip.listen{uri = 'udp://10.0.0.1:5060', advertise = 'a b'}", "option 'advertise'"},
 	    {"sip.listen{uri = 'udp://10.0.0.1:5060', advertise = 'a:0'}", "option 'advertise'"},
+	    {"sip.listen{uri = 'udp://10.0.0.1:5060', tls = {certificate = 'a.pem'}}", "udp://10.0.0.1:5060 has none"},
+	    {"sip.listen{uri = 'tls://10.0.0.1', tls = 'a.pem'}", "option 'tls': a table expected, got string"},
+	    {"sip.listen{uri = 'tls://10.0.0.1', tls = {}}", "option 'certificate' is missing"},
+	    {"sip.listen{uri = 'tls://10.0.0.1', tls = {certificate = {'a', 1}}}", "option 'certificate': entry 2 is no text"},
+	    {"sip.listen{uri = 'tls://10.0.0.1', tls = {certificate = {'a', 'b'}, private_key = 'c'}}", "2 certificates and 1 keys"},
+	    {"sip.listen{uri = 'tls://10.0.0.1', tls = {certificate = 'a', verify = 'maybe'}}", "option 'verify': one of \"yes\""},
+	    {"sip.listen{uri = 'tls://10.0.0.1', tls = {certificate = 'a', key = 'b'}}", "key"},
+	    {"sip.listen{uri = 'tls://10.0.0.1:1', tls = {certificate = 'a'}} sip.listen{uri = 'wss://10.0.0.1:1'}", "must have the same tls"},
+	    {"sip.listen{uri = 'ws://10.0.0.1', origins = {1}}", "option 'origins': entry 1 is no text"},
 	    {"sip.listen{uri = 'udp://10.0.0.1'} sip.listen{uri = 'udp://10.0.0.1:5060'}", "is there already"},
 	};
 	char text[400], error[600];
@@ -356,6 +405,7 @@ int main(void)
 	    cmocka_unit_test(a_phone_that_knows_its_password_is_never_shut_out),
 	    cmocka_unit_test(a_ban_is_known_to_all_workers),
 	    cmocka_unit_test(a_script_opens_its_own_listeners_and_says_how_others_see_them),
+	    cmocka_unit_test(a_listener_that_no_script_names_any_more_is_closed_when_no_call_needs_it),
 	    cmocka_unit_test(connections_are_limited_per_listener_and_per_source),
 	    cmocka_unit_test(a_slow_sender_is_dropped_in_the_time_that_the_script_gives),
 	    cmocka_unit_test(what_a_script_gets_wrong_is_refused_with_its_line),
