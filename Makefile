@@ -1,5 +1,5 @@
 # siphook: `make` builds, `make test` checks, `make demo` runs. Everything that is made goes to build/.
-# VARIANT selects flags and a folder of its own: release (default), test, asan, tsan, coverage, torture.
+# VARIANT selects flags and a folder of its own: release (default), test, asan, tsan, coverage, torture, fuzz.
 
 CC       ?= gcc
 PREFIX   ?= /usr/local
@@ -20,6 +20,7 @@ FLAGS_test    := -O1 -DSH_ALLOC_FAULTS
 FLAGS_asan    := -O1 -DSH_ALLOC_FAULTS -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 FLAGS_tsan    := -O1 -DSH_ALLOC_FAULTS -fsanitize=thread
 FLAGS_torture := $(FLAGS_asan) -DSH_TORTURE
+FLAGS_fuzz    := -O1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
 FLAGS_coverage := -O0 -DSH_ALLOC_FAULTS --coverage
 CFLAGS   += $(BASE) $(FLAGS_$(VARIANT))
 # What a program (not the object) is linked with beside its own code.
@@ -282,13 +283,16 @@ torture: deps
 check: test-deps
 	@sh tests/check.sh
 
+$(OUT)/fuzz/%: tests/fuzz/%.c $(ARCHIVE)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) -fsanitize=fuzzer -o $@ $< $(ARCHIVE) $(LDLIBS)
+
 # Bounded fuzzing with libFuzzer: make fuzz TIME=60
 TIME ?= 20
 fuzz: deps
+	@$(MAKE) --no-print-directory CC=clang VARIANT=fuzz $(FUZZ:tests/fuzz/%.c=$(BUILD)/fuzz-clang/fuzz/%)
 	@for f in $(FUZZ); do n=$$(basename $$f .c); mkdir -p $(BUILD)/fuzz/$$n; echo "== $$n"; \
-	clang $(filter-out -MMD -MP,$(BASE)) -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
-		-o $(BUILD)/fuzz/$$n.bin $$f $(filter-out module/drivers/%,$(wildcard module/core/*.c module/msg/*.c)) $(LDLIBS) && \
-	$(BUILD)/fuzz/$$n.bin -max_total_time=$(TIME) -max_len=65535 -verbosity=0 -print_final_stats=0 $(BUILD)/fuzz/$$n tests/fuzz/corpus/$$n || exit 1; done
+	$(BUILD)/fuzz-clang/fuzz/$$n -max_total_time=$(TIME) -max_len=65535 -verbosity=0 -print_final_stats=0 $(BUILD)/fuzz/$$n tests/fuzz/corpus/$$n || exit 1; done
 
 # Random dial plans with reloads, hang-ups and cancels between any two events, from a fresh seed.
 dialplans: $(OUT)/tests/script_fuzz_test

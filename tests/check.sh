@@ -41,6 +41,6 @@ step "browsers" make CC=gcc browser
 step "race explorer, fresh seeds" make CC=gcc explore SEEDS=500
 # The same plans each time, so that a change is judged and not the day; make dialplans and make soak take fresh ones.
 step "random dial plans" make CC=clang VARIANT=asan dialplans SEED=1 TIME="${DIALPLANS_TIME:-60}"
-step "fuzzers" make fuzz TIME="${FUZZ_TIME:-20}"
+step "fuzzers" make $jobs fuzz TIME="${FUZZ_TIME:-13}"
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]
