@@ -87,6 +87,7 @@ struct sh_target {
 	struct sh_slice diversion;
 	const struct sh_login *logins; /* what answers a 401 or 407 of this target */
 	unsigned nlogins;
+	bool registered;         /* a contact out of the location store */
 	bool behind_nat;         /* path is where it registered from, whatever its URI says */
 	bool has_path;           /* path is to be used: a registered contact's connection, source address or endpoint */
 	struct sh_path path;
@@ -94,6 +95,7 @@ struct sh_target {
 	unsigned other_count;
 	int proto;               /* enum sh_proto wanted, -1: by the URI */
 	int endpoint;            /* index, -1: any */
+	struct sh_slice hop;     /* whose location decides where it goes, when that is not uri; by the fork */
 	uint64_t timeout;        /* us; 0: the plan's */
 	uint64_t delay;          /* us before this branch starts */
 	unsigned group;          /* groups are tried one after the other, from 0 */

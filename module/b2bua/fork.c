@@ -485,6 +485,10 @@ static void start_branch(struct sh_branch *b)
 	struct sh_uri uri;
 	int n;
 
+	if (!sh_sips_admits(f->call, &b->target, &f->plan.arena)) {
+		fail_branch(b, 480, SH_SIPS_NOT_ALLOWED, SH_UNREACHABLE, NULL);
+		return;
+	}
 	if (b->target.has_path) { /* a registered contact: by its connection, or to where its REGISTER came from */
 		unsigned alive = living_paths(b, found);
 
@@ -497,6 +501,8 @@ static void start_branch(struct sh_branch *b)
 			return;
 		}
 	}
+	if (b->target.hop.len)
+		hop = b->target.hop;
 	if (list.len && sh_name_addr_next(&list, &first) == 0)
 		hop = first.uri;
 	if (sh_uri_parse(&uri, hop) < 0) {
@@ -547,8 +553,9 @@ struct redirect {
 	unsigned q;
 };
 
-/* The Contacts of a 3xx that were not tried yet, those with the highest q first. */
-static unsigned read_redirects(struct sh_fork *f, const struct sh_msg *m, struct redirect *out, unsigned most)
+/* The Contacts of a 3xx that were not tried yet, those with the highest q first. None of the other scheme: who asked decides
+ * whether less security than he wanted, or more, is right (RFC 5630 5.3). */
+static unsigned read_redirects(struct sh_fork *f, bool sips, const struct sh_msg *m, struct redirect *out, unsigned most)
 {
 	struct sh_name_addr contact;
 	unsigned n = 0;
@@ -560,7 +567,8 @@ static unsigned read_redirects(struct sh_fork *f, const struct sh_msg *m, struct
 			struct redirect r = {{0}, q_of(&contact)};
 			unsigned at = n;
 
-			if (contact.star || tried(f, bare(contact.uri)) || sh_arena_dup(&f->plan.arena, contact.uri, &r.uri) < 0)
+			if (contact.star || sh_is_sips(contact.uri) != sips || tried(f, bare(contact.uri)) ||
+			    sh_arena_dup(&f->plan.arena, contact.uri, &r.uri) < 0)
 				continue;
 			for (unsigned k = 0; k < n; k++)
 				if (sh_slice_eq(bare(out[k].uri), bare(r.uri)))
@@ -588,7 +596,7 @@ static bool follow(struct sh_branch *b, const struct sh_msg *m)
 
 	if (!f->redirects || before >= MOST || !m->first[SH_H_CONTACT])
 		return false;
-	n = read_redirects(f, m, found, MOST_OF_ONE);
+	n = read_redirects(f, sh_is_sips(b->target.uri), m, found, MOST_OF_ONE);
 	grown = n ? sh_arena_alloc(&f->plan.arena, (before + n) * sizeof(*grown)) : NULL;
 	if (!grown)
 		return false;
@@ -743,7 +751,8 @@ void sh_branch_on_response(struct sh_branch *b, struct sh_leg *l, const struct s
 		return;
 	}
 	l->branch = NULL;
-	if (m->status == 503 && b->ncandidates) { /* RFC 3263 4.3: this server is overloaded, there are others */
+	/* RFC 3263 4.3: this server is overloaded, there are others; RFC 5626 7: this flow is gone, as somebody nearer to it knows */
+	if ((m->status == 503 || m->status == 430) && b->ncandidates) {
 		sh_wheel_cancel(&env->wheel, &b->timer);
 		b->leg = NULL;
 		if (try_candidates(b))

@@ -218,6 +218,12 @@ struct sh_request {
 
 /* ---- ua.c */
 void sh_ua_writers(struct sh_ua *ua, struct sh_writer *line, struct sh_writer *rest);
+/* sips.c */
+#define SH_SIPS_NOT_ALLOWED SH_LIT("SIPS Not Allowed") /* the reason, and the text of warning 380 */
+bool sh_is_sips(struct sh_slice uri);
+/* Whether a registered contact may be called in this call; its URI gets the scheme that it must have, in the arena. */
+bool sh_sips_admits(const struct sh_call *c, struct sh_target *t, struct sh_arena *a);
+
 void sh_ua_put_contact(struct sh_ua *ua, struct sh_writer *w, const struct sh_path *path, bool secure);
 /* The same with a user part (bare, may be empty). */
 void sh_ua_put_contact_of(struct sh_ua *ua, struct sh_writer *w, const struct sh_path *path, bool secure,

@@ -269,7 +269,7 @@ static void on_response(struct sh_client_txn *ct, enum sh_client_event ev, const
 		finish(b->sending, m->status, SH_CAUSE_NONE, m);
 		return;
 	}
-	if ((ev != SH_CLIENT_RESPONSE || m->status == 503) && try_candidates(b)) /* RFC 3263 4.3 */
+	if ((ev != SH_CLIENT_RESPONSE || m->status == 503 || m->status == 430) && try_candidates(b)) /* RFC 3263 4.3, RFC 5626 7 */
 		return;
 	if (ev == SH_CLIENT_RESPONSE)
 		branch_failed(b, m->status, sh_cause_of(m->status), m);

@@ -71,6 +71,13 @@ bool sh_msg_has_token(const struct sh_msg *m, enum sh_header_id id, struct sh_sl
 	return false;
 }
 
+bool sh_msg_has_one_via(const struct sh_msg *m)
+{
+	unsigned i = m->first[SH_H_VIA];
+
+	return i && !m->headers[i - 1].next && m->headers[i - 1].value.len == m->via.len;
+}
+
 int sh_msg_unfold(struct sh_arena *a, struct sh_slice value, struct sh_slice *out)
 {
 	size_t n = 0;

@@ -141,6 +141,10 @@ struct sh_slice sh_msg_find(const struct sh_msg *m, struct sh_slice name, unsign
 /* True when any field of that id has the token in its comma separated list ("Supported", "100rel"). */
 bool sh_msg_has_token(const struct sh_msg *m, enum sh_header_id id, struct sh_slice token);
 
+/* The topmost Via is the only one: nobody stands between the sender of a request and us (that wrote itself down), and a response is
+ * for us. */
+bool sh_msg_has_one_via(const struct sh_msg *m);
+
 /* A value with line folds turned into single spaces (returned as it is when there are none). 0 or -ENOMEM. */
 int sh_msg_unfold(struct sh_arena *a, struct sh_slice value, struct sh_slice *out);
 

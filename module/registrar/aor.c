@@ -158,8 +158,7 @@ int sh_aor_canonical(struct sh_arena *a, const struct sh_uri *uri, const struct 
 	if (uri->kind == SH_URI_TEL) {
 		put_tel(&w, uri);
 	} else {
-		put_lower(&w, uri->scheme);
-		sh_put_char(&w, ':');
+		sh_put_lit(&w, "sip:"); /* sips means the same resource (RFC 5630 5.2) */
 		if (uri->has_user) {
 			sh_put(&w, user);
 			sh_put_char(&w, '@');

@@ -24,6 +24,7 @@ struct request {
 	struct sh_contact_update *contacts; /* those of update, to be filled in */
 	unsigned count;
 	bool reg_id_counts, supports_outbound;
+	bool all_sips, any_sips; /* the request's URI and the Path are sips; so is a Contact */
 	const struct sh_transport *transport; /* who knows about NAT; may be NULL */
 	const struct sh_domains *domains;
 };
@@ -89,7 +90,10 @@ static int read_path(struct request *r, struct sh_slice *out)
 /* Calls will be routed by it: each value must be a SIP URI in <> (RFC 3327 4). *ob: the first has that parameter. */
 static int check_path(struct request *r, struct sh_slice path, bool *ob)
 {
+	struct sh_uri to;
+
 	*ob = false;
+	r->all_sips = sh_uri_parse(&to, sh_msg_text(r->m, r->m->uri)) == 0 && to.kind == SH_URI_SIPS;
 	for (bool first = true; path.len; first = false) {
 		struct sh_name_addr v;
 		struct sh_uri uri;
@@ -97,18 +101,11 @@ static int check_path(struct request *r, struct sh_slice path, bool *ob)
 		if (sh_name_addr_next(&path, &v) || v.star || v.uri.base == v.text.base || sh_uri_parse(&uri, v.uri) ||
 		    (uri.kind != SH_URI_SIP && uri.kind != SH_URI_SIPS))
 			return bad(r, "Bad Path");
+		r->all_sips = r->all_sips && uri.kind == SH_URI_SIPS;
 		if (first)
 			*ob = sh_param_find(uri.params, SH_LIT("ob"), NULL);
 	}
 	return 0;
-}
-
-/* One Via: nobody stands between the client and us. */
-static bool is_first_hop(const struct sh_msg *m)
-{
-	unsigned i = m->first[SH_H_VIA];
-
-	return i && !m->headers[i - 1].next && m->via.len == m->headers[i - 1].value.len;
 }
 
 static int read_common(struct request *r, const struct sh_path *from, uint64_t now)
@@ -136,7 +133,7 @@ static int read_common(struct request *r, const struct sh_path *from, uint64_t n
 		u->user_agent.len = MAX_USER_AGENT;
 	if (sh_msg_has_token(r->m, SH_H_SUPPORTED, SH_LIT("path")))
 		r->out->path = u->path;
-	r->reg_id_counts = ob || is_first_hop(r->m);
+	r->reg_id_counts = ob || sh_msg_has_one_via(r->m);
 	r->supports_outbound = sh_msg_has_token(r->m, SH_H_SUPPORTED, SH_LIT("outbound"));
 	r->out->gruu = r->o.key && sh_msg_has_token(r->m, SH_H_SUPPORTED, SH_LIT("gruu"));
 	r->out->key = r->o.key;
@@ -238,7 +235,12 @@ static int read_contact(struct request *r, const struct sh_name_addr *v, struct 
 
 	if (sh_uri_parse(&uri, v->uri))
 		return bad(r, "Bad Contact");
+	if (uri.kind == SH_URI_SIPS && !r->all_sips)
+		return bad(r, "A sips Contact Needs a sips Request-URI and Path"); /* RFC 5630 5.2 */
+	if (uri.kind == SH_URI_SIP && r->any_sips)
+		return bad(r, "Contacts of Both sip and sips");
 	*c = (struct sh_contact_update){.uri = v->uri};
+	r->any_sips = r->any_sips || uri.kind == SH_URI_SIPS;
 	err = read_expires(r, v->params, &c->expires);
 	if (!err)
 		err = other_params(r, v->params, &c->params);

@@ -473,6 +473,7 @@ static void read_entry(struct reader *r, int idx, lua_Integer group)
 	sh_opt_get(L, idx, "flow");
 	way = sh_way_test(L, -1);
 	if (way) {
+		t.registered = true;
 		t.path = way->paths[0];
 		t.other_paths = keep_paths(r, way);
 		t.other_count = way->count - 1;

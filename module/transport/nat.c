@@ -3,14 +3,6 @@
  * that just is another machine of the peer's proves nothing: that one is believed. */
 #include "transport/impl.h"
 
-/* Nobody stands between the sender and us. */
-static bool is_direct(const struct sh_msg *m)
-{
-	unsigned i = m->first[SH_H_VIA];
-
-	return i && !m->headers[i - 1].next && m->headers[i - 1].value.len == m->via.len;
-}
-
 bool sh_transport_behind_nat(const struct sh_transport *t, const struct sh_msg *m, struct sh_slice contact,
 			     const struct sh_path *from)
 {
@@ -19,7 +11,7 @@ bool sh_transport_behind_nat(const struct sh_transport *t, const struct sh_msg *
 	struct sh_addr named, via;
 	struct sh_uri uri;
 
-	if (mode == SH_NAT_NEVER || !m->is_request || !is_direct(m))
+	if (mode == SH_NAT_NEVER || !m->is_request || !sh_msg_has_one_via(m))
 		return false;
 	if (mode == SH_NAT_ALWAYS)
 		return true;

@@ -242,14 +242,6 @@ static void other_response(struct sh_client_txn *ct, const struct sh_msg *m)
 		client_end(ct);
 }
 
-/* 8.1.3.3: with more than our Via it was not meant for us. */
-static bool has_only_our_via(const struct sh_msg *m)
-{
-	unsigned i = m->first[SH_H_VIA];
-
-	return i && !m->headers[i - 1].next && m->headers[i - 1].value.len == m->via.len;
-}
-
 /* Whoever is overloaded or answers: the next request may have another address to go to (21.5.4, RFC 3263 4.3). */
 static void note_health(struct sh_client_txn *ct, const struct sh_msg *m)
 {
@@ -272,7 +264,7 @@ void sh_client_response(struct sh_txn_layer *l, const struct sh_msg *m, const st
 {
 	struct sh_client_txn *ct = find_client(l, sh_msg_text(m, m->via_branch), m->method);
 
-	if (!has_only_our_via(m)) {
+	if (!sh_msg_has_one_via(m)) { /* 8.1.3.3 */
 		l->stats.strays++;
 		return;
 	}

@@ -33,7 +33,7 @@ static void only_what_names_the_user_stays(void **state)
 	(void)state;
 	assert_aor("sip:alice@atlanta.com", "sip:alice@atlanta.com");
 	assert_aor("SIP:alice:secret@Atlanta.COM;user=phone;x=y?h=v", "sip:alice@atlanta.com");
-	assert_aor("sips:Alice@atlanta.com", "sips:Alice@atlanta.com");
+	assert_aor("sips:Alice@atlanta.com", "sip:Alice@atlanta.com"); /* the same resource (RFC 5630 5.2) */
 	assert_aor("sip:atlanta.com", "sip:atlanta.com");
 	assert_aor("sip:alice@atlanta.com.", "sip:alice@atlanta.com");
 }
@@ -55,8 +55,8 @@ static void default_ports_go_and_others_stay(void **state)
 	(void)state;
 	assert_aor("sip:a@atlanta.com:5060", "sip:a@atlanta.com");
 	assert_aor("sip:a@atlanta.com:5061", "sip:a@atlanta.com:5061");
-	assert_aor("sips:a@atlanta.com:5061", "sips:a@atlanta.com");
-	assert_aor("sips:a@atlanta.com:5060", "sips:a@atlanta.com:5060");
+	assert_aor("sips:a@atlanta.com:5061", "sip:a@atlanta.com");
+	assert_aor("sips:a@atlanta.com:5060", "sip:a@atlanta.com:5060");
 }
 
 static void an_address_has_one_spelling(void **state)

@@ -123,7 +123,7 @@ static void the_address_of_record_is_canonical(void **state)
 	assert_int_equal(send_as("", "<sip:@@>", "c", 1, BOB "\r\n"), 400);
 	options.aor = SH_LIT("sips:Team@Example.org;x=y");
 	assert_int_equal(send_as("", "<sip:bob@example.org>", "c", 1, BOB "\r\n"), 200);
-	assert_slice(result.aor, "sips:Team@example.org");
+	assert_slice(result.aor, "sip:Team@example.org");
 }
 
 static void a_fetch_lists_and_changes_nothing(void **state)
@@ -253,17 +253,25 @@ static void a_contact_may_be_any_uri_but_must_be_one(void **state)
 	(void)state;
 	assert_int_equal(
 	    send_reg(1, "Contact: <sip:bob@[2001:db8::1]:5060;transport=tcp?X=y>, <mailto:bob@example.org>,\r\n"
-			" <tel:+12>;q=0,<sips:b@h>;q=2;a ; b = \"c\"\r\n"),
+			" <tel:+12>;q=0,<sip:b@h>;q=2;a ; b = \"c\"\r\n"),
 	    200);
 	assert_string_equal(headers, "Contact: <sip:bob@[2001:db8::1]:5060;transport=tcp?X=y>;expires=3600\r\n"
 				     "Contact: <mailto:bob@example.org>;expires=3600\r\n"
-				     "Contact: <sips:b@h>;expires=3600;a;b=\"c\"\r\n"
+				     "Contact: <sip:b@h>;expires=3600;a;b=\"c\"\r\n"
 				     "Contact: <tel:+12>;expires=3600;q=0\r\n" DATE);
 	assert_int_equal(send_reg(2, "Contact: <sip:>\r\n"), 400);
 	assert_int_equal(send_reg(2, "Contact: <sip:a@1>, <sip:b@1:99999>\r\n"), 400);
 	/* Of a bare URI the parameters are the field's. */
 	assert_int_equal(send_as("", "<sip:x@example.org>", "c", 1, "Contact: sip:b@1;transport=tcp;q=0.125\r\n"), 200);
 	assert_string_equal(headers, "Contact: <sip:b@1>;expires=3600;q=0.125;transport=tcp\r\n" DATE);
+}
+
+static void a_sips_contact_needs_a_registration_by_sips(void **state)
+{
+	(void)state;
+	assert_int_equal(send_reg(1, "Contact: <sips:b@h>\r\n"), 400);
+	assert_slice(result.reason, "A sips Contact Needs a sips Request-URI and Path");
+	assert_int_equal(sh_location_count(location), 0);
 }
 
 static void a_path_is_kept_and_echoed_to_who_knows_it(void **state)
@@ -431,6 +439,7 @@ int main(void)
 	    T(too_many_contacts_are_refused_or_replace),
 	    T(a_contact_may_be_any_uri_but_must_be_one),
 	    T(a_path_is_kept_and_echoed_to_who_knows_it),
+	    T(a_sips_contact_needs_a_registration_by_sips),
 	    T(reg_id_counts_at_the_first_hop_or_behind_an_edge_that_says_so),
 	    T(texts_are_bounded),
 	    T(without_memory_it_is_503_and_nothing_has_changed),
