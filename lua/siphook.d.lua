@@ -413,6 +413,7 @@ function sip.domains(names) end
 ---@field message_timeout? number
 ---@field tls? {certificate: string|string[], private_key?: string|string[], ca?: string, verify?: "yes"|"no"|"optional"|"mutual"}
 ---@field origins? string|string[]
+---@field ping? number
 
 ---@param options siphook.listen_options
 function sip.listen(options) end

@@ -58,31 +58,52 @@ struct moved {
 	unsigned hops; /* times that it was sent after */
 	int code;
 	const char *why; /* static text */
+	char *names;     /* whom the peer of its connection has proven to be; NULL: nothing */
 };
+
+static char *copy_names(const char *names)
+{
+	size_t size = sh_transport_names_size(names);
+	char *copy = sh_malloc(size);
+
+	return copy ? memcpy(copy, names, size) : NULL;
+}
+
+static void drop(struct moved *m)
+{
+	sh_free(m->msg);
+	sh_free(m->names);
+	sh_free(m);
+}
 
 static void deliver(struct sh_ua *ua, const struct sh_msg *m, const struct sh_path *from, unsigned hops, int code, const char *why);
 
 static void arrive(struct sh_env *env, void *arg)
 {
 	struct moved *m = arg;
+	struct sh_ua *ua = m->peers[env->worker];
 
-	deliver(m->peers[env->worker], m->msg, &m->from, m->hops, m->code, m->why);
-	sh_free(m->msg);
-	sh_free(m);
+	if (m->names)
+		sh_transport_learn_names(ua->transport, m->from.flow, m->names); /* without memory: not told who it is */
+	deliver(ua, m->msg, &m->from, m->hops, m->code, m->why);
+	drop(m);
 }
 
 static void pass(struct sh_ua *ua, unsigned to, const struct sh_msg *m, const struct sh_path *from, unsigned hops, int code,
 		 const char *why)
 {
+	bool secure = from->proto == SH_PROTO_TLS || from->proto == SH_PROTO_WSS;
+	const char *names = secure ? sh_transport_flow_names(ua->transport, from->flow) : NULL;
 	struct moved *moved = sh_malloc(sizeof(*moved));
 
 	if (!moved)
 		return; /* as if the network had lost it */
-	*moved = (struct moved){ua->config.peers, sh_msg_clone(m), *from, hops, code, why};
+	*moved = (struct moved){ua->config.peers, sh_msg_clone(m), *from, hops, code, why, NULL};
+	if (names && *names)
+		moved->names = copy_names(names);
 	if (moved->msg && ua->env->driver->post(ua->env, to, arrive, moved) == 0)
 		return;
-	sh_free(moved->msg);
-	sh_free(moved);
+	drop(moved);
 }
 
 /* Of a note about an INVITE. */

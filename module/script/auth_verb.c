@@ -2,6 +2,8 @@
 #include "registrar/register.h"
 #include "script/impl.h"
 
+enum { FLOW_GRACE = 15 }; /* seconds on top of Flow-Timer, for transport delay (RFC 5626 5.4) */
+
 enum { MAX_ALGORITHMS = 3 };
 
 struct auth_options {
@@ -322,6 +324,8 @@ int sh_register_verb(lua_State *L)
 	err = sh_request_send(q, r.code, w);
 	if (err)
 		return sh_push_errno(L, err);
+	if (r.outbound && r.flow_timer && sh_request_source(q)->flow)
+		sh_transport_flow_expect(sh_ua_transport(rt->ua), sh_request_source(q)->flow, (r.flow_timer + FLOW_GRACE) * SH_SECOND);
 	if (r.code != 200) {
 		lua_pushnil(L);
 		lua_pushinteger(L, r.code);

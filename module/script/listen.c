@@ -173,11 +173,22 @@ static void check_new(lua_State *L, const struct sh_generation *g, const struct 
 		luaL_error(L, "sip.listen: at most %d listeners", LISTENS_MAX);
 }
 
+/* Seconds; 0: never. */
+static uint64_t read_ping(lua_State *L)
+{
+	uint64_t ping = sh_opt_seconds(L, 1, "ping", 0);
+
+	if (sh_opt_get(L, 1, "ping") != LUA_TNIL && ping == 0)
+		ping = SH_NEVER;
+	lua_pop(L, 1);
+	return ping;
+}
+
 /* sip.listen{uri="udp://0.0.0.0:5060", advertise="203.0.113.5", ...} */
 int sh_listen(lua_State *L)
 {
 	static const char *const known[] = {"uri",	      "advertise",	 "nat", "max_connections", "max_per_source",
-					    "idle_timeout", "message_timeout", "tls", "origins",	   NULL};
+					    "idle_timeout", "message_timeout", "tls", "origins", "ping", NULL};
 	struct sh_state *s = sh_state_of(L);
 	struct sh_generation *g = s->generation;
 	struct sh_listen_spec spec = {0};
@@ -200,6 +211,7 @@ int sh_listen(lua_State *L)
 	spec.tuning.max_per_source = (unsigned)sh_opt_integer(L, 1, "max_per_source", 0, 1, 1000000);
 	spec.tuning.idle_timeout = sh_opt_seconds(L, 1, "idle_timeout", 0);
 	spec.tuning.message_timeout = sh_opt_seconds(L, 1, "message_timeout", 0);
+	spec.tuning.ping = read_ping(L);
 	if (s->worker != 0)
 		return 0;
 	spec.tls = read_tls(L, &spec);

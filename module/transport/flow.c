@@ -6,6 +6,8 @@ enum {
 	SLOTS_FIRST = 16,
 	SLOTS_MAX = 1 << 24, /* the bits of an id */
 };
+#define PING_AFTER   (30 * SH_SECOND)
+#define PONG_TIMEOUT (10 * SH_SECOND)
 
 /* ---- ids ---- */
 
@@ -87,6 +89,43 @@ static uint64_t remote_hash(const struct sh_transport *t, uint8_t proto, const s
 	return sh_hash_slices(&t->env->key, parts, 2);
 }
 
+static struct sh_addr alias_of(const struct sh_flow *f)
+{
+	struct sh_addr a = f->remote;
+
+	a.port = f->alias;
+	return a;
+}
+
+static struct sh_flow *by_alias(const struct sh_transport *t, enum sh_proto proto, const struct sh_addr *remote, uint32_t domain)
+{
+	struct sh_hash_node *n = t->aliases.count ? sh_hash_find(&t->aliases, remote_hash(t, (uint8_t)proto, remote)) : NULL;
+
+	for (; n; n = sh_hash_next(n)) {
+		struct sh_flow *f = SH_CONTAINER(n, struct sh_flow, alias_node);
+		struct sh_addr a = alias_of(f);
+
+		if (f->proto == proto && sh_addr_eq(&a, remote) && sh_tls_flow_is(f, domain))
+			return f;
+	}
+	return NULL;
+}
+
+void sh_flow_note_alias(struct sh_transport *t, uint64_t id, const struct sh_msg *m)
+{
+	struct sh_flow *f = sh_flow_by_id(t, id);
+	const char *names = f ? sh_tls_flow_names(f) : NULL;
+	struct sh_slice sent_by, params;
+	struct sh_addr a;
+
+	if (!names || !*names || !f->peer || f->alias || !sh_slice_cut(sh_msg_text(m, m->via), ';', &sent_by, &params) ||
+	    !sh_param_find(params, SH_LIT("alias"), NULL))
+		return;
+	f->alias = m->via_port ? m->via_port : sh_proto_port((enum sh_proto)f->proto);
+	a = alias_of(f);
+	sh_hash_insert(&t->aliases, &f->alias_node, remote_hash(t, f->proto, &a));
+}
+
 struct sh_flow *sh_flow_by_remote(const struct sh_transport *t, enum sh_proto proto, const struct sh_addr *remote,
 				  uint32_t domain)
 {
@@ -97,7 +136,7 @@ struct sh_flow *sh_flow_by_remote(const struct sh_transport *t, enum sh_proto pr
 		if (f->proto == proto && sh_addr_eq(&f->remote, remote) && (!f->tls || sh_tls_flow_proves(f, domain)))
 			return f;
 	}
-	return NULL;
+	return by_alias(t, proto, remote, domain);
 }
 
 /* ---- peers ---- */
@@ -163,7 +202,8 @@ static void nearer(struct deadline *d, uint64_t due, int error, const char *why)
 		*d = (struct deadline){due, error, why};
 }
 
-static const char slow_sender[] = "the rest of a message did not come";
+static const char slow_sender[] = "the rest of a message did not come", no_keep_alive[] = "no keep-alive came",
+		  no_pong[] = "it does not answer a ping", ask[] = "";
 
 static struct deadline next_deadline(const struct sh_flow *f)
 {
@@ -178,6 +218,12 @@ static struct deadline next_deadline(const struct sh_flow *f)
 		return (struct deadline){f->since + c->handshake_timeout, -ETIMEDOUT, "no handshake in time"};
 	if ((f->in.len > 0 || (f->ws && sh_ws_has_part(f))) && !f->paused && f->state == SH_FLOW_OPEN)
 		nearer(&d, f->part_since + part, -ETIMEDOUT, slow_sender);
+	if (f->quiet)
+		nearer(&d, f->last_in + f->quiet, -ETIMEDOUT, no_keep_alive);
+	if (f->ws && f->pinged)
+		nearer(&d, f->pinged + PONG_TIMEOUT, -ETIMEDOUT, no_pong);
+	else if (f->ws && tuning->ping != SH_NEVER)
+		nearer(&d, f->last_in + (tuning->ping ? tuning->ping : PING_AFTER), 0, ask);
 	if (f->out.len > 0)
 		nearer(&d, f->moved + SH_STALL_TIMEOUT, -ETIMEDOUT, "the peer does not read");
 	return d;
@@ -203,8 +249,14 @@ static void on_timer(struct sh_timer *timer)
 		sh_flow_watch(f);
 		return;
 	}
-	if (d.why == slow_sender)
-		f->t->stats.slow++;
+	if (d.why == ask) {
+		f->pinged = f->t->env->now;
+		sh_ws_ping(f);
+		sh_flow_watch(f);
+		return;
+	}
+	f->t->stats.slow += d.why == slow_sender;
+	f->t->stats.quiet += d.why == no_keep_alive || d.why == no_pong;
 	if (d.why)
 		sh_transport_complain(f->t, f->proto, &f->remote, "connection closed", d.why, SH_LIT(""));
 	sh_flow_goodbye(f, SH_WS_GOING_AWAY);
@@ -223,7 +275,7 @@ static struct sh_flow *create(struct sh_listen *l, const struct sh_addr *remote)
 	f->proto = (uint8_t)l->pub.proto;
 	f->endpoint = l->index;
 	f->remote = *remote;
-	f->since = f->last_byte = l->t->env->now;
+	f->since = f->last_byte = f->last_in = l->t->env->now;
 	sh_list_init(&f->link);
 	sh_list_init(&f->dirty);
 	sh_timer_init(&f->timer, on_timer);
@@ -378,7 +430,7 @@ fail:
 void sh_flow_connected(struct sh_flow *f)
 {
 	f->connected = true;
-	f->since = f->last_byte = f->moved = f->t->env->now;
+	f->since = f->last_byte = f->last_in = f->moved = f->t->env->now;
 	if (f->tls && !f->peer)
 		sh_tls_flow_connected(f);
 	else if (!f->tls)
@@ -432,6 +484,8 @@ void sh_flow_unlist(struct sh_flow *f)
 	if (f->state != SH_FLOW_OPEN || f->broken)
 		return;
 	sh_hash_remove(&f->t->by_remote, &f->node);
+	if (f->alias)
+		sh_hash_remove(&f->t->aliases, &f->alias_node);
 }
 
 void sh_flow_end(struct sh_flow *f, int error)

@@ -70,6 +70,8 @@ enum sh_flow_state {
 struct sh_flow {
 	struct sh_transport *t;
 	struct sh_hash_node node; /* t->by_remote, unless it is closing */
+	struct sh_hash_node alias_node; /* t->aliases, the same; when alias is set */
+	uint16_t alias;           /* the port at which its peer says it can be reached, too (RFC 5923); 0: none */
 	struct sh_link link;      /* t->flows, then t->ended */
 	struct sh_timer timer;    /* at or before the nearest deadline */
 	struct sh_stream *stream; /* NULL: gone */
@@ -92,6 +94,9 @@ struct sh_flow {
 	struct sh_link dirty; /* t->dirty: its output goes out at the end of the turn */
 	uint64_t since;       /* connecting, or what makes it ready, began */
 	uint64_t last_byte;   /* in either direction */
+	uint64_t last_in;     /* from the peer */
+	uint64_t pinged;      /* when it was asked whether it is there; 0: it has said something since */
+	uint64_t quiet;       /* it has failed when it says nothing for so long; 0: no such limit */
 	uint64_t part_since;  /* the message in `in`, or that WebSocket joins, began */
 	uint64_t moved;       /* output moved, or began to wait */
 };
@@ -132,6 +137,7 @@ struct sh_transport {
 	struct sh_hash locals;    /* sh_local */
 	unsigned learned;         /* of them from packets */
 	struct sh_hash by_remote; /* sh_flow by protocol and remote address */
+	struct sh_hash aliases;   /* sh_flow by protocol, remote host and alias */
 	struct sh_hash peers;     /* sh_peer */
 	struct sh_slot *slots;
 	uint32_t slot_count, free_slot; /* free_slot: index, or slot_count or more: none */
@@ -149,6 +155,8 @@ struct sh_transport {
 	struct sh_link bans_by_age;
 	struct sh_source *sources; /* NULL: nobody was counted yet */
 	struct sh_timer report; /* for what happens outside of a turn */
+	struct sh_hash foreign; /* sh_foreign: whom peers of other workers' connections have proven to be */
+	struct sh_link foreign_by_age;
 	struct sh_domain_ring *domains;
 	struct sh_tls_session *sessions;
 	struct sh_log_limit malformed_limit, refused_limit, ban_limit;
@@ -200,6 +208,9 @@ struct sh_flow *sh_flow_by_id(const struct sh_transport *t, uint64_t id); /* NUL
 /* A connection to that address, of a TLS peer that has proven (or must prove) to be `domain`. */
 struct sh_flow *sh_flow_by_remote(const struct sh_transport *t, enum sh_proto proto, const struct sh_addr *remote,
 				  uint32_t domain);
+/* A request with "alias" in its Via came by it (RFC 5923 8.2): requests to the peer's own port may go by it, if the peer
+ * has proven who it is. */
+void sh_flow_note_alias(struct sh_transport *t, uint64_t id, const struct sh_msg *m);
 /* TCP is connected. */
 void sh_flow_connected(struct sh_flow *f);
 /* TLS is up: what comes next is the peer's WebSocket handshake, or messages. */
@@ -252,6 +263,7 @@ int sh_tls_flow_send(struct sh_flow *f, struct sh_slice text);
 void sh_tls_flow_encrypt(struct sh_flow *f); /* what was sent, once it is ready; it may end the flow */
 void sh_tls_flow_shut(struct sh_flow *f);
 bool sh_tls_flow_proves(const struct sh_flow *f, uint32_t domain);
+bool sh_tls_flow_is(const struct sh_flow *f, uint32_t domain); /* by its certificate; 0: its address */
 const char *sh_tls_flow_names(const struct sh_flow *f);
 void sh_tls_sessions_finish(struct sh_transport *t);
 
@@ -268,6 +280,7 @@ void sh_ws_receive(struct sh_flow *f, const char *data, size_t len);
 bool sh_ws_has_part(const struct sh_flow *f); /* a frame or message has begun and is not whole */
 int sh_ws_send(struct sh_flow *f, struct sh_slice text);
 void sh_ws_close(struct sh_flow *f, unsigned code);
+void sh_ws_ping(struct sh_flow *f);
 /* The answer to an upgrade request (RFC 6455 4.2). `request` ends with its empty line. 101, or the status of a refusal;
  * *why says it in words. The answer is written to out in any case. */
 unsigned sh_ws_answer(const struct sh_listen *l, struct sh_slice request, char *out, size_t size, size_t *len,
@@ -279,6 +292,12 @@ size_t sh_ws_refusal(unsigned status, const char *why, char *out, size_t size);
 
 int sh_relay_send(struct sh_transport *t, const struct sh_path *path, struct sh_slice text);
 void sh_relay_close(struct sh_transport *t, uint64_t flow);
+void sh_relay_expect(struct sh_transport *t, uint64_t flow, uint64_t quiet);
+
+/* ---- foreign.c ---- */
+
+const char *sh_foreign_names(const struct sh_transport *t, uint64_t flow); /* NULL: none are known */
+void sh_foreign_finish(struct sh_transport *t);
 
 /* ---- names.c ---- */
 

@@ -2,12 +2,12 @@
  * as if the connection had ended just now. The driver bounds how many posts are under way. */
 #include "transport/impl.h"
 
-enum relay_what { RELAY_SEND, RELAY_CLOSE, RELAY_GONE };
+enum relay_what { RELAY_SEND, RELAY_CLOSE, RELAY_GONE, RELAY_EXPECT };
 
 struct relay {
 	enum relay_what what;
 	unsigned from; /* worker */
-	uint64_t flow;
+	uint64_t flow, quiet;
 	size_t len;
 	char text[];
 };
@@ -15,14 +15,14 @@ struct relay {
 static void arrive(struct sh_env *env, void *arg);
 
 /* 0, -ENOMEM, -EAGAIN, -EINVAL. */
-static int post(struct sh_transport *t, unsigned worker, enum relay_what what, uint64_t flow, struct sh_slice text)
+static int post(struct sh_transport *t, unsigned worker, enum relay_what what, uint64_t flow, uint64_t quiet, struct sh_slice text)
 {
 	struct relay *r = sh_malloc(sizeof(*r) + text.len);
 	int err;
 
 	if (!r)
 		return -ENOMEM;
-	*r = (struct relay){.what = what, .from = t->env->worker, .flow = flow, .len = text.len};
+	*r = (struct relay){.what = what, .from = t->env->worker, .flow = flow, .quiet = quiet, .len = text.len};
 	if (text.len > 0)
 		memcpy(r->text, text.base, text.len);
 	err = t->env->driver->post(t->env, worker, arrive, r);
@@ -39,7 +39,7 @@ static void send_here(struct sh_transport *t, const struct relay *r)
 	if (f && sh_stream_send(f, sh_slice_make(r->text, r->len)) == 0)
 		return;
 	/* A full ring there loses the news; the sender's transaction then ends by its timer. */
-	post(t, r->from, RELAY_GONE, r->flow, SH_LIT(""));
+	post(t, r->from, RELAY_GONE, r->flow, 0, SH_LIT(""));
 }
 
 static void arrive(struct sh_env *env, void *arg)
@@ -51,6 +51,8 @@ static void arrive(struct sh_env *env, void *arg)
 		send_here(t, r);
 	else if (t && r->what == RELAY_CLOSE)
 		sh_transport_flow_close(t, r->flow);
+	else if (t && r->what == RELAY_EXPECT)
+		sh_transport_flow_expect(t, r->flow, r->quiet);
 	else if (t)
 		t->user.flow_closed(t->user_ctx, r->flow, -EPIPE);
 	sh_free(r);
@@ -62,7 +64,7 @@ int sh_relay_send(struct sh_transport *t, const struct sh_path *path, struct sh_
 
 	if (sh_flow_worker(path->flow) >= SH_FLOW_ABROAD)
 		return t->abroad ? t->abroad->send(t->abroad->ctx, path->flow, text) : -EPIPE;
-	err = post(t, sh_flow_worker(path->flow), RELAY_SEND, path->flow, text);
+	err = post(t, sh_flow_worker(path->flow), RELAY_SEND, path->flow, 0, text);
 
 	return err == -EAGAIN ? -ENOBUFS : err == -EINVAL ? -EPIPE : err;
 }
@@ -70,9 +72,15 @@ int sh_relay_send(struct sh_transport *t, const struct sh_path *path, struct sh_
 void sh_relay_close(struct sh_transport *t, uint64_t flow)
 {
 	if (sh_flow_worker(flow) < SH_FLOW_ABROAD)
-		post(t, sh_flow_worker(flow), RELAY_CLOSE, flow, SH_LIT(""));
+		post(t, sh_flow_worker(flow), RELAY_CLOSE, flow, 0, SH_LIT(""));
 	else if (t->abroad)
 		t->abroad->close(t->abroad->ctx, flow);
+}
+
+void sh_relay_expect(struct sh_transport *t, uint64_t flow, uint64_t quiet)
+{
+	if (sh_flow_worker(flow) < SH_FLOW_ABROAD)
+		post(t, sh_flow_worker(flow), RELAY_EXPECT, flow, quiet, SH_LIT(""));
 }
 
 void sh_transport_set_abroad(struct sh_transport *t, const struct sh_transport_abroad *a)

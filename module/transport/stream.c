@@ -278,7 +278,8 @@ void sh_stream_take(struct sh_flow *f, const char *data, size_t len)
 
 void sh_stream_receive(struct sh_flow *f, const char *data, size_t len)
 {
-	f->last_byte = f->t->env->now;
+	f->last_byte = f->last_in = f->t->env->now;
+	f->pinged = 0;
 	if (f->tls)
 		sh_tls_flow_receive(f, data, len);
 	else

@@ -166,6 +166,11 @@ bool sh_tls_flow_proves(const struct sh_flow *f, uint32_t domain)
 	return f->tls->names && is_wanted(f, f->tls->names, domain);
 }
 
+bool sh_tls_flow_is(const struct sh_flow *f, uint32_t domain)
+{
+	return f->tls && f->tls->names && is_wanted(f, f->tls->names, domain);
+}
+
 const char *sh_tls_flow_names(const struct sh_flow *f)
 {
 	return f->tls ? f->tls->names ? f->tls->names : "" : NULL;

@@ -32,6 +32,8 @@ void sh_transport_receive(struct sh_transport *t, const struct sh_path *from, co
 	if (t->guarded && !sh_door_admits_message(t, &t->msg, &from->remote))
 		return;
 	t->stats.messages_in++;
+	if (proto == SH_PROTO_TLS && t->msg.is_request)
+		sh_flow_note_alias(t, from->flow, &t->msg);
 	if (t->tap)
 		t->tap(t->tap_ctx, true, from, sh_slice_make(data, len));
 	t->user.message(t->user_ctx, &t->msg, from, code, why);
@@ -139,7 +141,7 @@ static void set_defaults(struct sh_transport_config *c)
 
 static int init_tables(struct sh_transport *t)
 {
-	struct sh_hash *tables[] = {&t->locals, &t->by_remote, &t->peers, &t->names, &t->avoided, &t->bans};
+	struct sh_hash *tables[] = {&t->locals, &t->by_remote, &t->aliases, &t->foreign, &t->peers, &t->names, &t->avoided, &t->bans};
 
 	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
 		int err = sh_hash_init(tables[i], 64);
@@ -178,6 +180,7 @@ int sh_transport_create(struct sh_transport **out, struct sh_env *env, const str
 	sh_list_init(&t->avoided_by_age);
 	sh_list_init(&t->dirty);
 	sh_list_init(&t->bans_by_age);
+	sh_list_init(&t->foreign_by_age);
 	sh_timer_init(&t->report, on_report);
 	env->events = &events;
 	env->events_ctx = t;
@@ -199,7 +202,9 @@ void sh_transport_destroy(struct sh_transport *t)
 	sh_locals_finish(t);
 	sh_domains_finish(t);
 	sh_tls_sessions_finish(t);
+	sh_foreign_finish(t);
 	sh_hash_finish(&t->by_remote);
+	sh_hash_finish(&t->aliases);
 	sh_hash_finish(&t->peers);
 	t->env->events = NULL;
 	t->env->events_ctx = NULL;
@@ -287,6 +292,21 @@ bool sh_transport_flow_alive(const struct sh_transport *t, uint64_t flow)
 	return flow && (sh_flow_worker(flow) != t->env->worker || sh_flow_by_id(t, flow));
 }
 
+void sh_transport_flow_expect(struct sh_transport *t, uint64_t flow, uint64_t quiet)
+{
+	struct sh_flow *f;
+
+	if (flow && sh_flow_worker(flow) != t->env->worker) {
+		sh_relay_expect(t, flow, quiet);
+		return;
+	}
+	f = flow ? sh_flow_by_id(t, flow) : NULL;
+	if (!f)
+		return;
+	f->quiet = quiet;
+	sh_flow_watch(f);
+}
+
 void sh_transport_flow_close(struct sh_transport *t, uint64_t flow)
 {
 	struct sh_flow *f;
@@ -311,5 +331,7 @@ const char *sh_transport_flow_names(const struct sh_transport *t, uint64_t flow)
 {
 	const struct sh_flow *f = flow ? sh_flow_by_id(t, flow) : NULL;
 
+	if (flow && sh_flow_worker(flow) != t->env->worker)
+		return sh_foreign_names(t, flow);
 	return f ? sh_tls_flow_names(f) : NULL;
 }

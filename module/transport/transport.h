@@ -36,6 +36,7 @@ struct sh_listen_tuning {
 	enum sh_nat nat;
 	unsigned max_connections, max_per_source; /* accepted */
 	uint64_t idle_timeout, message_timeout;   /* us; the second: for a message that has begun */
+	uint64_t ping; /* us: a WebSocket that said nothing for so long is asked; 0: 30 s, SH_NEVER: not at all */
 };
 
 struct sh_endpoint {
@@ -92,7 +93,8 @@ struct sh_transport_stats { /* counters, but the connections: open now. Numbers 
 	uint64_t handshakes, handshakes_resumed, handshakes_failed[SH_TLS_FAILURES]; /* TLS, both sides */
 	uint64_t upgrades, upgrades_refused;                        /* WebSocket */
 	uint64_t refused_acl, refused_banned, refused_rate, bans; /* messages and connections; messages; requests; sources */
-	uint64_t slow; /* connections closed because the rest of a message did not come */
+	uint64_t slow;  /* connections closed because the rest of a message did not come */
+	uint64_t quiet; /* connections closed because no keep-alive came, or no answer to a ping */
 };
 
 int sh_transport_create(struct sh_transport **out, struct sh_env *env, const struct sh_transport_config *config,
@@ -192,14 +194,21 @@ int sh_transport_send(struct sh_transport *t, const struct sh_path *path, struct
 uint32_t sh_domain_intern(struct sh_transport *t, struct sh_slice host);
 
 /* Whom the peer of a TLS connection has proven to be (RFC 5922 7.1): names, each with a NUL behind it, and an empty one
- * at the end. NULL: no TLS, or not a connection of this worker. */
+ * at the end. NULL: no TLS, or another worker's connection of which it was not told. */
 const char *sh_transport_flow_names(const struct sh_transport *t, uint64_t flow);
+/* What another worker's transport says of a connection of its own, before a message that came by it. Some thousand are
+ * remembered. 0 or -ENOMEM. */
+int sh_transport_learn_names(struct sh_transport *t, uint64_t flow, const char *names);
+size_t sh_transport_names_size(const char *names); /* octets of such a list */
 
 /* Somebody who reads along: each message that came in well-formed, and each that leaves, before it is handled or sent. fn NULL: nobody
  * (then it costs a comparison). */
 typedef void (*sh_transport_tap_fn)(void *ctx, bool in, const struct sh_path *path, struct sh_slice text);
 void sh_transport_set_tap(struct sh_transport *t, sh_transport_tap_fn fn, void *ctx);
 
+/* From now on a connection that says nothing for `quiet` microseconds has failed (RFC 5626 4.4.1, Flow-Timer): it is closed.
+ * 0: no such limit. Another worker's, too. */
+void sh_transport_flow_expect(struct sh_transport *t, uint64_t flow, uint64_t quiet);
 bool sh_transport_flow_alive(const struct sh_transport *t, uint64_t flow); /* of this worker; others: true */
 /* Closes a connection when its output is written. */
 void sh_transport_flow_close(struct sh_transport *t, uint64_t flow);

@@ -147,6 +147,15 @@ void sh_ws_close(struct sh_flow *f, unsigned code)
 		push(f);
 }
 
+/* Browsers answer without asking their pages (RFC 6455 5.5.2). */
+void sh_ws_ping(struct sh_flow *f)
+{
+	const struct wslay_event_msg m = {.opcode = WSLAY_PING};
+
+	if (f->ws->ctx && wslay_event_queue_msg(f->ws->ctx, &m) == 0)
+		push(f);
+}
+
 /* ---- in ---- */
 
 /* The last frame is on its way: RFC 6455 7.1.1 lets the server close first. */

@@ -38,7 +38,10 @@ void sh_txn_put_via(struct sh_writer *w, enum sh_proto proto, const struct sh_tx
 	sh_put_uint(w, by->port);
 	sh_put_lit(w, ";branch=");
 	sh_put(w, branch);
-	sh_put_lit(w, ";rport\r\n");
+	sh_put_lit(w, ";rport");
+	if (proto == SH_PROTO_TLS) /* RFC 5923: the peer may come back the same way */
+		sh_put_lit(w, ";alias");
+	sh_put_lit(w, "\r\n");
 }
 
 /* The part that ACK and CANCEL have in common: everything of the request that names it (RFC 3261 9.1, 17.1.1.3). */

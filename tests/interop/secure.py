@@ -1,7 +1,9 @@
 """TLS and WebSocket against what the world does to them: old versions, strangers, slow and silent peers, thousands of connections,
 certificates that change or are of no use."""
 import os
+import re
 import resource
+import select
 import shutil
 import socket
 import ssl
@@ -11,7 +13,7 @@ import time
 
 import house
 from house import HOST, must, until
-from wire import Link, Phone, message, header
+from wire import SDP, Link, Phone, message, header
 
 IDLE = int(os.environ.get("IDLE", 5000))
 RELOADS = int(os.environ.get("RELOADS", 100)) # make soak: 10,000
@@ -94,6 +96,19 @@ def closed_within(s, low, high):
     must(low <= took <= high, f"the connection is closed after {low} to {high} s: {took:.1f}")
 
 
+def heard(stream, enough):
+    """What a program says, until that is enough."""
+    said = ""
+    end = time.monotonic() + house.PATIENCE
+    while not enough(said) and time.monotonic() < end:
+        if select.select([stream], [], [], 0.1)[0]:
+            piece = os.read(stream.fileno(), 65536).decode(errors="replace")
+            if not piece:
+                break
+            said += piece
+    return said
+
+
 def versions(part, server, ca):
     with part.test("TLS 1.2 and 1.3 are spoken, and nothing older"):
         for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
@@ -117,9 +132,9 @@ def versions(part, server, ca):
                                        "-verify_hostname", "example.org", "-ign_eof", *flags], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
             client.stdin.write(text)
             client.stdin.flush()
-            time.sleep(0.5)
+            said = heard(client.stdout, lambda t: "SIP/2.0 200 OK" in t and "Verify return code" in t and t.rstrip().endswith("Content-Length: 0"))
             client.kill()
-            said = client.stdout.read()
+            said += client.stdout.read()
             must("SIP/2.0 200 OK" in said and "Verify return code: 0 (ok)" in said, f"s_client is content:\n{said}")
         must("Reused, TLSv1.3" in said, f"the session is resumed:\n{said}")
 
@@ -305,6 +320,13 @@ def mutual(part, script, ca):
         except (OSError, house.Failure) as e:
             must("without" not in str(e), str(e))
         server.stop()
+    with part.test("so does a script on another worker than the connection's", keep=True):
+        server = house.Server(part, script, f"tls_ca={ca.cert}", "tls_verify=mutual", "workers=4", tls=part.file("gate.pem"))
+        link.socket = context.wrap_socket(socket.create_connection((HOST, server.tls_port)), server_hostname="example.org")
+        link.rest = b""
+        told = {names_of(link, f"w{i}") for i in range(20)} # their Call-IDs choose the worker
+        must(told == {"<example.net>"}, f"each of them knows: {told}")
+        server.stop()
 
 
 def reload(part, script, ca):
@@ -351,6 +373,53 @@ def reload(part, script, ca):
         must(after[0] - before[0] < 1500, f"memory: {before[0]} kB, then {after[0]} kB")
         must(after[1] <= before[1] + 1, f"descriptors: {before[1]}, then {after[1]}")
         options(link, "r2")
+        must(server.stop() == 0, "siphook ends with 0")
+
+
+def sips(part, ca):
+    script = part.file("sips.lua", """
+local sip = require "siphook"
+sip.domains { "example.org" }
+sip.on.register(function(req) req:register {} end)
+sip.on.invite(function(call)
+  local leg, res = call:fork(sip.lookup(call.uri), { timeout = 5 })
+  if not leg then return call:reject(res) end
+  call:bridge(leg)
+end)
+""")
+    with part.test("sips: who registered by sip is not called by it, who registered by sips is called by TLS (RFC 5630)", keep=True):
+        server = house.Server(part, script, tls=ca.sign("sips", "DNS:example.org"))
+        plain, secure, caller = [Phone(user, transport, HOST, server.tls_port if transport == "tls" else server.port)
+                                 for user, transport in (("plain", "tls"), ("secure", "tls"), ("caller", "udp"))]
+        plain.register()
+        secure.contact = f"<sips:secure@{secure.address}>"
+        secure.request("REGISTER", "sip:example.org", "<sip:secure@example.org>", "s0", 1)
+        said = secure.link.expect("SIP/2.0 400")
+        must("Needs a sips Request-URI" in said, f"a sips Contact in a sip registration: {said}")
+        secure.request("REGISTER", "sips:example.org", "<sip:secure@example.org>", "s1", 1)
+        must("<sips:secure@" in header(secure.link.expect("SIP/2.0 200"), "Contact"), "it is bound")
+
+        def refused(phone, start):
+            invite = phone.link.expect("INVITE")
+            must(invite.startswith(start), f"{start} is expected: {invite}")
+            phone.answer(invite, 486, tag="b")
+            phone.link.expect("ACK")
+            return invite
+
+        secure.request("INVITE", "sips:plain@example.org", "<sips:plain@example.org>", "s2", 1, body=SDP)
+        said = secure.link.expect("SIP/2.0 480")
+        must(re.match(r'380 \S+ "SIPS Not Allowed"', header(said, "Warning")), f"no downgrade: {said}")
+        must(plain.link.silent(), "nothing is sent in the clear of sip")
+        other = Phone("other", "tls", HOST, server.tls_port)
+        other.contact = f"<sips:other@{other.address}>"
+        other.request("INVITE", "sips:secure@example.org", "<sips:secure@example.org>", "s3", 1, body=SDP)
+        invite = refused(secure, "INVITE sips:secure@")
+        must("<sips:" in header(invite, "Contact"), "our Contact is sips, too")
+        other.link.expect("SIP/2.0 486")
+        caller.request("INVITE", "sip:secure@example.org", "<sip:secure@example.org>", "s4", 1, body=SDP)
+        invite = refused(secure, "INVITE sip:secure@")
+        must("SIP/2.0/TLS" in header(invite, "Via"), "by TLS all the same")
+        caller.link.expect("SIP/2.0 486")
         must(server.stop() == 0, "siphook ends with 0")
 
 
@@ -417,6 +486,7 @@ def tests(part):
     mutual(part, script, ca)
     reload(part, script, ca)
     own(part, ca)
+    sips(part, ca)
 
 
 if __name__ == "__main__":

@@ -165,6 +165,24 @@ static void a_phone_with_two_flows_is_called_once_and_by_the_other_when_one_fail
 	end();
 }
 
+static void a_phone_that_forgets_its_keep_alives_loses_its_flow(void **state)
+{
+	(void)state;
+	begin(PLAN_KEEP("flow_timer = 60"));
+	phone_proxy(bob, SH_PROTO_TCP, "10.0.0.1", 5060);
+	put(bob, "Supported: path, outbound\nContact: <sip:b@10.0.0.3;transport=tcp>;+sip.instance=\"" INSTANCE "\";reg-id=1");
+	for (unsigned i = 0; i < 4; i++) {
+		world_advance(w, 58 * SH_SECOND);
+		phone_send(bob, SH_PROTO_TCP, "10.0.0.1", 5060, "\r\n\r\n", 4);
+	}
+	world_advance(w, 70 * SH_SECOND);
+	assert_int_equal(sh_location_count(w->location), 1);
+	world_advance(w, 10 * SH_SECOND); /* Flow-Timer and what messages may take */
+	assert_int_equal(sh_location_count(w->location), 0);
+	world_expect_log(w, "lost");
+	end();
+}
+
 static void outbound_behind_a_proxy_that_cannot_is_a_439(void **state)
 {
 	struct phone_msg *m;
@@ -256,6 +274,7 @@ int main(void)
 	    cmocka_unit_test(crlf_keeps_the_way_open_on_datagrams_and_streams),
 	    cmocka_unit_test(a_stun_request_is_answered_with_the_address_that_it_came_from),
 	    cmocka_unit_test(a_phone_with_two_flows_is_called_once_and_by_the_other_when_one_fails),
+	    cmocka_unit_test(a_phone_that_forgets_its_keep_alives_loses_its_flow),
 	    cmocka_unit_test(outbound_behind_a_proxy_that_cannot_is_a_439),
 	    cmocka_unit_test(a_gruu_reaches_one_phone_of_several),
 	    cmocka_unit_test(without_asking_nobody_gets_a_gruu),

@@ -299,6 +299,71 @@ static void a_client_without_a_certificate_is_refused_where_one_is_asked_for(voi
 	}
 }
 
+/* ---- a connection is used in both directions (RFC 5923) ---- */
+
+static void who_proves_its_name_is_called_by_the_connection_that_it_opened(void **state)
+{
+	static const struct {
+		enum sh_tls_verify verify;
+		const char *via, *domain;
+		unsigned port;
+		bool reused;
+	} cases[] = {
+	    {SH_TLS_VERIFY_MUTUAL, "x.example.net:5071;branch=z9hG4bKa;alias", "example.net", 5071, true},
+	    {SH_TLS_VERIFY_MUTUAL, "x.example.net;alias;branch=z9hG4bKa", "EXAMPLE.net", 5061, true},
+	    {SH_TLS_VERIFY_MUTUAL, "x.example.net:5071;branch=z9hG4bKa;alias", "example.net", 5061, false},
+	    {SH_TLS_VERIFY_MUTUAL, "x.example.net:5071;branch=z9hG4bKa", "example.net", 5071, false},
+	    {SH_TLS_VERIFY_MUTUAL, "x.example.net:5071;branch=z9hG4bKa;alias", "another.example", 5071, false},
+	    {SH_TLS_VERIFY_MUTUAL, "x.example.net:5071;branch=z9hG4bKa;alias", NULL, 5071, false}, /* its address is not in it */
+	    {SH_TLS_VERIFY_SERVERS, "x.example.net:5071;branch=z9hG4bKa;alias", "example.net", 5071, false},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct secure s = secure_new((struct wishes){.server_verifies = cases[i].verify, .client_has_paper = true});
+		struct sh_path path = path_to(&s, "example.org"), back = {.proto = SH_PROTO_TLS};
+		uint64_t flow = 0;
+		char text[1024];
+
+		snprintf(text, sizeof(text), "MESSAGE sip:bob@example.org SIP/2.0\r\nVia: SIP/2.0/TLS %s\r\nFrom: <sip:a@example.net>;tag=1\r\n"
+			 "To: <sip:bob@example.org>\r\nCall-ID: 1\r\nCSeq: 1 MESSAGE\r\nContent-Length: 0\r\n\r\n", cases[i].via);
+		assert_int_equal(server_send(s.client, &path, text, NULL), 0);
+		world_run(&s.w);
+		assert_int_equal(s.w.s->count, 1);
+		back.remote = s.w.s->got[0].path.remote;
+		back.remote.port = (uint16_t)cases[i].port;
+		back.domain = cases[i].domain ? sh_domain_intern(s.w.s->t, sh_slice_cstr(cases[i].domain)) : 0;
+		assert_int_equal(server_send(s.w.s, &back, text, &flow), 0);
+		if ((flow == s.w.s->got[0].path.flow) != cases[i].reused)
+			fail_msg("case %zu", i);
+		world_run(&s.w);
+		assert_int_equal(s.client->count, cases[i].reused);
+		if (cases[i].reused) { /* when it is gone there is a new one */
+			sh_transport_flow_close(s.w.s->t, flow);
+			world_run(&s.w);
+			assert_int_equal(server_send(s.w.s, &back, text, &flow), 0);
+			assert_true(flow != s.w.s->got[0].path.flow);
+		}
+		secure_free(&s);
+	}
+}
+
+static void what_another_worker_knows_of_a_peer_is_remembered(void **state)
+{
+	struct secure s = secure_new((struct wishes){0});
+	struct sh_transport *t = s.w.s->t;
+
+	(void)state;
+	for (uint64_t i = 1; i < 5000; i++) {
+		assert_int_equal(sh_transport_learn_names(t, UINT64_C(7) << 56 | i, "a.example\0b.example\0"), 0);
+		assert_int_equal(sh_transport_learn_names(t, UINT64_C(7) << 56 | i, "c.example\0"), 0);
+	}
+	assert_string_equal(sh_transport_flow_names(t, UINT64_C(7) << 56 | 4999) + strlen("a.example") + 1, "b.example");
+	assert_null(sh_transport_flow_names(t, UINT64_C(7) << 56 | 1)); /* the oldest give way */
+	assert_null(sh_transport_flow_names(t, UINT64_C(6) << 56 | 4999));
+	secure_free(&s);
+}
+
 /* ---- several certificates ---- */
 
 static void the_name_that_a_client_asks_for_chooses_the_certificate(void **state)
@@ -589,6 +654,8 @@ int main(void)
 	    cmocka_unit_test(strangers_and_expired_certificates_are_refused_unless_nobody_looks),
 	    cmocka_unit_test(a_connection_serves_only_the_domains_that_its_peer_has_proven),
 	    cmocka_unit_test(a_client_without_a_certificate_is_refused_where_one_is_asked_for),
+	    cmocka_unit_test(who_proves_its_name_is_called_by_the_connection_that_it_opened),
+	    cmocka_unit_test(what_another_worker_knows_of_a_peer_is_remembered),
 	    cmocka_unit_test(the_name_that_a_client_asks_for_chooses_the_certificate),
 	    cmocka_unit_test(a_second_connection_resumes_the_session_also_after_a_reload),
 	    cmocka_unit_test(a_session_is_not_resumed_for_another_domain),

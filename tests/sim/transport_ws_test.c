@@ -492,6 +492,7 @@ static void our_close_says_why(void **state)
 {
 	struct world w = ws_world((struct sh_sim_options){0});
 	struct wire *wire = open_ws(&w);
+	char text[64];
 
 	(void)state;
 	send_request(&w, wire, 1, "x");
@@ -502,11 +503,53 @@ static void our_close_says_why(void **state)
 	w = ws_world((struct sh_sim_options){0});
 	wire = open_ws(&w);
 	sh_sim_advance(w.sim, 3700 * SH_SECOND);
+	assert_int_equal(take_frame(wire, text, sizeof(text)), FIN | PING);
 	expect_close(&w, wire, 1001);
 	world_free(&w);
 }
 
 /* The connection is the only way to a browser: nobody connects to the port that it came from. */
+static void who_does_not_answer_a_ping_is_gone(void **state)
+{
+	struct world w = ws_world((struct sh_sim_options){0});
+	struct wire *quiet = open_ws(&w), *good = open_ws(&w);
+	char text[64];
+
+	(void)state;
+	sh_sim_advance(w.sim, 29 * SH_SECOND);
+	assert_int_equal(quiet->rx_len, 0);
+	sh_sim_advance(w.sim, 2 * SH_SECOND);
+	assert_int_equal(take_frame(quiet, text, sizeof(text)), FIN | PING);
+	assert_int_equal(take_frame(good, text, sizeof(text)), FIN | PING);
+	send_frame(&w, good, FIN | PONG, "", 0);
+	sh_sim_advance(w.sim, 11 * SH_SECOND);
+	assert_int_equal(quiet->closed, 1);
+	assert_int_equal(w.s->ended_count, 1);
+	assert_int_equal(w.s->ended[0].error, -ETIMEDOUT);
+	assert_int_equal(sh_transport_stats(w.s->t)->quiet, 1);
+	assert_int_equal(good->closed, 0);
+	sh_sim_advance(w.sim, 20 * SH_SECOND);
+	assert_int_equal(take_frame(good, text, sizeof(text)), FIN | PING);
+	send_request(&w, good, 1, "whatever it says will do");
+	sh_sim_advance(w.sim, 25 * SH_SECOND);
+	assert_int_equal(good->closed, 0);
+	world_free(&w);
+}
+
+static void a_listener_says_when_to_ping(void **state)
+{
+	struct world w = ws_world((struct sh_sim_options){0});
+	struct wire *wire = open_ws(&w);
+	struct sh_listen_tuning tuning = {.ping = SH_NEVER};
+
+	(void)state;
+	sh_transport_tune(w.s->t, 0, &tuning);
+	sh_sim_advance(w.sim, 100 * SH_SECOND);
+	assert_int_equal(wire->rx_len, 0);
+	assert_int_equal(wire->closed, 0);
+	world_free(&w);
+}
+
 static void a_browser_that_is_gone_is_not_called_back(void **state)
 {
 	struct world w = ws_world((struct sh_sim_options){0});
@@ -626,6 +669,8 @@ int main(void)
 	    cmocka_unit_test(a_client_must_mask),
 	    cmocka_unit_test(fragments_have_a_sum),
 	    cmocka_unit_test(our_close_says_why),
+	    cmocka_unit_test(who_does_not_answer_a_ping_is_gone),
+	    cmocka_unit_test(a_listener_says_when_to_ping),
 	    cmocka_unit_test(a_browser_that_is_gone_is_not_called_back),
 	    cmocka_unit_test(the_first_octets_tell_what_is_spoken),
 	    cmocka_unit_test(two_listeners_of_one_kind_do_not_share_a_port),

@@ -332,7 +332,8 @@ static void judge_load(struct net_worker *w, int count, bool gathered)
 	struct sh_env *env = &w->env;
 	bool overloaded;
 
-	if (count == 0 || !was_late(w, gathered)) {
+	/* What came before the first turn waited for the start, and not for us. */
+	if (count == 0 || w->stats.turns == 0 || !was_late(w, gathered)) {
 		w->rested = env->now;
 		w->busy_turns = 0;
 	} else {
