@@ -1,7 +1,7 @@
 /* What the files of the transport share. The parts: transport.c (life cycle, the driver's events), endpoint.c (where we
  * listen and who we are), udp.c (datagrams), flow.c (the connections: table, limits, timeouts), stream.c (their bytes),
  * tls*.c and ws*.c (layers between the two), domain.c (whom a TLS peer must prove to be), relay.c (other workers'
- * connections), locate.c (RFC 3263), names.c (what DNS said), avoid.c (who does not answer), nat.c, door.c, stun.c.
+ * connections), foreign.c (whom their peers are), locate.c (RFC 3263), names.c (what DNS said), avoid.c (who does not answer), nat.c, door.c, stun.c.
  * Private to transport/.
  *
  * A connection, from the driver up:   stream -> [TLS] -> [WebSocket] -> messages, each layer only where it is used.
