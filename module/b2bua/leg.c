@@ -598,7 +598,7 @@ int sh_leg_hangup(struct sh_leg *l, struct sh_slice reason)
 
 bool sh_leg_negotiates(const struct sh_leg *l)
 {
-	return l->reinvite || l->update || l->answer || sh_reoffer_pending(l);
+	return l->reinvite || l->update || l->answer || sh_reoffer_pending(l) || sh_reinvite_pending(l);
 }
 
 void sh_put_retry_after(struct sh_ua *ua, struct sh_writer *w)

@@ -180,9 +180,10 @@ static int send_invite(struct sh_reoffer *r)
 	return sh_leg_send(l, &r->ct, SH_INVITE, &line, &rest, on_event, r);
 }
 
+/* Also with one whose sender has gone, and that has no answer yet (14.1): its ACK would have the number of ours. */
 static bool busy(const struct sh_leg *l)
 {
-	return l->reinvite || l->update || l->answer;
+	return l->reinvite || l->update || l->answer || sh_reinvite_pending(l);
 }
 
 static void on_turn(struct sh_timer *t)

@@ -365,6 +365,38 @@ static void a_message_is_relayed_to_whoever_answers_first(void **state)
 	end();
 }
 
+/* RFC 6086: what a phone wants to receive is told to the other one, and an INFO of such a package reaches it; one that it does not
+ * want comes back as 469. */
+static void info_packages_pass(void **state)
+{
+	struct phone_call *a;
+	struct phone_msg *m;
+
+	(void)state;
+	begin(PLAN_BOB);
+	a = phone_invite(alice, "sip:bob@example.org", "Recv-Info: P, R", SDP_A);
+	m = soon(bob, "INVITE");
+	phone_assert_header(m, "Recv-Info", "P, R");
+	phone_reply(m, 200, NULL, "Recv-Info: foo", SDP_B);
+	soon(bob, "ACK");
+	m = phone_expect_in(a, "200 INVITE", SH_SECOND);
+	phone_assert_header(m, "Recv-Info", "foo");
+	phone_ack(m, NULL, NULL);
+	world_advance(w, 10 * SH_MS);
+	phone_in_call(a, "INFO", "Info-Package: foo\nContent-Type: application/foo\nContent-Disposition: Info-Package", "I am a foo");
+	m = soon(bob, "INFO");
+	phone_assert_header(m, "Info-Package", "foo");
+	phone_assert_header(m, "Content-Disposition", "Info-Package");
+	phone_assert_body(m, "I am a foo");
+	ok(m);
+	soon(alice, "200 INFO");
+	phone_in_call(a, "INFO", "Info-Package: bar", NULL);
+	phone_reply(soon(bob, "INFO"), 469, "Bad Info Package", "Recv-Info: foo", NULL);
+	phone_assert_header(soon(alice, "469"), "Recv-Info", "foo");
+	hang_up(a, bob);
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -384,6 +416,7 @@ int main(void)
 	    cmocka_unit_test(record_routes_of_the_caller_are_followed),
 	    cmocka_unit_test(requests_take_the_connection_that_they_know),
 	    cmocka_unit_test(a_message_is_relayed_to_whoever_answers_first),
+	    cmocka_unit_test(info_packages_pass),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

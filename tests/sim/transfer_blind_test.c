@@ -631,6 +631,43 @@ static void a_target_that_is_made_an_offer_may_refuse(void **state)
 	end();
 }
 
+/* The transferor has a re-INVITE on its way to the party that stays, and hangs up: that one is over before ours begins, and its 2xx has
+ * the ACK of its own number. Found by the race explorer, seed 23454. */
+static void a_reinvite_whose_sender_has_gone_is_waited_for(void **state)
+{
+	struct phone_msg *invite, *m;
+	struct talk t;
+
+	(void)state;
+	begin(TRANSFER_PLAN);
+	t = talk();
+	refer(t.a, to_carol);
+	NOTIFIED_TRYING(alice);
+	invite = soon(carol, "INVITE");
+	phone_reinvite(t.a, NULL, SDP_HOLD);
+	m = soon(bob, "INVITE"); /* bob takes his time */
+	phone_reply(m, 100, NULL, NULL, NULL);
+	phone_reply(invite, 200, NULL, NULL, SDP_C);
+	world_advance(w, 100 * SH_MS);
+	phone_bye(t.a);
+	soon(alice, "200 BYE");
+	phone_ack(soon(alice, "487 INVITE"), NULL, NULL);
+	ok(soon(bob, "CANCEL"));
+	phone_expect_none(bob, "INVITE", 300 * SH_MS);
+	phone_reply(m, 200, NULL, NULL, SDP_B); /* it crosses the CANCEL */
+	assert_int_equal(soon(bob, "ACK")->m.cseq, m->m.cseq);
+	m = soon(bob, "INVITE");
+	phone_assert_body(m, SDP_C);
+	phone_reply(m, 200, NULL, NULL, SDP_B);
+	phone_assert_body(soon(carol, "ACK"), SDP_B);
+	soon(bob, "ACK");
+	SH_LIST_EACH (l, &alice->log) /* what she is told in a dialog that she has left */
+		SH_CONTAINER(l, struct phone_msg, link)->consumed = true;
+	hang_up(invite->call, bob);
+	w->forgiving = true;
+	world_destroy(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -659,6 +696,7 @@ int main(void)
 	    cmocka_unit_test(a_proven_transferor_may_come_from_elsewhere),
 	    cmocka_unit_test(a_target_that_cannot_make_the_first_offer_is_made_one),
 	    cmocka_unit_test(a_target_that_is_made_an_offer_may_refuse),
+	    cmocka_unit_test(a_reinvite_whose_sender_has_gone_is_waited_for),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
