@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 
+import server as _  # a network of its own
 import nginx_reload
 from nginx_server import Server
 from sip import Caller, free_port, sipp_call, sipp_passed, wait_for
