@@ -38,6 +38,7 @@ step "hosts, gcc" make CC=gcc test-hosts
 step "hosts, address sanitizer" make CC=gcc VARIANT=asan test-hosts
 step "SIPp, phones and the command" make CC=gcc interop
 step "browsers" make CC=gcc browser
+step "chosen tests, valgrind" make $jobs CC=gcc memcheck
 step "race explorer, fresh seeds" make CC=gcc explore SEEDS=500
 # The same plans each time, so that a change is judged and not the day; make dialplans and make soak take fresh ones.
 step "random dial plans" make CC=clang VARIANT=asan dialplans SEED=1 TIME="${DIALPLANS_TIME:-60}"

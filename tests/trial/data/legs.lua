@@ -16,4 +16,4 @@ end
 
 sip.on.invite(function(call) how[call.uri.user](call) end)
 
-sip.on.hangup(function(call, why) sip.shared("ends"):set("by", why.by .. " " .. why.code) end)
+sip.on.hangup(function(_, why) sip.shared("ends"):set("by", why.by .. " " .. why.code) end)
