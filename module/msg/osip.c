@@ -7,7 +7,6 @@
 #include <sys/time.h>
 
 #include <osipparser2/osip_parser.h>
-#include <osipparser2/sdp_message.h>
 
 /* The arena of the parse call that this thread is in. libosip2's allocator hook has no context argument, and parsers
  * run on all workers at once, so this is the one thread-local variable of the core. It is set for the duration of a
@@ -127,27 +126,5 @@ int sh_osip_www_authenticate(struct sh_arena *a, struct sh_slice value, struct o
 	sh_osip_leave(before);
 	if (!err)
 		*out = parsed;
-	return err;
-}
-
-enum { MAX_SDP = 8000 };
-
-int sh_osip_sdp_check(struct sh_arena *a, struct sh_slice sdp)
-{
-	struct sh_arena *before;
-	sdp_message_t *parsed;
-	char *text;
-	int err;
-
-	if (sdp.len > MAX_SDP)
-		return -E2BIG;
-	text = sh_osip_text(a, sdp);
-	if (!text)
-		return -ENOMEM;
-	before = sh_osip_enter(a);
-	err = to_errno(sdp_message_init(&parsed));
-	if (!err)
-		err = to_errno(sdp_message_parse(parsed, text));
-	sh_osip_leave(before);
 	return err;
 }

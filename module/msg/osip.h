@@ -31,8 +31,4 @@ char *sh_osip_text(struct sh_arena *a, struct sh_slice s);
 struct osip_www_authenticate;
 int sh_osip_www_authenticate(struct sh_arena *a, struct sh_slice value, struct osip_www_authenticate **out);
 
-/* A strict reading of a session description by RFC 4566: 0, -EINVAL, -E2BIG above 8,000 bytes, -ENOMEM. Good phones
- * send SDP that fails here (no t=, a= before c=): a hint for whoever looks for a fault, never a reason to refuse. */
-int sh_osip_sdp_check(struct sh_arena *a, struct sh_slice sdp);
-
 #endif

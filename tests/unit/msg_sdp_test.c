@@ -1,8 +1,6 @@
 /* Session descriptions: what is read out of good ones, and that odd ones harm nobody. */
 #include "msg_helpers.h"
 
-#include "core/alloc.h"
-#include "msg/osip.h"
 #include "msg/sdp.h"
 
 static struct sh_sdp parse(const char *text)
@@ -267,46 +265,6 @@ static void every_cut_of_a_description_is_safe(void **state)
 	}
 }
 
-static void the_strict_reading_is_libosip2s(void **state)
-{
-	static const char strict[] = "v=0\r\no=- 1 2 IN IP4 h\r\ns=-\r\nc=IN IP4 h\r\nt=0 0\r\nm=audio 1 RTP/AVP 0\r\n";
-	/* It reads behind the end of these when no NULs follow. */
-	static const char *const over[] = {
-	    "v=0\r\no=- 1 2 IN IP4 h\r\ns=-\r\nc=IN IP4 h\r\nt=0 0\r\nm=audio 1 RTP/AVP\n",
-	    "v=0\r\no=- 1 2 IN IP4 h\r\ns=-\r\nc=IN IP4 h\r\nt=0 0\r\nm=audio 1 RTP/AVP\r",
-	};
-	char *large = calloc(1, 8001);
-	struct sh_arena a;
-
-	(void)state;
-	assert_non_null(large);
-	sh_arena_init(&a, 256);
-	assert_int_equal(sh_osip_init(), 0);
-	assert_int_equal(sh_osip_init(), 0);
-	assert_int_equal(sh_osip_sdp_check(&a, sh_slice_cstr(strict)), 0);
-	assert_int_equal(sh_osip_sdp_check(&a, SH_LIT("v=0\r\n")), -EINVAL);
-	assert_int_equal(sh_osip_sdp_check(&a, (struct sh_slice){NULL, 0}), -EINVAL);
-	for (size_t i = 0; i < 2; i++)
-		sh_osip_sdp_check(&a, sh_slice_cstr(over[i]));
-	assert_int_equal(sh_osip_sdp_check(&a, sh_slice_make(large, 8001)), -E2BIG);
-	sh_arena_finish(&a);
-	for (size_t room = 0;; room += 16) {
-		int err;
-
-		assert_true(room < 8192);
-		sh_arena_init(&a, 8192);
-		assert_non_null(sh_arena_alloc(&a, (size_t)(8192 - 16 - room)));
-		sh_alloc_fail_after(0);
-		err = sh_osip_sdp_check(&a, sh_slice_cstr(strict));
-		sh_alloc_fail_after(-1);
-		sh_arena_finish(&a);
-		if (!err)
-			break;
-		assert_int_equal(err, -ENOMEM);
-	}
-	free(large);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -319,7 +277,6 @@ int main(void)
 	    cmocka_unit_test(attributes_are_walked_in_order),
 	    cmocka_unit_test(directions_answer_each_other),
 	    cmocka_unit_test(every_cut_of_a_description_is_safe),
-	    cmocka_unit_test(the_strict_reading_is_libosip2s),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
