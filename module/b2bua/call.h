@@ -99,6 +99,7 @@ struct sh_target {
 	uint64_t timeout;        /* us; 0: the plan's */
 	uint64_t delay;          /* us before this branch starts */
 	unsigned group;          /* groups are tried one after the other, from 0 */
+	unsigned breadth;        /* Max-Breadth, by the fork; 0: none */
 };
 
 /* The request to `uri` (RFC 3261 19.1.5): what a URI says beside where to go does not stand in the Request-URI. Header fields that

@@ -117,7 +117,7 @@ static struct sh_writer *begin(struct sh_call *c, unsigned code, struct sh_slice
 		if (c->invite)
 			sh_put_copy(w, c->invite, SH_H_RECORD_ROUTE);
 		sh_ua_put_contact(c->ua, w, &c->source, a->dialog.secure);
-		sh_put_header(w, SH_H_ALLOW, c->ua->allow_in_dialog);
+		sh_ua_put_abilities(c->ua, w, c->ua->allow_in_dialog);
 		sh_ua_put_supported(w, true, false);
 	}
 	sh_ua_put_product(c->ua, w, false);

@@ -6,6 +6,7 @@
 
 static void advance(struct sh_fork *f);
 static void start_branch(struct sh_branch *b);
+static void fail_branch(struct sh_branch *b, unsigned code, struct sh_slice reason, enum sh_cause cause, const struct sh_msg *m);
 
 /* ------------------------------------------------------------------ life */
 
@@ -235,6 +236,48 @@ static void note(struct sh_fork *f, struct sh_branch *b, unsigned code, struct s
 	f->best = m ? sh_msg_clone(m) : NULL;
 }
 
+enum { MAX_BREADTH = 60 }; /* RFC 5393 5.3.3: of whoever says nothing */
+
+static bool is_fresh(const struct sh_fork *f, const struct sh_branch *b)
+{
+	return b->state == SH_BRANCH_IDLE && b->target.group == f->group;
+}
+
+/* Max-Breadth (RFC 5393 5.3): how many branches a request may become at the same time, here and behind us, so that one which comes
+ * back again and again does not double each time. What the caller's has left is shared out among those that are about to start; when
+ * they are more than that all fail with 440, or each circle would go on with what is left until Max-Forwards ends it. A single branch of a caller who says nothing has none: Max-Forwards ends its circles. */
+static void share_breadth(struct sh_fork *f)
+{
+	const struct sh_msg *invite = f->call->invite;
+	struct sh_slice said = invite ? sh_msg_header(invite, SH_H_MAX_BREADTH) : (struct sh_slice){0};
+	unsigned used = 0, fresh = 0, share;
+	uint32_t most = MAX_BREADTH;
+
+	for (unsigned i = 0; i < f->count; i++) {
+		const struct sh_branch *b = f->branches[i];
+
+		if (is_fresh(f, b))
+			fresh++;
+		else if (b->state != SH_BRANCH_IDLE && b->state != SH_BRANCH_DONE)
+			used += b->target.breadth ? b->target.breadth : 1;
+	}
+	if (!fresh || (!said.len && fresh + used < 2))
+		return;
+	if (said.len && (sh_slice_u32(said, &most) < 0 || most > MAX_BREADTH))
+		most = MAX_BREADTH;
+	most = most > used ? most - used : 0;
+	share = most / fresh;
+	for (unsigned i = 0; i < f->count; i++) {
+		struct sh_branch *b = f->branches[i];
+
+		if (!is_fresh(f, b))
+			continue;
+		b->target.breadth = share;
+		if (!share)
+			fail_branch(b, 440, (struct sh_slice){0}, SH_REJECTED, NULL);
+	}
+}
+
 /* Starts what is to start; when nothing is left in this group goes on to the next; at the end reports. */
 static void advance(struct sh_fork *f)
 {
@@ -248,10 +291,11 @@ static void advance(struct sh_fork *f)
 		bool busy = false, fresh = false;
 		unsigned next = UINT32_MAX;
 
+		share_breadth(f);
 		for (unsigned i = 0; i < f->count; i++) {
 			struct sh_branch *b = f->branches[i];
 
-			if (b->state == SH_BRANCH_IDLE && b->target.group == f->group) {
+			if (is_fresh(f, b)) {
 				fresh = true;
 				if (b->target.delay) {
 					b->state = SH_BRANCH_DELAYED;

@@ -58,6 +58,7 @@ struct sh_ua {
 	void *turn_end_ctx;
 	const struct sh_ua_observer *observer; /* mostly NULL */
 	struct sh_slice allow, allow_in_dialog; /* texts in allow_text */
+	bool notifies; /* there is a subscribe hook: Allow-Events is said */
 	char allow_text[2][SH_ALLOW_ROOM];
 	char *line, *rest, *body; /* buffers in which requests are built: one at a time */
 };
@@ -229,6 +230,9 @@ void sh_ua_put_contact(struct sh_ua *ua, struct sh_writer *w, const struct sh_pa
 void sh_ua_put_contact_of(struct sh_ua *ua, struct sh_writer *w, const struct sh_path *path, bool secure,
 			  struct sh_slice user);
 void sh_ua_put_product(struct sh_ua *ua, struct sh_writer *w, bool request);
+/* Allow; and Allow-Events where we may be a notifier: in what makes a dialog and in answers to OPTIONS (RFC 6665 4.4.4). */
+void sh_ua_put_abilities(const struct sh_ua *ua, struct sh_writer *w, struct sh_slice allow);
+void sh_ua_put_allow_events(struct sh_writer *w); /* a 489 has it in any case (7.2) */
 int sh_ua_send(struct sh_ua *ua, struct sh_client_txn **out, enum sh_method method, const struct sh_writer *line,
 	       const struct sh_writer *rest, const struct sh_path *path, sh_client_fn fn, void *user);
 

@@ -32,6 +32,19 @@ void sh_ua_hooks_changed(struct sh_ua *ua)
 		}
 		*texts[in_dialog] = sh_writer_text(&w);
 	}
+	ua->notifies = ua->app->wants(ua->app_ctx, SH_SUBSCRIBE, false, NULL);
+}
+
+void sh_ua_put_allow_events(struct sh_writer *w)
+{
+	sh_put_lit(w, "Allow-Events: dialog, message-summary, presence, refer, reg\r\n");
+}
+
+void sh_ua_put_abilities(const struct sh_ua *ua, struct sh_writer *w, struct sh_slice allow)
+{
+	sh_put_header(w, SH_H_ALLOW, allow);
+	if (ua->notifies)
+		sh_ua_put_allow_events(w);
 }
 
 void sh_ua_reply(struct sh_ua *ua, struct sh_server_txn *st, unsigned code, struct sh_slice reason, struct sh_slice tag,
@@ -219,9 +232,10 @@ unsigned sh_ua_default_answer(struct sh_ua *ua, struct sh_server_txn *st, enum s
 	struct sh_writer *w = sh_server_txn_begin(st, code, none, none);
 
 	sh_ua_put_product(ua, w, false);
-	if (code == 200 || code == 405)
+	if (code == 405)
 		sh_put_header(w, SH_H_ALLOW, ua->allow);
 	if (code == 200) {
+		sh_ua_put_abilities(ua, w, ua->allow);
 		sh_put_header(w, SH_H_ACCEPT, SH_LIT("application/sdp"));
 		sh_put_header(w, SH_H_ACCEPT_ENCODING, SH_LIT("identity"));
 		sh_ua_put_supported(w, true, false);
@@ -229,7 +243,7 @@ unsigned sh_ua_default_answer(struct sh_ua *ua, struct sh_server_txn *st, enum s
 			sh_put_header(w, SH_H_SUPPORTED, SH_LIT("path"));
 	}
 	if (code == 489)
-		sh_put_lit(w, "Allow-Events: dialog, message-summary, presence, refer, reg\r\n");
+		sh_ua_put_allow_events(w);
 	if (said)
 		sh_put_said(w, said->headers);
 	sh_put_body(w, said ? said->content_type : none, said ? said->body : none);

@@ -306,7 +306,9 @@ int sh_leg_send_invite(struct sh_leg *l, const struct sh_target *t, const struct
 	sh_dialog_put_request(&l->dialog, SH_LIT("INVITE"), 0, hops, &line, &rest);
 	sh_ua_put_contact(ua, &rest, &l->dialog.path, l->dialog.secure);
 	sh_ua_put_product(ua, &rest, true);
-	sh_put_header(&rest, SH_H_ALLOW, ua->allow_in_dialog);
+	sh_ua_put_abilities(ua, &rest, ua->allow_in_dialog);
+	if (t->breadth)
+		sh_put_header_uint(&rest, SH_H_MAX_BREADTH, t->breadth);
 	put_supported(l, &rest, plan);
 	if (!sh_header_line_named(t->headers, SH_LIT("Session-Expires")))
 		sh_session_put_invite(ua, &rest, min_se);

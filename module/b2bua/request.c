@@ -188,8 +188,12 @@ int sh_request_reply(struct sh_request *r, unsigned code, struct sh_slice reason
 
 	if (!w)
 		return -EALREADY;
-	if (code == 405 || (r->msg->method == SH_OPTIONS && code < 300))
+	if (code == 405)
 		sh_put_header(w, SH_H_ALLOW, r->ua->allow);
+	else if (code == 489)
+		sh_ua_put_allow_events(w);
+	else if (r->msg->method == SH_OPTIONS && code < 300)
+		sh_ua_put_abilities(r->ua, w, r->ua->allow);
 	if ((r->msg->method == SH_INVITE || r->msg->method == SH_UPDATE) && code < 300) {
 		struct sh_leg *l = sh_request_leg(r);
 

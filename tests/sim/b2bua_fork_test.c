@@ -425,6 +425,86 @@ static void a_callee_who_says_so_may_ring_longer_than_timer_c(void **state)
 	end();
 }
 
+/* RFC 5393 5.3.3: what the caller's has left is shared out; a single branch of a caller who says nothing has none. */
+static void max_breadth_is_shared_out_between_branches(void **state)
+{
+	struct phone_msg *b, *c;
+
+	(void)state;
+	begin(FORK(BOTH, ""));
+	dial();
+	b = soon(bob, "INVITE");
+	c = soon(carol, "INVITE");
+	phone_assert_header(b, "Max-Breadth", "30");
+	phone_assert_header(c, "Max-Breadth", "30");
+	phone_reply(b, 486, NULL, NULL, NULL);
+	soon(bob, "ACK");
+	phone_reply(c, 486, NULL, NULL, NULL);
+	soon(carol, "ACK");
+	refused(486);
+	phone_invite(alice, "sip:bob@example.org", "Max-Breadth: 5", SDP_A);
+	b = soon(bob, "INVITE");
+	c = soon(carol, "INVITE");
+	phone_assert_header(b, "Max-Breadth", "2");
+	phone_assert_header(c, "Max-Breadth", "2");
+	phone_reply(b, 486, NULL, NULL, NULL);
+	soon(bob, "ACK");
+	phone_reply(c, 486, NULL, NULL, NULL);
+	soon(carol, "ACK");
+	refused(486);
+	end();
+}
+
+static void a_single_branch_says_what_the_caller_said(void **state)
+{
+	struct phone_msg *b;
+
+	(void)state;
+	begin(FORK("{'sip:bob@10.0.0.3'}", ""));
+	dial();
+	b = soon(bob, "INVITE");
+	phone_assert_header(b, "Max-Breadth", NULL);
+	phone_reply(b, 486, NULL, NULL, NULL);
+	soon(bob, "ACK");
+	refused(486);
+	phone_invite(alice, "sip:bob@example.org", "Max-Breadth: 7", SDP_A);
+	b = soon(bob, "INVITE");
+	phone_assert_header(b, "Max-Breadth", "7");
+	phone_reply(b, 486, NULL, NULL, NULL);
+	soon(bob, "ACK");
+	refused(486);
+	end();
+}
+
+static void branches_beyond_max_breadth_fail_with_440(void **state)
+{
+	(void)state;
+	begin(FORK(BOTH, ""));
+	phone_invite(alice, "sip:bob@example.org", "Max-Breadth: 1", SDP_A);
+	refused(440);
+	world_expect_log(w, "branch sip:carol@10.0.0.4 440");
+	phone_invite(alice, "sip:bob@example.org", "Max-Breadth: 0", SDP_A);
+	refused(440);
+	end();
+}
+
+/* A dial plan that forks to itself twice: the whole circle has at most as many branches as were left at its beginning. */
+static void a_circle_of_forks_dies_out(void **state)
+{
+	struct phone_msg *m;
+
+	(void)state;
+	begin("local sip = require 'siphook'\nsip.domains{'example.org'}\nlocal n = 0\n"
+	      "sip.on.invite(function(call)\n  n = n + 1\n  sip.log.info('seen %d', n)\n"
+	      "  local leg, res = call:fork({'sip:a@10.0.0.1', 'sip:b@10.0.0.1'})\n  call:reject(res)\nend)\n");
+	dial();
+	m = phone_expect(alice, "4xx INVITE", 100 * SH_SECOND);
+	phone_ack(m, NULL, NULL);
+	world_expect_log(w, "seen 50");
+	assert_false(world_has_log(w, "seen 200"));
+	end();
+}
+
 static void registered_contacts_are_tried_by_q(void **state)
 {
 	struct phone_msg *b, *c;
@@ -781,6 +861,10 @@ int main(void)
 	    cmocka_unit_test(a_branch_may_start_later),
 	    cmocka_unit_test(timer_c_ends_endless_ringing),
 	    cmocka_unit_test(a_callee_who_says_so_may_ring_longer_than_timer_c),
+	    cmocka_unit_test(max_breadth_is_shared_out_between_branches),
+	    cmocka_unit_test(a_single_branch_says_what_the_caller_said),
+	    cmocka_unit_test(branches_beyond_max_breadth_fail_with_440),
+	    cmocka_unit_test(a_circle_of_forks_dies_out),
 	    cmocka_unit_test(registered_contacts_are_tried_by_q),
 	    cmocka_unit_test(a_leg_that_is_not_bridged_is_hung_up),
 		cmocka_unit_test(a_phone_that_chatters_is_not_relayed_without_limit),

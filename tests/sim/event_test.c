@@ -710,9 +710,49 @@ static void polls_of_lamps_have_a_budget(void **state)
 	end_forgiving();
 }
 
+#define OUR_EVENTS "dialog, message-summary, presence, refer, reg"
+
+/* RFC 6665 4.4.4: a notifier says so in what makes a dialog and to OPTIONS; 7.2: a 489 in any case. */
+static void events_are_named_where_a_dialog_may_begin(void **state)
+{
+	struct talk t;
+
+	(void)state;
+	begin(PLAN_BOB "sip.on.subscribe(function(sub) sub:accept{serve = true} end)\n");
+	phone_request(alice, "OPTIONS", "sip:example.org", NULL, NULL);
+	phone_assert_header(soon(alice, "200"), "Allow-Events", OUR_EVENTS);
+	t.a = phone_invite(alice, "sip:bob@example.org", NULL, SDP_A);
+	t.invite = soon(bob, "INVITE");
+	phone_assert_header(t.invite, "Allow-Events", OUR_EVENTS);
+	phone_reply(t.invite, 180, NULL, NULL, NULL);
+	phone_assert_header(soon(alice, "180"), "Allow-Events", OUR_EVENTS);
+	phone_reply(t.invite, 200, NULL, NULL, SDP_B);
+	t.answer = soon(alice, "200 INVITE");
+	phone_assert_header(t.answer, "Allow-Events", OUR_EVENTS);
+	phone_ack(t.answer, NULL, NULL);
+	soon(bob, "ACK");
+	phone_request(alice, "SUBSCRIBE", "sip:bob@example.org", "Event: weather", NULL);
+	phone_assert_header(soon(alice, "489"), "Allow-Events", OUR_EVENTS);
+	hang_up(t.a, bob);
+	end();
+}
+
+static void who_notifies_nobody_names_events_in_a_489_only(void **state)
+{
+	(void)state;
+	begin(PLAN_BOB);
+	phone_request(alice, "OPTIONS", "sip:example.org", NULL, NULL);
+	phone_assert_header(soon(alice, "200"), "Allow-Events", NULL);
+	phone_request(alice, "SUBSCRIBE", "sip:bob@example.org", "Event: dialog", NULL);
+	phone_assert_header(soon(alice, "489"), "Allow-Events", OUR_EVENTS);
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(events_are_named_where_a_dialog_may_begin),
+	    cmocka_unit_test(who_notifies_nobody_names_events_in_a_489_only),
 	    cmocka_unit_test(a_lamp_follows_the_calls_of_the_called_phone),
 	    cmocka_unit_test(a_lamp_of_the_caller),
 	    cmocka_unit_test(changes_are_gathered_while_a_notify_is_on_its_way),
