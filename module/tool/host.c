@@ -66,6 +66,23 @@ const struct siphook_api *object_load(void)
 	return api;
 }
 
+/* A script's own words may be no UTF-8, which JSON must be. */
+static json_t *text_of(const char *words)
+{
+	json_t *text = json_string(words);
+	char *ascii;
+
+	if (text)
+		return text;
+	ascii = text_format("%s", words);
+	for (char *p = ascii; *p; p++)
+		if ((unsigned char)*p >= 0x80)
+			*p = '?';
+	text = json_string(ascii);
+	free(ascii);
+	return text;
+}
+
 int command_check(struct settings *s)
 {
 	const struct siphook_api *api = object_load();
@@ -77,11 +94,13 @@ int command_check(struct settings *s)
 	err = api->check(s->options, s->count);
 	place = settings_place(s, api->last_error(NULL));
 	if (s->json) {
-		json_t *said = json_pack("{sbss+}", "ok", err == 0, err ? "error" : "warnings", place, api->last_error(NULL));
+		char *words = text_format("%s%s", place, api->last_error(NULL));
+		json_t *said = json_pack("{sbso}", "ok", err == 0, err ? "error" : "warnings", text_of(words));
 
 		json_dumpf(said, stdout, JSON_COMPACT);
 		putchar('\n');
 		json_decref(said);
+		free(words);
 	} else if (*api->last_error(NULL)) { /* what is wrong, or only strange */
 		fprintf(stderr, "%s%s\n", place, api->last_error(NULL));
 	}

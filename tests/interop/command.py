@@ -24,6 +24,7 @@ BROKEN = (
     ("an endless loop", "local n = 0\nwhile true do n = n + 1 end\n", "broken.lua:2:"),
     ("an allocation of 1 GB", "local s = string.rep('x', 1 << 30)\n", "broken.lua:1:"),
     ("an error of its own", "\n\nerror('no database')\n", "broken.lua:3: no database"),
+    ("an error that is no UTF-8", "error('\\xff\\xfe')\n", "broken.lua:1:"),
     ("an unknown hook", "local sip = require 'siphook'\nsip.on.invit(function() end)\n", "broken.lua:2:"),
 )
 
@@ -127,6 +128,10 @@ def tests(part):
             part.file("plan.lua", text)
             code, said = server.command("reload")
             must(code == 1 and words.replace("broken", "plan") in said, f"reload says {words}: {code} {said}")
+            code, said = server.command("reload", "--json")
+            must(code == 1 and words.replace("broken", "plan") in json.loads(said)["error"], f"as JSON too: {code} {said}")
+            code, said = check(part, "broken.lua", "--json")
+            must(code == 1 and words in json.loads(said)["error"], f"check, as JSON: {code} {said}")
             must(server.generation == before, "the old generation goes on")
             must(caller.call("x") == "SIP/2.0 486 Busy by plan 1", "a call is routed by it")
     with part.test("command: a missing file is refused on reload"):
@@ -243,8 +248,8 @@ def tests(part):
             must(server.wait() == 0 and time.monotonic() - began < 7, "siphook ends with 0, within its deadline")
 
 
-def check(part, name):
-    done = subprocess.run([part.siphook, "check", part.file(name)], capture_output=True, text=True, timeout=30)
+def check(part, name, *options):
+    done = subprocess.run([part.siphook, "check", *options, part.file(name)], capture_output=True, text=True, errors="replace", timeout=30)
     return done.returncode, done.stdout + done.stderr
 
 
