@@ -135,8 +135,12 @@ static inline void adapter_on_status(void *ctx, const char *text, size_t len)
 
 static inline void adapter_look(const struct adapter *a, struct adapter_status *s)
 {
-	s->busy = 0;
-	a->sip->query(a->instance, "status", adapter_on_status, s);
+	int err;
+
+	s->busy = 1;
+	err = a->sip->query(a->instance, "status", adapter_on_status, s);
+	if (err < 0 && err != -ETIMEDOUT) /* one that is slow to answer is busy indeed */
+		s->busy = 0;
 }
 
 /* Lines from the module's threads for the host's thread. A full queue forgets the newest, and counts it. */

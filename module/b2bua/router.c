@@ -1,6 +1,8 @@
 /* Which worker a message belongs to (several workers, one address): what we made, a tag or a branch, says whose it is;
  * the first request of a dialog goes by a keyed hash of its Call-ID, so that its retransmissions and its CANCEL meet. One that
  * names another dialog (Replaces, Target-Dialog) goes to that one's worker, and what moved is sent after (forward.c). */
+#include <stdatomic.h>
+
 #include "b2bua/impl.h"
 
 static unsigned owner(const struct sh_ua *ua, const struct sh_msg *m)
@@ -178,6 +180,11 @@ static int epoch_of(const struct sh_msg *m)
 	return epoch >= 0 ? epoch : sh_tag_epoch(ids.from_tag);
 }
 
+static bool has_peers(const struct sh_ua *ua)
+{
+	return ua->abroad && atomic_load_explicit(ua->abroad->peers, memory_order_relaxed);
+}
+
 static bool goes_abroad(struct sh_ua *ua, const struct sh_msg *m, const struct sh_path *from)
 {
 	const struct sh_ua_abroad *a = ua->abroad;
@@ -192,7 +199,7 @@ static void on_message(void *ctx, const struct sh_msg *m, const struct sh_path *
 	unsigned to;
 	int other;
 
-	if (ua->abroad && goes_abroad(ua, m, from))
+	if (has_peers(ua) && goes_abroad(ua, m, from))
 		return;
 	to = owner(ua, m);
 	other = named(ua, m);
@@ -236,8 +243,13 @@ static void on_unreachable(void *ctx, const struct sh_addr *remote, struct sh_sl
 {
 	struct sh_ua *ua = ctx;
 	int to = branch.len > 7 ? sh_tag_worker(sh_slice_make(branch.base + 7, branch.len - 7)) : -1;
+	int epoch = has_peers(ua) ? sh_tag_epoch(branch) : -1;
 	struct news *n;
 
+	if (epoch > 0 && epoch != (int)ua->env->epoch) {
+		ua->abroad->unreachable(ua->abroad->ctx, remote, branch, error, (unsigned)epoch);
+		return;
+	}
 	if (to < 0 || (unsigned)to >= ua->env->workers || (unsigned)to == ua->env->worker) {
 		sh_txn_transport_user.unreachable(ua->txn, remote, branch, error);
 		return;

@@ -96,6 +96,8 @@ const struct sh_ua_stats *sh_ua_stats(const struct sh_ua *ua);
 /* Other processes that hand over to each other: they are asked before anything else whether a message is for one of them. epoch: of
  * the process that made what it is about, or -1; key: of a request outside of dialogs (sh_txn_request_key), else 0. */
 struct sh_ua_abroad {
+	const _Atomic unsigned *peers; /* how many there are: with none, nobody is asked */
+	void (*unreachable)(void *ctx, const struct sh_addr *remote, struct sh_slice branch, int error, unsigned epoch);
 	bool (*message)(void *ctx, const struct sh_msg *m, const struct sh_path *from, int epoch, uint64_t key);
 	void *ctx;
 };

@@ -160,7 +160,7 @@ static bool on_message(void *ctx, const struct sh_msg *m, const struct sh_path *
 	const struct sh_handover_begun *begun;
 	int peer = -1, err = -ENOENT;
 
-	if (atomic_load_explicit(&h->live, memory_order_relaxed) == 0 || epoch == (int)h->epoch)
+	if (epoch == (int)h->epoch)
 		return false;
 	pthread_mutex_lock(&h->lock);
 	if (epoch >= 0) {
@@ -180,6 +180,20 @@ static bool on_message(void *ctx, const struct sh_msg *m, const struct sh_path *
 	}
 	pthread_mutex_unlock(&h->lock);
 	return peer >= 0 && err != -EPIPE;
+}
+
+/* ICMP about something that another process has sent: the socket is shared, and so are its errors. [worker] */
+static void on_unreachable(void *ctx, const struct sh_addr *remote, struct sh_slice branch, int error, unsigned epoch)
+{
+	struct sh_handover *h = ctx;
+	struct sh_handover_news news = {*remote, error};
+	int peer;
+
+	pthread_mutex_lock(&h->lock);
+	peer = peer_of(h, epoch);
+	if (peer >= 0)
+		sh_handover_send(h, peer, SH_HANDOVER_UNREACHABLE, &news, sizeof(news), branch.base, branch.len);
+	pthread_mutex_unlock(&h->lock);
 }
 
 static int tell_flow(struct sh_handover *h, uint64_t flow, enum sh_handover_kind kind, struct sh_slice text)
@@ -251,7 +265,7 @@ void sh_handover_attach(struct sh_handover *h)
 {
 	struct sh_engine *e = h->engine;
 
-	h->ua = (struct sh_ua_abroad){on_message, h};
+	h->ua = (struct sh_ua_abroad){&h->live, on_unreachable, on_message, h};
 	h->transport = (struct sh_transport_abroad){on_send, on_close, h};
 	for (unsigned i = 0; i < e->nworkers; i++) {
 		sh_ua_set_abroad(e->workers[i].ua, &h->ua);

@@ -43,6 +43,7 @@ enum sh_handover_kind {
 	SH_HANDOVER_DONE,
 	SH_HANDOVER_RUN, /* struct sh_addr[] */
 	SH_HANDOVER_MESSAGE,
+	SH_HANDOVER_UNREACHABLE,
 	SH_HANDOVER_SEND,
 	SH_HANDOVER_CLOSE,
 	SH_HANDOVER_GONE,
@@ -79,6 +80,11 @@ struct sh_handover_message {
 	struct sh_handover_flow flow;
 };
 
+struct sh_handover_news {
+	struct sh_addr remote;
+	int error;
+};
+
 struct sh_handover_packet {
 	struct sh_handover_packet *next;
 	enum sh_handover_kind kind;
@@ -100,6 +106,7 @@ struct sh_handover {
 	_Atomic unsigned live; /* peers; 0: nothing is ever looked at */
 	_Atomic bool succeeded, telling, quit; /* telling: changes go to the newest */
 	_Atomic uint64_t forwarded, lost;
+	uint64_t taking_since; /* us, monotonic */
 	int active; /* while it starts: the peer that it takes over from, or -1 */
 	int newest; /* under the lock: the peer that has succeeded us, or the one that tries to; -1 */
 	pthread_mutex_t lock;

@@ -212,7 +212,10 @@ static void succeeded(struct sh_worker *w, void *arg)
 struct arrival {
 	struct sh_handover *h;
 	enum sh_handover_kind kind;
-	struct sh_handover_message head;
+	union {
+		struct sh_handover_message head;
+		struct sh_handover_news news;
+	};
 	uint64_t flow;
 	size_t len;
 	char text[];
@@ -244,6 +247,9 @@ static void arrive(struct sh_env *env, void *arg)
 	switch (a->kind) {
 	case SH_HANDOVER_MESSAGE:
 		arrive_message(t, a);
+		break;
+	case SH_HANDOVER_UNREACHABLE:
+		sh_transport_unreachable(t, &a->news.remote, sh_slice_make(a->text, a->len), a->news.error);
 		break;
 	case SH_HANDOVER_SEND:
 		if (sh_transport_send(t, &path, sh_slice_make(a->text, a->len), NULL) < 0)
@@ -461,6 +467,19 @@ static void take_message(struct sh_handover *h, const char *data, size_t len)
 	pass(h, 0, a);
 }
 
+static void take_news(struct sh_handover *h, const char *data, size_t len)
+{
+	struct arrival *a;
+
+	if (len < sizeof(a->news))
+		return;
+	a = make_arrival(h, SH_HANDOVER_UNREACHABLE, data + sizeof(a->news), len - sizeof(a->news));
+	if (!a)
+		return;
+	memcpy(&a->news, data, sizeof(a->news));
+	pass(h, 0, a);
+}
+
 static void take_packet(struct sh_handover *h, int peer, enum sh_handover_kind kind, const char *data, size_t len)
 {
 	struct sh_handover_hello hello;
@@ -483,6 +502,9 @@ static void take_packet(struct sh_handover *h, int peer, enum sh_handover_kind k
 		break;
 	case SH_HANDOVER_MESSAGE:
 		take_message(h, data, len);
+		break;
+	case SH_HANDOVER_UNREACHABLE:
+		take_news(h, data, len);
 		break;
 	case SH_HANDOVER_SEND:
 	case SH_HANDOVER_CLOSE:

@@ -27,9 +27,14 @@ static int say(char *error, size_t size, const struct sh_handover *h, int err, c
 static int lock_folder(struct sh_handover *h)
 {
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	struct stat st;
 
 	if (mkdir(h->folder, 0700) < 0 && errno != EEXIST)
 		return -errno;
+	if (stat(h->folder, &st) < 0)
+		return -errno;
+	if (!S_ISDIR(st.st_mode) || (st.st_uid != geteuid() && st.st_uid != 0) || (st.st_mode & 022))
+		return -EPERM; /* whoever may write there could take our calls */
 	if ((size_t)snprintf(path, sizeof(path), "%s/lock", h->folder) >= sizeof(path))
 		return -ENAMETOOLONG;
 	h->lock_file = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -211,7 +216,8 @@ int sh_handover_open(struct sh_engine *e, char *error, size_t size)
 	if (!err)
 		err = meet(h);
 	if (err)
-		return say(error, size, h, err, NULL);
+		return say(error, size, h, err,
+			   err == -EPERM ? "must be a folder of the user that the process runs as, in which nobody else may write" : NULL);
 	for (unsigned i = 0; i < e->nworkers; i++) {
 		struct sh_env *env = sh_net_env(e->net, i);
 
@@ -220,6 +226,14 @@ int sh_handover_open(struct sh_engine *e, char *error, size_t size)
 			env->key = h->key;
 	}
 	return 0;
+}
+
+static uint64_t now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * SH_SECOND + (uint64_t)t.tv_nsec / 1000;
 }
 
 static int keep(struct sh_handover *h, enum sh_handover_kind kind, const char *data, size_t len)
@@ -246,6 +260,7 @@ int sh_handover_take(struct sh_engine *e, char *error, size_t size)
 
 	if (!h || h->active < 0)
 		return 0;
+	h->taking_since = now();
 	buffer = sh_malloc(SH_HANDOVER_PACKET);
 	err = buffer ? sh_handover_send(h, h->active, SH_HANDOVER_TAKE, NULL, 0, NULL, 0) : -ENOMEM;
 	while (!err && kind != SH_HANDOVER_DONE) {
@@ -307,8 +322,8 @@ int sh_handover_run(struct sh_engine *e, char *error, size_t size)
 	pthread_mutex_unlock(&h->lock);
 	unlock_folder(h);
 	if (h->active >= 0)
-		sh_info(&e->log, "taken over from process %u with %llu bindings; this is %u", h->peers[h->active].epoch,
-			(unsigned long long)sh_location_count(e->location), h->epoch);
+		sh_info(&e->log, "taken over from process %u with %llu bindings in %llu ms; this is process %u", h->peers[h->active].epoch,
+			(unsigned long long)sh_location_count(e->location), (unsigned long long)(now() - h->taking_since) / SH_MS, h->epoch);
 	return 0;
 }
 

@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { STOP_MS = 5000, LINE = 1200 };
+enum { STOP_MS = 5000, LINE = 1200, LOOK_MS = 500 };
 
 struct server {
 	const struct siphook_api *api;
@@ -21,6 +21,7 @@ struct server {
 	int signals; /* signalfd */
 	int wanted;  /* eventfd: the control socket asked for the end */
 	int done;    /* eventfd: the instance has stopped */
+	bool hands_over, over; /* with the option handover; another process has taken over, and nothing is left to do here */
 };
 
 /* One write per line: several threads log. */
@@ -57,23 +58,25 @@ static void *stop(void *arg)
 	return NULL;
 }
 
-static void ignore_text(void *ctx, const char *text, size_t len)
+static void on_status(void *ctx, const char *text, size_t len)
 {
-	(void)ctx;
-	(void)text;
+	struct server *server = ctx;
+
 	(void)len;
+	server->over = strstr(text, "\"succeeded\":true") && strstr(text, "\"busy\":false");
 }
 
 /* The next signal, or 0 when something else woke us. The watchdog hears of us only when all workers answer. */
 static int next_signal(struct server *server, int other)
 {
 	struct pollfd fds[] = {{.fd = server->signals, .events = POLLIN}, {.fd = other, .events = POLLIN}};
-	int every = service_watchdog_ms(), n;
+	int watchdog = service_watchdog_ms(), n;
+	int every = server->hands_over && (watchdog < 0 || watchdog > LOOK_MS) ? LOOK_MS : watchdog;
 	struct signalfd_siginfo info;
 
 	while ((n = poll(fds, 2, every)) < 0 && errno == EINTR)
 		;
-	if (n == 0 && server->api->query(server->instance, "status", ignore_text, NULL) == 0)
+	if (n == 0 && server->api->query(server->instance, "status", on_status, server) == 0)
 		service_notify("WATCHDOG=1");
 	if (fds[0].revents && read(server->signals, &info, sizeof(info)) == sizeof(info))
 		return (int)info.ssi_signo;
@@ -97,7 +100,7 @@ static void serve(struct server *server)
 {
 	pthread_t stopper;
 
-	while (!readable(server->wanted)) {
+	while (!readable(server->wanted) && !server->over) {
 		int signo = next_signal(server, server->wanted);
 
 		if (signo == SIGHUP) {
@@ -170,6 +173,8 @@ int command_run(struct settings *s)
 		complain("%s", strerror(errno));
 		return 1;
 	}
+	for (size_t i = 0; i < s->count; i++)
+		server.hands_over = server.hands_over || strcmp(s->options[i].key, "handover") == 0;
 	server.api = object_load();
 	if (!server.api)
 		return 1;

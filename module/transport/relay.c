@@ -97,3 +97,8 @@ void sh_transport_arrive(struct sh_transport *t, const struct sh_path *from, str
 {
 	sh_transport_receive(t, from, text.base, text.len);
 }
+
+void sh_transport_unreachable(struct sh_transport *t, const struct sh_addr *remote, struct sh_slice branch, int error)
+{
+	t->user.unreachable(t->user_ctx, remote, branch, error);
+}

@@ -222,6 +222,8 @@ struct sh_transport_abroad {
 void sh_transport_set_abroad(struct sh_transport *t, const struct sh_transport_abroad *a); /* stays the caller's */
 /* A connection of another process has ended: as if it were one of another worker. */
 void sh_transport_flow_gone(struct sh_transport *t, uint64_t flow);
+/* What another process has heard of a datagram of ours. */
+void sh_transport_unreachable(struct sh_transport *t, const struct sh_addr *remote, struct sh_slice branch, int error);
 /* A message that came to another process by that way. */
 void sh_transport_arrive(struct sh_transport *t, const struct sh_path *from, struct sh_slice text);
 
