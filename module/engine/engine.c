@@ -187,6 +187,8 @@ static int start_threads(struct sh_engine *e, char *error, size_t size)
 static void join_threads(struct sh_engine *e)
 {
 	atomic_store(&e->quit, true);
+	if (!e->workers)
+		return; /* the start did not come so far */
 	for (unsigned i = 0; i < e->nworkers; i++)
 		if (e->workers[i].has_thread)
 			sh_net_wake(e->net, i);

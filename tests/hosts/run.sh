@@ -102,6 +102,7 @@ if have nginx; then
 	serve nginx >"$bin/nginx.log" 2>&1 &
 	beside=$!
 fi
+try "the command hands over to the next one" env ASAN_OPTIONS=detect_leaks=0 python3 -B "$here/handover.py" "$out/siphook"
 for server in redis:redis-server mosquitto:mosquitto apache:apache2ctl postgresql:pg_ctlcluster; do
 	if have "${server#*:}"; then try "${server%:*}" serve "${server%:*}"; fi
 done
