@@ -5,6 +5,8 @@ import subprocess
 import sys
 import tempfile
 
+import server as _  # a network of its own
+
 sys.argv[1:] = [os.path.dirname(os.path.abspath(sys.argv[1])), os.path.abspath(sys.argv[1])]
 from nginx_reload import PLAN, Phone, call, hang_up  # noqa: E402
 from sip import Caller, field, free_port, wait_for  # noqa: E402
