@@ -417,6 +417,12 @@ static int api_process(struct siphook *s, int64_t *next_ms)
 	return fail(s, err < 0 ? err : 0);
 }
 
+/* The engine's "no" while another thread stops it; -EPERM is kept for fork children. */
+static int running(int err)
+{
+	return err == -EPERM ? -ESHUTDOWN : err;
+}
+
 struct reload {
 	struct siphook *instance;
 	siphook_reload_fn fn;
@@ -449,7 +455,7 @@ static int start_reload(struct siphook *s, siphook_reload_fn fn, void *ctx,
 	err = start(s->engine, on_reloaded, r);
 	if (err < 0)
 		sh_free(r);
-	return err;
+	return running(err);
 }
 
 static int api_reload(struct siphook *s, siphook_reload_fn fn, void *ctx)
@@ -468,7 +474,7 @@ static int api_query(struct siphook *s, const char *what, siphook_text_fn fn, vo
 
 	if (err < 0)
 		return err;
-	return what && fn ? sh_engine_query(s->engine, what, fn, ctx) : -EINVAL;
+	return what && fn ? running(sh_engine_query(s->engine, what, fn, ctx)) : -EINVAL;
 }
 
 static int api_hangup(struct siphook *s, const char *id)
@@ -477,7 +483,7 @@ static int api_hangup(struct siphook *s, const char *id)
 
 	if (err < 0)
 		return err;
-	return id ? sh_engine_hangup(s->engine, id) : -EINVAL;
+	return id ? running(sh_engine_hangup(s->engine, id)) : -EINVAL;
 }
 
 static int api_drain(struct siphook *s, int64_t deadline_ms)
@@ -486,7 +492,7 @@ static int api_drain(struct siphook *s, int64_t deadline_ms)
 
 	if (err < 0)
 		return err;
-	return deadline_ms >= 0 ? sh_engine_drain(s->engine, deadline_ms) : -EINVAL;
+	return deadline_ms >= 0 ? running(sh_engine_drain(s->engine, deadline_ms)) : -EINVAL;
 }
 
 static int api_stop(struct siphook *s, int64_t deadline_ms)
