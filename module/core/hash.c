@@ -15,18 +15,42 @@ enum {
 
 /* ---- arrays of buckets ---- */
 
-static struct sh_hash_node **buckets_create(size_t size)
+/* A bucket is the first node of its chain, and in the bits that no address of user space has, a set of what is in the
+ * chain: bit n stands for hashes with n in the four bits from 40 on (the low ones choose the bucket, the top ones a stripe). Most that look for something new learn from it that there is
+ * nothing, without a look at the nodes: among millions none of them is in a cache. A bit stays until the chain is empty. */
+#define FILTER_SHIFT 48
+#define ADDRESS ((UINT64_C(1) << FILTER_SHIFT) - 1)
+
+_Static_assert(sizeof(uintptr_t) == 8, "a bucket has room for a filter");
+
+static inline uintptr_t filter_of(uint64_t hash)
+{
+	return UINT64_C(1) << (FILTER_SHIFT + (hash >> 40 & 15));
+}
+
+static inline struct sh_hash_node *first_of(uintptr_t bucket)
+{
+	return (struct sh_hash_node *)(bucket & ADDRESS);
+}
+
+static inline void push(uintptr_t *bucket, struct sh_hash_node *n)
+{
+	n->next = first_of(*bucket);
+	*bucket = (*bucket & ~ADDRESS) | filter_of(n->hash) | (uintptr_t)n;
+}
+
+static uintptr_t *buckets_create(size_t size)
 {
 	void *at;
 
 	if (size < MAPPED)
-		return sh_calloc(size, sizeof(struct sh_hash_node *));
-	at = mmap(NULL, size * sizeof(struct sh_hash_node *), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		return sh_calloc(size, sizeof(uintptr_t));
+	at = mmap(NULL, size * sizeof(uintptr_t), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	return at == MAP_FAILED ? NULL : at;
 }
 
 /* Those from `first` on, of an array of `size`: what is before is given back already. */
-static void buckets_destroy(struct sh_hash_node **buckets, size_t first, size_t size)
+static void buckets_destroy(uintptr_t *buckets, size_t first, size_t size)
 {
 	if (size < MAPPED)
 		sh_free(buckets);
@@ -39,7 +63,7 @@ static void buckets_destroy(struct sh_hash_node **buckets, size_t first, size_t 
 int sh_hash_init(struct sh_hash *t, size_t expected)
 {
 	size_t size = SIZE_MIN;
-	struct sh_hash_node **buckets;
+	uintptr_t *buckets;
 
 	while (size < expected && size <= SIZE_MAX / 4)
 		size *= 2;
@@ -61,7 +85,7 @@ void sh_hash_finish(struct sh_hash *t)
 
 /* The one chain that holds all nodes of a hash. While the table grows, that is the old chain until its bucket moves:
  * also insertions go there, so that equal hashes are never spread over two chains. */
-static struct sh_hash_node **chain_of(const struct sh_hash *t, uint64_t hash)
+static uintptr_t *chain_of(const struct sh_hash *t, uint64_t hash)
 {
 	if (t->old && (hash & t->old_mask) >= t->moved)
 		return &t->old[hash & t->old_mask];
@@ -71,16 +95,20 @@ static struct sh_hash_node **chain_of(const struct sh_hash *t, uint64_t hash)
 /* Splits one bucket of the old table in two of the new one, both of which are empty until now. Keeps the order. */
 static void move_bucket(struct sh_hash *t, size_t index)
 {
-	struct sh_hash_node **low = &t->buckets[index];
-	struct sh_hash_node **high = &t->buckets[index + t->old_mask + 1];
+	struct sh_hash_node *first[2] = {NULL, NULL}, **tail[2] = {&first[0], &first[1]};
+	uintptr_t filter[2] = {0, 0};
 
-	for (struct sh_hash_node *n = t->old[index]; n; n = n->next) {
-		struct sh_hash_node ***tail = (n->hash & (t->old_mask + 1)) ? &high : &low;
-		**tail = n;
-		*tail = &n->next;
+	for (struct sh_hash_node *n = first_of(t->old[index]); n; n = n->next) {
+		unsigned side = (n->hash & (t->old_mask + 1)) != 0;
+
+		*tail[side] = n;
+		tail[side] = &n->next;
+		filter[side] |= filter_of(n->hash);
 	}
-	*low = *high = NULL;
-	t->old[index] = NULL;
+	*tail[0] = *tail[1] = NULL;
+	t->buckets[index] = filter[0] | (uintptr_t)first[0];
+	t->buckets[index + t->old_mask + 1] = filter[1] | (uintptr_t)first[1];
+	t->old[index] = 0;
 }
 
 static void move_some(struct sh_hash *t)
@@ -98,7 +126,7 @@ static void move_some(struct sh_hash *t)
 static void start_growth(struct sh_hash *t)
 {
 	size_t size = (t->mask + 1) * 2;
-	struct sh_hash_node **larger = buckets_create(size);
+	uintptr_t *larger = buckets_create(size);
 
 	if (!larger)
 		return; /* longer chains; the next insertion asks again */
@@ -111,26 +139,27 @@ static void start_growth(struct sh_hash *t)
 
 void sh_hash_insert(struct sh_hash *t, struct sh_hash_node *n, uint64_t hash)
 {
-	struct sh_hash_node **chain;
-
 	if (!t->old && t->count > t->mask)
 		start_growth(t);
 	if (t->old)
 		move_some(t);
-	chain = chain_of(t, hash);
 	n->hash = hash;
-	n->next = *chain;
-	*chain = n;
+	push(chain_of(t, hash), n);
 	t->count++;
 }
 
 void sh_hash_remove(struct sh_hash *t, struct sh_hash_node *n)
 {
-	struct sh_hash_node **at = chain_of(t, n->hash);
+	uintptr_t *bucket = chain_of(t, n->hash);
+	struct sh_hash_node *before = first_of(*bucket);
 
-	while (*at != n)
-		at = &(*at)->next;
-	*at = n->next;
+	if (before == n) {
+		*bucket = n->next ? (*bucket & ~ADDRESS) | (uintptr_t)n->next : 0;
+	} else {
+		while (before->next != n)
+			before = before->next;
+		before->next = n->next;
+	}
 	n->next = NULL;
 	t->count--;
 }
@@ -144,7 +173,9 @@ static struct sh_hash_node *first_same(struct sh_hash_node *n, uint64_t hash)
 
 struct sh_hash_node *sh_hash_find(const struct sh_hash *t, uint64_t hash)
 {
-	return first_same(*chain_of(t, hash), hash);
+	uintptr_t bucket = *chain_of(t, hash);
+
+	return bucket & filter_of(hash) ? first_same(first_of(bucket), hash) : NULL;
 }
 
 struct sh_hash_node *sh_hash_next(const struct sh_hash_node *n)
@@ -165,11 +196,11 @@ void sh_hash_each(struct sh_hash *t, void (*fn)(struct sh_hash_node *n, void *ct
 {
 	if (t->old) {
 		for (size_t i = t->moved; i <= t->old_mask; i++)
-			each_in_chain(t->old[i], fn, ctx);
+			each_in_chain(first_of(t->old[i]), fn, ctx);
 	}
 	if (t->buckets) {
 		for (size_t i = 0; i <= t->mask; i++)
-			each_in_chain(t->buckets[i], fn, ctx);
+			each_in_chain(first_of(t->buckets[i]), fn, ctx);
 	}
 }
 

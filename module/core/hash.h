@@ -15,7 +15,7 @@ struct sh_hash_node {
 };
 
 struct sh_hash {
-	struct sh_hash_node **buckets, **old; /* old: the smaller table that is being emptied, or NULL */
+	uintptr_t *buckets, *old; /* old: the smaller table that is being emptied, or NULL; see sh_hash_find() */
 	size_t mask, old_mask, moved;         /* moved: buckets of old that are empty by now */
 	size_t count;
 };

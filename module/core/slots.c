@@ -1,20 +1,53 @@
 #include "core/slots.h"
 
 #include <stddef.h>
+#include <string.h>
+#include <sys/mman.h>
 
 #include "core/alloc.h"
 
+enum { FIRST = 64, MAPPED = 1 << 13 }; /* from so many slots on the array is mapped: it grows without a copy, which would be a pause */
+
+static void give_back(struct sh_slot *slots, uint32_t capacity)
+{
+	if (capacity >= MAPPED)
+		munmap(slots, capacity * sizeof(*slots));
+	else
+		sh_free(slots);
+}
+
 void sh_slots_finish(struct sh_slots *s)
 {
-	sh_free(s->slots);
+	give_back(s->slots, s->capacity);
 	sh_slots_init(s);
+}
+
+static struct sh_slot *mapped(const struct sh_slots *s, uint32_t capacity)
+{
+	size_t size = capacity * sizeof(*s->slots);
+	void *at;
+
+	if (s->capacity >= MAPPED)
+		at = mremap(s->slots, s->capacity * sizeof(*s->slots), size, MREMAP_MAYMOVE);
+	else
+		at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (at == MAP_FAILED)
+		return NULL;
+	if (s->capacity < MAPPED) {
+		memcpy(at, s->slots, s->capacity * sizeof(*s->slots));
+		sh_free(s->slots);
+	}
+	return at;
 }
 
 static int grow(struct sh_slots *s)
 {
-	uint32_t capacity = s->capacity ? s->capacity * 2 : 64;
-	struct sh_slot *slots = capacity > s->capacity ? sh_realloc(s->slots, capacity * sizeof(*slots)) : NULL;
+	uint32_t capacity = s->capacity ? s->capacity * 2 : FIRST;
+	struct sh_slot *slots;
 
+	if (capacity < s->capacity)
+		return -1;
+	slots = capacity >= MAPPED ? mapped(s, capacity) : sh_realloc(s->slots, capacity * sizeof(*slots));
 	if (!slots)
 		return -1;
 	s->slots = slots;

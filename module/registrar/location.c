@@ -159,6 +159,12 @@ static uint64_t first_end(const struct sh_bindings *b)
 	return at;
 }
 
+static void set_due(struct sh_stripe *s, struct sh_record *r, uint64_t at)
+{
+	r->due_at = at;
+	sh_due_set(&s->due, &r->due, at);
+}
+
 static struct sh_record *record_add(struct sh_stripe *s, uint64_t hash)
 {
 	struct sh_record *r = sh_due_reserve(&s->due) ? NULL : sh_calloc(1, sizeof(*r));
@@ -191,7 +197,9 @@ int sh_stripe_publish(struct sh_location *l, struct sh_stripe *s, uint64_t hash,
 		record->present = b;
 		for (unsigned i = 0; i < b->count; i++)
 			link_flow(l, s, record, &sh_slots(b)[i]);
-		sh_due_set(&s->due, &record->due, first_end(b));
+		/* A refresh moves the end away: where it stands it is looked at too early, once, instead of being moved each time. */
+		if (first_end(b) < record->due_at || !record->due_at)
+			set_due(s, record, first_end(b));
 		atomic_fetch_add_explicit(&l->count, b->count, memory_order_relaxed);
 	} else if (record) {
 		record_drop(s, record);
@@ -260,7 +268,7 @@ static void cut_or_later(struct sh_location *l, struct sh_stripe *s, struct sh_r
 	if (!cut(l, s, r, before))
 		return;
 	*before = NULL;
-	sh_due_set(&s->due, &r->due, now + SH_SECOND);
+	set_due(s, r, now + SH_SECOND);
 }
 
 int sh_location_unbind(struct sh_location *l, struct sh_slice aor, struct sh_slice contact, uint64_t now, void *by)
@@ -366,6 +374,7 @@ static bool expire_one(struct sh_location *l, struct sh_stripe *s, uint64_t now,
 	struct sh_bindings *before = NULL;
 	struct sh_record *r;
 	struct sh_due *first;
+	bool over = false;
 	unsigned gone;
 
 	pthread_mutex_lock(&s->lock);
@@ -377,8 +386,12 @@ static bool expire_one(struct sh_location *l, struct sh_stripe *s, uint64_t now,
 
 			if (slot->fate == SH_FATE_STAYS && r->present->contacts[i].expires_at <= now)
 				slot->fate = SH_FATE_EXPIRED;
+			over = over || slot->fate != SH_FATE_STAYS;
 		}
-		cut_or_later(l, s, r, now, &before);
+		if (over)
+			cut_or_later(l, s, r, now, &before);
+		else
+			set_due(s, r, first_end(r->present)); /* it was refreshed meanwhile */
 	}
 	pthread_mutex_unlock(&s->lock);
 	gone = sh_location_report(l, before, by);

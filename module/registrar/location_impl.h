@@ -11,7 +11,7 @@
  *   - a record in the tables has a snapshot with at least one contact
  *   - the slots of present snapshots that have a flow are found by `flows`, no others are: one slot of a flow leads and
  *     is in the table, the others are in a ring with it (thousands of users may come by one connection)
- *   - the record is in `due` for the earliest end of its bindings (later only to try again when memory was out)
+ *   - the record is in `due` for the earliest end of its bindings, or earlier (later only to try again when memory was out)
  * Slots of a snapshot that is no longer present belong to the thread that replaced it. */
 #ifndef SH_REGISTRAR_LOCATION_IMPL_H
 #define SH_REGISTRAR_LOCATION_IMPL_H
@@ -26,6 +26,7 @@ enum { SH_LOCATION_STRIPES = 64 };
 struct sh_record {
 	struct sh_hash_node node; /* by address of record */
 	struct sh_due due;
+	uint64_t due_at; /* of `due` */
 	struct sh_bindings *present;
 };
 

@@ -6,66 +6,84 @@ enum { FLOW_GRACE = 15 }; /* seconds on top of Flow-Timer, for transport delay (
 
 enum { MAX_ALGORITHMS = 3 };
 
+/* Those that are not there are not looked for: these run for each REGISTER. */
+enum { REALM, PASSWORD, HA1, ALGORITHMS, QOP, PROXY };
+static const char *const auth_keys[] = {"realm", "password", "ha1", "algorithms", "qop", "proxy", NULL};
+
+static bool has(uint64_t present, unsigned key)
+{
+	return present >> key & 1;
+}
+
 struct auth_options {
+	uint64_t present; /* bits: auth_keys */
 	struct sh_slice realm;
 	enum sh_digest_alg algs[MAX_ALGORITHMS];
 	unsigned nalgs;
 	bool proxy, no_qop;
 };
 
+static void read_algorithms(lua_State *L, const char *what, struct auth_options *o)
+{
+	lua_Integer n;
+
+	if (sh_opt_get(L, 2, "algorithms") != LUA_TTABLE)
+		luaL_error(L, "%s: option 'algorithms': list expected, got %s", what, luaL_typename(L, -1));
+	n = luaL_len(L, -1);
+	for (lua_Integer i = 1; i <= n; i++) {
+		struct sh_slice name = {0};
+		enum sh_digest_alg alg;
+
+		if (lua_geti(L, -1, i) == LUA_TSTRING)
+			name.base = lua_tolstring(L, -1, &name.len);
+		alg = sh_digest_alg_lookup(name);
+		if (alg == SH_DIGEST_UNKNOWN || o->nalgs == MAX_ALGORITHMS)
+			luaL_error(L, "%s: option 'algorithms': \"MD5\", \"SHA-256\" or \"SHA-512-256\" expected", what);
+		o->algs[o->nalgs++] = alg;
+		lua_pop(L, 1);
+	}
+	lua_pop(L, 1);
+}
+
+static void check_secret(lua_State *L, const struct auth_options *o)
+{
+	const char *key = has(o->present, HA1) ? "ha1" : "password";
+	int type;
+
+	if (has(o->present, HA1) == has(o->present, PASSWORD))
+		luaL_error(L, "auth: one of the options 'password' and 'ha1' is needed");
+	type = sh_opt_get(L, 2, key);
+	if (type != LUA_TFUNCTION && !(type == LUA_TSTRING && has(o->present, PASSWORD)))
+		luaL_error(L, "auth: option '%s': function expected, got %s", key, luaL_typename(L, -1));
+	lua_pop(L, 1);
+}
+
 static void read_options(lua_State *L, const struct sh_view *v, struct auth_options *o, bool needs_secret)
 {
 	const char *what = needs_secret ? "auth" : "challenge";
-	static const char *const known[] = {"realm", "password", "ha1", "algorithms", "qop", "proxy", NULL};
-	struct sh_slice qop;
+	struct sh_slice qop = {0};
 
 	luaL_checktype(L, 2, LUA_TTABLE);
-	sh_opt_known(L, 2, what, known);
-	*o = (struct auth_options){0};
+	*o = (struct auth_options){.present = sh_opt_known(L, 2, what, auth_keys), .proxy = !v->request};
 	o->realm = sh_opt_text(L, 2, "realm");
 	if (!o->realm.len || sh_slice_find(o->realm, '"') >= 0 || sh_slice_find(o->realm, '\\') >= 0)
 		luaL_error(L, "%s: option 'realm': text without quotes expected", what);
-	o->proxy = sh_opt_bool(L, 2, "proxy", !v->request);
-	qop = sh_opt_text(L, 2, "qop");
+	if (has(o->present, PROXY))
+		o->proxy = sh_opt_bool(L, 2, "proxy", o->proxy);
+	if (has(o->present, QOP))
+		qop = sh_opt_text(L, 2, "qop");
 	if (qop.base && qop.len && !sh_slice_eq(qop, SH_LIT("auth")))
 		luaL_error(L, "%s: option 'qop': \"auth\" or \"\" expected", what);
 	o->no_qop = qop.base && !qop.len;
-	if (sh_opt_get(L, 2, "algorithms") == LUA_TTABLE) {
-		lua_Integer n = luaL_len(L, -1);
-
-		for (lua_Integer i = 1; i <= n; i++) {
-			struct sh_slice name = {0};
-			enum sh_digest_alg alg;
-
-			if (lua_geti(L, -1, i) == LUA_TSTRING)
-				name.base = lua_tolstring(L, -1, &name.len);
-			alg = sh_digest_alg_lookup(name);
-			if (alg == SH_DIGEST_UNKNOWN || o->nalgs == MAX_ALGORITHMS)
-				luaL_error(
-				    L, "%s: option 'algorithms': \"MD5\", \"SHA-256\" or \"SHA-512-256\" expected", what);
-			o->algs[o->nalgs++] = alg;
-			lua_pop(L, 1);
-		}
-	} else if (!lua_isnil(L, -1)) {
-		luaL_error(L, "%s: option 'algorithms': list expected, got %s", what, luaL_typename(L, -1));
-	}
-	lua_pop(L, 1);
+	if (has(o->present, ALGORITHMS))
+		read_algorithms(L, what, o);
 	if (!o->nalgs) {
 		o->algs[0] = SH_DIGEST_SHA256;
 		o->algs[1] = SH_DIGEST_MD5;
 		o->nalgs = 2;
 	}
-	if (!needs_secret)
-		return;
-	sh_opt_get(L, 2, "password");
-	sh_opt_get(L, 2, "ha1");
-	if (lua_isnil(L, -1) == lua_isnil(L, -2))
-		luaL_error(L, "auth: one of the options 'password' and 'ha1' is needed");
-	for (int i = -2; i < 0; i++)
-		if (!lua_isnil(L, i) && !lua_isfunction(L, i) && !(i == -2 && lua_type(L, i) == LUA_TSTRING))
-			luaL_error(L, "auth: option '%s': function expected, got %s", i == -2 ? "password" : "ha1",
-				   luaL_typename(L, i));
-	lua_pop(L, 2);
+	if (needs_secret)
+		check_secret(L, o);
 }
 
 /* What a nonce is bound to. Failures are counted against an address that a datagram may lie about: only who has received
@@ -234,12 +252,9 @@ int sh_auth_verb(lua_State *L)
 	read_options(L, &v, &o, true);
 	if (!find(L, rt, &v, &o, &c, &results))
 		return results;
-	is_ha1 = sh_opt_get(L, 2, "ha1") != LUA_TNIL;
-	if (!is_ha1) {
-		lua_pop(L, 1);
-		if (sh_opt_get(L, 2, "password") == LUA_TSTRING)
-			return check(L, rt, &v, &o, &c, false);
-	}
+	is_ha1 = has(o.present, HA1);
+	if (sh_opt_get(L, 2, is_ha1 ? "ha1" : "password") == LUA_TSTRING)
+		return check(L, rt, &v, &o, &c, false);
 	sh_opt_get(L, 2, "realm"); /* held by the stack: the function may change the table */
 	lua_insert(L, 3);
 	sh_push_slice(L, c.username);
@@ -268,15 +283,51 @@ int sh_challenge_verb(lua_State *L)
 
 /* ------------------------------------------------------------------ register */
 
+enum { AOR, MIN_EXPIRES, MAX_EXPIRES, DEFAULT_EXPIRES, MAX_CONTACTS, ON_LIMIT, NAT, KEEPALIVE, KEEPALIVE_INTERVAL, FLOW_TIMER };
+static const char *const register_keys[] = {"aor", "min_expires", "max_expires", "default_expires", "max_contacts", "on_limit",
+					    "nat", "keepalive",   "keepalive_interval", "flow_timer", NULL};
+
+static void read_register_options(lua_State *L, struct sh_register_options *o)
+{
+	static const char *const kinds[] = {"none", "crlf", "options", NULL};
+	const struct {
+		unsigned key;
+		uint32_t *at;
+		lua_Integer min, max;
+	} numbers[] = {
+	    {MIN_EXPIRES, &o->min_expires, 0, INT32_MAX},         {MAX_EXPIRES, &o->max_expires, 0, INT32_MAX},
+	    {DEFAULT_EXPIRES, &o->default_expires, 0, INT32_MAX}, {MAX_CONTACTS, &o->max_contacts, 0, 1000},
+	    {KEEPALIVE_INTERVAL, &o->keep_interval, 5, 86400},    {FLOW_TIMER, &o->flow_timer, 0, 86400},
+	};
+	uint64_t present;
+	struct sh_slice limit = {0};
+
+	luaL_checktype(L, 2, LUA_TTABLE);
+	present = sh_opt_known(L, 2, "register", register_keys);
+	for (unsigned i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
+		if (has(present, numbers[i].key))
+			*numbers[i].at = (uint32_t)sh_opt_integer(L, 2, register_keys[numbers[i].key], 0, numbers[i].min,
+								  numbers[i].max);
+	if (o->min_expires && o->max_expires && o->min_expires > o->max_expires)
+		luaL_error(L, "register: option 'min_expires': more than 'max_expires'");
+	if (has(present, AOR))
+		o->aor = sh_opt_text(L, 2, "aor");
+	if (has(present, ON_LIMIT))
+		limit = sh_opt_text(L, 2, "on_limit");
+	o->replace_oldest = sh_slice_eq(limit, SH_LIT("replace"));
+	if (limit.base && !o->replace_oldest && !sh_slice_eq(limit, SH_LIT("reject")))
+		luaL_error(L, "register: option 'on_limit': \"reject\" or \"replace\" expected");
+	if (has(present, NAT))
+		o->nat = (enum sh_register_nat)sh_opt_choice(L, 2, "nat", sh_nat_words, 0);
+	if (has(present, KEEPALIVE))
+		o->keep_alive = (enum sh_keep)sh_opt_choice(L, 2, "keepalive", kinds, SH_KEEP_NONE);
+}
+
 int sh_register_verb(lua_State *L)
 {
-	static const char *const known[] = {"aor",          "min_expires", "max_expires", "default_expires",
-					    "max_contacts", "on_limit",    "nat",
-					    "keepalive", "keepalive_interval", "flow_timer", NULL};
-	static const char *const kinds[] = {"none", "crlf", "options", NULL};
 	struct sh_runtime *rt = sh_runtime_check(L, "register");
 	struct sh_request *q = sh_check_no_call(L, "register");
-	struct sh_register_options o = {.by = rt, .key = &rt->env->key, .random = &rt->env->random};
+	struct sh_register_options o = {.by = rt, .key = &rt->env->key, .random = &rt->env->random, .keep_interval = 30};
 	struct sh_register_result r = {0};
 	uint64_t now = sh_env_wall(rt->env);
 	struct sh_bindings **slot;
@@ -289,27 +340,8 @@ int sh_register_verb(lua_State *L)
 	if (sh_request_msg(q)->method != SH_REGISTER)
 		return luaL_error(L, "register: this is a %s",
 				  sh_method_name((enum sh_method)sh_request_msg(q)->method).base);
-	if (!lua_isnil(L, 2)) {
-		struct sh_slice limit;
-
-		luaL_checktype(L, 2, LUA_TTABLE);
-		sh_opt_known(L, 2, "register", known);
-		o.aor = sh_opt_text(L, 2, "aor");
-		o.min_expires = (uint32_t)sh_opt_integer(L, 2, "min_expires", 0, 0, INT32_MAX);
-		o.max_expires = (uint32_t)sh_opt_integer(L, 2, "max_expires", 0, 0, INT32_MAX);
-		o.default_expires = (uint32_t)sh_opt_integer(L, 2, "default_expires", 0, 0, INT32_MAX);
-		if (o.min_expires && o.max_expires && o.min_expires > o.max_expires)
-			return luaL_error(L, "register: option 'min_expires': more than 'max_expires'");
-		o.max_contacts = (unsigned)sh_opt_integer(L, 2, "max_contacts", 0, 0, 1000);
-		limit = sh_opt_text(L, 2, "on_limit");
-		o.replace_oldest = sh_slice_eq(limit, SH_LIT("replace"));
-		if (limit.base && !o.replace_oldest && !sh_slice_eq(limit, SH_LIT("reject")))
-			return luaL_error(L, "register: option 'on_limit': \"reject\" or \"replace\" expected");
-		o.nat = (enum sh_register_nat)sh_opt_choice(L, 2, "nat", sh_nat_words, 0);
-		o.keep_alive = (enum sh_keep)sh_opt_choice(L, 2, "keepalive", kinds, SH_KEEP_NONE);
-		o.keep_interval = (uint32_t)sh_opt_integer(L, 2, "keepalive_interval", 30, 5, 86400);
-		o.flow_timer = (uint32_t)sh_opt_integer(L, 2, "flow_timer", 0, 0, 86400);
-	}
+	if (!lua_isnil(L, 2))
+		read_register_options(L, &o);
 	if (sh_request_answered(q))
 		return sh_push_errno(L, -EALREADY);
 	slot = sh_bindings_guard(L);

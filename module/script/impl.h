@@ -52,12 +52,19 @@ extern const char *const sh_hook_names[SH_HOOK_COUNT];
 enum sh_hook sh_hook_of_method(enum sh_method m, bool in_dialog);
 
 /* One Lua state: of one worker in one generation. vm->user. */
+/* A REFER and a SUBSCRIBE are requests with more verbs: their handles are the requests'. */
+enum sh_object_kind { SH_OBJECT_CALL, SH_OBJECT_REQUEST, SH_OBJECT_LEG, SH_OBJECT_REFER, SH_OBJECT_SUB, SH_OBJECT_KINDS };
+
 struct sh_state {
 	struct sh_generation *generation;
 	struct sh_runtime *runtime; /* NULL until its worker takes it up */
 	struct sh_vm *vm;
 	unsigned worker;
 	int hooks[SH_HOOK_COUNT];   /* references, LUA_NOREF: none */
+	struct {
+		int ref;             /* reference of the metatable */
+		const void *pointer; /* lua_topointer of it */
+	} classes[SH_OBJECT_KINDS];
 	int timers;                 /* reference of the table sip.timer */
 	int cancel_error;           /* reference of the object that a cancelled wait raises */
 	const void *cancel_pointer; /* lua_topointer of it */
@@ -305,8 +312,6 @@ bool sh_runtime_has(struct sh_runtime *rt, enum sh_hook h); /* in the newest gen
 void sh_runtime_flush(struct sh_runtime *rt); /* runs what had to wait until no Lua is on the stack */
 
 /* ---- object.c: userdata with a handle */
-/* A REFER and a SUBSCRIBE are requests with more verbs: their handles are the requests'. */
-enum sh_object_kind { SH_OBJECT_CALL, SH_OBJECT_REQUEST, SH_OBJECT_LEG, SH_OBJECT_REFER, SH_OBJECT_SUB };
 struct sh_object {
 	enum sh_object_kind kind;
 	uint64_t handle;
@@ -322,6 +327,7 @@ struct sh_field {
 void sh_object_class(lua_State *L, enum sh_object_kind kind, const luaL_Reg *methods, const struct sh_field *fields,
 		     int (*field)(lua_State *L, int id), lua_CFunction other);
 struct sh_object *sh_object_check(lua_State *L, int idx, enum sh_object_kind kind);
+struct sh_object *sh_object_test(lua_State *L, int idx, enum sh_object_kind kind); /* NULL: something else */
 struct sh_object *sh_object_test_request(lua_State *L, int idx); /* a request of any class; NULL: something else */
 /* Raise when it is something else; NULL when it is gone. */
 struct sh_call *sh_call_check(lua_State *L, int idx);

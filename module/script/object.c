@@ -10,13 +10,39 @@ void sh_object_push(lua_State *L, enum sh_object_kind kind, uint64_t handle)
 	struct sh_object *o = lua_newuserdatauv(L, sizeof(*o), 0);
 
 	*o = (struct sh_object){kind, handle, 0};
-	luaL_setmetatable(L, class_names[kind]);
+	lua_rawgeti(L, LUA_REGISTRYINDEX, sh_state_of(L)->classes[kind].ref);
+	lua_setmetatable(L, -2);
+}
+
+/* By address: a look-up by the name of the class costs as much as most verbs. */
+static struct sh_object *test(lua_State *L, int idx, unsigned kinds)
+{
+	const struct sh_state *s = sh_state_of(L);
+	struct sh_object *o = lua_touserdata(L, idx);
+	const void *class;
+
+	if (!o || !lua_getmetatable(L, idx))
+		return NULL;
+	class = lua_topointer(L, -1);
+	lua_pop(L, 1);
+	for (unsigned kind = 0; kind < SH_OBJECT_KINDS; kind++)
+		if ((kinds >> kind & 1) && class == s->classes[kind].pointer)
+			return o;
+	return NULL;
+}
+
+struct sh_object *sh_object_test(lua_State *L, int idx, enum sh_object_kind kind)
+{
+	return test(L, idx, 1U << kind);
 }
 
 struct sh_object *sh_object_check(lua_State *L, int idx, enum sh_object_kind kind)
 {
+	struct sh_object *o;
+
 	sh_torture_collect(L);
-	return luaL_checkudata(L, idx, class_names[kind]);
+	o = sh_object_test(L, idx, kind);
+	return o ? o : luaL_checkudata(L, idx, class_names[kind]); /* raises */
 }
 
 /* Upvalues: the table of names, the field function, the function for other names. */
@@ -67,10 +93,14 @@ void sh_object_class(lua_State *L, enum sh_object_kind kind, const luaL_Reg *met
 		     int (*field)(lua_State *L, int id), lua_CFunction other)
 {
 	static const luaL_Reg meta[] = {{"__eq", equal_objects}, {"__newindex", refuse_assignment}, {"__tostring", object_text}, {NULL, NULL}};
+	struct sh_state *s = sh_state_of(L);
 	int (**slot)(lua_State *, int);
 
 	sh_sandbox_class(L, class_names[kind], meta, NULL);
 	luaL_getmetatable(L, class_names[kind]);
+	s->classes[kind].pointer = lua_topointer(L, -1);
+	lua_pushvalue(L, -1);
+	s->classes[kind].ref = luaL_ref(L, LUA_REGISTRYINDEX);
 	lua_newtable(L);
 	if (kind != SH_OBJECT_LEG) { /* what calls and requests share */
 		for (const struct sh_field *f = sh_view_fields; f->name; f++) {
@@ -110,12 +140,7 @@ struct sh_leg *sh_leg_check(lua_State *L, int idx)
 
 struct sh_object *sh_object_test_request(lua_State *L, int idx)
 {
-	static const enum sh_object_kind kinds[] = {SH_OBJECT_REQUEST, SH_OBJECT_REFER, SH_OBJECT_SUB};
-	struct sh_object *o = NULL;
-
-	for (unsigned i = 0; i < sizeof(kinds) / sizeof(kinds[0]) && !o; i++)
-		o = luaL_testudata(L, idx, class_names[kinds[i]]);
-	return o;
+	return test(L, idx, 1U << SH_OBJECT_REQUEST | 1U << SH_OBJECT_REFER | 1U << SH_OBJECT_SUB);
 }
 
 struct sh_request *sh_request_check(lua_State *L, int idx)

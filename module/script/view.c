@@ -50,7 +50,7 @@ const struct sh_field sh_view_fields[] = {
 bool sh_view_get(lua_State *L, int idx, struct sh_view *v)
 {
 	*v = (struct sh_view){0};
-	if (!luaL_testudata(L, idx, "siphook.call")) {
+	if (!sh_object_test(L, idx, SH_OBJECT_CALL)) {
 		v->request = sh_request_check(L, idx);
 		if (!v->request)
 			return false;

@@ -82,9 +82,10 @@ static void on_turn_end(void *ctx)
 
 static void open_world(void)
 {
+	static const struct world_options options = {.as_served = true};
 	static struct sh_env_events wrapped;
 
-	w = world_create(NULL, plan);
+	w = world_create(&options, plan);
 	events = w->env[0]->events;
 	wrapped = *events;
 	wrapped.udp_data = on_datagram;

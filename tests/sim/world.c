@@ -225,7 +225,7 @@ struct world *world_create(const struct world_options *options, const char *scri
 	    .world = {now, wall, random_bits, read_file, w, list_files},
 	    .pairs = o->pairs,
 	    .npairs = o->npairs,
-	    .deterministic = true,
+	    .deterministic = !o->as_served,
 	    .hooks_max = o->hooks_max,
 	    .timers_max = o->timers_max,
 	    .retired = on_retired,

@@ -24,6 +24,7 @@ struct world_options {
 	struct sh_sim_options sim; /* seed, loss ... ; delay_max 0: 1 ms each way */
 	unsigned workers;          /* 0: 1 */
 	bool no_tcp;               /* no TCP endpoint */
+	bool as_served;            /* states of scripts as a server has them: not the ordered ones of a simulation */
 	const struct sh_ua_config *ua; /* NULL: the default, with the product "siphook/test" */
 	struct sh_transport_config transport;
 	const struct sh_pair *pairs; /* sip.config */

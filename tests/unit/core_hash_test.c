@@ -77,6 +77,40 @@ static void a_table_may_end_at_any_moment_of_its_growth(void **state)
 	free(items);
 }
 
+/* However large the table is, an insertion moves two buckets at most; a lookup of what is not there is not misled by what was. */
+static void an_insertion_does_bounded_work(void **state)
+{
+	enum { MANY = 300000 };
+	struct item *items = calloc(MANY, sizeof *items);
+	unsigned growths = 0;
+	struct sh_hash t;
+
+	(void)state;
+	assert_int_equal(sh_hash_init(&t, 16), 0);
+	for (unsigned i = 0; i < MANY; i++) {
+		size_t mask = t.mask, moved = t.moved;
+		bool growing = t.old != NULL;
+
+		items[i].number = i;
+		sh_hash_insert(&t, &items[i].node, hash_of(i));
+		if (t.mask != mask) {
+			assert_false(growing); /* the last growth was over */
+			growths++;
+			moved = 0;
+		}
+		if (t.old)
+			assert_in_range(t.moved - moved, 0, 2);
+		assert_null(find(&t, MANY + i));
+	}
+	assert_in_range(growths, 14, 16);
+	for (unsigned i = 0; i < MANY; i += 2)
+		sh_hash_remove(&t, &items[i].node);
+	for (unsigned i = 0; i < MANY; i++)
+		assert_ptr_equal(find(&t, i), i % 2 ? &items[i] : NULL);
+	sh_hash_finish(&t);
+	free(items);
+}
+
 static void the_hash_depends_on_key_and_on_slice_borders(void **state)
 {
 	(void)state;
@@ -106,6 +140,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_node_is_found_during_growth_and_after_removal),
 		cmocka_unit_test(a_table_may_end_at_any_moment_of_its_growth),
+		cmocka_unit_test(an_insertion_does_bounded_work),
 		cmocka_unit_test(the_hash_depends_on_key_and_on_slice_borders),
 		cmocka_unit_test(the_code_is_siphash_2_4_128),
 	};
