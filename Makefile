@@ -178,11 +178,13 @@ interop: object
 browser: object
 	@sh tests/browser/run.sh $(OUT)
 
-# What the parts of a call cost, in instructions under callgrind, against those on record. A growth by more than 3 % fails;
+# What the parts of a call cost, in instructions under callgrind and in bytes, against those on record. A growth by more than 3 % fails;
 # perf-record writes the record anew: in a commit that says why.
-$(OUT)/bench/micro: tests/bench/micro.c $(SIM_OBJS) $(ARCHIVE)
+comma := ,
+COUNTED := $(addprefix -Wl$(comma)--wrap=sh_,malloc calloc realloc free pool_alloc pool_calloc pool_realloc pool_free)
+$(OUT)/bench/micro: tests/bench/micro.c tests/bench/memory.c tests/bench/memory.h $(SIM_OBJS) $(ARCHIVE)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) -Itests/sim -o $@ $< $(SIM_OBJS) $(ARCHIVE) $(LDLIBS) -lcmocka
+	$(Q)$(CC) $(CFLAGS) -Itests/sim $(COUNTED) -o $@ $(filter %.c,$^) $(SIM_OBJS) $(ARCHIVE) $(LDLIBS) -lcmocka
 
 perf-check perf-record: test-deps
 	@$(MAKE) --no-print-directory CC=gcc VARIANT=release $(BUILD)/release-gcc/bench/micro

@@ -156,7 +156,7 @@ static void send_ack(struct sh_leg *l, const struct sh_writer *line, const struc
 	if (sh_txn_send_ack(l->ua->txn, &l->dialog.path, sh_writer_text(line), sh_writer_text(rest), &text) < 0)
 		return;
 	if (l->invite_ct)
-		sh_client_txn_keep_ack(l->invite_ct, &l->dialog.path, text);
+		sh_client_txn_keep_ack(l->invite_ct, &l->dialog.path, text, l->dialog.invite_cseq, l->dialog.remote_tag);
 }
 
 void sh_leg_send_ack(struct sh_leg *l, const struct sh_msg *with_body)

@@ -284,8 +284,8 @@ struct sh_body *sh_body_make(struct sh_slice type, struct sh_slice text)
 
 	if (b) {
 		b->refs = 1;
-		b->len = text.len;
-		b->type_len = type.len;
+		b->len = (uint32_t)text.len; /* of a message */
+		b->type_len = (uint32_t)type.len;
 		memcpy(b->text, text.base, text.len);
 		if (type.len)
 			memcpy(b->text + text.len, type.base, type.len);

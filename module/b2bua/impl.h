@@ -68,8 +68,7 @@ struct sh_ua {
 
 /* A body that several legs may name: what one offered is what the other was sent. Its Content-Type stands behind it. */
 struct sh_body {
-	unsigned refs;
-	size_t len, type_len;
+	uint32_t refs, len, type_len;
 	char text[];
 };
 struct sh_body *sh_body_make(struct sh_slice type, struct sh_slice text); /* NULL: empty, or out of memory */
@@ -104,6 +103,8 @@ struct sh_unacked {
 
 struct sh_leg {
 	enum sh_owner owner;     /* SH_OWNER_LEG */
+	bool moved;              /* it was on another worker, which may still send after it: move.c */
+	uint8_t lamp;            /* what was told of it: package_dialog.c */
 	struct sh_dialog dialog; /* finished with the leg */
 	struct sh_link link;     /* in live_legs or dead_legs */
 	struct sh_link in_call;  /* winners of a fork that are not bridged yet: call->loose */
@@ -117,10 +118,7 @@ struct sh_leg {
 	struct sh_link early;         /* outbound: its early dialogs, sh_early, until the bridge */
 	struct sh_early_dialog *answered_in; /* the one that the 2xx belongs to; NULL: the 2xx came first */
 	struct sh_link subscriptions; /* in its dialog: of its REFERs */
-	unsigned refers;              /* that were accepted */
 	char *aor;                    /* outbound: whose contact was called, when somebody watches; else NULL */
-	uint8_t lamp;                 /* what was told of it: package_dialog.c */
-	bool moved;                   /* it was on another worker, which may still send after it: move.c */
 	struct sh_reinvite *reinvite; /* one that came from or goes to this leg */
 	struct sh_question *question, *asked; /* about an answer to our INVITE; about a request */
 	struct sh_relay *update;      /* the same for an UPDATE with an offer */
@@ -133,7 +131,9 @@ struct sh_leg {
 	bool located;       /* inbound: the next hop of our requests has been looked for, with the first answer that makes a dialog */
 	bool hangup_wanted; /* as soon as its ACK, or the final answer to our INVITE, has come */
 	bool acked;         /* outbound: the ACK to the last 2xx has been sent */
+	bool answer_owned;  /* answered_with is a copy; else the message of the event that is being handled */
 	unsigned code;
+	unsigned refers;    /* that were accepted */
 	struct sh_server_txn *st; /* inbound: the INVITE that made it, until its end */
 	struct sh_client_txn *ct; /* outbound: the INVITE that made it, until its end */
 	struct sh_client_txn *bye;
@@ -142,7 +142,6 @@ struct sh_leg {
 	struct sh_unacked *answer; /* the 2xx that we sent and that is not acknowledged, of INVITE or re-INVITE; or NULL */
 	struct sh_client_txn *invite_ct; /* of the last INVITE that we sent in the dialog, until it ends: it keeps our ACK */
 	const struct sh_msg *answered_with; /* outbound: its 2xx, until the bridge passes it on */
-	bool answer_owned;            /* it is a copy; else the message of the event that is being handled */
 	struct sh_client_auth *auth; /* NULL: no credentials */
 	char *invite_credentials;    /* lines, as our last INVITE had them: its ACK has the same (13.2.2.4) */
 	char *session_id;    /* value of Session-ID in what we send by ourselves, or NULL (RFC 7989) */
@@ -157,7 +156,6 @@ struct sh_call {
 	uint64_t handle;
 	struct sh_ua *ua;
 	char id[SH_TAG_LEN];
-	enum sh_call_state state;
 	struct sh_leg *a, *b;
 	struct sh_link loose; /* legs that answered and are not bridged */
 	struct sh_fork *fork;
@@ -165,7 +163,6 @@ struct sh_call {
 	struct sh_transfer *transfer;
 	struct sh_pickup *pickup; /* its caller is about to take somebody's place in another call */
 	struct sh_pickup *picked; /* and that is this one */
-	bool lends; /* one of its legs is about to leave for another call */
 	struct sh_originate *originate; /* we make it: until both talk */
 	struct sh_msg *invite; /* freed when set-up is over */
 	struct sh_path source;
@@ -174,9 +171,12 @@ struct sh_call {
 	bool told; /* the observer knows of it */
 	bool forked; /* somebody was called: the caller's lamp is on from here on, not from arrival */
 	bool trusted, setup_over, keep_on_peer_hangup, answered;
+	bool solo_script; /* the script has said the session: solo.c */
+	bool lends; /* one of its legs is about to leave for another call */
 	uint32_t invite_cseq;    /* of the caller's INVITE */
-	struct sh_link reliable; /* provisional answers without their PRACK */
 	unsigned holds;
+	enum sh_call_state state;
+	struct sh_link reliable; /* provisional answers without their PRACK */
 	struct sh_call_times times;
 	struct sh_timer duration;
 	struct sh_timer probe; /* the longest set-up, then probe.c */
@@ -188,7 +188,6 @@ struct sh_call {
 	uint64_t bridge_former; /* handle of the partner before, on a call that is up */
 	/* one leg only: solo.c */
 	struct sh_body *solo;  /* the 2xx with that waits for a PRACK */
-	bool solo_script;      /* the script has said the session */
 	unsigned solo_version; /* of our description */
 	/* the last fork's failure, for sh_call_settle */
 	unsigned failure_code;

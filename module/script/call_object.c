@@ -326,8 +326,12 @@ static int limit(lua_State *L)
 			return 1;
 		}
 	}
-	if (d->nlimits == sizeof(d->limits) / sizeof(d->limits[0]))
-		return luaL_error(L, "call:limit: more than %d keys", (int)(sizeof(d->limits) / sizeof(d->limits[0])));
+	if (d->nlimits == SH_CALL_LIMITS)
+		return luaL_error(L, "call:limit: more than %d keys", SH_CALL_LIMITS);
+	if (!d->limits)
+		d->limits = sh_calloc(SH_CALL_LIMITS, sizeof(struct sh_limit *));
+	if (!d->limits)
+		return luaL_error(L, "not enough memory");
 	err = sh_limit_take(rt->script->limits, key, (uint64_t)max, &taken, &count);
 	if (err == -EAGAIN) {
 		lua_pushnil(L);

@@ -227,7 +227,8 @@ struct sh_run {
 };
 
 /* What a script keeps of a call between hooks. sh_call_app(). */
-struct sh_call_data {
+enum { SH_CALL_LIMITS = 8 };
+struct sh_call_data { /* in the worker's pool: there is one for each call that is up */
 	struct sh_value *data;
 	char *auth_user;       /* whom auth() has found */
 	bool challenged;       /* the only answer was a challenge: no hangup hook */
@@ -238,7 +239,7 @@ struct sh_call_data {
 	struct sh_link signals; /* that nobody has taken: call_wait.c */
 	unsigned nsignals;
 	struct sh_link signalled; /* in runtime->signalled */
-	struct sh_limit *limits[8]; /* what it is counted under */
+	struct sh_limit **limits; /* what it is counted under: SH_CALL_LIMITS of them, or NULL */
 	unsigned nlimits;
 	struct sh_link timers; /* sh_deferred of call:after */
 	struct sh_state *pinned; /* call:pin: its hooks run there; NULL: in the newest */
@@ -246,8 +247,12 @@ struct sh_call_data {
 	/* It ended while Lua ran: in runtime->over. */
 	struct sh_link link;
 	struct sh_call *call; /* held while it is in one of the runtime's lists */
-	struct sh_why why;
-	char *why_text; /* of the texts in why */
+	struct {
+		char *text; /* reason and q850_text of the why */
+		uint32_t reason_len, q850_len, q850;
+		uint16_t code;
+		uint8_t by; /* enum sh_why_by */
+	} why;
 };
 
 /* The torture build collects all garbage wherever the API is entered: what nothing on the stack holds is gone then. */

@@ -419,7 +419,7 @@ static int run_hook(struct sh_state *s, enum sh_hook h, struct sh_call *c, struc
 
 int sh_call_data_create(struct sh_call *c)
 {
-	struct sh_call_data *d = sh_calloc(1, sizeof(*d));
+	struct sh_call_data *d = sh_pool_calloc(&sh_ua_env(sh_call_ua(c))->pool, sizeof(*d));
 
 	if (!d)
 		return -ENOMEM;
@@ -564,20 +564,31 @@ static void call_over(struct sh_runtime *rt, struct sh_call *c, const struct sh_
 /* The texts of a why live during the event only. */
 static void keep_why(struct sh_call_data *d, const struct sh_why *why)
 {
-	size_t len = why->reason.len;
-	char *text = sh_malloc(len + why->q850_text.len + 1);
+	char *text = sh_malloc(why->reason.len + why->q850_text.len + 1);
 
-	d->why = *why;
-	d->why.reason = d->why.q850_text = (struct sh_slice){0};
-	d->why_text = text;
+	d->why.by = (uint8_t)why->by;
+	d->why.code = (uint16_t)why->code;
+	d->why.q850 = why->q850;
+	d->why.text = text;
+	d->why.reason_len = d->why.q850_len = 0;
 	if (!text)
 		return;
-	if (len)
-		memcpy(text, why->reason.base, len);
+	if (why->reason.len)
+		memcpy(text, why->reason.base, why->reason.len);
 	if (why->q850_text.len)
-		memcpy(text + len, why->q850_text.base, why->q850_text.len);
-	d->why.reason = sh_slice_make(text, len);
-	d->why.q850_text = sh_slice_make(text + len, why->q850_text.len);
+		memcpy(text + why->reason.len, why->q850_text.base, why->q850_text.len);
+	d->why.reason_len = (uint32_t)why->reason.len;
+	d->why.q850_len = (uint32_t)why->q850_text.len;
+}
+
+static struct sh_why kept_why(const struct sh_call_data *d)
+{
+	struct sh_why why = {.by = (enum sh_why_by)d->why.by, .code = d->why.code, .q850 = d->why.q850};
+
+	why.reason = sh_slice_make(d->why.text, d->why.reason_len);
+	if (d->why.text)
+		why.q850_text = sh_slice_make(d->why.text + d->why.reason_len, d->why.q850_len);
+	return why;
 }
 
 static void on_interrupted(void *ctx, struct sh_call *c, const struct sh_why *why)
@@ -625,10 +636,11 @@ void sh_runtime_flush(struct sh_runtime *rt)
 		}
 		while ((l = sh_list_pop(&rt->over))) {
 			struct sh_call_data *d = SH_CONTAINER(l, struct sh_call_data, link);
+			struct sh_why why = kept_why(d);
 
-			call_over(rt, d->call, &d->why);
-			sh_free(d->why_text);
-			d->why_text = NULL;
+			call_over(rt, d->call, &why);
+			sh_free(d->why.text);
+			d->why.text = NULL;
 			sh_call_release(d->call);
 			sh_deferred_run_spawned(rt);
 		}
@@ -649,7 +661,8 @@ static void on_freed(void *ctx, struct sh_call *c)
 	give_limits_back(d); /* the runtime may be gone: an instance that ends with calls up */
 	sh_value_destroy(d->data);
 	sh_free(d->auth_user);
-	sh_free(d);
+	sh_free(d->limits);
+	sh_pool_free(&sh_ua_env(sh_call_ua(c))->pool, d, sizeof(*d));
 	sh_call_set_app(c, NULL);
 }
 

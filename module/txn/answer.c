@@ -36,7 +36,7 @@ static int send_text(struct sh_server_txn *st, struct sh_slice text)
 {
 	struct sh_path path = st->from;
 
-	path.remote = st->reply_to;
+	path.remote.port = st->reply_port;
 	return sh_transport_send(st->layer->transport, &path, text, NULL);
 }
 

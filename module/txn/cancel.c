@@ -10,7 +10,8 @@ void sh_client_send_cancel(struct sh_client_txn *ct, struct sh_slice reason)
 
 	if (text.len && sh_client_start_beside(ct, SH_CANCEL, text))
 		sh_transport_send(l->transport, &ct->path, text, NULL);
-	sh_txn_text_free(ct->layer, &ct->reason);
+	sh_free(ct->reason);
+	ct->reason = NULL;
 	ct->deadline = l->env->now + sh_txn_64t1(l);
 	sh_wheel_add(&l->env->wheel, &ct->timer, ct->deadline);
 }
@@ -24,7 +25,7 @@ int sh_client_txn_cancel(struct sh_client_txn *ct, struct sh_slice reason)
 	ct->cancelled = true;
 	if (ct->state == SH_TXN_PROCEEDING)
 		sh_client_send_cancel(ct, reason);
-	else
-		sh_txn_text_set(ct->layer, &ct->reason, reason); /* without memory the CANCEL just gives no reason */
+	else if (reason.len)
+		ct->reason = sh_strndup(reason.base, reason.len); /* without memory the CANCEL just gives no reason */
 	return 0;
 }

@@ -37,7 +37,8 @@ void sh_client_free(struct sh_client_txn *ct)
 {
 	sh_env_cancel(ct->layer->env, &ct->timer);
 	sh_txn_text_free(ct->layer, &ct->text);
-	sh_txn_text_free(ct->layer, &ct->reason);
+	sh_free(ct->reason);
+	sh_client_forget_udp(ct);
 	sh_pool_free(&ct->layer->env->pool, ct, sizeof(*ct));
 }
 
@@ -150,10 +151,25 @@ static void stray_2xx(struct sh_txn_layer *l, const struct sh_msg *m, const stru
 /* The ACK that is kept answers that 2xx, and not one of another dialog. */
 static bool is_acked_by_text(const struct sh_client_txn *ct, const struct sh_msg *m)
 {
-	struct sh_msg ack;
+	return ct->text.len && ct->ack_cseq == m->cseq &&
+	       sh_slice_eq(sh_slice_make(ct->text.base, ct->ack_tag_len), sh_msg_text(m, m->to_tag));
+}
 
-	return ct->text.len && sh_msg_scan(&ack, ct->text.base, ct->text.len, false, NULL) >= 0 && ack.cseq == m->cseq &&
-	       sh_slice_eq(sh_msg_text(&ack, ack.to_tag), sh_msg_text(m, m->to_tag));
+/* The ACK as it was; what it has in common with the 2xx is taken from that. */
+static void send_kept_ack(struct sh_client_txn *ct, const struct sh_msg *m)
+{
+	struct sh_txn_layer *l = ct->layer;
+	struct sh_slice kept = sh_slice_make(ct->text.base + ct->ack_tag_len, ct->text.len - ct->ack_tag_len);
+	struct sh_writer w;
+
+	sh_writer_init(&w, l->request, SH_TXN_BUFFER);
+	sh_put(&w, sh_slice_make(kept.base, ct->ack_cut));
+	sh_put_header(&w, SH_H_FROM, sh_msg_header(m, SH_H_FROM));
+	sh_put_header(&w, SH_H_TO, sh_msg_header(m, SH_H_TO));
+	sh_put_header(&w, SH_H_CALL_ID, sh_msg_text(m, m->call_id));
+	sh_put(&w, sh_slice_make(kept.base + ct->ack_cut, kept.len - ct->ack_cut));
+	if (!w.full)
+		sh_transport_send(l->transport, &ct->path, sh_writer_text(&w), NULL);
 }
 
 /* Every 2xx goes to the user: each one may be another dialog. Nobody there: somebody still has to end that call. */
@@ -171,20 +187,45 @@ static void accepted(struct sh_client_txn *ct, const struct sh_msg *m, const str
 		sh_env_timer(l->env, &ct->timer, sh_txn_64t1(l)); /* M */
 	}
 	if (is_acked_by_text(ct, m))
-		send_ack(ct);
+		send_kept_ack(ct, m);
 	else if (ct->fn)
 		tell(ct, SH_CLIENT_RESPONSE, m);
 	else
 		stray_2xx(l, m, from);
 }
 
-void sh_client_txn_keep_ack(struct sh_client_txn *ct, const struct sh_path *path, struct sh_slice ack)
+/* Half of an ACK are lines that the 2xx has too. sh_dialog_put_request() has written them one behind the other. */
+void sh_client_txn_keep_ack(struct sh_client_txn *ct, const struct sh_path *path, struct sh_slice ack, uint32_t cseq,
+			    struct sh_slice tag)
 {
+	struct sh_txn_layer *l = ct->layer;
+	const char *from, *behind;
+	struct sh_slice head, rest;
+	char *at;
+
 	if (ct->state != SH_TXN_ACCEPTED)
 		return;
 	sh_client_leave_flow(ct);
 	ct->path = *path;
-	sh_txn_text_set(ct->layer, &ct->text, ack); /* without memory the peer waits until it gives up */
+	sh_txn_text_free(l, &ct->text);
+	from = memmem(ack.base, ack.len, "\r\nFrom: ", 8);
+	behind = from ? memmem(from, ack.len - (size_t)(from - ack.base), "\r\nCSeq: ", 8) : NULL;
+	if (!behind || from - ack.base > UINT16_MAX - 2)
+		return;
+	head = sh_slice_make(ack.base, (size_t)(from - ack.base) + 2);
+	rest = sh_slice_make(behind + 2, ack.len - (size_t)(behind + 2 - ack.base));
+	at = sh_pool_alloc(&l->env->pool, tag.len + head.len + rest.len);
+	if (!at)
+		return; /* the peer waits until it gives up */
+	ct->text.base = at;
+	ct->text.len = ct->text.cap = (uint32_t)(tag.len + head.len + rest.len);
+	ct->ack_cseq = cseq;
+	ct->ack_tag_len = (uint16_t)tag.len;
+	ct->ack_cut = (uint16_t)head.len;
+	if (tag.len)
+		memcpy(at, tag.base, tag.len);
+	memcpy(at + tag.len, head.base, head.len);
+	memcpy(at + tag.len + head.len, rest.base, rest.len);
 }
 
 static void ringing(struct sh_client_txn *ct, const struct sh_msg *m)
@@ -195,7 +236,7 @@ static void ringing(struct sh_client_txn *ct, const struct sh_msg *m)
 		ct->state = SH_TXN_PROCEEDING;
 		sh_env_cancel(l->env, &ct->timer);
 		if (ct->cancelled)
-			sh_client_send_cancel(ct, sh_txn_text_slice(&ct->reason));
+			sh_client_send_cancel(ct, sh_slice_cstr(ct->reason));
 		else if (!ct->fn)
 			sh_client_txn_detach(ct);
 	}
@@ -291,7 +332,7 @@ static void lost_flow(struct sh_client_txn *ct, int error)
 
 	if (!waiting(ct) || (!unanswered && !error))
 		return;
-	if (!unanswered || !ct->udp_fallback || sh_client_switch_to_udp(ct))
+	if (!unanswered || !ct->udp_local || sh_client_switch_to_udp(ct))
 		client_fail(ct, SH_CLIENT_UNREACHABLE);
 	else
 		sh_client_arm(ct);

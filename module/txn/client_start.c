@@ -64,22 +64,30 @@ static void go_by_tcp(struct sh_client_txn *ct)
 
 	if (!find_tcp(ct->layer, &ct->path, &endpoint))
 		return;
-	ct->udp_fallback = true;
-	ct->udp_endpoint = ct->path.endpoint;
-	ct->udp_local = ct->path.local;
+	ct->udp_local = sh_pool_alloc(&ct->layer->env->pool, sizeof(*ct->udp_local));
+	if (ct->udp_local) { /* without memory there is no second way */
+		*ct->udp_local = ct->path.local;
+		ct->udp_endpoint = ct->path.endpoint;
+	}
 	ct->path.proto = SH_PROTO_TCP;
 	ct->path.endpoint = endpoint;
 	ct->path.flow = 0;
 	ct->path.local = (struct sh_addr){0};
 }
 
+void sh_client_forget_udp(struct sh_client_txn *ct)
+{
+	sh_pool_free(&ct->layer->env->pool, ct->udp_local, sizeof(*ct->udp_local));
+	ct->udp_local = NULL;
+}
+
 static void go_by_udp(struct sh_client_txn *ct)
 {
 	sh_client_leave_flow(ct);
-	ct->udp_fallback = false;
 	ct->path.proto = SH_PROTO_UDP;
 	ct->path.endpoint = ct->udp_endpoint;
-	ct->path.local = ct->udp_local;
+	ct->path.local = *ct->udp_local;
+	sh_client_forget_udp(ct);
 }
 
 /* --- texts ------------------------------------------------------------------------------------ */
@@ -97,7 +105,7 @@ static int compose(struct sh_client_txn *ct, struct sh_slice line, struct sh_sli
 	room = line.len + rest.len + by.host.len + SH_TXN_VIA_ROOM;
 	if (room > SH_TXN_BUFFER)
 		return -EMSGSIZE;
-	if (!reliable(ct) || ct->method == SH_INVITE || ct->udp_fallback || ct->challenged) {
+	if (!reliable(ct) || ct->method == SH_INVITE || ct->udp_local || ct->challenged) {
 		block.base = sh_pool_alloc(&l->env->pool, room);
 		if (!block.base)
 			return -ENOMEM;
@@ -126,7 +134,7 @@ static int compose_and_send(struct sh_client_txn *ct, struct sh_slice line, stru
 	if (err)
 		return err;
 	err = sh_transport_send(ct->layer->transport, &ct->path, text, &flow);
-	if (err && ct->udp_fallback)
+	if (err && ct->udp_local)
 		return sh_client_switch_to_udp(ct);
 	if (!err && reliable(ct))
 		enter_flow(ct, flow);

@@ -91,9 +91,11 @@ static void set_texts(struct sh_dialog *d, const struct sh_slice in[SH_DIALOG_TE
 	d->routes = in[SH_DIALOG_ROUTES];
 }
 
-/* Folds become spaces, so that texts can be written as they are. */
+/* Folds become spaces, so that texts can be written as they are. Hardly a text has one. */
 static void unfold(char *text, size_t len)
 {
+	if (!memchr(text, '\n', len) && !memchr(text, '\r', len))
+		return;
 	for (size_t i = 0; i < len; i++)
 		if (text[i] == '\r' || text[i] == '\n')
 			text[i] = ' ';

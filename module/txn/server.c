@@ -259,7 +259,7 @@ static struct sh_server_txn *create_server(struct sh_txn_layer *l, const struct 
 	st->method = m->method;
 	st->state = m->method == SH_INVITE ? SH_TXN_PROCEEDING : SH_TXN_TRYING;
 	st->from = *from;
-	sh_txn_reply_address(&st->reply_to, m, from);
+	st->reply_port = sh_txn_reply_port(m, from);
 	st->request = m;
 	st->deadline = l->env->now + sh_txn_64t1(l);
 	sh_timer_init(&st->timer, on_timer);

@@ -12,18 +12,12 @@ static bool is_behind_nat(const struct sh_msg *m, const struct sh_addr *remote)
 
 /* RFC 3261 18.2.2, RFC 3581 4. What stands in received would be the source address, so that is taken. maddr is passed
  * over: it is for multicast, which nobody listens to here, and would make every answer a packet for whom the sender names. */
-void sh_txn_reply_address(struct sh_addr *out, const struct sh_msg *m, const struct sh_path *from)
+uint16_t sh_txn_reply_port(const struct sh_msg *m, const struct sh_path *from)
 {
-	uint16_t sent_by = m->via_port ? m->via_port : sh_proto_port((enum sh_proto)from->proto);
-
-	*out = from->remote;
-	if (sh_proto_reliable((enum sh_proto)from->proto)) {
-		out->port = sent_by; /* only for when the connection is gone */
-		return;
-	}
-	if (m->via_has_rport || is_behind_nat(m, &from->remote))
-		return;
-	out->port = sent_by;
+	/* over streams it is only for when the connection is gone */
+	if (!sh_proto_reliable((enum sh_proto)from->proto) && (m->via_has_rport || is_behind_nat(m, &from->remote)))
+		return from->remote.port;
+	return m->via_port ? m->via_port : sh_proto_port((enum sh_proto)from->proto);
 }
 
 int sh_txn_send_stateless(struct sh_txn_layer *l, const struct sh_msg *m, const struct sh_path *from, unsigned code,
@@ -40,7 +34,7 @@ int sh_txn_send_stateless(struct sh_txn_layer *l, const struct sh_msg *m, const 
 	sh_put_body(&w, SH_LIT(""), SH_LIT(""));
 	if (w.full)
 		return -EMSGSIZE;
-	sh_txn_reply_address(&path.remote, m, from);
+	path.remote.port = sh_txn_reply_port(m, from);
 	return sh_transport_send(l->transport, &path, sh_writer_text(&w), NULL);
 }
 

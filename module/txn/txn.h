@@ -154,9 +154,10 @@ int sh_client_txn_cancel(struct sh_client_txn *ct, struct sh_slice reason);
  * for a final answer. */
 void sh_client_txn_detach(struct sh_client_txn *ct);
 
-/* The user has sent this ACK for a 2xx: when that 2xx comes again (its CSeq and tag), the ACK is sent again and the user is
+/* The user has sent this ACK for the 2xx with that CSeq number and To tag: when that 2xx comes again, the ACK is sent again and the user is
  * not told, for as long as the peer may repeat it (RFC 3261 13.2.2.4, RFC 6026 timer M), with a user or without. */
-void sh_client_txn_keep_ack(struct sh_client_txn *ct, const struct sh_path *path, struct sh_slice ack);
+void sh_client_txn_keep_ack(struct sh_client_txn *ct, const struct sh_path *path, struct sh_slice ack, uint32_t cseq,
+			    struct sh_slice tag);
 
 struct sh_slice sh_client_txn_branch(const struct sh_client_txn *ct);
 const struct sh_path *sh_client_txn_path(const struct sh_client_txn *ct); /* with the flow that is really used */

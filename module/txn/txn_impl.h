@@ -70,9 +70,9 @@ struct sh_server_txn {
 	const struct sh_msg *request; /* the transport's during the callback, then a clone; NULL after the answer */
 	struct sh_txn_text text;      /* last answer, where it may have to be sent again; whole, or see short_code */
 	struct sh_path from;
-	struct sh_addr reply_to; /* 18.2.2 */
-	uint32_t interval;       /* G */
-	char tag[SH_TAG_LEN];    /* To tag of our answers, when has_tag */
+	uint32_t interval;    /* G */
+	char tag[SH_TAG_LEN]; /* To tag of our answers, when has_tag */
+	uint16_t reply_port;  /* 18.2.2 */
 	/* Completed, not INVITE: only a repetition of the request asks for the answer again, and it brings all that the
 	 * answer has of it. Then text is the reason and what stood behind the head. 0: text is whole. */
 	uint16_t short_code, reason_len;
@@ -91,16 +91,28 @@ struct sh_client_txn {
 	sh_challenge_fn challenged;
 	void *challenged_ctx;
 	uint32_t seen;           /* that callback's */
-	struct sh_txn_text text; /* the request; in Completed the ACK */
-	uint32_t line_len, via_len;
-	struct sh_txn_text reason; /* of a CANCEL that waits for a 1xx */
+	uint32_t interval;       /* A, E */
+	struct sh_txn_text text; /* the request; in Completed the ACK; in Accepted see keep_ack */
+	union {
+		struct {
+			uint32_t line_len, via_len; /* of the request */
+		};
+		/* Accepted: text is the To tag, then the ACK of that 2xx without what the 2xx brings each time that it comes. */
+		struct {
+			uint32_t ack_cseq;
+			uint16_t ack_tag_len, ack_cut; /* where From, To and Call-ID go */
+		};
+	};
+	char *reason; /* of a CANCEL that waits for a 1xx; or NULL */
 	struct sh_path path;
-	struct sh_addr udp_local; /* where to go when TCP, taken for the size, fails */
-	uint32_t interval;        /* A, E */
+	struct sh_addr *udp_local; /* where to go when TCP, taken for the size, fails; NULL: there is no such way */
 	char branch[SH_TXN_BRANCH_LEN];
 	uint8_t state, method, udp_endpoint;
-	bool udp_fallback, in_flows, cancelled;
+	bool in_flows, cancelled;
 };
+
+/* What lingers for half a minute, three of each call: a class of the pool each. */
+_Static_assert(sizeof(struct sh_server_txn) <= 256 && sizeof(struct sh_client_txn) <= 256, "transactions are small");
 
 /* --- timers.c --------------------------------------------------------------------------------- */
 
@@ -161,7 +173,7 @@ void sh_tag_derive(struct sh_env *env, const struct sh_msg *m, char out[SH_TAG_L
 
 /* --- stateless.c ------------------------------------------------------------------------------ */
 
-void sh_txn_reply_address(struct sh_addr *out, const struct sh_msg *m, const struct sh_path *from);
+uint16_t sh_txn_reply_port(const struct sh_msg *m, const struct sh_path *from); /* at the address that it came from */
 int sh_txn_send_stateless(struct sh_txn_layer *l, const struct sh_msg *m, const struct sh_path *from, unsigned code,
 			  struct sh_slice reason, struct sh_slice to_tag, struct sh_slice headers);
 
@@ -194,6 +206,7 @@ int sh_client_start_beside(struct sh_client_txn *invite, enum sh_method method, 
 /* In Completed: true when the challenge was answered, and the transaction has begun anew. ack: what the answer got. */
 bool sh_client_answers_challenge(struct sh_client_txn *ct, const struct sh_msg *m, struct sh_slice ack);
 int sh_client_switch_to_udp(struct sh_client_txn *ct); /* 0, or -errno: it went by no way */
+void sh_client_forget_udp(struct sh_client_txn *ct);
 void sh_client_arm(struct sh_client_txn *ct);          /* starts A and B, or E and F */
 void sh_client_leave_flow(struct sh_client_txn *ct);
 struct sh_hash_node *sh_client_flow_first(const struct sh_txn_layer *l, uint64_t flow);

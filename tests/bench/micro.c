@@ -3,13 +3,16 @@
  * begin() and end(), or what the server does with a message while `counting` is on: the phones of the virtual network and the
  * network itself are not.
  *
- * Without callgrind it is a short test of itself. */
+ * Without callgrind it is a short test of itself. `micro memory` prints instead what a call that is up, a transaction that only
+ * waits for its timer, and a binding have in use, in bytes. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <valgrind/callgrind.h>
 
+#include "memory.h"
 #include "world.h"
 
 #include "b2bua/ua.h"
@@ -263,9 +266,79 @@ static void fork_one(void)
 	counting = was;
 }
 
-int main(void)
+/* ---- memory ---- */
+
+enum { MANY = 400 };
+
+static long used_before;
+
+static void note(void)
+{
+	world_advance(w, 60 * SH_SECOND); /* no transaction is left */
+	used_before = memory_used();
+}
+
+static void tell(const char *name, long count)
+{
+	printf("%s %ld\n", name, (memory_used() - used_before) / count);
+}
+
+static void call_up(void)
+{
+	struct phone_call *c = phone_invite(alice, "sip:bob@example.org", NULL, SDP);
+	struct phone_msg *invite = phone_expect(bob, "INVITE", SH_SECOND);
+
+	phone_reply(invite, 200, NULL, NULL, SDP);
+	phone_ack(phone_expect_in(c, "200", SH_SECOND), NULL, NULL);
+	phone_expect(bob, "ACK", SH_SECOND);
+}
+
+static void bind_contact(unsigned number)
+{
+	char aor[64], contact[64], id[64];
+	struct sh_contact_update c = {.q = 1000, .expires = 3600};
+	struct sh_location_update u = {.cseq = 1, .now = sh_env_wall(w->env[0]), .contacts = &c, .count = 1};
+	struct sh_bindings *b = NULL;
+
+	u.aor = sh_slice_make(aor, (size_t)snprintf(aor, sizeof(aor), "sip:u%06u@example.org", number));
+	u.call_id = sh_slice_make(id, (size_t)snprintf(id, sizeof(id), "%032u", number));
+	c.uri = sh_slice_make(contact, (size_t)snprintf(contact, sizeof(contact), "sip:u%06u@10.0.0.2:5060", number));
+	u.from = (struct sh_path){.local = alice->addr, .remote = alice->addr};
+	assert_int_equal(sh_location_update(w->location, &u, &b), 0);
+	sh_bindings_unref(b);
+}
+
+static void measure_memory(void)
+{
+	memory_count(&w->env[0]->pool);
+	register_phone(alice);
+	register_phone(bob);
+	for (int i = 0; i < WARM; i++)
+		one_call();
+	note();
+	for (int i = 0; i < MANY; i++)
+		one_call();
+	world_advance(w, 6 * SH_SECOND); /* timer K of the BYE that the server sent is over; I, L and M are not */
+	tell("lingering-bytes", 3 * MANY);
+	note();
+	for (unsigned i = 0; i < MANY; i++)
+		bind_contact(i);
+	tell("binding-bytes", MANY);
+	note();
+	for (int i = 0; i < MANY; i++)
+		call_up();
+	world_advance(w, 40 * SH_SECOND);
+	tell("live-call-bytes", MANY);
+}
+
+int main(int argc, char **argv)
 {
 	open_world();
+	if (argc > 1 && strcmp(argv[1], "memory") == 0) {
+		measure_memory();
+		fflush(stdout);
+		_exit(0); /* with calls up, which is no state to end a world in */
+	}
 	digest(register_phone(alice)->sent);
 	register_phone(bob);
 	scan(sent_invite());

@@ -1,5 +1,5 @@
 #!/bin/sh
-# micro.sh perf-check|perf-record BINARY: counts instructions with callgrind and compares them with counts.txt, or writes it.
+# micro.sh perf-check|perf-record BINARY: counts instructions with callgrind, and bytes, and compares them with counts.txt, or writes it.
 # The counts hold for one compiler and one libc, which the record names; with others they are shown and judge nothing.
 here=$(cd "$(dirname "$0")" && pwd)
 record=$here/counts.txt
@@ -18,10 +18,11 @@ for f in "$tmp"/out.*; do
 		END { if (name) printf "%s %d\n", name, n / 100 }' "$f"
 done >"$tmp/counts"
 [ -s "$tmp/counts" ] || { echo "callgrind counted nothing" >&2; exit 1; }
+"$2" memory >>"$tmp/counts" || { echo "the memory was not measured" >&2; exit 1; }
 
 if [ "$1" = perf-record ]; then
 	{
-		echo "# Instructions per run of each measure of micro.c; make perf-record writes this."
+		echo "# Instructions per run of each measure of micro.c, and bytes in use; make perf-record writes this."
 		echo "# $built"
 		echo "# $libc"
 		cat "$tmp/counts"
