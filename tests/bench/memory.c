@@ -37,10 +37,10 @@ void memory_count(const struct sh_pool *pool)
 	counted = pool;
 }
 
-/* With the heap's own word in front of each block. */
+/* With the heap's own word in front of each block. Nothing is counted where instructions are. */
 static long heap(void *p)
 {
-	return p ? (long)(malloc_usable_size(p) + sizeof(size_t)) : 0;
+	return p && counted ? (long)(malloc_usable_size(p) + sizeof(size_t)) : 0;
 }
 
 void *__wrap_sh_malloc(size_t n)
