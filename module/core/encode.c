@@ -28,9 +28,16 @@ size_t sh_base64_encode(enum sh_base64 kind, const void *in, size_t len, char *o
 	const unsigned char *p = in;
 	uint32_t bits = 0;
 	unsigned have = 0;
-	size_t n = 0;
+	size_t n = 0, i = 0;
 
-	for (size_t i = 0; i < len; i++) {
+	for (; i + 3 <= len; i += 3, n += 4) {
+		bits = (uint32_t)p[i] << 16 | (uint32_t)p[i + 1] << 8 | p[i + 2];
+		out[n] = letters[bits >> 18];
+		out[n + 1] = letters[bits >> 12 & 63];
+		out[n + 2] = letters[bits >> 6 & 63];
+		out[n + 3] = letters[bits & 63];
+	}
+	for (; i < len; i++) {
 		bits = bits << 8 | p[i];
 		for (have += 8; have >= 6; have -= 6)
 			out[n++] = letters[bits >> (have - 6) & 63];
@@ -48,15 +55,26 @@ ssize_t sh_base64_decode(enum sh_base64 kind, struct sh_slice text, void *out)
 	unsigned char *to = out;
 	uint32_t bits = 0;
 	unsigned have = 0;
-	size_t n = 0;
+	size_t n = 0, i = 0;
 
 	if (kind == SH_BASE64 && text.len % 4)
 		return -EINVAL;
-	for (int i = 0; kind != SH_BASE64_URL && i < 2 && text.len % 4 == (i ? 3 : 0) && text.len && text.base[text.len - 1] == '='; i++)
+	for (int pads = 0; kind != SH_BASE64_URL && pads < 2 && text.len % 4 == (pads ? 3 : 0) && text.len && text.base[text.len - 1] == '='; i++)
 		text.len--;
 	if (text.len % 4 == 1)
 		return -EINVAL;
-	for (size_t i = 0; i < text.len; i++) {
+	for (; i + 4 <= text.len; i += 4, n += 3) {
+		unsigned a = sextets[(unsigned char)text.base[i]], b = sextets[(unsigned char)text.base[i + 1]];
+		unsigned c = sextets[(unsigned char)text.base[i + 2]], d = sextets[(unsigned char)text.base[i + 3]];
+
+		if (!(a & b & c & d & LETTER) || ((a | b | c | d) & foreign))
+			return -EINVAL;
+		bits = (a & 63) << 18 | (b & 63) << 12 | (c & 63) << 6 | (d & 63);
+		to[n] = (unsigned char)(bits >> 16);
+		to[n + 1] = (unsigned char)(bits >> 8);
+		to[n + 2] = (unsigned char)bits;
+	}
+	for (; i < text.len; i++) {
 		unsigned s = sextets[(unsigned char)text.base[i]];
 
 		if (s == 0 || (s & foreign))
