@@ -59,7 +59,7 @@ ssize_t sh_base64_decode(enum sh_base64 kind, struct sh_slice text, void *out)
 
 	if (kind == SH_BASE64 && text.len % 4)
 		return -EINVAL;
-	for (int pads = 0; kind != SH_BASE64_URL && pads < 2 && text.len % 4 == (pads ? 3 : 0) && text.len && text.base[text.len - 1] == '='; i++)
+	for (int pads = 0; kind != SH_BASE64_URL && pads < 2 && text.len % 4 == (pads ? 3 : 0) && text.len && text.base[text.len - 1] == '='; pads++)
 		text.len--;
 	if (text.len % 4 == 1)
 		return -EINVAL;
