@@ -377,6 +377,7 @@ def row_scale():
     for server in (full, empty):
         load(server, 1000, 1000, "register", "-U", bindings)
         load(server, 2000, 4000, "invite")
+    load(full, 2000, calls * 0.64, "invite")  # as many transactions as will be there later: what is for them is no call's
     time.sleep(LINGER)
     turn_max(full)
     base = memory(full.pid)
