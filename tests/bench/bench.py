@@ -179,22 +179,25 @@ def alternate(row, a, b, rate, scenario, a_options=(), b_options=(), names=("sip
     return out
 
 
-def rate_of_both(row, server, rate, scenario):
-    """Where the other one loses calls, delays and costs of what is left compare nothing: both get a rate that it can do."""
-    while server and rate > 250:
+def rate_of_both(row, start, rate, scenario):
+    """The other server, fresh, and a rate that it can do: where it loses calls, delays and costs of what is left compare nothing."""
+    while True:
+        server = start()
+        if not server or rate <= 250:
+            return rate, server
         r = measure(server, rate, 3, scenario)
         if r["failed"] == 0 and r["again"] <= 0.01 * r["ok"]:
-            break
+            return rate, server
         show(f"{row}: kamailio cannot do {rate}/s here (lost {r['failed']:.0f}, sent again {r['again']:.0f})")
+        server.end()
         rate = int(rate * 0.75)
-        time.sleep(5)
-    return rate
 
 
 def versus(row, scenario, rate, dialog=False):
-    a, b = siphook(), kamailio(dialog)
+    rate, b = rate_of_both(row, lambda: kamailio(dialog), rate, scenario)
+    a = siphook()
     try:
-        return alternate(row, a, b, rate_of_both(row, b, rate, scenario), scenario)
+        return alternate(row, a, b, rate, scenario)
     finally:
         for s in (a, b):
             if s:
@@ -272,9 +275,8 @@ def row_workers():
 def row_gather():
     """A call at 2,000/s by the longest wait for more datagrams: processor time against delay."""
     points = []
-    other = kamailio(dialog=True)
+    rate, other = rate_of_both("gather", lambda: kamailio(dialog=True), 2000, "invite")
     servers = [(us, siphook(f"gather{us}", port=BASE + 40 + i, gather=us)) for i, us in enumerate((0, 100, 200, 300, 500, 700))]
-    rate = rate_of_both("gather", other, 2000, "invite")
     runs = {us: [] for us, _ in servers}
     for _ in range(3 if quick else 5):
         for us, s in servers + ([("kamailio", other)] if other else []):
@@ -302,7 +304,7 @@ def row_curve():
             r = measure(s, rate, 2 if quick else 3, "invite")
             say(f"curve {rate}/s", name, r)
             if r["failed"] > 0 or r["again"] > 0.02 * r["ok"]:
-                s.end(False)  # it is past its limit: the points end here
+                s.end(s is other)  # it is past its limit: the points end here
                 server, other = (None if s is server else server), (None if s is other else other)
             else:
                 point[name] = r["us"]
