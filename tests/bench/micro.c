@@ -278,9 +278,16 @@ static void note(void)
 	used_before = memory_used();
 }
 
-static void tell(const char *name, long count)
+/* None may have more than `most`, whatever is on record. */
+static void tell(const char *name, long count, long most)
 {
-	printf("%s %ld\n", name, (memory_used() - used_before) / count);
+	long each = (memory_used() - used_before) / count;
+
+	printf("%s %ld\n", name, each);
+	if (each > most) {
+		fprintf(stderr, "%s: %ld is more than %ld\n", name, each, most);
+		exit(1);
+	}
 }
 
 static void call_up(void)
@@ -319,16 +326,16 @@ static void measure_memory(void)
 	for (int i = 0; i < MANY; i++)
 		one_call();
 	world_advance(w, 6 * SH_SECOND); /* timer K of the BYE that the server sent is over; I, L and M are not */
-	tell("lingering-bytes", 3 * MANY);
+	tell("lingering-bytes", 3 * MANY, 400);
 	note();
 	for (unsigned i = 0; i < MANY; i++)
 		bind_contact(i);
-	tell("binding-bytes", MANY);
+	tell("binding-bytes", MANY, 500);
 	note();
 	for (int i = 0; i < MANY; i++)
 		call_up();
 	world_advance(w, 40 * SH_SECOND);
-	tell("live-call-bytes", MANY);
+	tell("live-call-bytes", MANY, 3000);
 }
 
 int main(int argc, char **argv)
