@@ -16,6 +16,7 @@ enum {
 	LARGE_BLOCK = 4096,      /* allocations above it count as work: s .. s of a megabyte is one instruction */
 	BYTES_PER_STEP = 64,     /* of them */
 	COLLECTED_PER_STEP = 16, /* bytes of heap: a refused allocation costs a full collection */
+	SMALL_STATE = 16,        /* a part of the memory that it may have */
 	DEPTH_MAX = 20000, /* nested calls; Lua's own limit comes after 64 MB, as "not enough memory" without a place */
 };
 
@@ -318,6 +319,20 @@ struct sh_slice sh_vm_traceback(const struct sh_vm *vm)
 	return sh_slice_make(vm->error.traceback, vm->error.traceback_len);
 }
 
+/* --- the collector ----------------------------------------------------------------------------------------------- */
+
+/* Incremental: a generational collector traces every living coroutine in each young collection. What lives is traced once in
+ * each cycle, so that a small state waits for more garbage: four times what lives, and not half of it. */
+static void tune_collector(struct sh_vm *vm)
+{
+	bool small = vm->memory < vm->memory_max / SMALL_STATE;
+
+	if (small == vm->small)
+		return;
+	vm->small = small;
+	lua_gc(vm->L, LUA_GCINC, small ? 400 : 150, 200, 10);
+}
+
 /* --- runs -------------------------------------------------------------------------------------------------------- */
 
 void sh_vm_run_begin(struct sh_vm *vm, struct sh_vm_run *saved, struct sh_coroutine *co, int kind, uint64_t limit)
@@ -382,6 +397,7 @@ int sh_vm_run_end(struct sh_vm *vm, const struct sh_vm_run *saved, int status)
 	vm->wake = saved->wake;
 	vm->wake_arg = saved->wake_arg;
 	vm->reserve = 0;
+	tune_collector(vm);
 	return result;
 }
 
@@ -445,8 +461,7 @@ int sh_vm_create(struct sh_vm **out, const struct sh_vm_config *config)
 		return -ENOMEM;
 	}
 	*(uintptr_t *)lua_getextraspace(vm->L) = (uintptr_t)vm;
-	/* Incremental: a generational collector traces every living coroutine in each young collection. */
-	lua_gc(vm->L, LUA_GCINC, 150, 200, 10);
+	tune_collector(vm);
 	err = vm->deterministic ? sh_vm_call(vm, measure_offsets, vm, 0) : 0;
 	if (!err)
 		err = sh_vm_call(vm, sh_sandbox_open, vm, 0);

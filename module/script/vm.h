@@ -103,6 +103,7 @@ struct sh_vm {
 	struct sh_shared_journal
 	    *journal;               /* not NULL: writes of sip.shared go here. The loader takes it away at the swap */
 	bool stays_open, deterministic, sealed; /* sealed: the script is loaded, no new globals, no files */
+	bool small; /* so that its collector may wait longer */
 
 	struct sh_coroutine *current; /* the hook that runs now, or NULL: sh_vm_call() */
 	struct sh_link active, idle;  /* coroutines that run or wait; recycled ones */
