@@ -130,6 +130,7 @@ void sh_put_said(struct sh_writer *w, struct sh_slice lines)
 		sh_slice_cut(lines, '\n', &line, &lines);
 		if (sh_slice_find(line, ':') < 0)
 			continue;
+		w->typed = w->typed || sh_slice_istarts(line, SH_LIT("Content-Type:"));
 		sh_put(w, line);
 		sh_put_char(w, '\n');
 	}

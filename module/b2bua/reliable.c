@@ -51,7 +51,7 @@ static void on_timer(struct sh_timer *t)
 static int transmit(struct sh_reliable *r)
 {
 	struct sh_call *c = r->call;
-	struct sh_writer w = {r->text, r->len, r->len, false};
+	struct sh_writer w = {r->text, r->len, r->len, false, false};
 	const struct sh_txn_timers *timers = &c->ua->config.txn;
 
 	r->sent = true;

@@ -196,7 +196,7 @@ void sh_put_response_head(struct sh_writer *w, const struct sh_msg *request, con
 
 void sh_put_body(struct sh_writer *w, struct sh_slice content_type, struct sh_slice body)
 {
-	if (body.len && content_type.len)
+	if (body.len && content_type.len && !w->typed)
 		sh_put_header(w, SH_H_CONTENT_TYPE, content_type);
 	sh_put_header_uint(w, SH_H_CONTENT_LENGTH, body.len);
 	sh_put_lit(w, "\r\n");

@@ -10,11 +10,12 @@ struct sh_writer {
 	char *base;
 	size_t len, cap;
 	bool full; /* something did not fit: the result is not to be sent */
+	bool typed; /* there is a Content-Type already: sh_put_body() adds none */
 };
 
 static inline void sh_writer_init(struct sh_writer *w, char *buf, size_t cap)
 {
-	*w = (struct sh_writer){buf, 0, cap, false};
+	*w = (struct sh_writer){buf, 0, cap, false, false};
 }
 
 static inline struct sh_slice sh_writer_text(const struct sh_writer *w)

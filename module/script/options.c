@@ -165,7 +165,6 @@ static bool engines(enum sh_header_id id)
 	case SH_H_RECORD_ROUTE:
 	case SH_H_MAX_FORWARDS:
 	case SH_H_CONTENT_LENGTH:
-	case SH_H_CONTENT_TYPE: /* goes with the body */
 	case SH_H_RACK:
 	case SH_H_RSEQ:
 	case SH_H_AUTHORIZATION:

@@ -3,7 +3,7 @@
 #include "script/impl.h"
 #include "script/uri_object.h"
 
-static const char class_name[] = "siphook.result";
+static const char class_name[] = "siphook.result", headers_class[] = "siphook.result.headers";
 /* Keys that no script can name. */
 static const char raw_key = 'r';
 
@@ -15,6 +15,34 @@ static bool scan_raw(lua_State *L, struct sh_msg *m)
 		return false;
 	text.base = lua_tolstring(L, -1, &text.len); /* stays on the stack */
 	return sh_msg_scan(m, text.base, text.len, false, NULL) >= 0;
+}
+
+/* res.headers[name]: a name that is not there as it is written, in another case or in its short form. */
+static int find_field(lua_State *L)
+{
+	struct sh_slice name, key;
+	enum sh_header_id id;
+
+	lua_settop(L, 2);
+	if (lua_type(L, 2) != LUA_TSTRING)
+		return 0;
+	name.base = lua_tolstring(L, 2, &name.len);
+	id = sh_header_lookup(name);
+	if (id) {
+		sh_push_slice(L, sh_header_name(id));
+		lua_rawget(L, 1);
+		return 1;
+	}
+	lua_pushnil(L);
+	while (lua_next(L, 1)) {
+		if (lua_type(L, -2) == LUA_TSTRING) {
+			key.base = lua_tolstring(L, -2, &key.len);
+			if (sh_slice_ieq(key, name))
+				return 1;
+		}
+		lua_pop(L, 1);
+	}
+	return 0;
 }
 
 static void push_headers(lua_State *L, const struct sh_msg *m)
@@ -34,6 +62,7 @@ static void push_headers(lua_State *L, const struct sh_msg *m)
 			lua_pop(L, 2); /* the first value counts */
 		}
 	}
+	luaL_setmetatable(L, headers_class);
 }
 
 static void push_contacts(lua_State *L, const struct sh_msg *m)
@@ -97,8 +126,10 @@ static int result_text(lua_State *L)
 void sh_result_open(lua_State *L)
 {
 	static const luaL_Reg meta[] = {{"__index", index_result}, {"__tostring", result_text}, {NULL, NULL}};
+	static const luaL_Reg headers_meta[] = {{"__index", find_field}, {NULL, NULL}};
 
 	sh_sandbox_class(L, class_name, meta, NULL);
+	sh_sandbox_class(L, headers_class, headers_meta, NULL);
 }
 
 void sh_result_push(lua_State *L, const struct sh_result *r)

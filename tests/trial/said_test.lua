@@ -90,6 +90,20 @@ t.case("in a failure that is passed on", function()
   t.equal(answer["Call-Info"], "<sip:x>")
 end)
 
+t.case("a type of the body", function()
+  local alice, bob, plan = begin()
+  local answer = alice:message("typed", "hello"):expect(200)
+  t.equal(answer:headers "Content-Type", { "application/json" })
+  t.equal(answer.body, "{}")
+  local out = alice:invite "typed"
+  local call = bob:expect "INVITE"
+  t.equal(call:headers "Content-Type", { "text/x-other" })
+  call:reply(404, { headers = { ["Call-Info"] = "info", ["X-Any"] = "any" } })
+  out:expect(404)
+  t.equal(plan:shared("seen"):get "headers", "info info any any")
+  t.equal(plan:shared("seen"):get "none", "nil")
+end)
+
 t.case("a URI asks for header fields", function()
   local alice, bob = begin()
   alice:invite "uri"

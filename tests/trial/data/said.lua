@@ -40,6 +40,14 @@ function numbers.moved(call)
   if not ok then call:reject(res) end
 end
 
+function numbers.typed(call)
+  local leg, res = call:fork("sip:bob@10.0.0.2", { headers = { c = "text/x-other" } })
+  local seen = sip.shared "seen"
+  seen:set("headers", table.concat({ res.headers["Call-Info"], res.headers["call-info"], res.headers["X-any"], res.headers["x-Any"] }, " "))
+  seen:set("none", tostring(res.headers["X-None"]))
+  call:reject(res)
+end
+
 function numbers.passed(call)
   local leg, res = call:fork "sip:bob@10.0.0.2"
   call:reject(res, { headers = { ["Retry-After"] = 5, Warning = false } })
@@ -58,6 +66,9 @@ sip.on.options(function(req)
 end)
 
 sip.on.message(function(req)
+  if req.uri.user == "typed" then
+    return req:reply(200, { headers = { ["Content-Type"] = "application/json" }, body = "{}" })
+  end
   if req.uri.user == "relay" then return req:relay("sip:bob@10.0.0.2?Subject=hi&To=x", { headers = words "mine" }) end
   req:pass{ headers = { ["X-Any"] = "1" } }
 end)
