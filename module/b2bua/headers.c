@@ -85,6 +85,12 @@ static bool same_field(struct sh_slice name, enum sh_header_id id, struct sh_sli
 	return id != SH_H_OTHER ? sh_header_lookup(other) == id : sh_slice_ieq(name, other);
 }
 
+/* It goes on with the line before (RFC 3261 7.3.1). */
+static bool is_folded(struct sh_slice line)
+{
+	return line.len && (line.base[0] == ' ' || line.base[0] == '\t');
+}
+
 bool sh_header_line_named(struct sh_slice lines, struct sh_slice name)
 {
 	enum sh_header_id id = sh_header_lookup(name);
@@ -93,7 +99,7 @@ bool sh_header_line_named(struct sh_slice lines, struct sh_slice name)
 	while (lines.len) {
 		sh_slice_cut(lines, '\n', &line, &lines);
 		sh_slice_cut(line, ':', &field, &value);
-		if (same_field(name, id, sh_slice_trim(field)))
+		if (!is_folded(line) && same_field(name, id, sh_slice_trim(field)))
 			return true;
 	}
 	return false;
@@ -109,7 +115,7 @@ static void cut_named(struct sh_writer *w, struct sh_slice lines)
 	while (rest.len) {
 		bool whole = sh_slice_cut(rest, '\n', &line, &rest);
 
-		if (line.base[0] != ' ' && line.base[0] != '\t') /* else: a folded line goes with the one before */
+		if (!is_folded(line))
 			cut = sh_slice_cut(line, ':', &field, &value) && sh_header_lookup(field) != SH_H_REQUIRE &&
 			      sh_header_line_named(lines, field);
 		if (cut)
@@ -123,12 +129,15 @@ static void cut_named(struct sh_writer *w, struct sh_slice lines)
 void sh_put_said(struct sh_writer *w, struct sh_slice lines)
 {
 	struct sh_slice line;
+	bool said = false;
 
 	if (lines.len && !w->full)
 		cut_named(w, lines);
 	while (lines.len) {
 		sh_slice_cut(lines, '\n', &line, &lines);
-		if (sh_slice_find(line, ':') < 0)
+		if (!is_folded(line))
+			said = sh_slice_find(line, ':') >= 0;
+		if (!said)
 			continue;
 		w->typed = w->typed || sh_slice_istarts(line, SH_LIT("Content-Type:"));
 		sh_put(w, line);

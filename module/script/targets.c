@@ -489,8 +489,9 @@ static void read_entry(struct reader *r, int idx, lua_Integer group)
 	add_target(r, &t);
 }
 
-static bool is_entry(lua_State *L, int idx)
+static bool is_entry(const struct reader *r, int idx)
 {
+	lua_State *L = r->L;
 	bool entry;
 
 	if (lua_type(L, idx) != LUA_TTABLE)
@@ -503,8 +504,8 @@ static bool is_entry(lua_State *L, int idx)
 	lua_pushnil(L);
 	if (lua_next(L, idx)) {
 		if (lua_type(L, -2) == LUA_TSTRING)
-			luaL_error(L, "option 'uri' of a target is missing (there is '%s')", lua_tostring(L, -2));
-		luaL_error(L, "a target or a list of targets expected, got a table without either");
+			luaL_error(L, "%s: option 'uri' of a target is missing (there is '%s')", r->what, lua_tostring(L, -2));
+		luaL_error(L, "%s: a target or a list of targets expected, got a table without either", r->what);
 	}
 	return false;
 }
@@ -635,14 +636,14 @@ static void read_targets(struct reader *r, int targets)
 	bool groups = false;
 	lua_Integer n;
 
-	if (is_entry(L, targets)) { /* a single one */
+	if (is_entry(r, targets)) { /* a single one */
 		read_entry(r, targets, 0);
 		return;
 	}
 	n = luaL_len(L, targets);
 	if (n) {
 		lua_geti(L, targets, 1);
-		groups = !is_entry(L, lua_gettop(L));
+		groups = !is_entry(r, lua_gettop(L));
 		lua_pop(L, 1);
 	}
 	if (!groups) {
@@ -650,7 +651,7 @@ static void read_targets(struct reader *r, int targets)
 		return;
 	}
 	for (lua_Integer i = 1; i <= n; i++) {
-		if (lua_geti(L, targets, i) != LUA_TTABLE || is_entry(L, lua_gettop(L)))
+		if (lua_geti(L, targets, i) != LUA_TTABLE || is_entry(r, lua_gettop(L)))
 			luaL_error(L, "%s: targets and lists of targets mixed", r->what);
 		read_list(r, lua_gettop(L), (i - 1) * 1000);
 		lua_pop(L, 1);

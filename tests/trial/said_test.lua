@@ -90,6 +90,16 @@ t.case("in a failure that is passed on", function()
   t.equal(answer["Call-Info"], "<sip:x>")
 end)
 
+t.case("in a failure of several lines", function()
+  local alice, bob = begin()
+  local out = alice:invite "passed"
+  bob:expect("INVITE"):reply(480, { headers = { ["Call-Info"] = "<sip:x>;a=b,\r\n\tserver", ["Error-Info"] = "<sip:x>,\r\n <sip:y>" } })
+  local answer = out:expect(480)
+  t.match(answer["Call-Info"], "server$")
+  t.match(answer["Error-Info"], "<sip:y>$")
+  t.ok(answer.Server)
+end)
+
 t.case("a type of the body", function()
   local alice, bob, plan = begin()
   local answer = alice:message("typed", "hello"):expect(200)
