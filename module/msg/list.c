@@ -106,12 +106,13 @@ static int skip_params(const char **p, const char *end, struct sh_slice *params)
 
 int sh_name_addr_next(struct sh_slice *rest, struct sh_name_addr *out)
 {
-	const char *end = rest->base + rest->len, *from, *p;
+	const char *end, *from, *p;
 	struct sh_name_addr v = {.star = false};
 	int err;
 
 	if (rest->len == 0)
 		return -EINVAL;
+	end = rest->base + rest->len;
 	from = sh_lex_lws(rest->base, end);
 	p = from;
 	if (p < end && *p == '*') {
