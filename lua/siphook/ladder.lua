@@ -45,7 +45,7 @@ end
 
 local function merge(plan)
   local all = {}
-  for i, entry in ipairs(plan.wire) do all[i] = entry end
+  for i, entry in ipairs(plan:messages()) do all[i] = entry end
   for _, event in ipairs(plan:events()) do all[#all + 1] = event end
   for i, entry in ipairs(all) do entry.order = i end
   table.sort(all, function(a, b)

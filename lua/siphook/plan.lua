@@ -50,8 +50,16 @@ function Plan:token(prefix)
 end
 
 function Plan:transmit(who, transport, ip, port, text, again)
-  self.wire[#self.wire + 1] = { at = self.world:now(), phone = who, sent = true, message = native.message(text) or text, again = again }
+  self.wire[#self.wire + 1] = { at = self.world:now(), phone = who, sent = true, text = text, again = again }
   self.world:send(who.place, transport, ip, port, text)
+end
+
+-- All that was on the wire, oldest first. What we sent is read only now: most cases never look.
+function Plan:messages()
+  for _, entry in ipairs(self.wire) do
+    entry.message = entry.message or native.message(entry.text) or entry.text
+  end
+  return self.wire
 end
 
 -- Runs fn(now) after so many microseconds, while somebody waits or advances.
@@ -62,12 +70,13 @@ function Plan:after(us, fn)
   table.insert(timers, i, timer)
 end
 
--- One thing that happens until then: an arrival is given to its phone, a timer of ours runs. False: it is `stop`.
-function Plan:step(stop)
+-- One thing that happens until then: an arrival is given to its phone, a timer of ours runs. False: it is `stop`, or (quiet) nothing is
+-- left in the engine.
+function Plan:step(stop, quiet)
   if self.broken then native.fail(self, self.broken) end
   local timer = self.timers[1]
   local until_then = timer and timer.at < stop and timer.at or stop
-  local place, message, transport, ip, port, at = self.world:receive(until_then)
+  local place, message, transport, ip, port, at = self.world:receive(until_then, quiet)
   if place then
     local who = self.places[place]
     self.wire[#self.wire + 1] = { at = at, phone = who, message = message }
@@ -255,12 +264,8 @@ function Plan:settle()
   local stop = self.world:now() + SETTLE
   for _, party in ipairs(self.parties) do party:finish() end
   self.world:quiet()
-  local busy = self.world:busy()
-  while busy and self.world:now() < stop do
-    self:advance(1)
-    busy = self.world:busy()
-  end
-  return busy
+  while self:step(stop, true) do end
+  return self.world:busy()
 end
 
 -- The end of the plan; a call, leg or transaction that stays fails the case.

@@ -296,8 +296,9 @@ local function compare(run)
   for _, entry in ipairs(record.entries) do
     old[#old + 1] = { at = entry.at, incoming = entry.incoming, message = entry.message, party = entry.leg.remote, caller = entry.leg == record.caller }
   end
-  for i = run.first_wire, #p.wire do
-    local entry = p.wire[i]
+  local wire = p:messages()
+  for i = run.first_wire, #wire do
+    local entry = wire[i]
     if type(entry.message) ~= "string" then
       new[#new + 1] = { at = entry.at - started, incoming = entry.sent, message = entry.message, party = entry.phone.remote,
                         caller = entry.message.call_id == run.call.id }

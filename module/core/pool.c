@@ -13,7 +13,10 @@ struct block {
 };
 
 struct sh_pool_chunk {
-	struct sh_link link; /* in partial or full */
+	union {
+		struct sh_link link; /* in partial or full */
+		struct sh_pool_chunk *next; /* in a stock */
+	};
 	struct block *free;  /* given back; behind them comes what was never given out */
 	char *fresh, *end;
 	uint32_t size, live;
@@ -21,16 +24,22 @@ struct sh_pool_chunk {
 
 _Static_assert(sizeof(struct sh_pool_chunk) % SH_POOL_STEP == 0, "blocks are aligned");
 
-void sh_pool_init(struct sh_pool *p)
+void sh_pool_init(struct sh_pool *p, struct sh_pool_stock *stock)
 {
 	for (size_t i = 0; i < SH_POOL_CLASSES; i++)
 		sh_list_init(&p->partial[i]);
 	sh_list_init(&p->full);
 	p->spare = NULL;
 	p->chunks = 0;
+	p->stock = stock;
 }
 
 #ifdef SH_ALLOC_FAULTS
+
+void sh_pool_stock_finish(struct sh_pool_stock *s)
+{
+	(void)s;
+}
 
 void sh_pool_finish(struct sh_pool *p)
 {
@@ -67,7 +76,7 @@ static size_t class_of(size_t n)
 /* ---- chunks ---- */
 
 /* Aligned, by asking for twice as much and giving back both ends. */
-static struct sh_pool_chunk *chunk_map(struct sh_pool *p)
+static struct sh_pool_chunk *chunk_map(void)
 {
 	char *at = mmap(NULL, 2 * (size_t)CHUNK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	size_t before;
@@ -78,19 +87,56 @@ static struct sh_pool_chunk *chunk_map(struct sh_pool *p)
 	if (before > 0)
 		munmap(at, before);
 	munmap(at + before + CHUNK, CHUNK - before);
-	p->chunks++;
 	return (struct sh_pool_chunk *)(void *)(at + before);
 }
 
-static void chunk_unmap(struct sh_pool *p, struct sh_pool_chunk *c)
+static struct sh_pool_chunk *stock_take(struct sh_pool_stock *s)
 {
+	struct sh_pool_chunk *c = s ? s->first : NULL;
+
+	if (c) {
+		s->first = c->next;
+		s->count--;
+	}
+	return c;
+}
+
+static struct sh_pool_chunk *chunk_take(struct sh_pool *p)
+{
+	struct sh_pool_chunk *c = stock_take(p->stock);
+
+	if (!c)
+		c = chunk_map();
+	if (c)
+		p->chunks++;
+	return c;
+}
+
+static void chunk_give(struct sh_pool *p, struct sh_pool_chunk *c)
+{
+	struct sh_pool_stock *s = p->stock;
+
 	p->chunks--;
-	munmap(c, CHUNK);
+	if (!s || s->count == SH_POOL_STOCK_MAX) {
+		munmap(c, CHUNK);
+		return;
+	}
+	c->next = s->first;
+	s->first = c;
+	s->count++;
+}
+
+void sh_pool_stock_finish(struct sh_pool_stock *s)
+{
+	struct sh_pool_chunk *c;
+
+	while ((c = stock_take(s)))
+		munmap(c, CHUNK);
 }
 
 static struct sh_pool_chunk *chunk_create(struct sh_pool *p, size_t class)
 {
-	struct sh_pool_chunk *c = p->spare ? p->spare : chunk_map(p);
+	struct sh_pool_chunk *c = p->spare ? p->spare : chunk_take(p);
 
 	if (!c)
 		return NULL;
@@ -116,19 +162,19 @@ static void move(struct sh_pool_chunk *c, struct sh_link *to)
 	sh_list_append(to, &c->link);
 }
 
-static void unmap_all(struct sh_pool *p, struct sh_link *list)
+static void give_all(struct sh_pool *p, struct sh_link *list)
 {
 	for (struct sh_link *l; (l = sh_list_pop(list)) != NULL;)
-		chunk_unmap(p, SH_CONTAINER(l, struct sh_pool_chunk, link));
+		chunk_give(p, SH_CONTAINER(l, struct sh_pool_chunk, link));
 }
 
 void sh_pool_finish(struct sh_pool *p)
 {
 	for (size_t i = 0; i < SH_POOL_CLASSES; i++)
-		unmap_all(p, &p->partial[i]);
-	unmap_all(p, &p->full);
+		give_all(p, &p->partial[i]);
+	give_all(p, &p->full);
 	if (p->spare)
-		chunk_unmap(p, p->spare);
+		chunk_give(p, p->spare);
 	p->spare = NULL;
 }
 
@@ -177,7 +223,7 @@ void sh_pool_free(struct sh_pool *p, void *block, size_t n)
 		return;
 	sh_list_remove(&c->link);
 	if (p->spare)
-		chunk_unmap(p, c);
+		chunk_give(p, c);
 	else
 		p->spare = c;
 }

@@ -18,15 +18,26 @@ enum { SH_POOL_STEP = 16, SH_POOL_MAX = 1024, SH_POOL_CLASSES = SH_POOL_MAX / SH
 
 struct sh_pool_chunk;
 
+/* Empty chunks for the pools of one thread that come and go, a thousand worlds of tests for example: their pages stay. */
+struct sh_pool_stock {
+	struct sh_pool_chunk *first;
+	size_t count;
+};
+enum { SH_POOL_STOCK_MAX = 256 };
+
 struct sh_pool {
 	struct sh_link partial[SH_POOL_CLASSES]; /* chunks that have room, by class */
 	struct sh_link full;                     /* those that have none */
 	struct sh_pool_chunk *spare;
 	size_t chunks; /* in use or spare */
+	struct sh_pool_stock *stock; /* NULL: the system */
 };
 
-void sh_pool_init(struct sh_pool *p);   /* allocates nothing yet */
+void sh_pool_init(struct sh_pool *p, struct sh_pool_stock *stock); /* allocates nothing yet */
 void sh_pool_finish(struct sh_pool *p); /* gives back all memory, whatever is in use; blocks over SH_POOL_MAX are malloc's */
+
+/* A stock begins as {0} and outlives its pools; what is in it goes back to the system. */
+void sh_pool_stock_finish(struct sh_pool_stock *s);
 
 /* 16-byte aligned, uninitialised (calloc: zeroed); NULL when memory is out. n = 0 gives a valid pointer. */
 void *sh_pool_alloc(struct sh_pool *p, size_t n);

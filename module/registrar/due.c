@@ -7,7 +7,9 @@
 void sh_due_finish(struct sh_due_heap *h)
 {
 	sh_free(h->entries);
-	*h = (struct sh_due_heap){0};
+	h->entries = NULL;
+	h->count = h->cap = 0;
+	atomic_store_explicit(&h->next, 0, memory_order_relaxed);
 }
 
 int sh_due_reserve(struct sh_due_heap *h)
@@ -49,11 +51,19 @@ static void sift(struct sh_due_heap *h, size_t i, struct sh_due_entry e)
 	put(h, i, e);
 }
 
+static void note_next(struct sh_due_heap *h)
+{
+	uint64_t next = h->count == 0 ? 0 : h->entries[0].at ? h->entries[0].at : 1;
+
+	atomic_store_explicit(&h->next, next, memory_order_relaxed);
+}
+
 void sh_due_set(struct sh_due_heap *h, struct sh_due *item, uint64_t at)
 {
 	struct sh_due_entry e = {at, item};
 
 	sift(h, item->place ? item->place - 1 : h->count++, e);
+	note_next(h);
 }
 
 void sh_due_remove(struct sh_due_heap *h, struct sh_due *item)
@@ -66,6 +76,7 @@ void sh_due_remove(struct sh_due_heap *h, struct sh_due *item)
 	item->place = 0;
 	if (i != --h->count)
 		sift(h, i, h->entries[h->count]);
+	note_next(h);
 }
 
 struct sh_due *sh_due_first(const struct sh_due_heap *h, uint64_t now)

@@ -5,6 +5,8 @@
 #ifndef SH_REGISTRAR_DUE_H
 #define SH_REGISTRAR_DUE_H
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,7 +22,16 @@ struct sh_due_entry { /* the time stands here, too: sifting compares without tou
 struct sh_due_heap {
 	struct sh_due_entry *entries;
 	size_t count, cap;
+	_Atomic uint64_t next; /* time of the first item, 0: there is none */
 };
+
+/* Whether something may be due: any thread, without the heap's lock, and maybe a moment old. */
+static inline bool sh_due_any(const struct sh_due_heap *h, uint64_t now)
+{
+	uint64_t next = atomic_load_explicit(&h->next, memory_order_relaxed);
+
+	return next && next <= now;
+}
 
 void sh_due_finish(struct sh_due_heap *h); /* a heap begins as {0}; frees the array, the items are their owners' */
 

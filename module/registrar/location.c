@@ -406,7 +406,7 @@ bool sh_location_expire(struct sh_location *l, uint64_t now, void *by)
 	for (unsigned i = 0; i < SH_LOCATION_STRIPES; i++) {
 		struct sh_stripe *s = &l->stripes[(turn + i) % SH_LOCATION_STRIPES];
 
-		while (expire_one(l, s, now, &done, by))
+		while (sh_due_any(&s->due, now) && expire_one(l, s, now, &done, by))
 			if (done >= EXPIRE_PORTION)
 				return true;
 	}

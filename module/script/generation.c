@@ -150,6 +150,7 @@ static int state_init(struct sh_state *st, struct sh_generation *g, unsigned wor
 	    .shared = c->shared,
 	    .journal = journal,
 	    .deterministic = c->deterministic,
+	    .stock = c->stock,
 	    .pause_after = SH_SCRIPT_PAUSE,
 	    .globals = worker == 0 ? &g->globals : NULL,
 	    .user = st,

@@ -504,6 +504,8 @@ int sh_sip_open(lua_State *L); /* builds the table siphook and preloads it; arg:
 
 /* ---- trace.c: from now on the verbs in the table on top and in the classes are told to config.trace */
 void sh_trace_open(lua_State *L);
+/* Replaces the method on top, of an object that scripts call so. */
+void sh_trace_method(lua_State *L, const char *object, const char *name);
 
 /* ---- request_verb.c, originate_verb.c, trunk.c */
 int sh_request_verb(lua_State *L);  /* sip.request */

@@ -3,6 +3,7 @@
 #include "script/impl.h"
 #include "script/uri_object.h"
 
+static const char *const verb_names[] = {"call", "req", "leg", "ref", "sub"};
 static const char *const class_names[] = {"siphook.call", "siphook.request", "siphook.leg", "siphook.refer", "siphook.sub"};
 
 void sh_object_push(lua_State *L, enum sh_object_kind kind, uint64_t handle)
@@ -65,6 +66,26 @@ static int index_object(lua_State *L)
 	}
 }
 
+/* The same where what scripts do is told: methods come behind one that tells. Upvalue 4: those that have been asked for. */
+static int index_traced(lua_State *L)
+{
+	const struct sh_object *o = lua_touserdata(L, 1);
+	int n;
+
+	lua_pushvalue(L, 2);
+	if (lua_rawget(L, lua_upvalueindex(4)) == LUA_TFUNCTION)
+		return 1;
+	lua_pop(L, 1);
+	n = index_object(L);
+	if (n != 1 || !lua_iscfunction(L, -1) || lua_type(L, 2) != LUA_TSTRING)
+		return n;
+	sh_trace_method(L, verb_names[o->kind], lua_tostring(L, 2));
+	lua_pushvalue(L, 2);
+	lua_pushvalue(L, -2);
+	lua_rawset(L, lua_upvalueindex(4));
+	return 1;
+}
+
 static int equal_objects(lua_State *L)
 {
 	const struct sh_object *a = lua_touserdata(L, 1), *b = lua_touserdata(L, 2);
@@ -95,13 +116,18 @@ void sh_object_class(lua_State *L, enum sh_object_kind kind, const luaL_Reg *met
 	static const luaL_Reg meta[] = {{"__eq", equal_objects}, {"__newindex", refuse_assignment}, {"__tostring", object_text}, {NULL, NULL}};
 	struct sh_state *s = sh_state_of(L);
 	int (**slot)(lua_State *, int);
+	int names = 0;
 
+	for (const struct sh_field *f = kind == SH_OBJECT_LEG ? fields : sh_view_fields; f->name; f++)
+		names++;
+	for (const luaL_Reg *m = methods; m->name; m++)
+		names++;
 	sh_sandbox_class(L, class_names[kind], meta, NULL);
 	luaL_getmetatable(L, class_names[kind]);
 	s->classes[kind].pointer = lua_topointer(L, -1);
 	lua_pushvalue(L, -1);
 	s->classes[kind].ref = luaL_ref(L, LUA_REGISTRYINDEX);
-	lua_newtable(L);
+	lua_createtable(L, 0, names);
 	if (kind != SH_OBJECT_LEG) { /* what calls and requests share */
 		for (const struct sh_field *f = sh_view_fields; f->name; f++) {
 			lua_pushinteger(L, f->id);
@@ -119,7 +145,12 @@ void sh_object_class(lua_State *L, enum sh_object_kind kind, const luaL_Reg *met
 		lua_pushcfunction(L, other);
 	else
 		lua_pushnil(L);
-	lua_pushcclosure(L, index_object, 3);
+	if (sh_state_of(L)->generation->script->config.trace) {
+		lua_newtable(L);
+		lua_pushcclosure(L, index_traced, 4);
+	} else {
+		lua_pushcclosure(L, index_object, 3);
+	}
 	lua_setfield(L, -2, "__index");
 	lua_pop(L, 1);
 }

@@ -14,7 +14,11 @@ void sh_sandbox_class(lua_State *L, const char *name, const luaL_Reg *meta, cons
 	lua_pushboolean(L, false);
 	lua_setfield(L, -2, "__metatable");
 	if (methods && lua_getfield(L, -1, "__index") == LUA_TNIL) {
-		lua_newtable(L);
+		int count = 0;
+
+		while (methods[count].name)
+			count++;
+		lua_createtable(L, 0, count);
 		luaL_setfuncs(L, methods, 0);
 		lua_setfield(L, -3, "__index");
 	}

@@ -51,6 +51,7 @@ struct sh_script_config {
 	const struct sh_pair *pairs; /* sip.config; copied */
 	unsigned npairs;
 	bool deterministic;
+	struct sh_pool_stock *stock; /* for the memory of its states; NULL: none */
 	unsigned hooks_max, timers_max; /* 0: SH_SCRIPT_HOOKS, SH_SCRIPT_TIMERS */
 	uint64_t deadline; /* microseconds that hooks of a former generation may go on; 0: SH_SCRIPT_DEADLINE */
 	/* A generation has no runs left; called on the worker that gave it back last, or by sh_runtime_destroy() for older

@@ -1,5 +1,6 @@
 /* What a script does, verb by verb, for tests and records: each C function that decides something is put behind one that
- * first tells its name, its arguments and the line that called it. Only states whose script has a trace are made so. */
+ * first tells its name, its arguments and the line that called it. Only states whose script has a trace are made so; methods
+ * when they are first asked for (object.c). */
 #include "script/impl.h"
 #include "script/uri_object.h"
 
@@ -204,27 +205,13 @@ static void wrap(lua_State *L, const char *verb, int first)
 		sh_waits_declare(L);
 }
 
-static void wrap_class(lua_State *L, const char *class_name, const char *name)
+void sh_trace_method(lua_State *L, const char *object, const char *name)
 {
-	int top = lua_gettop(L);
+	char verb[64];
 
-	if (luaL_getmetatable(L, class_name) != LUA_TTABLE || lua_getfield(L, -1, "__index") != LUA_TFUNCTION ||
-	    !lua_getupvalue(L, -1, 1)) {
-		lua_settop(L, top);
-		return;
-	}
-	lua_pushnil(L);
-	while (lua_next(L, top + 3)) { /* the name, the function or the number of a field */
-		char verb[64];
-
-		snprintf(verb, sizeof(verb), "%s:%s", name, lua_tostring(L, -2));
-		if (strcmp(verb + strlen(name), ":headers") != 0)
-			wrap(L, verb, 2);
-		lua_pushvalue(L, -2);
-		lua_insert(L, -2);
-		lua_rawset(L, top + 3);
-	}
-	lua_settop(L, top);
+	snprintf(verb, sizeof(verb), "%s:%s", object, name);
+	if (strcmp(name, "headers") != 0)
+		wrap(L, verb, 2);
 }
 
 static void wrap_function(lua_State *L, const char *table, const char *name)
@@ -245,13 +232,9 @@ static void wrap_function(lua_State *L, const char *table, const char *name)
 
 void sh_trace_open(lua_State *L)
 {
-	static const char *const classes[][2] = {{"siphook.call", "call"}, {"siphook.request", "req"}, {"siphook.leg", "leg"},
-						 {"siphook.refer", "ref"}, {"siphook.sub", "sub"}};
 	static const char *const functions[] = {"lookup", "unbind", "request", "originate", "notify"};
 	static const char *const web[] = {"get", "post", "request"};
 
-	for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++)
-		wrap_class(L, classes[i][0], classes[i][1]);
 	for (size_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++)
 		wrap_function(L, "sip", functions[i]);
 	lua_pushliteral(L, "http");

@@ -36,14 +36,14 @@ static void *resize(struct sh_vm *vm, void *ptr, size_t old, size_t nsize)
 		return sh_pool_realloc(&vm->pool, ptr, old, nsize);
 	if (nsize > SIZE_MAX - sizeof(*s))
 		return NULL;
-	s = sh_realloc(s, nsize + sizeof(*s)); /* a state of a simulation is short-lived: mapping chunks for it is what costs */
+	s = sh_pool_realloc(&vm->pool, s, s ? old + sizeof(*s) : 0, nsize + sizeof(*s));
 	return s ? s + 1 : NULL;
 }
 
 static void release(struct sh_vm *vm, void *ptr, size_t old)
 {
 	if (vm->deterministic && ptr)
-		sh_free((struct stamp *)ptr - 1);
+		sh_pool_free(&vm->pool, (struct stamp *)ptr - 1, old + sizeof(struct stamp));
 	else
 		sh_pool_free(&vm->pool, ptr, old);
 }
@@ -444,7 +444,7 @@ static void init(struct sh_vm *vm, const struct sh_vm_config *config)
 	vm->limit = UINT64_MAX;
 	sh_list_init(&vm->active);
 	sh_list_init(&vm->idle);
-	sh_pool_init(&vm->pool);
+	sh_pool_init(&vm->pool, config->stock);
 }
 
 int sh_vm_create(struct sh_vm **out, const struct sh_vm_config *config)

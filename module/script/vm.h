@@ -71,6 +71,7 @@ struct sh_vm_config {
 	uint64_t pause_after;              /* instructions after which a hook lets others run; 0: never */
 	bool stays_open;                   /* new globals and require after the script was loaded too: for test files */
 	bool deterministic;                /* ordered pairs and next, tostring without addresses, os.date in UTC */
+	struct sh_pool_stock *stock;       /* for the pool of its memory; NULL: none */
 	void *user;                        /* the generation: comes back as sh_vm.user */
 };
 

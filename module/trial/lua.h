@@ -10,7 +10,8 @@ struct sh_world;
 struct sh_trial_events;
 
 /* world.create{...}: see lua_world.c. Adds its functions to the table on top. */
-void sh_trial_world_open(lua_State *L);
+struct sh_pool_stock;
+void sh_trial_world_open(lua_State *L, struct sh_pool_stock *stock);
 /* Pushes an object for a world, with what happens in it, that somebody else owns and ends after this state. */
 void sh_trial_world_push(lua_State *L, struct sh_world *w, struct sh_trial_events *events);
 
@@ -43,6 +44,7 @@ struct sh_trial_defaults {
 	struct sh_slice folder; /* where dial plans are looked for first, with its last slash */
 	uint64_t seed;
 	double loss;
+	struct sh_pool_stock *stock; /* for the memory of its worlds; NULL: none */
 };
 /* Makes require "siphook.test" known and leaves the library's inner table on the stack, with its functions run(filter) and
  * selftest(fn, world). */

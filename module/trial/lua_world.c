@@ -102,6 +102,7 @@ static int create(lua_State *L)
 	o.workers = (unsigned)number(L, "workers", 1);
 	o.wall = (uint64_t)(number(L, "time", 0) * 1e6);
 	o.prepare = on_prepare;
+	o.sim.stock = lua_touserdata(L, lua_upvalueindex(1));
 	if (lua_getfield(L, 1, "address") == LUA_TSTRING) {
 		lua_getfield(L, 1, "port");
 		o.address = check_addr(L, -2, -1);
@@ -231,11 +232,11 @@ static int hang_up(lua_State *L)
 	return 0;
 }
 
-/* w:receive(until) -> nil, or place, message (text: it is none), "udp" | "tcp", ip, port, time of arrival */
+/* w:receive(until [, quiet]) -> nil, or place, message (text: it is none), "udp" | "tcp", ip, port, time of arrival */
 static int receive(lua_State *L)
 {
 	struct world *o = check(L);
-	struct sh_arrival *a = sh_world_receive(o->w, (uint64_t)luaL_checkinteger(L, 2));
+	struct sh_arrival *a = sh_world_receive(o->w, (uint64_t)luaL_checkinteger(L, 2), lua_toboolean(L, 3));
 	char ip[SH_ADDR_TEXT];
 
 	if (!a)
@@ -412,7 +413,7 @@ static int names(lua_State *L)
 	return 1;
 }
 
-void sh_trial_world_open(lua_State *L)
+void sh_trial_world_open(lua_State *L, struct sh_pool_stock *stock)
 {
 	static const luaL_Reg functions[] = {{"world", create}, {NULL, NULL}};
 	static const luaL_Reg methods[] = {
@@ -424,6 +425,7 @@ void sh_trial_world_open(lua_State *L)
 	};
 	static const luaL_Reg meta[] = {{"__gc", close_world}, {"__close", close_world}, {NULL, NULL}};
 
-	luaL_setfuncs(L, functions, 0);
+	lua_pushlightuserdata(L, stock);
+	luaL_setfuncs(L, functions, 1);
 	sh_sandbox_class(L, class_name, meta, methods);
 }

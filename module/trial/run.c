@@ -25,6 +25,7 @@ struct run {
 	int native; /* reference */
 	uint64_t began;
 	bool failed;
+	struct sh_pool_stock stock; /* all worlds take their memory from here */
 };
 
 static uint64_t real_us(void)
@@ -115,7 +116,10 @@ static int open_library(lua_State *L)
 	struct run *r = lua_touserdata(L, 1);
 	const struct sh_trial_options *o = r->options;
 	const char *slash = strrchr(o->file, '/');
-	struct sh_trial_defaults d = {sh_slice_make(o->file, slash ? (size_t)(slash + 1 - o->file) : 0), o->seed, o->loss};
+	struct sh_trial_defaults d = {.folder = sh_slice_make(o->file, slash ? (size_t)(slash + 1 - o->file) : 0),
+				      .seed = o->seed,
+				      .loss = o->loss,
+				      .stock = &r->stock};
 
 	lua_gc(L, LUA_GCINC, 400, 400, 0); /* memory is there, and the state is short-lived */
 	luaL_requiref(L, LUA_IOLIBNAME, luaopen_io, 1);
@@ -151,6 +155,7 @@ int sh_trial_run(const struct sh_trial_options *o, char *error, size_t size)
 	    .load_max = BUDGET,
 	    .stays_open = true,
 	    .deterministic = true,
+	    .stock = &r.stock,
 	    .user = &r,
 	};
 	int err;
@@ -170,5 +175,6 @@ int sh_trial_run(const struct sh_trial_options *o, char *error, size_t size)
 		snprintf(error, size, "%.*s",
 			 SH_FMT(r.vm && sh_vm_error(r.vm).len ? sh_vm_error(r.vm) : sh_slice_cstr(strerror(-err))));
 	sh_vm_destroy(r.vm);
+	sh_pool_stock_finish(&r.stock);
 	return err;
 }

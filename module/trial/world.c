@@ -180,11 +180,11 @@ const struct sh_addr *sh_world_address(const struct sh_world *w)
 	return &w->addr;
 }
 
-struct sh_arrival *sh_world_receive(struct sh_world *w, uint64_t until)
+struct sh_arrival *sh_world_receive(struct sh_world *w, uint64_t until, bool quiet)
 {
 	struct sh_arrival *a;
 
-	while (!(a = sh_wire_next(w->wire)))
+	while (!(a = sh_wire_next(w->wire)) && !(quiet && !sh_engine_busy(w->engine, NULL, 0)))
 		if (!sh_sim_step_until(w->sim, until)) {
 			sh_sim_run_until(w->sim, until);
 			return sh_wire_next(w->wire);

@@ -47,8 +47,9 @@ struct sh_shared *sh_world_shared(const struct sh_world *w); /* what the script'
 uint64_t sh_world_now(const struct sh_world *w);            /* microseconds */
 const struct sh_addr *sh_world_address(const struct sh_world *w);
 
-/* The next arrival at the wire; NULL when it is `until` and nothing has come. */
-struct sh_arrival *sh_world_receive(struct sh_world *w, uint64_t until);
+/* The next arrival at the wire; NULL when it is `until` and nothing has come; or, when it is to be so `quiet`, when no call, leg or
+ * transaction is left. */
+struct sh_arrival *sh_world_receive(struct sh_world *w, uint64_t until, bool quiet);
 
 /* A verified reload, to its end. The generation, or 0 with words. */
 uint64_t sh_world_reload(struct sh_world *w, char *error, size_t size);

@@ -86,7 +86,7 @@ end)
 
 -- What a table of the test library has, its own inner parts aside.
 local private = { take = true, target = true, from = true, body_of = true, note = true, finish = true, step = true, wait = true, after = true,
-                  token = true, transmit = true, drop = true }
+                  token = true, messages = true, transmit = true, drop = true }
 
 local function methods(of)
   local names = {}

@@ -42,7 +42,7 @@ static void blocks_of_all_sizes_keep_what_is_theirs(void **state)
 	struct sh_pool p;
 
 	(void)state;
-	sh_pool_init(&p);
+	sh_pool_init(&p, NULL);
 	memset(blocks, 0, sizeof(blocks));
 	for (size_t round = 0; round < 10 * (size_t)BLOCKS; round++) {
 		size_t i = any(BLOCKS), n = any(1200);
@@ -83,7 +83,7 @@ static void a_block_given_back_is_the_next_one_given_out(void **state)
 	void *a, *b;
 
 	(void)state;
-	sh_pool_init(&p);
+	sh_pool_init(&p, NULL);
 	a = sh_pool_alloc(&p, 264);
 	b = sh_pool_alloc(&p, 264);
 	assert_int_equal((char *)b - (char *)a, 272); /* nothing in between */
@@ -98,7 +98,7 @@ static void what_is_still_in_use_goes_with_the_pool(void **state)
 	struct sh_pool p;
 
 	(void)state;
-	sh_pool_init(&p);
+	sh_pool_init(&p, NULL);
 	for (int i = 0; i < BLOCKS; i++)
 		assert_non_null(sh_pool_calloc(&p, 264));
 	assert_true(p.chunks > BLOCKS * 272 / CHUNK);

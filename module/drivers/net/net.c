@@ -522,7 +522,7 @@ static void init_env(struct net_worker *w, unsigned number)
 	update_clock(w);
 	w->rested = env->now;
 	sh_wheel_init(&env->wheel, env->now);
-	sh_pool_init(&env->pool);
+	sh_pool_init(&env->pool, NULL);
 	sh_random_init(&env->random);
 	if (number == 0)
 		sh_random_bytes(&env->random, &env->key, sizeof(env->key));

@@ -43,6 +43,7 @@ static void init_fields(struct sh_sim *sim, const struct sh_sim_options *o)
 	sim->delay_max = o->delay_max > sim->delay_min ? o->delay_max : sim->delay_min;
 	sim->chunks = o->chunks;
 	sim->window = o->window > 0 ? o->window : 65536;
+	sim->stock = o->stock;
 	sim->post_ring = o->post_ring > 0 ? o->post_ring : 4096;
 	sh_log_init(&sim->quiet, SH_LOG_ERROR, NULL, NULL);
 	sim->log = o->log ? o->log : &sim->quiet;
@@ -179,7 +180,7 @@ static void init_env(struct sim_env *e, struct sh_sim *sim, unsigned worker, uns
 	e->env.key = sim->key;
 	e->env.log = sim->log;
 	sh_wheel_init(&e->env.wheel, sim->now);
-	sh_pool_init(&e->env.pool);
+	sh_pool_init(&e->env.pool, sim->stock);
 	/* Its own sequence: what one environment draws does not change the network or another one. */
 	sh_random_init_seed(&e->env.random, sim->seed ^ UINT64_C(0x5851f42d4c957f2d) * ++sim->env_count);
 	sh_list_init(&e->out);

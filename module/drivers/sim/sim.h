@@ -38,6 +38,7 @@ struct sh_sim_options {
 	size_t window;      /* bytes under way in one direction of a stream; 0: 65,536 */
 	size_t post_ring;   /* messages under way to one worker before post() says -EAGAIN; 0: 4,096 */
 	struct sh_log *log; /* of the environments; NULL: nothing is written */
+	struct sh_pool_stock *stock; /* for their pools; NULL: none */
 };
 
 /* 0, -EINVAL or -ENOMEM. */

@@ -81,6 +81,7 @@ struct sh_sim {
 	uint64_t delay_min, delay_max, seed;
 	enum sh_sim_chunks chunks;
 	size_t window, post_ring;
+	struct sh_pool_stock *stock;
 	struct sh_log *log;
 	struct sh_hash_key key;
 	sh_sim_pick_fn pick; /* NULL: a hash */
