@@ -125,6 +125,12 @@ end
 
 ---------------------------------------------------------------------------------------------- sending requests
 
+-- A field of a message that is being written: native.compose takes names and values one after the other.
+local function put(lines, name, value)
+  local n = #lines
+  lines[n + 1], lines[n + 2] = name, value
+end
+
 -- sent: {method, uri, call, headers, body, content_type, authorization}. Gives it a branch and puts it on the wire.
 local function transmit(self, sent)
   local plan, call = self.plan, sent.call
@@ -132,24 +138,24 @@ local function transmit(self, sent)
   sent.routes = call.routes
   sent.to = call.remote_tag and call.remote_uri .. ";tag=" .. call.remote_tag or call.remote_uri
   local lines = {
-    { "Via", ("SIP/2.0/%s %s:%d;branch=%s;rport"):format(sent.transport:upper(), self.host, self.port, sent.branch) },
-    { "Max-Forwards", "70" },
-    { "From", call.local_uri .. ";tag=" .. call.local_tag },
-    { "To", sent.to },
-    { "Call-ID", call.id },
-    { "CSeq", sent.cseq .. " " .. sent.method },
+    "Via", ("SIP/2.0/%s %s:%d;branch=%s;rport"):format(sent.transport:upper(), self.host, self.port, sent.branch),
+    "Max-Forwards", "70",
+    "From", call.local_uri .. ";tag=" .. call.local_tag,
+    "To", sent.to,
+    "Call-ID", call.id,
+    "CSeq", sent.cseq .. " " .. sent.method,
   }
-  for _, route in ipairs(call.routes) do lines[#lines + 1] = { "Route", route } end
-  if sent.contact then lines[#lines + 1] = { "Contact", sent.contact } end
+  for _, route in ipairs(call.routes) do put(lines, "Route", route) end
+  if sent.contact then put(lines, "Contact", sent.contact) end
   if sent.method == "INVITE" and self.allow ~= false then
-    lines[#lines + 1] = { "Allow", self.allow or "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, MESSAGE, NOTIFY, REFER, UPDATE, PRACK" }
+    put(lines, "Allow", self.allow or "INVITE, ACK, BYE, CANCEL, OPTIONS, INFO, MESSAGE, NOTIFY, REFER, UPDATE, PRACK")
   end
   if self.supported and (sent.method == "INVITE" or sent.method == "REGISTER") then
-    lines[#lines + 1] = { "Supported", self.supported }
+    put(lines, "Supported", self.supported)
   end
-  lines[#lines + 1] = { "User-Agent", self.user_agent }
-  if sent.authorization then lines[#lines + 1] = sent.authorization end
-  sent.text = sip.message(sent.method .. " " .. sent.uri .. " SIP/2.0", lines, sent.headers, sent.body, sent.content_type)
+  put(lines, "User-Agent", self.user_agent)
+  if sent.authorization then put(lines, sent.authorization[1], sent.authorization[2]) end
+  sent.text = native.compose(sent.method .. " " .. sent.uri .. " SIP/2.0", lines, sent.headers, sent.body, sent.content_type)
   sent.final = nil
   self.sent[sent.branch .. sent.method] = sent
   plan:transmit(self, sent.transport, sent.ip, sent.port, sent.text)
@@ -239,12 +245,12 @@ end
 -- What goes the way of an INVITE hop by hop: CANCEL (9.1), the ACK of a failure (17.1.1.3).
 local function send_behind(self, sent, method, to, o)
   local lines = {
-    { "Via", ("SIP/2.0/%s %s:%d;branch=%s;rport"):format(sent.transport:upper(), self.host, self.port, sent.branch) },
-    { "Max-Forwards", "70" }, { "From", sent.call.local_uri .. ";tag=" .. sent.call.local_tag }, { "To", to },
-    { "Call-ID", sent.call.id }, { "CSeq", sent.cseq .. " " .. method },
+    "Via", ("SIP/2.0/%s %s:%d;branch=%s;rport"):format(sent.transport:upper(), self.host, self.port, sent.branch),
+    "Max-Forwards", "70", "From", sent.call.local_uri .. ";tag=" .. sent.call.local_tag, "To", to,
+    "Call-ID", sent.call.id, "CSeq", sent.cseq .. " " .. method,
   }
-  for _, route in ipairs(sent.routes) do lines[#lines + 1] = { "Route", route } end
-  local text = sip.message(method .. " " .. sent.uri .. " SIP/2.0", lines, o and o.headers, o and o.body)
+  for _, route in ipairs(sent.routes) do put(lines, "Route", route) end
+  local text = native.compose(method .. " " .. sent.uri .. " SIP/2.0", lines, o and o.headers, o and o.body)
   self.plan:transmit(self, sent.transport, sent.ip, sent.port, text)
   return text
 end
@@ -259,15 +265,15 @@ local function ack_success(self, message, sent, o)
   local target = dialog.target
   local ip, port = next_hop(self, dialog, target)
   local lines = {
-    { "Via", ("SIP/2.0/%s %s:%d;branch=z9hG4bK-%s;rport"):format(sent.transport:upper(), self.host, self.port, self.plan:token "ack") },
-    { "Max-Forwards", "70" }, { "From", call.local_uri .. ";tag=" .. call.local_tag },
-    { "To", call.remote_uri .. ";tag=" .. dialog.remote_tag }, { "Call-ID", call.id }, { "CSeq", message.cseq .. " ACK" },
+    "Via", ("SIP/2.0/%s %s:%d;branch=z9hG4bK-%s;rport"):format(sent.transport:upper(), self.host, self.port, self.plan:token "ack"),
+    "Max-Forwards", "70", "From", call.local_uri .. ";tag=" .. call.local_tag,
+    "To", call.remote_uri .. ";tag=" .. dialog.remote_tag, "Call-ID", call.id, "CSeq", message.cseq .. " ACK",
   }
-  for _, route in ipairs(dialog.routes) do lines[#lines + 1] = { "Route", route } end
-  if sent.authorization then lines[#lines + 1] = sent.authorization end
+  for _, route in ipairs(dialog.routes) do put(lines, "Route", route) end
+  if sent.authorization then put(lines, sent.authorization[1], sent.authorization[2]) end
   local body, kind
   if o and (o.body or o.sdp) then body, kind = self:body_of(o) end
-  local text = sip.message("ACK " .. target .. " SIP/2.0", lines, o and o.headers, body, kind)
+  local text = native.compose("ACK " .. target .. " SIP/2.0", lines, o and o.headers, body, kind)
   sent.acked = sent.acked or {}
   sent.acked[message.to_tag or ""] = { text = text, ip = ip, port = port }
   self.plan:transmit(self, sent.transport, ip, port, text)
@@ -357,24 +363,24 @@ end
 function phone.answer(self, server, code, o)
   local message, call = server.message, server.call
   local lines = {}
-  for _, via in ipairs(message:headers "Via") do lines[#lines + 1] = { "Via", via } end
-  lines[#lines + 1] = { "From", message.From }
+  for _, via in ipairs(message:headers "Via") do put(lines, "Via", via) end
+  put(lines, "From", message.From)
   local to = message.To
   if code > 100 and not message.to_tag then to = to .. ";tag=" .. call.local_tag end
-  lines[#lines + 1] = { "To", to }
-  lines[#lines + 1] = { "Call-ID", message.call_id }
-  lines[#lines + 1] = { "CSeq", message.CSeq }
+  put(lines, "To", to)
+  put(lines, "Call-ID", message.call_id)
+  put(lines, "CSeq", message.CSeq)
   local makes_dialog = server.method == "INVITE" or server.method == "SUBSCRIBE" or server.method == "REFER" or server.method == "UPDATE"
   if code > 100 and code < 300 and makes_dialog then
-    for _, route in ipairs(message:headers "Record-Route") do lines[#lines + 1] = { "Record-Route", route } end
-    lines[#lines + 1] = { "Contact", self.contact }
+    for _, route in ipairs(message:headers "Record-Route") do put(lines, "Record-Route", route) end
+    put(lines, "Contact", self.contact)
   end
-  lines[#lines + 1] = { "Server", self.user_agent }
+  put(lines, "Server", self.user_agent)
   local body, kind = o.body, o.content_type or (o.body and "application/sdp")
   if server.method == "INVITE" and (o.sdp or (code >= 200 and code < 300 and o.sdp ~= false and not o.body)) then
     body, kind = self:body_of(o, message.body and message.body ~= "" and message.body or nil)
   end
-  local text = sip.message(("SIP/2.0 %d %s"):format(code, o.reason or sip.reason(code)), lines, o.headers, body, kind)
+  local text = native.compose(("SIP/2.0 %d %s"):format(code, o.reason or sip.reason(code)), lines, o.headers, body, kind)
   if code >= 200 then
     server.final = true
     if server.method == "INVITE" and code < 300 then call.confirmed = true end

@@ -10,6 +10,11 @@ local known = {                                      -- RFC 3551 and what phones
   H264 = { 97, "H264/90000", "profile-level-id=42801F" }, VP8 = { 98, "VP8/90000" },
 }
 
+local static = {}                                    -- by payload: those that need no rtpmap
+for name, entry in pairs(known) do
+  if entry[1] < 96 then static[entry[1]] = name end
+end
+
 local directions = { sendrecv = "sendrecv", sendonly = "recvonly", recvonly = "sendonly", inactive = "inactive" }
 
 local Sdp = {}
@@ -49,9 +54,7 @@ local function read_media(line, session)
                   direction = session.direction }
   for payload in formats:gmatch "%S+" do
     local codec = { payload = tonumber(payload) or payload, name = payload, rate = 0 }
-    for name, entry in pairs(known) do
-      if entry[1] == codec.payload and entry[1] < 96 then codec.name, codec.rate = name, 8000 end
-    end
+    if static[codec.payload] then codec.name, codec.rate = static[codec.payload], 8000 end
     media.codecs[#media.codecs + 1] = codec
   end
   return media

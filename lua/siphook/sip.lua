@@ -1,4 +1,4 @@
--- SIP messages of tests, as text. A draft is a list of header lines; fields that a test gives itself replace ours.
+-- What SIP messages of tests are made of and taken apart to; native.compose writes them.
 local native = ...
 
 local sip = {}
@@ -22,43 +22,6 @@ local reasons = {
 
 function sip.reason(code)
   return reasons[code] or reasons[code // 100 * 100] or "Unknown"
-end
-
-local compact = {
-  i = "call-id", m = "contact", e = "content-encoding", l = "content-length", c = "content-type", f = "from", s = "subject",
-  k = "supported", t = "to", v = "via", o = "event", r = "refer-to", b = "referred-by", x = "session-expires", u = "allow-events",
-}
-
-function sip.key(name)
-  name = name:lower()
-  return compact[name] or name
-end
-
--- Text of a message. start: the first line. lines: {{name, value}, ...}. headers: {Name = "value" | {"v1", "v2"} | false}: instead of
--- ours, or (false) without it. body and its type.
-function sip.message(start, lines, headers, body, content_type)
-  local out, own = { start }, nil
-  if headers and next(headers) then
-    own = {}
-    for name in pairs(headers) do own[sip.key(name)] = true end
-  end
-  for i = 1, #lines do
-    local line = lines[i]
-    if not own or not own[sip.key(line[1])] then out[#out + 1] = line[1] .. ": " .. line[2] end
-  end
-  for name, value in pairs(headers or {}) do
-    if type(value) == "table" then
-      for _, one in ipairs(value) do out[#out + 1] = name .. ": " .. tostring(one) end
-    elseif value then
-      out[#out + 1] = name .. ": " .. tostring(value)
-    end
-  end
-  body = body or ""
-  if body ~= "" and content_type and not (own and own["content-type"]) then out[#out + 1] = "Content-Type: " .. content_type end
-  if not (own and own["content-length"]) then out[#out + 1] = "Content-Length: " .. #body end
-  out[#out + 1] = ""
-  out[#out + 1] = body
-  return table.concat(out, "\r\n")
 end
 
 -- "<sip:bob@host>;tag=1" without its parameters behind the angle brackets; a bare URI without ";tag".

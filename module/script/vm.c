@@ -15,6 +15,7 @@ enum {
 	RESERVE = 64 << 10,      /* above the limit, so that an error can still be told */
 	LARGE_BLOCK = 4096,      /* allocations above it count as work: s .. s of a megabyte is one instruction */
 	BYTES_PER_STEP = 64,     /* of them */
+	COLLECT_FROM = 1 << 20,  /* bytes: a state of a simulation lives for a call or two */
 	COLLECTED_PER_STEP = 16, /* bytes of heap: a refused allocation costs a full collection */
 	SMALL_STATE = 16,        /* a part of the memory that it may have */
 	DEPTH_MAX = 20000, /* nested calls; Lua's own limit comes after 64 MB, as "not enough memory" without a place */
@@ -160,12 +161,21 @@ uint64_t sh_vm_serial(lua_State *L, int idx)
 
 /* --- budget ------------------------------------------------------------------------------------------------------ */
 
+static void begin_to_collect(struct sh_vm *vm)
+{
+	if (vm->collects || vm->memory < COLLECT_FROM)
+		return;
+	vm->collects = true;
+	lua_gc(vm->L, LUA_GCRESTART);
+}
+
 static void on_count(lua_State *L, lua_Debug *ar)
 {
 	struct sh_vm *vm = sh_vm_of(L);
 	lua_Debug deep;
 
 	(void)ar;
+	begin_to_collect(vm);
 	vm->used += SH_VM_HOOK_STEP;
 	vm->too_deep =
 	    vm->too_deep || (!vm->killed && lua_getstack(L, DEPTH_MAX, &deep)); /* walks what is there, no more */
@@ -410,6 +420,7 @@ static int call(struct sh_vm *vm, lua_CFunction fn, void *arg, int kind, uint64_
 	sh_vm_run_begin(vm, &saved, NULL, kind, budget);
 	if (!lua_checkstack(L, 3))
 		return sh_vm_run_end(vm, &saved, LUA_ERRMEM);
+	begin_to_collect(vm);
 	sh_vm_arm(L);
 	lua_pushcfunction(L, sh_vm_on_error);
 	lua_pushcfunction(L, fn);
@@ -462,6 +473,9 @@ int sh_vm_create(struct sh_vm **out, const struct sh_vm_config *config)
 	}
 	*(uintptr_t *)lua_getextraspace(vm->L) = (uintptr_t)vm;
 	tune_collector(vm);
+	vm->collects = !vm->deterministic;
+	if (vm->deterministic)
+		lua_gc(vm->L, LUA_GCSTOP);
 	err = vm->deterministic ? sh_vm_call(vm, measure_offsets, vm, 0) : 0;
 	if (!err)
 		err = sh_vm_call(vm, sh_sandbox_open, vm, 0);

@@ -139,6 +139,7 @@ struct sh_vm {
 	uint64_t serial; /* deterministic mode: number of the last object */
 	void *last_object;
 	size_t thread_offset, udata_offset[3];
+	bool collects;   /* the collector runs; in deterministic mode from a size on that few states reach */
 	char loading;    /* its address marks a module whose file is running */
 	struct sh_globals *globals;
 	char *directory; /* of the main script, with its last slash; "" for the current one */

@@ -102,6 +102,7 @@ void sh_trial_library_open(lua_State *L, const struct sh_trial_defaults *default
 	luaL_setfuncs(L, functions, 0);
 	set_defaults(L, defaults);
 	sh_trial_message_open(L);
+	sh_trial_compose_open(L);
 	sh_trial_world_open(L, defaults->stock);
 	sh_trial_http_open(L);
 	sh_trial_shared_open(L);

@@ -39,6 +39,9 @@ void sh_trial_message_open(lua_State *L);
 /* Pushes what came: a message object, or the text where it is no SIP message. */
 void sh_trial_message_push(lua_State *L, struct sh_slice text, bool stream);
 
+/* compose(...): see lua_compose.c. */
+void sh_trial_compose_open(lua_State *L);
+
 /* What a run of cases is told beside its world. */
 struct sh_trial_defaults {
 	struct sh_slice folder; /* where dial plans are looked for first, with its last slash */

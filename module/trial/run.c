@@ -121,7 +121,7 @@ static int open_library(lua_State *L)
 				      .loss = o->loss,
 				      .stock = &r->stock};
 
-	lua_gc(L, LUA_GCINC, 400, 400, 0); /* memory is there, and the state is short-lived */
+	lua_gc(L, LUA_GCINC, 1000, 400, 0); /* memory is there, and the state is short-lived */
 	luaL_requiref(L, LUA_IOLIBNAME, luaopen_io, 1);
 	lua_pushcfunction(L, print);
 	lua_setglobal(L, "print");
