@@ -614,6 +614,8 @@ static int api_test(const struct siphook_test *test, char *error, size_t size)
 				      .filter = t.filter,
 				      .seed = t.seed,
 				      .loss = t.loss,
+				      .part = t.part,
+				      .parts = t.parts,
 				      .result = t.result ? on_case : NULL,
 				      .print = t.print ? on_print : NULL,
 				      .ctx = &t};

@@ -110,6 +110,9 @@ struct siphook_test {
 	/* [any: the same] print() of the file; may be NULL. */
 	void (*print)(void *ctx, const char *line, size_t len);
 	void *ctx;
+	/* Of a file with 200 cases or more only the part-th of so many parts, counted from 0, each in a thread of its own; of any other
+	 * file part 0 has all. parts 0: 1. */
+	uint32_t part, parts;
 };
 
 /* A record of a call, and what to do with it. */

@@ -214,22 +214,27 @@ local function wanted(name, filter)
   return good and found ~= nil
 end
 
--- Runs the cases whose names fit; tells each by native.result(name, line, failure, details, seconds, skipped).
-function native.run(filter)
-  local failed, ran = 0, 0
+-- Of the cases whose names fit those of that part, counted from 0; where there are less than `many` the first part has all.
+local function choose(filter, part, parts, many)
+  local list = {}
   for _, case in ipairs(cases) do
-    if wanted(case.name, filter) then
-      ran = ran + 1
-      if case.skipped then
-        native.result(case.name, case.line, nil, nil, 0, true)
-      else
-        local failure, more, seconds = run_one(case)
-        if failure then failed = failed + 1 end
-        native.result(case.name, case.line, failure, more, seconds, false)
-      end
+    if wanted(case.name, filter) then list[#list + 1] = case end
+  end
+  if parts < 2 then return list end
+  if #list < many then return part == 0 and list or {} end
+  return table.move(list, #list * part // parts + 1, #list * (part + 1) // parts, 1, {})
+end
+
+-- Runs them; tells each by native.result(name, line, failure, details, seconds, skipped).
+function native.run(filter, part, parts, many)
+  for _, case in ipairs(choose(filter, part, parts, many)) do
+    if case.skipped then
+      native.result(case.name, case.line, nil, nil, 0, true)
+    else
+      local failure, more, seconds = run_one(case)
+      native.result(case.name, case.line, failure, more, seconds, false)
     end
   end
-  return failed, ran
 end
 
 native.test = t

@@ -1,4 +1,5 @@
-/* `siphook test FILE...`: the files run in parallel, what they say is printed in their order. */
+/* `siphook test FILE...`: the files run in parallel, what they say is printed in their order. Where there are more processors than
+ * files a file with many cases is divided. */
 #include "tool.h"
 
 #include <errno.h>
@@ -12,7 +13,7 @@
 
 enum { ERROR_MAX = 2048, JOBS_MAX = 64 };
 
-/* What one file said: its results as text, to be printed when its turn has come. */
+/* What one file, or a part of it, said: its results as text, to be printed when its turn has come. */
 struct job {
 	const struct siphook_api *api;
 	const struct settings *settings;
@@ -201,9 +202,46 @@ static void print_sums(const struct settings *s, const struct pool *p, unsigned 
 	printf("  (%.0f virtual seconds in %.3f s)\n", seconds, real);
 }
 
+/* What the parts of one file said; how many cases it has. An error of the file ends up in the first part. */
+static unsigned print_file(struct job *parts, unsigned count, bool named, unsigned *number)
+{
+	struct job *first = &parts[0];
+	bool tap = first->settings->tap;
+	unsigned cases = 0;
+
+	if (named && !tap && first->text)
+		printf("%s:\n", first->file);
+	for (unsigned k = 0; k < count; k++) {
+		struct job *j = &parts[k];
+
+		if (tap && j->text)
+			print_tap(j, number);
+		else if (j->text)
+			fwrite(j->text, 1, j->size, stdout);
+		if (j->err && !first->err) {
+			first->err = j->err;
+			memcpy(first->error, j->error, sizeof(first->error));
+		}
+		cases += j->count;
+		free(j->text);
+	}
+	if (!first->err && cases == 0 && !first->settings->filter) {
+		first->err = -ENOENT;
+		snprintf(first->error, sizeof(first->error), "there is no case in this file");
+	}
+	if (first->err) {
+		if (tap)
+			printf("not ok %u - %s\n", ++*number, first->file);
+		else
+			printf("FAIL  %s\n", first->file);
+		put_lines(stdout, first->error, tap ? "# " : "      ");
+	}
+	return cases;
+}
+
 int command_test(struct settings *s)
 {
-	struct pool p = {.count = s->argument_count};
+	struct pool p = {0};
 	struct siphook_test test = {0};
 	const struct siphook_api *api;
 	unsigned threads, number = 0, failed_files = 0, bad = 0, count = 0;
@@ -213,41 +251,30 @@ int command_test(struct settings *s)
 	api = object_load();
 	if (!api)
 		return 1;
+	test.parts = threads > s->argument_count ? threads / (unsigned)s->argument_count : 1;
+	p.count = s->argument_count * test.parts;
 	p.jobs = calloc(p.count, sizeof(*p.jobs));
 	if (!p.jobs) {
 		complain("out of memory");
 		return 1;
 	}
 	for (size_t i = 0; i < p.count; i++) {
-		p.jobs[i] = (struct job){.api = api, .settings = s, .test = test, .file = s->arguments[i]};
-		p.jobs[i].test.file = s->arguments[i];
+		p.jobs[i] = (struct job){.api = api, .settings = s, .test = test, .file = s->arguments[i / test.parts]};
+		p.jobs[i].test.file = p.jobs[i].file;
+		p.jobs[i].test.part = (uint32_t)i % test.parts;
 	}
 	run_all(&p, threads < p.count ? threads : (unsigned)p.count);
 	if (s->tap)
 		puts("TAP version 13");
-	for (size_t i = 0; i < p.count; i++) {
-		struct job *j = &p.jobs[i];
+	for (size_t i = 0; i < p.count; i += test.parts) {
+		unsigned cases = print_file(&p.jobs[i], test.parts, p.count > test.parts, &number);
 
-		if (s->tap && j->text)
-			print_tap(j, &number);
-		else if (j->text)
-			printf("%s%s%.*s", p.count > 1 ? j->file : "", p.count > 1 ? ":\n" : "", (int)j->size, j->text);
-		if (!j->err && j->count == 0 && !s->filter) {
-			j->err = -ENOENT;
-			snprintf(j->error, sizeof(j->error), "there is no case in this file");
-		}
-		if (j->err) {
-			if (s->tap)
-				printf("not ok %u - %s\n", ++number, j->file);
-			else
-				printf("FAIL  %s\n", j->file);
-			put_lines(stdout, j->error, s->tap ? "# " : "      ");
-		}
-		failed_files += j->err != 0;
-		bad += j->failed + (j->err != 0);
-		count += j->count;
-		free(j->text);
+		for (unsigned k = 0; k < test.parts; k++)
+			bad += p.jobs[i + k].failed;
+		failed_files += p.jobs[i].err != 0;
+		count += cases;
 	}
+	bad += failed_files;
 	print_sums(s, &p, failed_files);
 	if (count == 0 && s->filter) {
 		complain("no case has a name with \"%s\"", s->filter);

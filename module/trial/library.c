@@ -1,6 +1,8 @@
 /* The test library: its files in Lua are part of the object and run once in each state that wants it. */
+#include <stdatomic.h>
 #include <unistd.h>
 
+#include "core/alloc.h"
 #include "script/codec.h"
 #include "script/json.h"
 #include "script/sandbox.h"
@@ -62,12 +64,64 @@ static int line(lua_State *L)
 
 /* ------------------------------------------------------------------ opening */
 
-static void run_part(lua_State *L, int native, const char *name, const char *begin, const char *end)
+/* The code of each part, compiled by the first state that wants it: what a state costs is mostly the compiler. */
+struct code {
+	_Atomic(struct sh_slice *) text; /* written once; stays */
+};
+
+struct dump {
+	char *base;
+	size_t len, cap;
+};
+
+static int write_code(lua_State *L, const void *p, size_t n, void *ctx)
+{
+	struct dump *d = ctx;
+
+	(void)L;
+	if (n > d->cap - d->len) {
+		size_t cap = 2 * d->cap + n;
+		char *base = sh_realloc(d->base, cap);
+
+		if (!base)
+			return 1;
+		d->base = base;
+		d->cap = cap;
+	}
+	memcpy(d->base + d->len, p, n);
+	d->len += n;
+	return 0;
+}
+
+/* The function on top. Where memory is out, or somebody was faster, it is not kept. */
+static void keep_code(lua_State *L, struct code *code)
+{
+	struct dump d = {0};
+	struct sh_slice *none = NULL, *text = NULL;
+
+	if (lua_dump(L, write_code, &d, 0) == 0)
+		text = sh_malloc(sizeof(*text));
+	if (text)
+		*text = sh_slice_make(d.base, d.len);
+	if (!text || !atomic_compare_exchange_strong(&code->text, &none, text)) {
+		sh_free(d.base);
+		sh_free(text);
+	}
+}
+
+static void run_part(lua_State *L, int native, struct code *code, const char *name, struct sh_slice text)
 {
 	const char *chunk = lua_pushfstring(L, "%s%s.lua", chunk_prefix, name);
+	const struct sh_slice *compiled = atomic_load(&code->text);
 
-	if (sh_sandbox_compile(L, chunk, sh_slice_make(begin, (size_t)(end - begin))) != LUA_OK)
-		lua_error(L);
+	if (compiled) {
+		if (luaL_loadbufferx(L, compiled->base, compiled->len, chunk, "b") != LUA_OK)
+			lua_error(L);
+	} else {
+		if (sh_sandbox_compile(L, chunk, text) != LUA_OK)
+			lua_error(L);
+		keep_code(L, code);
+	}
 	lua_pushvalue(L, native);
 	lua_call(L, 1, 0);
 	lua_pop(L, 1);
@@ -108,7 +162,10 @@ void sh_trial_library_open(lua_State *L, const struct sh_trial_defaults *default
 	sh_trial_shared_open(L);
 	sh_json_lua_open(L);
 	sh_codec_open(L);
-#define X(name) run_part(L, native, #name, sh_trial_text_##name##_begin, sh_trial_text_##name##_end);
+#define X(name)                                                                                                        \
+	static struct code name##_code;                                                                                \
+	run_part(L, native, &name##_code, #name,                                                                       \
+		 sh_slice_make(sh_trial_text_##name##_begin, (size_t)(sh_trial_text_##name##_end - sh_trial_text_##name##_begin)));
 	FILES(X)
 #undef X
 	lua_getfield(L, native, "test");

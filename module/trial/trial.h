@@ -21,11 +21,14 @@ struct sh_trial_case {
 	bool skipped;
 };
 
+enum { SH_TRIAL_MANY = 200 };
+
 struct sh_trial_options {
 	const char *file;
 	const char *filter; /* text or Lua pattern in the names of the cases; NULL: all */
 	uint64_t seed;      /* of everything that a case leaves to chance; 0: 1 */
 	double loss;        /* of datagrams, 0 to 1 */
+	unsigned part, parts; /* of a file with SH_TRIAL_MANY cases that fit, or more: which of so many parts; of others part 0 is all */
 	void (*result)(void *ctx, const struct sh_trial_case *c);
 	void (*print)(void *ctx, const char *text, size_t len); /* print() of the file: one line, no newline */
 	void *ctx;

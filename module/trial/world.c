@@ -58,6 +58,7 @@ static int make_network(struct sh_world *w)
 	if (o.delay_max == 0)
 		o.delay_min = o.delay_max = SH_MS;
 	o.log = &w->log;
+	o.unhashed = true;
 	err = sh_sim_create(&w->sim, &o);
 	for (unsigned i = 0; i < w->workers && !err; i++) {
 		w->envs[i] = sh_sim_env_create(w->sim, i, w->workers);

@@ -44,6 +44,7 @@ static void init_fields(struct sh_sim *sim, const struct sh_sim_options *o)
 	sim->chunks = o->chunks;
 	sim->window = o->window > 0 ? o->window : 65536;
 	sim->stock = o->stock;
+	sim->unhashed = o->unhashed;
 	sim->post_ring = o->post_ring > 0 ? o->post_ring : 4096;
 	sh_log_init(&sim->quiet, SH_LOG_ERROR, NULL, NULL);
 	sim->log = o->log ? o->log : &sim->quiet;

@@ -39,6 +39,7 @@ struct sh_sim_options {
 	size_t post_ring;   /* messages under way to one worker before post() says -EAGAIN; 0: 4,096 */
 	struct sh_log *log; /* of the environments; NULL: nothing is written */
 	struct sh_pool_stock *stock; /* for their pools; NULL: none */
+	bool unhashed;      /* nobody will ask for sh_sim_trace_hash() */
 };
 
 /* 0, -EINVAL or -ENOMEM. */

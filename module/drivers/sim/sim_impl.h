@@ -82,6 +82,7 @@ struct sh_sim {
 	enum sh_sim_chunks chunks;
 	size_t window, post_ring;
 	struct sh_pool_stock *stock;
+	bool unhashed;
 	struct sh_log *log;
 	struct sh_hash_key key;
 	sh_sim_pick_fn pick; /* NULL: a hash */

@@ -339,7 +339,8 @@ void sim_record(struct sh_sim *sim, enum sh_sim_happening what, enum sim_proto p
 	uint64_t head[4] = {sim->trace_hash, sim->now, (uint64_t)what, (uint64_t)proto};
 	struct sh_slice parts[4] = {{(const char *)head, sizeof(head)}, addr_bytes(from), addr_bytes(to), {data, len}};
 
-	sim->trace_hash = sh_hash_slices(&key, parts, 4);
+	if (!sim->unhashed)
+		sim->trace_hash = sh_hash_slices(&key, parts, 4);
 	if (sim->trace) {
 		struct sh_sim_record r = {what, proto == SIM_TCP, sim->now, *from, *to, {data, len}};
 		sim->trace(&r, sim->trace_ctx);
