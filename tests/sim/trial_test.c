@@ -340,6 +340,36 @@ static void a_seed_replays_exactly(void **state)
 	free(second);
 }
 
+/* Many cases: each runs in one part, in the order of the file. Few: the first part has them all. */
+static void a_file_with_many_cases_is_divided(void **state)
+{
+	static const char text[] = "local t = require 'siphook.test'\n"
+				   "for i = 1, %u do t.case('case ' .. i, function() end) end\n";
+	static const unsigned sizes[] = {SH_TRIAL_MANY + 7, SH_TRIAL_MANY - 1};
+	char path[] = "/tmp/siphook-many-XXXXXX";
+	int fd = mkstemp(path);
+
+	(void)state;
+	assert_true(fd >= 0);
+	close(fd);
+	for (unsigned i = 0; i < 2; i++) {
+		unsigned sum = 0;
+		FILE *f = fopen(path, "w");
+
+		assert_non_null(f);
+		fprintf(f, text, sizes[i]);
+		fclose(f);
+		for (unsigned part = 0; part < 3; part++) {
+			struct tally t = run_with((struct sh_trial_options){.file = path, .part = part, .parts = 3});
+
+			assert_true(i == 0 ? t.cases >= sizes[0] / 3 : t.cases == (part == 0 ? sizes[1] : 0));
+			sum += t.cases;
+		}
+		assert_int_equal(sum, sizes[i]);
+	}
+	unlink(path);
+}
+
 static void files_that_do_not_load_are_told_with_their_line(void **state)
 {
 	struct sh_trial_options o = {.file = "tests/trial/data/syntax.lua"};
@@ -372,6 +402,7 @@ int main(void)
 	    cmocka_unit_test(cases_pass_on_a_network_that_loses),
 	    cmocka_unit_test(a_ladder_shows_all_legs_and_the_lines_of_the_script),
 	    cmocka_unit_test(a_seed_replays_exactly),
+	    cmocka_unit_test(a_file_with_many_cases_is_divided),
 	    cmocka_unit_test(files_that_do_not_load_are_told_with_their_line),
 	};
 

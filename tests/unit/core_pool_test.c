@@ -107,9 +107,35 @@ static void what_is_still_in_use_goes_with_the_pool(void **state)
 	assert_null(p.spare);
 }
 
+static void chunks_of_a_stock_are_used_again(void **state)
+{
+	struct sh_pool_stock stock = {0};
+	struct sh_pool p;
+	void *first = NULL;
+
+	(void)state;
+	for (unsigned round = 0; round < 3; round++) {
+		sh_pool_init(&p, &stock);
+		for (size_t n = 16; n <= 1024; n *= 4) {
+			void *block = sh_pool_alloc(&p, n);
+
+			assert_non_null(block);
+			memset(block, 0xa5, n);
+			first = first ? first : block;
+		}
+		assert_int_equal(p.chunks, 4);
+		assert_int_equal(stock.count, 0);
+		sh_pool_finish(&p); /* with everything that is in it */
+		assert_int_equal(stock.count, 4);
+	}
+	sh_pool_stock_finish(&stock);
+	assert_int_equal(stock.count, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(chunks_of_a_stock_are_used_again),
 	    cmocka_unit_test(blocks_of_all_sizes_keep_what_is_theirs),
 	    cmocka_unit_test(a_block_given_back_is_the_next_one_given_out),
 	    cmocka_unit_test(what_is_still_in_use_goes_with_the_pool),
