@@ -294,6 +294,6 @@ void sh_pickup_come_to_nothing(struct sh_pickup *p, unsigned code)
 	bool answered = c && c->answered;
 
 	sh_pickup_finish(p, code);
-	if (answered) /* he was told of a session that is not there any more */
+	if (answered && !c->ua->closing) /* he was told of a session that is not there any more */
 		sh_call_hangup(c, SH_BY_ENGINE, 0, SH_LIT("SIP;cause=481"));
 }

@@ -167,7 +167,18 @@ static void abandon(void *arg)
 {
 	struct waiting *w = arg;
 
-	w->run = NULL;
+	if (w->over)
+		sh_free(w);
+	else
+		w->run = NULL;
+}
+
+/* A hook of a call that has ended is interrupted in a moment, wherever it waits: `abandon` comes then. */
+static bool is_interrupted(const struct sh_run *run)
+{
+	const struct sh_call *c = sh_ua_call(run->state->runtime->ua, run->call);
+
+	return c && sh_call_state(c) == SH_CALL_ENDED && !sh_list_empty(&run->of_call);
 }
 
 static void on_transferred(void *ctx, const struct sh_result *res)
@@ -175,6 +186,10 @@ static void on_transferred(void *ctx, const struct sh_result *res)
 	struct waiting *w = ctx;
 	struct sh_run *run = w->run;
 
+	if (run && is_interrupted(run)) {
+		w->over = true;
+		return;
+	}
 	sh_free(w);
 	if (run)
 		sh_run_resume(run, push_outcome, (void *)res);
@@ -405,29 +420,18 @@ static int push_picked_up(lua_State *L, void *arg)
 	return 1;
 }
 
-/* When the call itself has ended its hook is interrupted: the wait is over then, and `abandon_pickup` comes. */
 static void on_picked_up(void *ctx, unsigned code)
 {
 	struct waiting *w = ctx;
 	struct sh_run *run = w->run;
 
-	if (run && !code) {
+	if (run && (!code || is_interrupted(run))) {
 		w->over = true;
 		return;
 	}
 	sh_free(w);
 	if (run)
 		sh_run_resume(run, push_picked_up, &code);
-}
-
-static void abandon_pickup(void *arg)
-{
-	struct waiting *w = arg;
-
-	if (w->over)
-		sh_free(w);
-	else
-		w->run = NULL;
 }
 
 static unsigned pickup_code(int err)
@@ -510,7 +514,7 @@ int sh_call_pickup_verb(lua_State *L)
 	else
 		err = sh_call_pickup(c, target, old, on_picked_up, w);
 	if (!err)
-		return sh_run_wait_for(L, run, abandon_pickup, w, NULL);
+		return sh_run_wait_for(L, run, abandon, w, NULL);
 	sh_free(w);
 	if (err == -EALREADY)
 		return sh_push_errno(L, err);
