@@ -151,6 +151,7 @@ static int state_init(struct sh_state *st, struct sh_generation *g, unsigned wor
 	    .journal = journal,
 	    .deterministic = c->deterministic,
 	    .stock = c->stock,
+	    .total_max = c->total_max,
 	    .pause_after = SH_SCRIPT_PAUSE,
 	    .globals = worker == 0 ? &g->globals : NULL,
 	    .user = st,
@@ -324,6 +325,15 @@ void sh_generation_destroy(struct sh_generation *g)
 	sh_free(g);
 }
 
+/* Left out by mistake, perhaps: nothing else would tell. */
+static void warn_of_lost_hooks(struct sh_script *s, const struct sh_generation *old, const struct sh_generation *g)
+{
+	for (unsigned i = 0; i < SH_HOOK_COUNT; i++)
+		if (old->states[0].hooks[i] != LUA_NOREF && g->states[0].hooks[i] == LUA_NOREF)
+			sh_warn(s->config.log, "generation %llu has no %s hook any more, as generation %llu had",
+				(unsigned long long)g->number, sh_hook_names[i], (unsigned long long)old->number);
+}
+
 unsigned sh_script_publish(struct sh_script *s, struct sh_generation *g)
 {
 	struct sh_generation *old = atomic_load(&s->current);
@@ -333,6 +343,7 @@ unsigned sh_script_publish(struct sh_script *s, struct sh_generation *g)
 		sh_warn(s->config.log, "generation %llu: %zu writes to shared stores did not fit",
 			(unsigned long long)g->number, lost);
 	if (old) { /* its workers give it back one by one */
+		warn_of_lost_hooks(s, old, g);
 		sh_source_follow(g->source, old->source);
 		old->next = g;
 	}

@@ -53,6 +53,7 @@ struct sh_script_config {
 	bool deterministic;
 	struct sh_pool_stock *stock; /* for the memory of its states; NULL: none */
 	unsigned hooks_max, timers_max; /* 0: SH_SCRIPT_HOOKS, SH_SCRIPT_TIMERS */
+	uint64_t total_max; /* instructions of a hook in all; 0: 100 million */
 	uint64_t deadline; /* microseconds that hooks of a former generation may go on; 0: SH_SCRIPT_DEADLINE */
 	/* A generation has no runs left; called on the worker that gave it back last, or by sh_runtime_destroy() for older
 	 * ones whose runs it drops. It is then the callee's, to be destroyed off the worker and before the script. */

@@ -12,6 +12,7 @@
 enum {
 	MEMORY_DEFAULT = 64 << 20,
 	BUDGET_DEFAULT = 10 * 1000 * 1000,
+	TOTAL_DEFAULT = 100 * 1000 * 1000,
 	RESERVE = 64 << 10,      /* above the limit, so that an error can still be told */
 	LARGE_BLOCK = 4096,      /* allocations above it count as work: s .. s of a megabyte is one instruction */
 	BYTES_PER_STEP = 64,     /* of them */
@@ -208,6 +209,8 @@ static void kill_text(const struct sh_vm *vm, char *out, size_t size)
 
 	if (vm->too_deep)
 		snprintf(out, size, "stack overflow (%d nested calls)", DEPTH_MAX);
+	else if (vm->kind == SH_VM_RUN_HOOK && vm->limit < vm->slice_max)
+		snprintf(out, size, "the hook ran too long (%" PRIu64 " instructions in all)", vm->total_max);
 	else
 		snprintf(out, size, what[vm->kind], vm->limit);
 }
@@ -449,6 +452,7 @@ static void init(struct sh_vm *vm, const struct sh_vm_config *config)
 	vm->globals = config->globals;
 	vm->memory_max = config->memory_max ? config->memory_max : MEMORY_DEFAULT;
 	vm->slice_max = config->slice_max ? config->slice_max : BUDGET_DEFAULT;
+	vm->total_max = config->total_max ? config->total_max : TOTAL_DEFAULT;
 	vm->load_max = config->load_max ? config->load_max : BUDGET_DEFAULT;
 	vm->pause_after = config->pause_after;
 	vm->pause_at = UINT64_MAX;

@@ -67,6 +67,7 @@ struct sh_vm_config {
 	struct sh_globals *globals;        /* NULL, or where the globals that its files use are noted: globals.h */
 	size_t memory_max;                 /* bytes; 0: 64 MB */
 	uint64_t slice_max;                /* instructions between two waits; 0: 10 million */
+	uint64_t total_max;                /* instructions of a hook in all; 0: 100 million */
 	uint64_t load_max;                 /* instructions of the top level; 0: 10 million */
 	uint64_t pause_after;              /* instructions after which a hook lets others run; 0: never */
 	bool stays_open;                   /* new globals and require after the script was loaded too: for test files */
@@ -87,6 +88,7 @@ struct sh_coroutine {
 	unsigned protections, unwinding;
 	bool paused;   /* waiting, but only for its turn: SH_VM_PAUSED */
 	uint64_t used; /* then: instructions since its last wait */
+	uint64_t spent; /* instructions of all stretches between waits that are over */
 	/* Raises what came while it was paused; called when it would wait next. NULL: nothing came. */
 	int (*pending)(lua_State *L, void *arg);
 	void *pending_arg;
@@ -122,7 +124,7 @@ struct sh_vm {
 	const void *ends_waits[2];
 
 	/* --- private to vm*.c */
-	uint64_t slice_max, load_max, pause_after;
+	uint64_t slice_max, total_max, load_max, pause_after;
 	uint64_t used, limit; /* instructions of this run */
 	uint64_t pause_at;    /* of them */
 	bool paused;          /* the yield that is on its way out is a pause */

@@ -208,9 +208,10 @@ static int run(struct sh_coroutine *co, struct sh_coroutine **handle, sh_vm_push
 	struct step step = {co->L, LUA_ERRMEM};
 	struct sh_vm_run saved;
 	int result, status = LUA_ERRMEM;
+	uint64_t left = vm->total_max > co->spent ? vm->total_max - co->spent : 1;
 	bool sound;
 
-	sh_vm_run_begin(vm, &saved, co, SH_VM_RUN_HOOK, vm->slice_max);
+	sh_vm_run_begin(vm, &saved, co, SH_VM_RUN_HOOK, left < vm->slice_max ? left : vm->slice_max);
 	vm->wake = push;
 	vm->wake_arg = arg;
 	if (co->paused) { /* it goes on as if nothing had been */
@@ -231,6 +232,7 @@ static int run(struct sh_coroutine *co, struct sh_coroutine **handle, sh_vm_push
 	if (status == LUA_OK && step.status == LUA_YIELD) {
 		co->paused = vm->paused;
 		co->used = vm->used;
+		co->spent += co->paused ? 0 : vm->used;
 		sh_vm_run_end(vm, &saved, LUA_OK);
 		co->waiting = true;
 		return co->paused ? SH_VM_PAUSED : SH_VM_WAITS;
@@ -256,6 +258,7 @@ int sh_vm_start(struct sh_vm *vm, struct sh_coroutine **out, void *user, sh_vm_p
 	co->protections = 1; /* that of enter() */
 	co->unwinding = 0;
 	co->paused = false;
+	co->spent = 0;
 	co->pending = NULL;
 	sh_list_append(&vm->active, &co->link);
 	vm->active_count++;

@@ -254,6 +254,42 @@ static void too_many_hooks_and_timers_are_refused(void **state)
 	world_destroy(w);
 }
 
+/* Waits begin a new stretch, but there is an end of it all; a call that is up is not hurt by the end of its hook. */
+static void a_hook_has_a_budget_for_all_of_its_stretches(void **state)
+{
+	struct world_options o = {.total_max = 3000000};
+	struct phone_call *c;
+
+	(void)state;
+	w = world_create(&o, PLAN "local function work() for i = 1, 900000 do end end\n"
+				  "sip.on.message(function(req)\n"
+				  "  pcall(function() while true do work() sip.sleep(0.01) sip.shared('s'):incr('rounds') end end)\n"
+				  "  req:reply(200)\n"
+				  "end)\n"
+				  "sip.on.invite(function(call)\n"
+				  "  if call.uri.user == 'up' then call:answer() end\n"
+				  "  while true do work() sip.sleep(0.01) end\n"
+				  "end)\n"
+				  "sip.on.info(function(req) req:reply(200, {body = tostring(sip.shared('s'):get('rounds'))}) end)\n");
+	alice = world_phone(w, "alice", "10.0.0.2");
+	phone_auto(alice, PHONE_ABSORB);
+	phone_request(alice, "MESSAGE", "sip:x@example.org", NULL, NULL);
+	soon(alice, "500");
+	world_expect_log(w, "the hook ran too long (3000000 instructions in all)");
+	refused(dial("sip:bob@example.org"), "500");
+	c = dial("sip:up@example.org");
+	phone_ack(phone_expect_in(c, "200 INVITE", SH_SECOND), NULL, NULL);
+	world_advance(w, SH_SECOND);
+	phone_in_call(c, "INFO", NULL, NULL);
+	phone_assert_body(phone_expect_in(c, "200 INFO", SH_SECOND), "3");
+	phone_bye(c);
+	soon(alice, "200 BYE");
+	assert_int_equal(sh_runtime_stats(w->runtime[0])->too_long, 3);
+	w->forgiving = true;
+	ignore_trying(alice);
+	world_destroy(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -266,6 +302,7 @@ int main(void)
 	    cmocka_unit_test(a_hook_that_computes_is_cancelled_at_its_next_wait),
 	    cmocka_unit_test(a_hook_that_computes_for_ever_costs_that_call_alone),
 	    cmocka_unit_test(too_many_hooks_and_timers_are_refused),
+	    cmocka_unit_test(a_hook_has_a_budget_for_all_of_its_stretches),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

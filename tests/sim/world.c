@@ -228,6 +228,7 @@ struct world *world_create(const struct world_options *options, const char *scri
 	    .deterministic = !o->as_served,
 	    .hooks_max = o->hooks_max,
 	    .timers_max = o->timers_max,
+	    .total_max = o->total_max,
 	    .retired = on_retired,
 	    .ctx = w,
 	};

@@ -30,6 +30,7 @@ struct world_options {
 	const struct sh_pair *pairs; /* sip.config */
 	unsigned npairs;
 	unsigned hooks_max, timers_max; /* 0: the usual */
+	uint64_t total_max;             /* instructions of a hook; 0: the usual */
 	bool verbose; /* log lines go to stderr as they come */
 };
 
