@@ -1,5 +1,9 @@
-/* HTTP of the real driver against a server of plain sockets on loopback: reuse, limits, redirects, cancels. */
+/* HTTP of the real driver against a server on loopback, plain and over TLS: reuse, limits, redirects, cancels, certificates. */
 #include "net_helpers.h"
+#include "paper.h"
+
+#include <openssl/ssl.h>
+#include <signal.h>
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -12,34 +16,47 @@ struct server {
 	int listener;
 	uint16_t port;
 	pthread_t thread;
+	SSL_CTX *tls; /* NULL: plain */
 	atomic_uint connections, requests;
-	pthread_mutex_t lock; /* of last */
+	pthread_mutex_t lock; /* of last and live */
 	char last[4096];
+	unsigned live; /* threads of connections */
+	pthread_cond_t fewer;
 };
 
 struct connection {
 	struct server *server;
 	int fd;
+	SSL *tls;
 };
 
-static void say(int fd, const char *text)
+static void say(const struct connection *c, const char *text)
 {
-	(void)!send(fd, text, strlen(text), MSG_NOSIGNAL);
+	if (c->tls)
+		(void)!SSL_write(c->tls, text, (int)strlen(text));
+	else
+		(void)!send(c->fd, text, strlen(text), MSG_NOSIGNAL);
 }
 
-static void answer(struct server *s, int fd, const char *request)
+static ssize_t hear(const struct connection *c, char *to, size_t room)
 {
+	return c->tls ? SSL_read(c->tls, to, (int)room) : recv(c->fd, to, room, 0);
+}
+
+static void answer(const struct connection *c, const char *request)
+{
+	const struct server *s = c->server;
 	char path[64] = "", text[512];
 	size_t room;
 
 	sscanf(request, "%*s %63s", path);
 	if (strcmp(path, "/big") == 0) {
-		say(fd, "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n");
+		say(c, "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n");
 		for (int i = 0; i < 100; i++) {
 			memset(text, 'x', 500);
 			text[500] = '\0';
-			say(fd, text);
-			say(fd, text);
+			say(c, text);
+			say(c, text);
 		}
 	} else if (strcmp(path, "/slow") == 0) {
 		return;
@@ -48,14 +65,14 @@ static void answer(struct server *s, int fd, const char *request)
 					"HTTP/1.1 302 Found\r\nLocation: http://localhost:%u/there\r\nContent-Length: 0\r\n\r\n",
 					s->port);
 		assert_true(room < sizeof(text));
-		say(fd, text);
+		say(c, text);
 	} else if (strcmp(path, "/loop") == 0) {
-		say(fd, "HTTP/1.1 302 Found\r\nLocation: /loop\r\nContent-Length: 0\r\n\r\n");
+		say(c, "HTTP/1.1 302 Found\r\nLocation: /loop\r\nContent-Length: 0\r\n\r\n");
 	} else if (strcmp(path, "/broken") == 0) {
-		say(fd, "nonsense\r\n\r\n");
-		shutdown(fd, SHUT_RDWR);
+		say(c, "nonsense\r\n\r\n");
+		shutdown(c->fd, SHUT_RDWR);
 	} else {
-		say(fd, "HTTP/1.1 200 OK\r\nX-One: 1\r\nContent-Length: 5\r\n\r\nhello");
+		say(c, "HTTP/1.1 200 OK\r\nX-One: 1\r\nContent-Length: 5\r\n\r\nhello");
 	}
 }
 
@@ -67,7 +84,12 @@ static void *serve_connection(void *arg)
 	ssize_t n;
 
 	free(arg);
-	while ((n = recv(c.fd, buf + have, sizeof(buf) - 1 - have, 0)) > 0) {
+	if (c.server->tls) {
+		c.tls = SSL_new(c.server->tls);
+		SSL_set_fd(c.tls, c.fd);
+	}
+	while ((!c.tls || SSL_is_init_finished(c.tls) || SSL_accept(c.tls) == 1) &&
+	       (n = hear(&c, buf + have, sizeof(buf) - 1 - have)) > 0) {
 		char *end;
 
 		have += (size_t)n;
@@ -79,10 +101,15 @@ static void *serve_connection(void *arg)
 		memcpy(c.server->last, buf, have + 1);
 		pthread_mutex_unlock(&c.server->lock);
 		atomic_fetch_add(&c.server->requests, 1);
-		answer(c.server, c.fd, buf);
+		answer(&c, buf);
 		have = 0;
 	}
+	SSL_free(c.tls);
 	close(c.fd);
+	pthread_mutex_lock(&c.server->lock);
+	c.server->live--;
+	pthread_cond_signal(&c.server->fewer);
+	pthread_mutex_unlock(&c.server->lock);
 	return NULL;
 }
 
@@ -96,14 +123,18 @@ static void *serve(void *arg)
 		pthread_t t;
 
 		atomic_fetch_add(&s->connections, 1);
-		*c = (struct connection){s, fd};
+		*c = (struct connection){s, fd, NULL};
+		pthread_mutex_lock(&s->lock);
+		s->live++;
+		pthread_mutex_unlock(&s->lock);
 		pthread_create(&t, NULL, serve_connection, c);
 		pthread_detach(t);
 	}
 	return NULL;
 }
 
-static struct server server = {.lock = PTHREAD_MUTEX_INITIALIZER};
+static struct server server = {.lock = PTHREAD_MUTEX_INITIALIZER, .fewer = PTHREAD_COND_INITIALIZER};
+static struct server secure = {.lock = PTHREAD_MUTEX_INITIALIZER, .fewer = PTHREAD_COND_INITIALIZER};
 
 /* The last request, as far as it begins with, or contains, that text. */
 static bool last_has(const char *text, bool at_begin)
@@ -116,27 +147,47 @@ static bool last_has(const char *text, bool at_begin)
 	return found;
 }
 
-static int start_server(void **state)
+static void start(struct server *s)
 {
 	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	socklen_t len = sizeof(a);
 
+	s->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(s->listener, (struct sockaddr *)&a, sizeof(a)), 0);
+	assert_int_equal(listen(s->listener, 64), 0);
+	assert_int_equal(getsockname(s->listener, (struct sockaddr *)&a, &len), 0);
+	s->port = ntohs(a.sin_port);
+	assert_int_equal(pthread_create(&s->thread, NULL, serve, s), 0);
+}
+
+/* The clients have closed their connections: the threads of these end. */
+static void stop(struct server *s)
+{
+	struct timespec limit;
+
+	shutdown(s->listener, SHUT_RDWR);
+	pthread_join(s->thread, NULL);
+	close(s->listener);
+	clock_gettime(CLOCK_REALTIME, &limit);
+	limit.tv_sec += 10;
+	pthread_mutex_lock(&s->lock);
+	while (s->live > 0)
+		assert_int_equal(pthread_cond_timedwait(&s->fewer, &s->lock, &limit), 0);
+	pthread_mutex_unlock(&s->lock);
+}
+
+static int start_server(void **state)
+{
 	(void)state;
-	server.listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	assert_int_equal(bind(server.listener, (struct sockaddr *)&a, sizeof(a)), 0);
-	assert_int_equal(listen(server.listener, 64), 0);
-	assert_int_equal(getsockname(server.listener, (struct sockaddr *)&a, &len), 0);
-	server.port = ntohs(a.sin_port);
-	return pthread_create(&server.thread, NULL, serve, &server);
+	signal(SIGPIPE, SIG_IGN); /* OpenSSL writes to clients that have gone */
+	start(&server);
+	return 0;
 }
 
 static int stop_server(void **state)
 {
 	(void)state;
-	shutdown(server.listener, SHUT_RDWR);
-	pthread_join(server.thread, NULL);
-	close(server.listener);
-	usleep(100000); /* the threads of closed connections end */
+	stop(&server);
 	return 0;
 }
 
@@ -283,6 +334,99 @@ static void limits_of_time_and_size_are_kept(void **state)
 	sh_net_destroy(net);
 }
 
+static char *write_pem(const struct paper *p)
+{
+	char *path = strdup("/tmp/siphook-ca-XXXXXX");
+	int fd = mkstemp(path);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, p->text, strlen(p->text)), strlen(p->text));
+	close(fd);
+	return path;
+}
+
+/* By its address, with that authority (NULL: the system's). */
+static struct outcome ask_securely(struct sh_net *net, const char *host, const char *ca, bool insecure)
+{
+	char url[128];
+	struct sh_http_request rq = ask("/", url);
+
+	snprintf(url, sizeof(url), "https://%s:%u/", host, secure.port);
+	rq.url = sh_slice_cstr(url);
+	rq.insecure = insecure;
+	if (ca)
+		rq.ca_file = sh_slice_cstr(ca);
+	return exchange(net, &rq);
+}
+
+/* The server shows a certificate, and the client believes an authority or none. */
+static void a_server_proves_its_name_by_an_authority_that_is_believed(void **state)
+{
+	struct paper *ca, *other, *good, *wrong, *alone, *old;
+	char *ca_file, *other_file, *alone_file;
+	struct sh_net *net;
+
+	(void)state;
+	paper_start = time(NULL) - 10 * DAY;
+	ca = paper_make("an authority", NULL, 30, NULL);
+	other = paper_make("another", NULL, 30, NULL);
+	good = paper_make("server", "DNS:localhost, IP:127.0.0.1", 30, ca);
+	wrong = paper_make("server", "DNS:example.org, IP:127.0.0.2", 30, ca);
+	alone = paper_make("localhost", "DNS:localhost, IP:127.0.0.1", 30, NULL);
+	old = paper_make("server", "DNS:localhost, IP:127.0.0.1", 5, ca);
+	ca_file = write_pem(ca);
+	other_file = write_pem(other);
+	alone_file = write_pem(alone);
+	const struct {
+		const struct paper *shown;
+		const char *host, *ca;
+		bool insecure;
+		int error;
+	} tries[] = {
+	    {good, "localhost", ca_file, false, 0},
+	    {good, "127.0.0.1", ca_file, false, 0},
+	    {good, "localhost", other_file, false, -EPROTO},
+	    {good, "localhost", NULL, false, -EPROTO}, /* nor does the system know it */
+	    {good, "localhost", NULL, true, 0},
+	    {wrong, "localhost", ca_file, false, -EPROTO},
+	    {wrong, "127.0.0.1", ca_file, false, -EPROTO},
+	    {wrong, "localhost", ca_file, true, 0},
+	    {alone, "localhost", ca_file, false, -EPROTO},
+	    {alone, "localhost", alone_file, false, 0},
+	    {old, "localhost", ca_file, false, -EPROTO},
+	    {good, "localhost", "/nowhere.pem", false, -EPROTO},
+	};
+
+	for (unsigned i = 0; i < sizeof(tries) / sizeof(tries[0]); i++) {
+		struct outcome o;
+
+		secure.tls = SSL_CTX_new(TLS_server_method());
+		assert_int_equal(SSL_CTX_use_certificate(secure.tls, tries[i].shown->certificate), 1);
+		assert_int_equal(SSL_CTX_use_PrivateKey(secure.tls, tries[i].shown->key), 1);
+		start(&secure);
+		net = net_with(1, &quiet, NULL); /* no connection is kept from one to the next */
+		o = ask_securely(net, tries[i].host, tries[i].ca, tries[i].insecure);
+		if (o.error != tries[i].error)
+			fail_msg("try %u: %d (%s) instead of %d", i, o.error, o.detail, tries[i].error);
+		assert_int_equal(o.status, o.error ? 0 : 200);
+		sh_net_destroy(net);
+		stop(&secure);
+		SSL_CTX_free(secure.tls);
+	}
+	unlink(ca_file);
+	unlink(other_file);
+	unlink(alone_file);
+	free(ca_file);
+	free(other_file);
+	free(alone_file);
+	paper_free(ca);
+	paper_free(other);
+	paper_free(good);
+	paper_free(wrong);
+	paper_free(alone);
+	paper_free(old);
+}
+
 static void bad_urls_are_refused_at_once(void **state)
 {
 	static const char *const urls[] = {"ftp://127.0.0.1/", "http://", "http://a:b:c/", "file:///etc/passwd", "x"};
@@ -339,6 +483,7 @@ int main(void)
 	    cmocka_unit_test(a_request_says_what_it_was_told),
 	    cmocka_unit_test(names_are_looked_up_and_redirects_followed_without_their_secrets),
 	    cmocka_unit_test(limits_of_time_and_size_are_kept),
+	    cmocka_unit_test(a_server_proves_its_name_by_an_authority_that_is_believed),
 	    cmocka_unit_test(bad_urls_are_refused_at_once),
 	    cmocka_unit_test(what_is_cancelled_or_stopped_tells_nothing),
 	};
