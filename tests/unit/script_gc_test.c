@@ -1,14 +1,14 @@
 /* The longest pause of the collector with ten thousand hooks in progress. It is the atomic step, in which Lua 5.4 looks through
- * the stack of every living coroutine: 0.4 to 0.7 us for each, by the machine. The aim is 5 ms; the test fails where it is
- * twice that. */
+ * the stack of every living coroutine: 0.4 to 0.7 us for each, by the machine, nearly all of it for memory that comes into the
+ * caches. The aim is 5 ms. Whether a machine has other things to do at the moment must not decide, so the pause is measured in
+ * walks: how long the same processor takes, at the same time, to read and write once what as many coroutines occupy. */
 #include "script_helpers.h"
 
 #include <time.h>
-#include <unistd.h>
 
 enum { LIVE = 10000, EVENTS = 30000, TRIES = 4 };
-#define AIM_US     5000
-#define LONGEST_US 10000
+#define AIM_US 5000
+enum { THREAD = 208, STACK = 45 * 16, FRAMES = 2 * 64, WALKS_MAX = 4 };
 
 static uint64_t cpu_us(void)
 {
@@ -93,13 +93,29 @@ static uint64_t longest_event(struct sh_vm *vm, int ref)
 	return longest;
 }
 
-static void no_pause_is_much_longer_than_five_milliseconds(void **state)
+/* Blocks as those of LIVE coroutines, in the order in which they lie; once through them. */
+static uint64_t walk_us(char **blocks)
+{
+	uint64_t begin = cpu_us();
+
+	for (int i = 0; i < LIVE; i++)
+		for (size_t k = 0; k < THREAD + STACK + FRAMES; k += 16)
+			blocks[i][k] = (char)(blocks[i][k] + 1);
+	return cpu_us() - begin;
+}
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static void no_pause_is_much_longer_than_a_walk_through_their_memory(void **state)
 {
 	struct world w;
 	struct sh_vm_config config = world_config(&w);
 	struct sh_vm *vm;
-	uint64_t best = UINT64_MAX;
-	double load = 0;
+	uint64_t pause = UINT64_MAX, walk = UINT64_MAX;
+	static char *blocks[LIVE];
 	int ref = LUA_NOREF;
 
 	(void)state;
@@ -109,27 +125,27 @@ static void no_pause_is_much_longer_than_five_milliseconds(void **state)
 		struct start s = {ref, i};
 
 		assert_int_equal(sh_vm_start(vm, &live[i], NULL, push_hook, &s), SH_VM_WAITS);
+		blocks[i] = calloc(1, THREAD + STACK + FRAMES);
+		assert_non_null(blocks[i]);
 	}
-	/* The machine has other things to do: the best of some tries is ours. */
-	for (int i = 0; i < TRIES && best > AIM_US; i++) {
-		uint64_t longest = longest_event(vm, ref);
-
-		best = longest < best ? longest : best;
+	for (int i = 0; i < TRIES && pause > AIM_US && (i == 0 || pause > WALKS_MAX * walk); i++) {
+		walk = least(walk, walk_us(blocks));
+		pause = least(pause, longest_event(vm, ref));
 	}
-	(void)load;
-	print_message("longest pause with %d hooks in progress: %llu us\n", LIVE, (unsigned long long)best);
-	/* On a machine with more to do than processors the caches are somebody else's: then it is only told. */
+	print_message("longest pause with %d hooks in progress: %llu us; a walk through as much memory: %llu us\n", LIVE,
+		      (unsigned long long)pause, (unsigned long long)walk);
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && !defined(__clang__)
-	if (getloadavg(&load, 1) == 1 && load <= (double)sysconf(_SC_NPROCESSORS_ONLN))
-		assert_true(best <= LONGEST_US);
+	assert_true(pause <= AIM_US || pause <= WALKS_MAX * walk);
 #endif
+	for (int i = 0; i < LIVE; i++)
+		free(blocks[i]);
 	sh_vm_destroy(vm);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(no_pause_is_much_longer_than_five_milliseconds),
+	    cmocka_unit_test(no_pause_is_much_longer_than_a_walk_through_their_memory),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
