@@ -1,4 +1,5 @@
--- What `siphook check` says about a dial plan that loads: hooks that can never run, timers that nobody names, names without a timer.
+-- What `siphook check` says about a dial plan that loads: hooks that can never run, timers that nobody names, names without a timer,
+-- functions that the table siphook does not have.
 local native = ...
 
 -- Where a call must have come in first.
@@ -31,8 +32,26 @@ local function mentions(files, name)
   return count
 end
 
--- hooks, timers: {name = true}. A list of lines.
-function native.check(hooks, timers, files)
+-- Whatever a file reads of its table siphook ("sip.lokup"), and of a library in it ("sip.http.gett"), by line.
+local libraries = { http = true, json = true, base64 = true, log = true }
+
+local function unknown_names(file, names, warn)
+  local sip = file.text:match "local%s+([%a_][%w_]*)%s*=%s*require%s*%(?%s*[\"']siphook[\"']"
+  if not sip then return end
+  local number = 0
+  for line in (file.text .. "\n"):gmatch "(.-)\n" do
+    number = number + 1
+    local code = line:gsub("%-%-.*$", ""):gsub("\"[^\"]*\"", "\"\""):gsub("'[^']*'", "''")
+    for name, rest in code:gmatch("%f[%w_.:]" .. sip .. "%.([%a_][%w_]*)%.?([%w_]*)") do
+      local full = name
+      if libraries[name] and rest ~= "" then full = name .. "." .. rest end
+      if not names[full] then warn(("%s:%d"):format(file.path, number), ("there is no %s.%s"):format(sip, full)) end
+    end
+  end
+end
+
+-- hooks, timers, names: {name = true}. A list of lines.
+function native.check(hooks, timers, files, names)
   local warnings = {}
   local function warn(where, text) warnings[#warnings + 1] = ("%s: warning: %s"):format(where, text) end
   local calls_out = place(files, "sip%.originate") ~= files[1].path
@@ -50,6 +69,7 @@ function native.check(hooks, timers, files)
     end
   end
   for _, file in ipairs(files) do
+    unknown_names(file, names, warn)
     local number = 0
     for line in (file.text .. "\n"):gmatch "(.-)\n" do
       number = number + 1

@@ -44,6 +44,21 @@ static void push_files(lua_State *L, const struct sh_generation *g)
 	}
 }
 
+/* What the table siphook has: "lookup", and of its libraries "http.get". */
+static void on_name(void *ctx, const char *owner, const char *name, enum sh_script_name kind)
+{
+	lua_State *L = ctx;
+	bool own = strcmp(owner, "siphook") == 0;
+
+	(void)kind;
+	if (own)
+		lua_pushstring(L, name);
+	else
+		lua_pushfstring(L, "%s.%s", owner, name);
+	lua_pushboolean(L, 1);
+	lua_rawset(L, -3);
+}
+
 static int run(lua_State *L)
 {
 	struct check *c = lua_touserdata(L, 1);
@@ -64,7 +79,10 @@ static int run(lua_State *L)
 	push_files(L, g);
 	if (luaL_len(L, -1) == 0)
 		return 0;
-	lua_call(L, 3, 1);
+	lua_newtable(L);
+	luaL_checkstack(L, 10, NULL);
+	sh_generation_names(g, on_name, L);
+	lua_call(L, 4, 1);
 	for (lua_Integer i = 1; lua_rawgeti(L, -1, i) == LUA_TSTRING; i++) {
 		int written = snprintf(c->out + c->len, c->size - c->len, "%s%s", c->len ? "\n" : "", lua_tostring(L, -1));
 

@@ -101,11 +101,14 @@ sip.timer.tock = function() sip.after(1, "tock") end
 sip.on.message(function(req)
   sip.after(5, "remind", req.body)
   req:reply(200)
+  sip.http.gett(sip.lokup "x", "sip.text")         -- sip.comment
 end)
 END
 runs 0 check "$dir/strange.lua"
 for line in "strange.lua:2: warning: the hook answer never runs" "strange.lua:3: warning: the hook binding never runs" \
-	"strange.lua:4: warning: sip.timer.tick: nobody names it" "strange.lua:7: warning: there is no sip.timer.remind"; do says err "$line"; done
+	"strange.lua:4: warning: sip.timer.tick: nobody names it" "strange.lua:7: warning: there is no sip.timer.remind" \
+	"strange.lua:9: warning: there is no sip.http.gett" "strange.lua:9: warning: there is no sip.lokup"; do says err "$line"; done
+grep -Eq "sip.(text|comment)" "$dir/err" && die "texts and comments are not code"
 grep -q tock "$dir/err" && die "tock is named"
 runs 0 check --json "$dir/strange.lua" && python3 -m json.tool "$dir/out" >/dev/null || die "check --json is JSON"
 runs 0 check "$plan" && [ ! -s "$dir/err" ] || die "nothing is strange about $plan"
