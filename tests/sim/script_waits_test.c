@@ -29,6 +29,7 @@ static const struct row rows[] = {
     {"call.fork", "call:fork({{'sip:silent@10.0.0.9'}, {'sip:bob@10.0.0.3'}}, {timeout = 30, first_timeout = 1, follow_redirects = 1})", CANCEL},
     {"call.dial", "call:dial('sip:bob@10.0.0.3', {timeout = 30})", CANCEL},
     {"call.dial", "coroutine.wrap(function() return call:dial('sip:bob@10.0.0.3', {timeout = 30}) end)()", CANCEL},
+    {"call.relay", "call:relay({'sip:bob@10.0.0.3'}, {timeout = 30})", CANCEL},
     {"call.bridge", "call:bridge(call:fork('sip:answers@10.0.0.3'))", NO_ACK},
     {"call.answer", "call:answer()", NO_ACK},
     {"call.auth", "call:auth{realm = 'r', password = function() sip.sleep(30) return 'x' end}", AUTH},
