@@ -160,7 +160,7 @@ static int open_shared(struct sh_engine *e)
 		.retired = sh_engine_retired,
 		.ctx = e,
 		.deterministic = e->simulation.envs != NULL,
-		.stock = env_of(e, 0)->pool.stock,
+		.stock = sh_engine_env(e, 0)->pool.stock,
 		.trace = e->simulation.trace,
 		.trace_ctx = e->simulation.ctx,
 	};
