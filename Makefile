@@ -108,9 +108,10 @@ $(BUILD)/siphook.so $(BUILD)/siphook: $(BUILD)/%: $(OUT)/% FORCE
 
 FORCE:
 
-# What leaves the object and what it takes from OpenSSL; the public header alone, as C99, C11 and C++17.
+# What leaves the object and what it takes from OpenSSL; the public header alone, as C99, C11 and C++17; who includes whom.
 abi: object
 	@CC="$(CC)" sh tests/hosts/abi.sh $(OUT)/siphook.so
+	@sh tests/layers.sh
 
 # Adapters for servers that people run already (examples/hosts/): each where Debian's header for it is installed. Redis needs none.
 # Those of the release variant are build/hosts/.
