@@ -132,6 +132,10 @@ void sh_call_pracked(struct sh_call *c)
 	if (!leg || sh_reliable_holds_2xx(c, caller_dialog(c, leg)))
 		return;
 	c->bridging = NULL;
+	if (!SH_HOLDS(c->ua->env, leg->call == c && !c->answered)) {
+		sh_call_hangup(c, SH_BY_ENGINE, 500, (struct sh_slice){0});
+		return;
+	}
 	err = connect_caller(c, leg, &c->bridge_options);
 	if (err)
 		sh_call_bridge_over(c, err);

@@ -223,6 +223,8 @@ void sh_call_hold(struct sh_call *c)
 
 void sh_call_release(struct sh_call *c)
 {
+	if (!SH_HOLDS(c->ua->env, c->holds > 0))
+		return;
 	c->holds--;
 	if (!c->holds && c->setup_over) {
 		sh_free(c->invite);
@@ -361,6 +363,7 @@ void sh_call_end(struct sh_call *c, const struct sh_why *why, struct sh_slice re
 	ua->app->ended(ua->app_ctx, c, why);
 	if (ua->observer && a)
 		ua->observer->ended(ua->observer->ctx, a->dialog.call_id);
+	(void)SH_HOLDS(ua->env, !c->bridging && !c->fork);
 	sh_call_setup_over(c);
 	sh_call_release(c);
 }

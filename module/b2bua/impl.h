@@ -9,6 +9,7 @@
 #include "b2bua/subscription.h"
 #include "b2bua/transfer.h"
 #include "core/alloc.h"
+#include "core/invariant.h"
 
 enum { SH_UA_BUFFER = SH_MSG_MAX_SIZE, SH_ALLOW_ROOM = 192 };
 

@@ -151,6 +151,8 @@ struct sh_env {
 	 * the kernel for longer and longer. Who asks for something new is best told so while that is cheap. */
 	bool overloaded;
 	uint64_t longest_turn; /* microseconds; whoever reads it sets it to 0 again */
+	uint64_t broken;       /* invariant.h */
+	struct sh_log_limit broken_limit;
 };
 
 #define SH_OVERLOAD (250 * SH_MS) /* half of T1: before the peers begin to repeat what we have not read yet */

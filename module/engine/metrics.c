@@ -7,7 +7,7 @@ struct sums {
 	struct sh_ua_stats ua;
 	struct sh_txn_stats txn;
 	struct sh_transport_stats transport;
-	uint64_t runs, transactions, longest_turn;
+	uint64_t runs, transactions, longest_turn, broken;
 	uint64_t generation, generations_alive, reloads, reload_failures, workers, registrations;
 	struct sh_script_stats script;
 };
@@ -54,6 +54,7 @@ struct sums {
 	X(txn.retransmissions_out, "retransmissions_out", "retransmissions_sent_total", "counter", "repeats that left")  \
 	X(transactions, "transactions", "transactions", "gauge", "transactions, lingering ones included")                \
 	X(txn.overload, "overload_refused", "overload_refused_total", "counter", "new requests refused for overload")    \
+	X(broken, "invariants_broken", "invariants_broken_total", "counter", "mistakes of siphook itself that ended a call at most") \
 	X(longest_turn, "longest_turn_us", "longest_turn_microseconds", "gauge", "longest turn of a loop since last asked")
 
 /* The same with a label; only the first of a family says what it counts. */
@@ -101,6 +102,7 @@ static void add_up(struct sh_worker *w, void *arg)
 	s->txn.retransmissions_out += t->retransmissions_out;
 	s->transactions += t->server_live + t->client_live;
 	s->txn.overload += t->overload;
+	s->broken += w->env->broken;
 	if (w->env->longest_turn > s->longest_turn)
 		s->longest_turn = w->env->longest_turn;
 	w->env->longest_turn = 0;
