@@ -49,6 +49,16 @@ struct sh_fork {
 	void *ctx;
 };
 
+/* ---- redirect.c */
+struct sh_redirect {
+	struct sh_slice uri; /* in the plan's arena */
+	unsigned q;          /* thousandths */
+};
+/* The Contacts of a 3xx that were not tried yet, those with the highest q first; how many. None of the other scheme: who asked
+ * decides whether less security than he wanted, or more, is right (RFC 5630 5.3). */
+unsigned sh_redirects_read(struct sh_fork *f, bool sips, const struct sh_msg *m, struct sh_redirect *out, unsigned most);
+
+/* ---- fork.c */
 /* Somebody else is about to answer: the branches are cancelled, and it waits. Then he has, or has not after all. */
 void sh_fork_suspend(struct sh_fork *f, struct sh_slice reason);
 void sh_fork_won_by(struct sh_fork *f, struct sh_leg *l);
