@@ -5,8 +5,10 @@
  *     HELLO epoch                    ->
  *                                    <-      WELCOME epoch, keys, its listening sockets
  *     loads the script
- *     TAKE                           ->      stops to read its sockets
- *                                    <-      which requests it has begun, bindings, shared stores, nonces, DONE
+ *     TAKE                           ->
+ *                                    <-      bindings, and each change from then on
+ *                                            stops to read its sockets
+ *                                    <-      which requests it has begun, shared stores, nonces, DONE
  *     opens its listeners, starts
  *     RUN where it listens           ->      (to all that live) goes on with its calls only
  *
@@ -104,7 +106,8 @@ struct sh_handover {
 	int lock_file, listener, wake;
 	unsigned epoch;
 	_Atomic unsigned live; /* peers; 0: nothing is ever looked at */
-	_Atomic bool succeeded, telling, quit; /* telling: changes go to the newest */
+	_Atomic bool succeeded, quit;
+	_Atomic bool telling, telling_writes; /* changes of bindings, of stores, go to the newest */
 	_Atomic uint64_t forwarded, lost;
 	uint64_t taking_since; /* us, monotonic */
 	int active; /* while it starts: the peer that it takes over from, or -1 */
@@ -149,8 +152,10 @@ void sh_handover_quit(struct sh_handover *h);
 
 /* ---- handover_state.c: what goes over ---- */
 
-/* All of it to that peer, and DONE. [the thread of the hand-over] 0 or -errno. */
-int sh_handover_give(struct sh_handover *h, int peer);
+/* To that peer: the bindings, which may be many, so that the workers go on meanwhile; then, when they are deaf, all else, and DONE. [the
+ * thread of the hand-over] 0 or -errno. */
+int sh_handover_give_bindings(struct sh_handover *h, int peer);
+int sh_handover_give_rest(struct sh_handover *h, int peer);
 /* Stores, before the script's top level is published; all else, when the workers are open. */
 int sh_handover_put_stores(struct sh_handover *h);
 int sh_handover_put_rest(struct sh_handover *h);

@@ -340,6 +340,7 @@ static void peer_gone(struct sh_handover *h, int peer)
 	pthread_mutex_unlock(&h->lock);
 	if (took) {
 		atomic_store(&h->telling, false);
+		atomic_store(&h->telling_writes, false);
 		sh_warn(&e->log, "the process that was to take over is gone; this one goes on");
 		ask(h, listen_again, NULL);
 	}
@@ -418,9 +419,11 @@ static void peer_takes(struct sh_handover *h, int peer)
 	h->peers[peer].takes = true;
 	h->newest = peer;
 	pthread_mutex_unlock(&h->lock);
-	err = take_stock(h);
+	err = sh_handover_give_bindings(h, peer);
 	if (!err)
-		err = sh_handover_give(h, peer);
+		err = take_stock(h);
+	if (!err)
+		err = sh_handover_give_rest(h, peer);
 	if (err) {
 		sh_error(&h->engine->log, "hand-over: %s", strerror(-err));
 		shutdown(h->peers[peer].fd, SHUT_RDWR); /* its end is heard of like any other */

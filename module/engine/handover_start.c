@@ -260,7 +260,6 @@ int sh_handover_take(struct sh_engine *e, char *error, size_t size)
 
 	if (!h || h->active < 0)
 		return 0;
-	h->taking_since = now();
 	buffer = sh_malloc(SH_HANDOVER_PACKET);
 	err = buffer ? sh_handover_send(h, h->active, SH_HANDOVER_TAKE, NULL, 0, NULL, 0) : -ENOMEM;
 	while (!err && kind != SH_HANDOVER_DONE) {
@@ -273,6 +272,8 @@ int sh_handover_take(struct sh_engine *e, char *error, size_t size)
 			break;
 		}
 		memcpy(&kind, buffer, sizeof(kind));
+		if (!h->taking_since && kind != SH_HANDOVER_BINDING && kind != SH_HANDOVER_UNBINDING)
+			h->taking_since = now(); /* from here on nobody reads the sockets */
 		err = keep(h, (enum sh_handover_kind)kind, buffer + sizeof(kind), (size_t)n - sizeof(kind));
 	}
 	sh_free(buffer);

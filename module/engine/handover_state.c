@@ -88,14 +88,18 @@ static int send_binding(struct sh_handover *h, int peer, struct sh_slice aor, co
 	return err;
 }
 
-static void give_bindings(void *ctx, const struct sh_bindings *b)
+/* The workers go on meanwhile, and tell of changes under the same lock: what is looked up under it is what they have told of so far. */
+static void give_bindings(void *ctx, const struct sh_bindings *visited)
 {
 	struct giving *g = ctx;
+	struct sh_bindings *b;
 
 	pthread_mutex_lock(&g->h->lock);
-	for (unsigned i = 0; i < b->count && !g->err; i++)
+	b = sh_location_lookup(g->h->engine->location, visited->aor);
+	for (unsigned i = 0; b && i < b->count && !g->err; i++)
 		g->err = send_binding(g->h, g->peer, b->aor, &b->contacts[i]);
 	pthread_mutex_unlock(&g->h->lock);
+	sh_bindings_unref(b);
 }
 
 static void give(struct giving *g, enum sh_handover_kind kind, const void *head, size_t head_len, const void *body, size_t len)
@@ -151,12 +155,28 @@ static void tell_write(void *ctx, const char *data, size_t len)
 	struct sh_handover *h = ctx;
 
 	pthread_mutex_lock(&h->lock);
-	if (atomic_load(&h->telling) && h->newest >= 0)
+	if (atomic_load(&h->telling_writes) && h->newest >= 0)
 		sh_handover_send(h, h->newest, SH_HANDOVER_WRITE, NULL, 0, data, len);
 	pthread_mutex_unlock(&h->lock);
 }
 
-int sh_handover_give(struct sh_handover *h, int peer)
+int sh_handover_give_bindings(struct sh_handover *h, int peer)
+{
+	struct giving *g = sh_calloc(1, sizeof(*g));
+	int err;
+
+	if (!g)
+		return -ENOMEM;
+	g->h = h;
+	g->peer = peer;
+	atomic_store(&h->telling, true);
+	err = sh_location_each(h->engine->location, give_bindings, g);
+	err = err ? err : g->err;
+	sh_free(g);
+	return err;
+}
+
+int sh_handover_give_rest(struct sh_handover *h, int peer)
 {
 	struct sh_engine *e = h->engine;
 	struct giving *g = sh_calloc(1, sizeof(*g));
@@ -173,10 +193,8 @@ int sh_handover_give(struct sh_handover *h, int peer)
 
 		give(g, SH_HANDOVER_BEGUN, NULL, 0, h->begun + at, n * sizeof(h->begun[0]));
 	}
-	err = sh_location_each(e->location, give_bindings, g);
-	if (!err)
-		err = sh_shared_pack_all(e->shared, w.now(w.ctx), w.wall(w.ctx), give_store, g);
-	atomic_store(&h->telling, true);
+	err = sh_shared_pack_all(e->shared, w.now(w.ctx), w.wall(w.ctx), give_store, g);
+	atomic_store(&h->telling_writes, true);
 	sh_shared_tell(e->shared, tell_write, h);
 	sh_auth_each_nonce(e->auth, give_nonce, g);
 	flush_nonces(g);
@@ -312,6 +330,12 @@ int sh_handover_put_rest(struct sh_handover *h)
 			break;
 		case SH_HANDOVER_BINDING:
 			err = put_binding(h, p->data, p->len);
+			break;
+		case SH_HANDOVER_UNBINDING:
+			put_unbinding(h, p->data, p->len);
+			break;
+		case SH_HANDOVER_WRITE:
+			sh_shared_do(e->shared, p->data, p->len, e->workers[0].env->now);
 			break;
 		case SH_HANDOVER_NONCE:
 			for (size_t at = 0; at + sizeof(r) <= p->len; at += sizeof(r)) {
