@@ -264,7 +264,10 @@ def calls_in_setup_go_on(folder):
         caller.reply(invite, "200 OK")
         caller.to = ";tag=" + field(caller.take(caller.a, "SIP/2.0 200"), "To").split(";tag=")[1]
         caller.send("ACK", 1, caller.to)
-        assert caller.take(caller.b, "(ACK|INVITE) ").startswith("ACK")
+        came = caller.take(caller.b, "(ACK|INVITE) ")
+        while came.startswith("INVITE") and field(came, "Via") == field(invite, "Via"):
+            came = caller.take(caller.b, "(ACK|INVITE) ")  # the reload took longer than T1, and the INVITE was repeated
+        assert came.startswith("ACK"), came
         caller.hang_up()
         # Cancelled behind the reload.
         caller.new()
