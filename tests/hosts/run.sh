@@ -83,7 +83,7 @@ try "the Python adapter" env ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$preload" p
 
 try "the command as a service" env ASAN_OPTIONS=detect_leaks=0 python3 "$here/service.py" "$out/siphook"
 
-# Stock servers, each in a network of its own. nginx takes as long as the others together, and runs beside them.
+# Stock servers, each in a network of its own. What waits most of its time runs beside the others.
 serve() {
 	env PRELOAD="$preload" timeout 240 python3 -B "$here/$1.py" "$hosts" "$so" "$bin"
 }
@@ -97,12 +97,15 @@ have() {
 		return 1
 	}
 }
-beside=
-if have nginx; then
-	serve nginx >"$bin/nginx.log" 2>&1 &
-	beside=$!
-fi
-try "the command hands over to the next one" env ASAN_OPTIONS=detect_leaks=0 python3 -B "$here/handover.py" "$out/siphook"
+besides=
+beside() {
+	name=$1
+	shift
+	"$@" >"$bin/$name.log" 2>&1 &
+	besides="$besides $name:$!"
+}
+if have nginx; then beside nginx serve nginx; fi
+beside handover env ASAN_OPTIONS=detect_leaks=0 timeout 120 python3 -B "$here/handover.py" "$out/siphook"
 for server in redis:redis-server mosquitto:mosquitto apache:apache2ctl postgresql:pg_ctlcluster; do
 	if have "${server#*:}"; then try "${server%:*}" serve "${server%:*}"; fi
 done
@@ -116,9 +119,9 @@ if [ -z "$FLAGS" ]; then
 	fi
 	try "the Debian package" sh "$here/deb.sh" "$root"
 fi
-if [ -n "$beside" ]; then
-	wait "$beside"
-	try nginx judge $? "$bin/nginx.log"
-fi
+for one in $besides; do
+	wait "${one#*:}"
+	try "${one%:*}" judge $? "$bin/${one%:*}.log"
+done
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]
