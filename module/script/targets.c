@@ -48,12 +48,15 @@ static struct sh_slice read_name(struct reader *r, int table, const char *key, s
 {
 	lua_State *L = r->L;
 	struct sh_slice own, uri, out = {0};
+	struct sh_uri parts;
 
 	if (sh_opt_get(L, table, key) != LUA_TNIL) {
 		int idx = lua_gettop(L);
 
 		uri = sh_opt_uri(L, idx, lua_pushfstring(L, "%s: option '%s'", r->what, key), &own);
 		lua_pop(L, 1);
+		if (sh_uri_parse(&parts, uri) == 0 && parts.headers.base) /* not here: RFC 3261 19.1.1 */
+			uri.len = (size_t)(parts.headers.base - 1 - uri.base);
 		display = display.len ? quote(r, display) : own;
 		if (sh_arena_printf(&r->plan->arena, &out, "%.*s%s<%.*s>", SH_FMT(display), display.len ? " " : "",
 				    SH_FMT(uri)) < 0)

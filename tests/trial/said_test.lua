@@ -119,7 +119,7 @@ t.case("a URI asks for header fields", function()
   alice:invite "uri"
   local call = bob:expect("INVITE", {
     uri = function(uri) return tostring(uri) == "sip:bob@10.0.0.2;lr" end, Subject = "hi you", Priority = "urgent", ["X-Any"] = "1",
-    from = "alice", Route = false, ["P-Asserted-Identity"] = false, ["Alert-Info"] = false, Replaces = false, ["X-Bad"] = false,
+    from = "alice", to = "^<sip:bob@x.example>$", Route = false, ["P-Asserted-Identity"] = false, ["Alert-Info"] = false, Replaces = false, ["X-Bad"] = false,
     sdp = true,
   })
   t.equal(#call:headers "Via", 1)

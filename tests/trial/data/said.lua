@@ -32,7 +32,8 @@ end
 function numbers.uri(call)
   local asked = "Subject=hi%20you&Priority=low&X-Any=1&From=x&Call-ID=x&Route=%3Csip:evil%3E&Via=x&Body=x" ..
     "&P-Asserted-Identity=x&Supported=x&Alert-Info=x&Replaces=x&X-Bad=a%0D%0AVia:%20x&X%20Y=1"
-  call:dial({ uri = "sip:bob@10.0.0.2;lr;method=INVITE?" .. asked, headers = { Priority = "urgent" } })
+  call:dial({ uri = "sip:bob@10.0.0.2;lr;method=INVITE?" .. asked, headers = { Priority = "urgent" },
+              to = "sip:bob@x.example?Subject=x" })
 end
 
 function numbers.moved(call)
