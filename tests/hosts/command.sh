@@ -59,6 +59,8 @@ runs 0 check "$plan"
 printf 'local sip = require "siphook"\nlocal a = = 1\n' >"$dir/broken.lua"
 runs 1 check "$dir/broken.lua" && says err "broken.lua:2:"
 runs 1 check --json "$dir/broken.lua" && says out '"ok":false'
+printf 'error({})\n' >"$dir/object.lua"
+runs 1 check "$dir/object.lua" && says err "object.lua:1: (error object is a table value)"
 
 # siphook test: exit code, order, filter, TAP, parallel files
 mkdir "$dir/t"
@@ -86,6 +88,16 @@ runs 0 test --filter "^busy$" --seed 3 --loss 0.1 --jobs 2 "$dir/t/good_test.lua
 runs 1 test --tap "$dir/t/good_test.lua" "$dir/t/bad_test.lua" "$dir/t/broken_test.lua"
 for line in "TAP version 13" "ok 1 - busy" 'ok 2 - busy twice \# really' "ok 3 - later # SKIP" "not ok 4 - answered" "not ok 5" "broken_test.lua:1:" \
 	"1..5"; do says out "$line"; done
+cat >"$dir/t/lines_test.lua" <<'END'
+local t = require "siphook.test"
+t.case("lines", function() print "one\ntwo" t.fail "three\nfour" end)
+END
+: >"$dir/t/empty_test.lua"
+runs 1 test --tap "$dir/t/lines_test.lua" "$dir/t/empty_test.lua"
+grep -qvE '^(#|ok|not ok|1\.\.2|TAP)' "$dir/out" && die "each line is TAP"
+says out "# there is no case in this file"
+runs 1 test "$dir/t/plan.lua" && says out "this is a dial plan"
+runs 1 check "$dir/t/good_test.lua" && says err "this is a file of tests"
 runs 1 test && says err "the test file is missing"
 runs 1 test --filter nothing "$dir/t/good_test.lua" && says err 'no case has a name with "nothing"'
 runs 1 test "$dir/t/none_test.lua" && says out "cannot read"
@@ -119,6 +131,9 @@ printf '# a comment\nscript = plan.lua   # beside this file\nlisten = %s\nconfig
 printf 'no equals sign\n' >"$dir/wrong.conf"
 runs 1 run -c "$dir/wrong.conf" && says err "wrong.conf:1:"
 runs 0 check -c "$dir/siphook.conf"
+printf 'script = plan.lua\nwrokers = 2\n' >"$dir/wrong.conf"
+runs 1 run -c "$dir/wrong.conf" && says err 'wrong.conf:2: unknown option "wrokers"'
+runs 1 check -c "$dir/wrong.conf" && says err 'wrong.conf:2: unknown option "wrokers"'
 
 start -c "$dir/siphook.conf"
 says ready "siphook 0.1.0: listening on $uri, generation 1"
