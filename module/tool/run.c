@@ -130,12 +130,11 @@ static void serve(struct server *server)
 static void print_listeners(void *ctx, const char *text, size_t len)
 {
 	json_t *status = json_loadb(text, len, 0, NULL);
-	const json_t *list = json_object_get(status, "listeners"), *uri;
-	size_t i;
+	const json_t *list = json_object_get(status, "listeners");
 
 	(void)ctx;
-	json_array_foreach (list, i, uri)
-		printf("%s%s", i ? ", " : "", json_string_value(uri));
+	for (size_t i = 0; i < json_array_size(list); i++)
+		printf("%s%s", i ? ", " : "", json_string_value(json_array_get(list, i)));
 	json_decref(status);
 }
 

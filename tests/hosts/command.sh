@@ -212,6 +212,14 @@ runs 0 stop
 ends 0
 [ ! -e "$socket" ] || die "the socket is gone after a stop"
 
+# a dial plan that says where it listens
+uri=udp://127.0.0.1:$(port)
+printf 'local sip = require "siphook"\nsip.listen{ uri = "%s" }\n' "$uri" >"$dir/listens.lua"
+start "$dir/listens.lua"
+says ready "listening on $uri, generation 1"
+runs 0 stop
+ends 0
+
 # A server that died leaves a socket that the next one takes.
 start -c "$dir/siphook.conf"
 kill -9 "$pid"

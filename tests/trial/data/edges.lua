@@ -40,19 +40,20 @@ function numbers.continue(call)
   call:continue "later"
 end
 
-function numbers.rethrown(call)
-  local a <close> = guard "rethrown"
-  local _, e = pcall(sip.sleep, 60)
+function numbers.rethrown()
+  local _ <close> = guard "rethrown"
+  local caught, e = pcall(sip.sleep, 60)
+  assert(not caught)
   error(e, 0)
 end
 
-function numbers.asserted(call)
+function numbers.asserted()
   local _, e = pcall(function()
-    local a <close> = guard "inside"
+    local _ <close> = guard "inside"
     assert(pcall(sip.sleep, 60))
   end)
   note("caught", sip.is_cancel(e), pcall(sip.sleep, 1))
-  local b <close> = guard "outside"
+  local _ <close> = guard "outside"
   error(e)
 end
 

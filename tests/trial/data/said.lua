@@ -42,7 +42,7 @@ function numbers.moved(call)
 end
 
 function numbers.typed(call)
-  local leg, res = call:fork("sip:bob@10.0.0.2", { headers = { c = "text/x-other" } })
+  local _, res = call:fork("sip:bob@10.0.0.2", { headers = { c = "text/x-other" } })
   local seen = sip.shared "seen"
   seen:set("headers", table.concat({ res.headers["Call-Info"], res.headers["call-info"], res.headers["X-any"], res.headers["x-Any"] }, " "))
   seen:set("none", tostring(res.headers["X-None"]))
@@ -50,7 +50,7 @@ function numbers.typed(call)
 end
 
 function numbers.passed(call)
-  local leg, res = call:fork "sip:bob@10.0.0.2"
+  local _, res = call:fork "sip:bob@10.0.0.2"
   call:reject(res, { headers = { ["Retry-After"] = 5, Warning = false } })
 end
 
