@@ -255,6 +255,20 @@ static void config_is_what_the_host_gives(void **state)
 	world_destroy(w);
 }
 
+static void a_hook_that_is_left_out_is_told(void **state)
+{
+	(void)state;
+	begin(PLAN "sip.on.invite(function(call) call:reject(486) end)\nsip.on.message(function(req) req:reply(202) end)\n");
+	world_reload(w, PLAN "sip.on.invite(function(call) call:reject(603) end)\nsip.on.options(function(req) req:reply(200) end)\n");
+	world_expect_log(w, "generation 2 has no message hook any more, as generation 1 had");
+	assert_false(world_has_log(w, "has no"));
+	world_reload(w, PLAN "sip.on.message(function(req) req:reply(202) end)\nsip.on.options(function(req) req:reply(200) end)\n");
+	world_expect_log(w, "generation 3 has no invite hook any more, as generation 2 had");
+	assert_false(world_has_log(w, "has no"));
+	refused(dial("sip:bob@example.org"), "404");
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -268,6 +282,7 @@ int main(void)
 	    cmocka_unit_test(domains_trust_and_hooks_are_those_of_the_new_script),
 	    cmocka_unit_test(libraries_beside_the_script_are_loaded_with_it),
 	    cmocka_unit_test(config_is_what_the_host_gives),
+	    cmocka_unit_test(a_hook_that_is_left_out_is_told),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
