@@ -140,6 +140,8 @@ struct sh_leg {
 	struct sh_client_txn *bye;
 	struct sh_client_txn *probe; /* OPTIONS that asks whether it lives */
 	struct sh_locate *locate; /* of the next hop of requests in the dialog */
+	struct sh_path *ways;     /* all addresses of that, when it is a name with several; way_count of them */
+	unsigned way_count;
 	struct sh_unacked *answer; /* the 2xx that we sent and that is not acknowledged, of INVITE or re-INVITE; or NULL */
 	struct sh_client_txn *invite_ct; /* of the last INVITE that we sent in the dialog, until it ends: it keeps our ACK */
 	const struct sh_msg *answered_with; /* outbound: its 2xx, until the bridge passes it on */
@@ -314,8 +316,8 @@ void sh_leg_ended(struct sh_leg *l);   /* nothing is left to be done: freed at t
 /* Where requests in that dialog of the leg go from now on. */
 void sh_leg_find_path(struct sh_leg *l, struct sh_dialog *d, const struct sh_path *from);
 /* The same for any dialog: fn when a name has been looked up; *locate is the look-up in progress. */
-void sh_dialog_locate(struct sh_ua *ua, struct sh_dialog *d, const struct sh_path *from, bool behind_nat, sh_locate_fn fn, void *ctx,
-		      struct sh_locate **locate);
+unsigned sh_dialog_locate(struct sh_ua *ua, struct sh_dialog *d, const struct sh_path *from, bool behind_nat,
+			  struct sh_path found[SH_MAX_CANDIDATES], sh_locate_fn fn, void *ctx, struct sh_locate **locate);
 /* A request that refreshes the target of its dialog is accepted (RFC 3261 12.2, RFC 6141 4.6). */
 void sh_leg_refresh(struct sh_leg *l, const struct sh_msg *m, const struct sh_path *from);
 /* min_se: what a 422 has asked for, or 0. edited: instead of the plan's or caller's body, or NULL. */

@@ -343,8 +343,9 @@ static void on_located(const struct sh_path *paths, unsigned count, int error, v
 static void find_path(struct sh_subscription *s, const struct sh_msg *m, const struct sh_path *from)
 {
 	bool behind_nat = sh_transport_behind_nat(s->ua->transport, m, s->dialog.target, from);
+	struct sh_path found[SH_MAX_CANDIDATES];
 
-	sh_dialog_locate(s->ua, &s->dialog, from, behind_nat, on_located, s, &s->locate);
+	sh_dialog_locate(s->ua, &s->dialog, from, behind_nat, found, on_located, s, &s->locate);
 }
 
 /* How long: what was asked for, shortened to what we give (RFC 6665 4.2.1.1); 0 stays 0. Without a limit of the script's

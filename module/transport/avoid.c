@@ -88,6 +88,11 @@ bool sh_avoided(struct sh_transport *t, const struct sh_path *p)
 	return false;
 }
 
+bool sh_transport_avoids(struct sh_transport *t, const struct sh_path *path)
+{
+	return sh_avoided(t, path);
+}
+
 void sh_avoid_finish(struct sh_transport *t)
 {
 	while (!sh_list_empty(&t->avoided_by_age))

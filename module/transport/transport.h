@@ -242,6 +242,7 @@ void sh_locate_cancel(struct sh_locate *l); /* fn will not be called; NULL is fi
 /* A request by that path got no answer (connection refused, ICMP, timeout), or 503: its address is tried after all others
  * for a while, 0: the configured time; 300 s at most. And: it has answered. Cheap while nothing is avoided. */
 void sh_transport_avoid(struct sh_transport *t, const struct sh_path *path, uint64_t time);
+bool sh_transport_avoids(struct sh_transport *t, const struct sh_path *path); /* now */
 void sh_transport_works(struct sh_transport *t, const struct sh_path *path);
 
 const struct sh_transport_stats *sh_transport_stats(const struct sh_transport *t);

@@ -22,6 +22,8 @@ int sh_client_txn_cancel(struct sh_client_txn *ct, struct sh_slice reason)
 		return -EINVAL;
 	if (ct->cancelled || ct->state > SH_TXN_PROCEEDING)
 		return 0;
+	sh_free(ct->others); /* who is to be cancelled is not looked for elsewhere */
+	ct->others = NULL;
 	ct->cancelled = true;
 	if (ct->state == SH_TXN_PROCEEDING)
 		sh_client_send_cancel(ct, reason);

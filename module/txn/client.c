@@ -37,7 +37,7 @@ void sh_client_free(struct sh_client_txn *ct)
 {
 	sh_env_cancel(ct->layer->env, &ct->timer);
 	sh_txn_text_free(ct->layer, &ct->text);
-	sh_free(ct->reason);
+	sh_free(ct->cancelled ? (void *)ct->reason : ct->others);
 	sh_client_forget_udp(ct);
 	sh_pool_free(&ct->layer->env->pool, ct, sizeof(*ct));
 }
@@ -55,8 +55,11 @@ static void client_end(struct sh_client_txn *ct)
 
 static void client_fail(struct sh_client_txn *ct, enum sh_client_event ev)
 {
-	if (ct->state == SH_TXN_TRYING) /* not a word: RFC 3263 4.3 */
+	if (ct->state == SH_TXN_TRYING) { /* not a word: RFC 3263 4.3 */
 		sh_transport_avoid(ct->layer->transport, &ct->path, 0);
+		if (sh_client_go_elsewhere(ct))
+			return;
+	}
 	ct->state = SH_TXN_COMPLETED; /* nothing can be cancelled any more */
 	tell(ct, ev, NULL);
 	client_end(ct);

@@ -92,6 +92,11 @@ static void go_by_udp(struct sh_client_txn *ct)
 
 /* --- texts ------------------------------------------------------------------------------------ */
 
+static bool has_others(const struct sh_client_txn *ct)
+{
+	return !ct->cancelled && ct->others && ct->others->at < ct->others->count;
+}
+
 /* Line, Via and rest: in a block of its own where it may be needed again, else in the layer's buffer. */
 static int compose(struct sh_client_txn *ct, struct sh_slice line, struct sh_slice rest, struct sh_slice *out)
 {
@@ -105,7 +110,7 @@ static int compose(struct sh_client_txn *ct, struct sh_slice line, struct sh_sli
 	room = line.len + rest.len + by.host.len + SH_TXN_VIA_ROOM;
 	if (room > SH_TXN_BUFFER)
 		return -EMSGSIZE;
-	if (!reliable(ct) || ct->method == SH_INVITE || ct->udp_local || ct->challenged) {
+	if (!reliable(ct) || ct->method == SH_INVITE || ct->udp_local || ct->challenged || has_others(ct)) {
 		block.base = sh_pool_alloc(&l->env->pool, room);
 		if (!block.base)
 			return -ENOMEM;
@@ -188,6 +193,18 @@ static void enter(struct sh_client_txn *ct)
 	sh_client_arm(ct);
 }
 
+static struct sh_other_ways *keep_others(const struct sh_client_request *r)
+{
+	size_t size = r->other_count * sizeof(*r->others);
+	struct sh_other_ways *ways = sh_malloc(sizeof(*ways) + size);
+
+	if (!ways)
+		return NULL;
+	*ways = (struct sh_other_ways){.count = r->other_count};
+	memcpy(ways->paths, r->others, size);
+	return ways;
+}
+
 int sh_client_txn_start(struct sh_client_txn **out, struct sh_txn_layer *l, const struct sh_client_request *r,
 			sh_client_fn fn, void *user)
 {
@@ -203,6 +220,8 @@ int sh_client_txn_start(struct sh_client_txn **out, struct sh_txn_layer *l, cons
 	ct->user = user;
 	ct->challenged = r->challenged;
 	ct->challenged_ctx = r->challenged_ctx;
+	if (r->other_count)
+		ct->others = keep_others(r); /* without memory there is one way */
 	sh_txn_branch_make(l->env, ct->branch);
 	if (!reliable(ct) && r->line.len + r->rest.len + SH_TXN_VIA_ROOM > SH_TXN_DATAGRAM_MAX)
 		go_by_tcp(ct);
@@ -280,6 +299,29 @@ int sh_client_txn_again(struct sh_client_txn *ct, struct sh_slice line, struct s
 	if (!err)
 		sh_client_arm(ct);
 	return err;
+}
+
+bool sh_client_go_elsewhere(struct sh_client_txn *ct)
+{
+	struct sh_txn_layer *l = ct->layer;
+	struct sh_slice line, rest;
+	int err = -EPIPE;
+
+	while (err && ct->fn && !ct->cancelled && ct->text.len && has_others(ct)) {
+		sh_client_txn_text(ct, &line, &rest);
+		sh_hash_remove(&l->clients, &ct->node);
+		sh_client_leave_flow(ct);
+		sh_client_forget_udp(ct);
+		ct->path = ct->others->paths[ct->others->at++];
+		sh_txn_branch_make(l->env, ct->branch);
+		if (!reliable(ct) && line.len + rest.len + SH_TXN_VIA_ROOM > SH_TXN_DATAGRAM_MAX)
+			go_by_tcp(ct);
+		err = compose_and_send(ct, line, rest);
+		sh_hash_insert(&l->clients, &ct->node, branch_hash(ct));
+	}
+	if (!err)
+		sh_client_arm(ct);
+	return !err;
 }
 
 /* The failure that was ACKed may come again: something has to go on with the old branch. Without memory for it the

@@ -130,6 +130,8 @@ struct sh_client_request {
 	struct sh_slice line;      /* "INVITE sip:... SIP/2.0\r\n" */
 	struct sh_slice rest;      /* the other headers but Via, with the blank line and the body */
 	struct sh_path path;
+	const struct sh_path *others; /* where it goes next, with another branch, when no word was heard (RFC 3263 4.3); copied */
+	unsigned other_count;
 	sh_challenge_fn challenged; /* NULL: nobody has credentials */
 	void *challenged_ctx;
 };

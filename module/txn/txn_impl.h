@@ -81,6 +81,12 @@ struct sh_server_txn {
 	bool provisional; /* one was sent; without text it was a 100, which can be made again */
 };
 
+/* Where a request goes when it found nobody. */
+struct sh_other_ways {
+	unsigned count, at;
+	struct sh_path paths[];
+};
+
 struct sh_client_txn {
 	struct sh_hash_node node, flow_node;
 	struct sh_timer timer; /* A and B, E and F, D, K, M; or the wait behind a CANCEL */
@@ -103,7 +109,10 @@ struct sh_client_txn {
 			uint16_t ack_tag_len, ack_cut; /* where From, To and Call-ID go */
 		};
 	};
-	char *reason; /* of a CANCEL that waits for a 1xx; or NULL */
+	union {
+		struct sh_other_ways *others; /* not cancelled; NULL: none were given */
+		char *reason;                 /* cancelled: of the CANCEL that waits for a 1xx; or NULL */
+	};
 	struct sh_path path;
 	struct sh_addr *udp_local; /* where to go when TCP, taken for the size, fails; NULL: there is no such way */
 	char branch[SH_TXN_BRANCH_LEN];
@@ -205,6 +214,8 @@ void sh_client_free(struct sh_client_txn *ct);
 int sh_client_start_beside(struct sh_client_txn *invite, enum sh_method method, struct sh_slice text);
 /* In Completed: true when the challenge was answered, and the transaction has begun anew. ack: what the answer got. */
 bool sh_client_answers_challenge(struct sh_client_txn *ct, const struct sh_msg *m, struct sh_slice ack);
+/* To the next of its ways; false: there is none, or nobody waits for it. */
+bool sh_client_go_elsewhere(struct sh_client_txn *ct);
 int sh_client_switch_to_udp(struct sh_client_txn *ct); /* 0, or -errno: it went by no way */
 void sh_client_forget_udp(struct sh_client_txn *ct);
 void sh_client_arm(struct sh_client_txn *ct);          /* starts A and B, or E and F */

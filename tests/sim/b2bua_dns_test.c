@@ -182,6 +182,30 @@ static void messages_fail_over_too(void **state)
 	end();
 }
 
+static void a_request_in_a_dialog_fails_over_to_the_next_address_of_the_name(void **state)
+{
+	struct phone_call *a;
+	struct phone_msg *invite;
+	struct sh_addr bobs;
+
+	(void)state;
+	begin(PLAN("local ok, res = call:dial({'sip:bob@10.0.0.3'})\nif not ok then call:reject(res) end\n"));
+	record("pair.example.test", "60 A 10.0.0.4"); /* carol's: the other half of a pair of servers */
+	record("pair.example.test", "60 A 10.0.0.3");
+	a = phone_invite(alice, "sip:bob@example.org", NULL, SDP_A);
+	invite = soon(bob, "INVITE");
+	phone_reply(invite, 200, NULL, "Contact: <sip:bob@pair.example.test>", SDP_B);
+	phone_ack(soon(alice, "200"), NULL, NULL);
+	soon(bob, "ACK"); /* the address that has answered comes first */
+	world_advance(w, 5 * SH_SECOND);
+	assert_int_equal(sh_addr_parse(&bobs, SH_LIT("10.0.0.3"), 0), 0);
+	assert_int_equal(sh_sim_set_unreachable(w->sim, &bobs, SH_SIM_UDP_ICMP), 0);
+	phone_bye(a);
+	phone_reply(soon(carol, "BYE"), 200, NULL, NULL, NULL);
+	soon(alice, "200");
+	end();
+}
+
 static void a_failing_name_server_is_a_failure_of_that_branch(void **state)
 {
 	(void)state;
@@ -237,6 +261,7 @@ int main(void)
 	    cmocka_unit_test(a_503_fails_over_and_another_failure_does_not),
 	    cmocka_unit_test(when_all_servers_fail_the_caller_hears_it),
 	    cmocka_unit_test(messages_fail_over_too),
+	    cmocka_unit_test(a_request_in_a_dialog_fails_over_to_the_next_address_of_the_name),
 	    cmocka_unit_test(a_failing_name_server_is_a_failure_of_that_branch),
 	    cmocka_unit_test(the_name_in_a_contact_is_looked_up_only_when_the_call_rings),
 	};
