@@ -204,6 +204,7 @@ soak: clang-deps
 	@$(MAKE) --no-print-directory object
 	@sh tests/bench/soak.sh
 	@$(MAKE) --no-print-directory CC=gcc explore SEEDS=100000
+	@RELOADS=10000 IDLE=5000 python3 -B tests/interop/secure.py $(OUT)
 	@$(MAKE) --no-print-directory CC=clang VARIANT=asan dialplans TIME=600
 	@$(MAKE) --no-print-directory fuzz TIME=600
 	@$(MAKE) --no-print-directory CC=clang torture

@@ -176,9 +176,9 @@ class Phone:
         self.link.close()
 
 
-def call(caller, callee, name, callee_ends=True):
+def call(caller, callee, name, callee_ends=True, extra=""):
     """Set up, talked, ended by one of the two."""
-    caller.request("INVITE", f"sip:{callee.user}@example.org", f"<sip:{callee.user}@example.org>", name, 1, body=SDP)
+    caller.request("INVITE", f"sip:{callee.user}@example.org", f"<sip:{callee.user}@example.org>", name, 1, body=SDP, extra=extra)
     invite = callee.link.expect("INVITE")
     must(SDP in invite, "the offer arrives as it was")
     callee.answer(invite, 180, tag="b")
