@@ -285,6 +285,19 @@ def calls_in_setup_go_on(folder):
         caller.take(caller.b, "ACK ")
 
 
+def worker_shutdown_timeout_ends_what_is_left(folder):
+    with running(folder, os.path.join(here, "host.lua")) as (server, caller, port):
+        server.peer = f"sip:phone@127.0.0.1:{caller.phone_port}"
+        server.configure("worker_shutdown_timeout 1s;")
+        reload(server)
+        caller.connect()
+        old = server.sip_worker()
+        reload(server)
+        caller.is_hung_up()
+        wait_for("the old worker is gone", 10, lambda: not os.path.exists(f"/proc/{old}"))
+        assert Caller(port).options() == 200
+
+
 def an_address_that_is_given_up_serves_its_calls(folder):
     with running(folder, os.path.join(here, "host.lua")) as (server, caller, port):
         server.peer = f"sip:phone@127.0.0.1:{caller.phone_port}"
@@ -327,4 +340,4 @@ def another_nginx_takes_over(folder):
 
 
 tests = [reloads_lose_no_call, phones_stay_registered, connections_are_used_through_the_old_worker, calls_in_setup_go_on,
-         an_address_that_is_given_up_serves_its_calls, another_nginx_takes_over]
+         worker_shutdown_timeout_ends_what_is_left, an_address_that_is_given_up_serves_its_calls, another_nginx_takes_over]
