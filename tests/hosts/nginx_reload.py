@@ -7,7 +7,7 @@ import socket
 import sys
 import time
 
-from nginx_server import Server
+from nginx_server import Server, alive
 from sip import Caller, field, free_port, sipp_call, sipp_passed, wait_for
 
 here = os.path.dirname(os.path.abspath(__file__))
@@ -294,7 +294,7 @@ def worker_shutdown_timeout_ends_what_is_left(folder):
         old = server.sip_worker()
         reload(server)
         caller.is_hung_up()
-        wait_for("the old worker is gone", 10, lambda: not os.path.exists(f"/proc/{old}"))
+        wait_for("the old worker is gone", 10, lambda: not alive(old))
         assert Caller(port).options() == 200
 
 
@@ -330,7 +330,7 @@ def another_nginx_takes_over(folder):
         os.kill(old, signal.SIGQUIT)
         assert second.options() == 200
         caller.hang_up()
-        wait_for("the old one ends", 60, lambda: not os.path.exists(f"/proc/{old}"))
+        wait_for("the old one ends", 60, lambda: not alive(old))
         assert second.options() == 200 and server.status()["succeeded"] is False
         server.kill()
     except BaseException:

@@ -9,12 +9,20 @@ import sys
 import urllib.error
 import urllib.request
 
-from sip import free_port
+from sip import free_port, wait_for
 
 module, so = os.path.join(os.path.abspath(sys.argv[1]), "ngx_siphook_module.so"), os.path.abspath(sys.argv[2])
 modules = "/usr/lib/nginx/modules"
 siphook = os.path.join(os.path.dirname(so), "siphook")
 env = dict(os.environ, ASAN_OPTIONS="detect_leaks=0", LD_PRELOAD=os.environ.get("PRELOAD", ""))
+
+
+def alive(pid):
+    """Not gone, and no zombie that nobody has waited for."""
+    try:
+        return open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 class Server:
@@ -113,12 +121,12 @@ http {{
 
     def kill(self, well=True):
         """At once, calls or not. well: the test has passed, so nothing may have gone wrong."""
-        for pid in self.pids:
-            if os.path.exists(f"/proc/{pid}"):
-                os.kill(pid, signal.SIGTERM)
+        for pid in filter(alive, self.pids):
+            os.kill(pid, signal.SIGTERM)
         if self.process.poll() is None:
             self.process.terminate()
         self.process.wait(20)
+        wait_for("nginx ends", 20, lambda: not any(map(alive, self.pids)))
         if well:
             assert "[alert]" not in self.logged() and "Sanitizer" not in self.logged(), self.logged()
 
