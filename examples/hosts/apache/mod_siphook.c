@@ -34,7 +34,7 @@ enum {
 
 /* What the configuration says. */
 static struct adapter siphook;
-static const char *folder, *control_path, *lock_path, *peers_path;
+static const char *control_path, *lock_path, *peers_path;
 
 /* Of the parent; the children inherit both. The sockets outlive the module, which is loaded anew at every restart. */
 static struct listeners *listeners;
@@ -210,13 +210,13 @@ static void on_child_init(apr_pool_t *pool, server_rec *server)
 
 static int on_pre_config(apr_pool_t *pool, apr_pool_t *log, apr_pool_t *temporary)
 {
+	(void)pool;
 	(void)log;
 	(void)temporary;
 	memset(&siphook, 0, sizeof(siphook));
 	siphook.host.log = on_log;
 	siphook.host.listen_fd = on_listen;
-	folder = control_path = lock_path = peers_path = NULL;
-	(void)pool;
+	control_path = lock_path = peers_path = NULL;
 	return OK;
 }
 
@@ -324,7 +324,8 @@ static apr_status_t close_lock(void *ctx)
 /* A folder that the children, which are another user, may write to. */
 static int open_lock(apr_pool_t *pool, server_rec *server)
 {
-	folder = ap_runtime_dir_relative(pool, "siphook");
+	const char *folder = ap_runtime_dir_relative(pool, "siphook");
+
 	control_path = apr_pstrcat(pool, folder, "/control.sock", NULL);
 	lock_path = apr_pstrcat(pool, folder, "/lock", NULL);
 	peers_path = apr_pstrcat(pool, folder, "/peers", NULL);
