@@ -99,6 +99,7 @@ struct sh_target {
 	uint64_t timeout;        /* us; 0: the plan's */
 	uint64_t delay;          /* us before this branch starts */
 	unsigned group;          /* groups are tried one after the other, from 0 */
+	bool alternative;        /* the same server as the target before, by another address: only for when that one cannot serve */
 	unsigned breadth;        /* Max-Breadth, by the fork; 0: none */
 };
 

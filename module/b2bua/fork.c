@@ -278,6 +278,23 @@ static void share_breadth(struct sh_fork *f)
 	}
 }
 
+/* The server itself could not be reached or could not do it; all else is the answer of whoever was called. */
+static bool may_do_better(const struct sh_branch *b)
+{
+	return b->cause == SH_UNREACHABLE || b->code == 408 || (b->code >= 500 && b->code < 600);
+}
+
+/* Other addresses of a server that has given the answer of the callee need not be asked. */
+static void drop_alternatives(struct sh_fork *f)
+{
+	for (unsigned i = 1; i < f->count; i++) {
+		struct sh_branch *b = f->branches[i], *before = f->branches[i - 1];
+
+		if (b->target.alternative && b->state == SH_BRANCH_IDLE && before->state == SH_BRANCH_DONE && !may_do_better(before))
+			b->state = SH_BRANCH_DONE;
+	}
+}
+
 /* Starts what is to start; when nothing is left in this group goes on to the next; at the end reports. */
 static void advance(struct sh_fork *f)
 {
@@ -291,6 +308,7 @@ static void advance(struct sh_fork *f)
 		bool busy = false, fresh = false;
 		unsigned next = UINT32_MAX;
 
+		drop_alternatives(f);
 		share_breadth(f);
 		for (unsigned i = 0; i < f->count; i++) {
 			struct sh_branch *b = f->branches[i];
@@ -595,6 +613,7 @@ static bool follow(struct sh_branch *b, const struct sh_msg *m)
 		if (sh_target_form(&t, &f->plan.arena, found[i].uri) < 0)
 			continue;
 		t.group = f->group + level;
+		t.alternative = false;
 		t.has_path = t.behind_nat = false;
 		t.other_count = 0;
 		t.route = (struct sh_slice){0};

@@ -401,6 +401,7 @@ static void add_trunk(struct reader *r, const struct sh_trunk_config *c, const s
 			t.route = service;
 		t.uri = dial(r, c->targets[index].uri, number.base ? number : dialled(r));
 		t.group += i;
+		t.alternative = i > 0;
 		if (dead >> index & 1)
 			r->dead |= UINT64_C(1) << r->plan->count;
 		add_target(r, &t);
@@ -412,12 +413,19 @@ static void leave_out_dead(struct reader *r)
 {
 	struct sh_fork_plan *p = r->plan;
 	unsigned kept = 0;
+	bool headless = false; /* the first of a trunk is left out: the next is its first */
 
 	if (!r->dead || r->dead == UINT64_MAX >> (64 - p->count))
 		return;
-	for (unsigned i = 0; i < p->count; i++)
-		if (!(r->dead >> i & 1))
-			p->targets[kept++] = p->targets[i];
+	for (unsigned i = 0; i < p->count; i++) {
+		bool first = !p->targets[i].alternative || headless;
+
+		headless = first && (r->dead >> i & 1);
+		if (r->dead >> i & 1)
+			continue;
+		p->targets[kept] = p->targets[i];
+		p->targets[kept++].alternative = !first;
+	}
 	p->count = kept;
 }
 

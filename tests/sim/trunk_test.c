@@ -297,6 +297,30 @@ static void registration_fails_over_and_comes_back(void **state)
 	end();
 }
 
+/* A busy person is not dialled again by another way; a provider that cannot do it is. */
+static void the_next_address_is_for_a_provider_that_fails(void **state)
+{
+	static const struct {
+		unsigned code;
+		bool next;
+	} rows[] = {{486, false}, {404, false}, {480, false}, {403, false}, {603, false}, {500, true}, {503, true}, {504, true}, {408, true}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct phone_call *c;
+		char code[8];
+
+		begin(PLAN "local trunk = sip.trunk{name = 'north', uri = {'sip:10.0.0.3', 'sip:10.0.0.4'}}\n" USE);
+		c = dial("sip:1@example.org");
+		answer(bob, rows[i].code);
+		if (rows[i].next)
+			answer(carol, 486);
+		snprintf(code, sizeof(code), "%u", rows[i].next ? 486 : rows[i].code);
+		refused(c, code);
+		end();
+	}
+}
+
 static void a_registrar_that_is_gone_is_asked_at_growing_intervals(void **state)
 {
 	uint64_t last, wait[4];
@@ -531,6 +555,7 @@ int main(void)
 		cmocka_unit_test(a_short_expiry_is_raised_as_the_registrar_wants),
 		cmocka_unit_test(a_refused_trunk_is_down_and_asks_seldom),
 		cmocka_unit_test(registration_fails_over_and_comes_back),
+	    cmocka_unit_test(the_next_address_is_for_a_provider_that_fails),
 		cmocka_unit_test(a_registrar_that_is_gone_is_asked_at_growing_intervals),
 		cmocka_unit_test(a_qualified_trunk_that_falls_silent_is_left_out),
 		cmocka_unit_test(a_dead_trunk_is_tried_when_there_is_nothing_else),
