@@ -21,6 +21,7 @@ sip.on.invite(function(call)
   if hour then
     if tonumber(hour) > 23 or tonumber(minute) > 59 then return call:reject(484) end
     if not call.from.user then return call:reject(403) end
+    -- It outlives a reload, not a restart: for that, keep the orders in a store with `persist` and look at them in a sip.every.
     sip.after(seconds_until(tonumber(hour), tonumber(minute)), "wake_up", { room = call.from.user, tries = 1 })
     sip.log.info("room %s: wake-up call at %s:%s", call.from.user, hour, minute)
     call:answer()                                           -- the phone shows that it was accepted

@@ -323,7 +323,7 @@ int sh_handover_run(struct sh_engine *e, char *error, size_t size)
 	pthread_mutex_unlock(&h->lock);
 	unlock_folder(h);
 	if (h->active >= 0)
-		sh_info(&e->log, "taken over from process %u with %llu bindings in %llu ms; this is process %u", h->peers[h->active].epoch,
+		sh_info(&e->log, "taken over from epoch %u with %llu bindings in %llu ms; this is epoch %u", h->peers[h->active].epoch,
 			(unsigned long long)sh_location_count(e->location), (unsigned long long)(now() - h->taking_since) / SH_MS, h->epoch);
 	return 0;
 }

@@ -482,6 +482,6 @@ struct sh_runtime *sh_runtime_check(lua_State *L, const char *what)
 
 	sh_torture_collect(L);
 	if (!s->runtime)
-		luaL_error(L, "%s does not work while the script loads", what);
+		luaL_error(L, "%s does not work while the script loads, nor in the load hook", what);
 	return s->runtime;
 }

@@ -13,9 +13,9 @@ static const struct command {
 	enum argument argument;
 	const char *usage, *summary;
 } commands[] = {
-    {"run", command_run, "cslwo", SCRIPT, "[-c FILE] [-s PATH] [-l URI]... [-w WORKERS] [-o KEY=VALUE]... SCRIPT",
+    {"run", command_run, "cslwo", SCRIPT, "[-c FILE] [-s PATH] [-l URI]... [-w WORKERS] [-o KEY=VALUE]... [SCRIPT]",
      "serve with a dial plan"},
-    {"check", command_check, "coj", SCRIPT, "[-c FILE] [-o KEY=VALUE]... [--json] SCRIPT",
+    {"check", command_check, "coj", SCRIPT, "[-c FILE] [-o KEY=VALUE]... [--json] [SCRIPT]",
      "load and verify a dial plan, open nothing"},
     {"test", command_test, "fSLJt", FILES, "[--seed N] [--loss P] [--filter PATTERN] [--jobs N] [--tap] FILE...",
      "run the tests of a dial plan on a virtual network"},

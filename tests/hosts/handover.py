@@ -42,7 +42,7 @@ with tempfile.TemporaryDirectory() as folder:
         call(caller, bob)
         for workers in ("2", "2", "3"):
             processes.append(Process(folder, port, "-w", workers))
-            wait_for("it takes over", 30, lambda: "taken over from process" in processes[-1].logged())
+            wait_for("it takes over", 30, lambda: "taken over from epoch" in processes[-1].logged())
             assert not bob.register(), "the nonce is known"
             call(second, bob)
             hang_up(second, bob)

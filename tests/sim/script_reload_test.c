@@ -177,7 +177,7 @@ static void the_load_hook_runs_once_and_can_refuse(void **state)
 	assert_non_null(strstr(error, "dialplan.lua:3: "));
 	assert_int_not_equal(
 	    world_try_reload(w, PLAN "sip.on.load(function(ev) sip.sleep(1) end)\n", error, sizeof(error)), 0);
-	assert_string_equal(error, "dialplan.lua:3: sip.sleep does not work while the script loads");
+	assert_string_equal(error, "dialplan.lua:3: sip.sleep does not work while the script loads, nor in the load hook");
 	assert_int_equal(sh_generation_number(sh_script_current(w->script)), 2);
 	assert_int_equal(sh_script_alive(w->script), 1);
 	world_reload(w, PLAN "sip.on.load(function() sip.log.info('loads %d', sip.shared('s'):get('loads')) end)\n");
