@@ -104,8 +104,9 @@ struct sh_target {
 };
 
 /* The request to `uri` (RFC 3261 19.1.5): what a URI says beside where to go does not stand in the Request-URI. Header fields that
- * do no harm go behind t->headers, where those do not name them; all others are left out. 0 or -ENOMEM; the URI is a good one. */
-int sh_target_form(struct sh_target *t, struct sh_arena *a, struct sh_slice uri);
+ * do no harm (the first 16) go behind t->headers, where those do not name them; all others are left out. ours: the script says it,
+ * nobody on the network. 0 or -ENOMEM; the URI is a good one. */
+int sh_target_form(struct sh_target *t, struct sh_arena *a, struct sh_slice uri, bool ours);
 
 struct sh_result;
 

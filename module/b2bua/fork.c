@@ -610,7 +610,7 @@ static bool follow(struct sh_branch *b, const struct sh_msg *m)
 		struct sh_target t = b->target;
 
 		level += i && found[i].q != found[i - 1].q;
-		if (sh_target_form(&t, &f->plan.arena, found[i].uri) < 0)
+		if (sh_target_form(&t, &f->plan.arena, found[i].uri, false) < 0)
 			continue;
 		t.group = f->group + level;
 		t.alternative = false;

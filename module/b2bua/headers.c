@@ -220,8 +220,9 @@ void sh_put_body_of(struct sh_writer *w, const struct sh_msg *m)
 }
 
 /* A header field that a URI may ask for: a word about the call, which makes nobody believe, route or do anything. Not who calls or
- * what we can do (RFC 3261 19.1.5), no dialog to be taken over, nothing at which a phone answers by itself. */
-static bool harmless(struct sh_slice name)
+ * what we can do (RFC 3261 19.1.5), no dialog to be taken over, nothing at which a phone answers by itself. X- fields mean what
+ * the next server makes of them (whose account pays): only in a URI of ours. */
+static bool harmless(struct sh_slice name, bool ours)
 {
 	switch (sh_header_lookup(name)) {
 	case SH_H_ACCEPT_CONTACT:
@@ -236,7 +237,7 @@ static bool harmless(struct sh_slice name)
 	case SH_H_USER_TO_USER:
 		return true;
 	case SH_H_OTHER:
-		return sh_slice_istarts(name, SH_LIT("X-")) && sh_lex_run(name.base, name.base + name.len, SH_LEX_TOKEN) == name.base + name.len;
+		return ours && sh_slice_istarts(name, SH_LIT("X-")) && sh_lex_run(name.base, name.base + name.len, SH_LEX_TOKEN) == name.base + name.len;
 	default:
 		return false;
 	}
@@ -263,10 +264,13 @@ static int cut_method(struct sh_arena *a, struct sh_slice params, struct sh_slic
 	return 0;
 }
 
-int sh_target_form(struct sh_target *t, struct sh_arena *a, struct sh_slice uri)
+int sh_target_form(struct sh_target *t, struct sh_arena *a, struct sh_slice uri, bool ours)
 {
+	enum { FIELDS = 16, ROOM = 2048 }; /* a URI of the network may name thousands: the rest is left out */
 	struct sh_slice list, item, name, value;
+	struct sh_writer w;
 	struct sh_uri parts;
+	char *room;
 	int err;
 
 	t->uri = uri;
@@ -275,17 +279,30 @@ int sh_target_form(struct sh_target *t, struct sh_arena *a, struct sh_slice uri)
 	if (parts.headers.base)
 		t->uri.len = (size_t)(parts.headers.base - 1 - uri.base);
 	err = cut_method(a, parts.params, &t->uri);
+	if (err || !parts.headers.len)
+		return err;
+	room = sh_arena_alloc(a, t->headers.len + ROOM);
+	if (!room)
+		return -ENOMEM;
+	sh_writer_init(&w, room, t->headers.len + ROOM);
+	sh_put(&w, t->headers);
 	list = parts.headers;
-	while (list.len && !err) {
+	for (unsigned n = 0; n < FIELDS && list.len; n++) {
 		sh_slice_cut(list, '&', &item, &list);
 		sh_slice_cut(item, '=', &name, &value);
-		err = sh_uri_unescape(a, name, &name);
-		if (!err)
-			err = sh_uri_unescape(a, value, &value);
-		if (!err && harmless(name) && one_line(value) && !sh_header_line_named(t->headers, name))
-			err = sh_arena_printf(a, &t->headers, "%.*s%.*s: %.*s\r\n", SH_FMT(t->headers), SH_FMT(name), SH_FMT(value));
+		if (name.len + value.len + 4 > w.cap - w.len)
+			break;
+		if (sh_uri_unescape(a, name, &name) < 0 || sh_uri_unescape(a, value, &value) < 0)
+			return -ENOMEM;
+		if (!harmless(name, ours) || !one_line(value) || sh_header_line_named(sh_writer_text(&w), name))
+			continue;
+		sh_put(&w, name);
+		sh_put_lit(&w, ": ");
+		sh_put(&w, value);
+		sh_put_lit(&w, "\r\n");
 	}
-	return err;
+	t->headers = sh_writer_text(&w);
+	return 0;
 }
 
 struct sh_body *sh_body_make(struct sh_slice type, struct sh_slice text)

@@ -315,7 +315,7 @@ static void apply_transport(struct reader *r, struct sh_target *t)
 
 static void read_uri(struct reader *r, int idx, struct sh_target *t)
 {
-	if (sh_target_form(t, &r->plan->arena, keep(r, sh_opt_uri(r->L, idx, r->what, NULL))) < 0)
+	if (sh_target_form(t, &r->plan->arena, keep(r, sh_opt_uri(r->L, idx, r->what, NULL)), true) < 0)
 		luaL_error(r->L, "not enough memory");
 	apply_transport(r, t);
 }

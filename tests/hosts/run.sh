@@ -25,7 +25,7 @@ try() {
 		passed=$((passed + 1))
 	else
 		echo "FAILED: $name"
-		tail -40 "$log"
+		head -5 "$log"; echo ...; tail -40 "$log"
 		failed=$((failed + 1))
 	fi
 }

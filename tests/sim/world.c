@@ -180,8 +180,9 @@ void world_reload(struct world *w, const char *text)
 static void on_flow_closed(void *ctx, uint64_t flow)
 {
 	struct world *w = ctx;
+	unsigned by = (unsigned)(flow >> 56); /* of another process: any worker tells of it */
 
-	sh_location_flow_closed(w->location, flow, wall(w), w->runtime[flow >> 56]);
+	sh_location_flow_closed(w->location, flow, wall(w), w->runtime[by < w->workers ? by : 0]);
 }
 
 static void on_second(struct sh_timer *t)

@@ -137,3 +137,16 @@ t.case("a redirect asks for header fields", function()
   call:reply(302, { headers = { Contact = "<sip:bob@10.0.0.2?Subject=again>" } })      -- he has been asked
   out:expect(302)
 end)
+
+-- Whose account pays is not said by whom was called; and thousands of fields cost no more than a few.
+t.case("a redirect asks for too much", function()
+  local alice, bob, plan = begin()
+  local carol = plan:peer "10.0.0.3"
+  local many = {}
+  for i = 1, 3000 do many[i] = "X-" .. i .. "=x" end
+  local out = alice:invite "moved"
+  bob:expect("INVITE"):reply(302, { headers = { Contact = "<sip:bob@10.0.0.3?X-Account=42&Subject=moved&" .. table.concat(many, "&") .. ">" } })
+  local call = carol:expect("INVITE", { Subject = "moved", ["X-Account"] = false, ["X-1"] = false })
+  call:reply(486)
+  out:expect(486)
+end)
