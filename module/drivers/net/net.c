@@ -18,7 +18,7 @@ enum {
 	AT_ONCE = 20,                 /* microseconds */
 	BUSY_TURNS = 4,
 	LONG_TURN = 1000,             /* microseconds */
-	GATHER = 4,                   /* messages at once that are wanted; a turn that had them waits for nothing */
+	GATHER = 8,                   /* messages at once that are wanted; a turn that had them waits for nothing */
 	GATHER_WINDOW = 20 * SH_MS,   /* over which the rate is taken */
 	TELL_OVERLOAD = 10 * 1000000, /* not more often */
 };
@@ -284,7 +284,7 @@ static bool gather(struct net_worker *w)
 	return true;
 }
 
-/* A wait within which not one more is expected would only be a second wake-up. */
+/* A wait within which less than half of them is expected would not be worth its delay. */
 static void measure_rate(struct net_worker *w)
 {
 	uint64_t elapsed = w->env.now - w->window, in = arrived(w) - w->before_window, limit = w->net->gather_max, wait;
@@ -292,7 +292,7 @@ static void measure_rate(struct net_worker *w)
 	if (elapsed < GATHER_WINDOW)
 		return;
 	wait = in > 0 ? GATHER * elapsed / in : SH_NEVER;
-	w->gather = wait > GATHER * limit ? 0 : (unsigned)(wait < limit ? wait : limit);
+	w->gather = wait > 2 * limit ? 0 : (unsigned)(wait < limit ? wait : limit);
 	w->window = w->env.now;
 	w->before_window += in;
 }

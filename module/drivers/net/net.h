@@ -17,7 +17,7 @@
 
 enum {
 	SH_NET_MAX_WORKERS = 256,
-	SH_NET_GATHER = 300, /* microseconds */
+	SH_NET_GATHER = 700, /* microseconds */
 };
 
 struct sh_net;
