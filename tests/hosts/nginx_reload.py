@@ -312,6 +312,22 @@ def an_address_that_is_given_up_serves_its_calls(folder):
         caller.hang_up()
 
 
+def inheritable_sockets(pid, port):
+    """Of a process and port: which a program that it executes would get."""
+    inodes = {line.split()[9] for kind in ("udp", "tcp") for line in open(f"/proc/{pid}/net/{kind}").readlines()[1:]
+              if line.split()[1].endswith(f":{port:04X}")}
+    found = []
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            name = os.readlink(f"/proc/{pid}/fd/{fd}")
+            flags = int(re.search(r"flags:\s*([0-7]+)", open(f"/proc/{pid}/fdinfo/{fd}").read()).group(1), 8)
+        except FileNotFoundError:
+            continue
+        if name[:8] == "socket:[" and name[8:-1] in inodes and not flags & os.O_CLOEXEC:
+            found.append(fd)
+    return found
+
+
 def another_nginx_takes_over(folder):
     """SIGUSR2: a new master with the old one's sockets; the old one ends when its calls do."""
     port = free_port()
@@ -321,6 +337,10 @@ def another_nginx_takes_over(folder):
     try:
         old = server.detach()
         assert caller.options(20) == 200
+        assert len(inheritable_sockets(old, port)) == 2
+        forked = open(f"/proc/{old}/task/{old}/children").read().split()
+        assert len(forked) >= 2
+        wait_for("they leave no socket to programs", 10, lambda: not any(inheritable_sockets(pid, port) for pid in forked))
         caller.connect()
         os.kill(old, signal.SIGUSR2)
         wait_for("the new one serves", 20, lambda: server.serving() == 2)

@@ -36,6 +36,7 @@ static inline struct ngx_siphook_conf *ngx_siphook_conf_of(ngx_cycle_t *cycle)
 
 /* ngx_siphook_sockets.c: what the master does when it reads its configuration */
 ngx_int_t ngx_siphook_open_sockets(ngx_cycle_t *cycle, struct ngx_siphook_conf *conf);
+void ngx_siphook_seal_sockets(struct ngx_siphook_conf *conf); /* in a process that the master has forked */
 ngx_int_t ngx_siphook_check(ngx_cycle_t *cycle, struct ngx_siphook_conf *conf);
 
 /* ngx_siphook_worker.c: SIP in the worker that serves it */

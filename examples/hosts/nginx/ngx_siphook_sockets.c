@@ -226,3 +226,13 @@ ngx_int_t ngx_siphook_open_sockets(ngx_cycle_t *cycle, struct ngx_siphook_conf *
 		inherited("", 1);
 	return leave_sockets(cycle, conf);
 }
+
+/* What a worker executes gets none of them; only the master leaves them to the next nginx. */
+void ngx_siphook_seal_sockets(struct ngx_siphook_conf *conf)
+{
+	struct ngx_siphook_socket *s = conf->sockets.elts;
+
+	for (ngx_uint_t i = 0; i < conf->sockets.nelts; i++)
+		if (s[i].fd >= 0)
+			fcntl(s[i].fd, F_SETFD, FD_CLOEXEC);
+}

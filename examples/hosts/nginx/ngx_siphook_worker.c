@@ -161,6 +161,8 @@ ngx_int_t ngx_siphook_init_process(ngx_cycle_t *cycle)
 	struct ngx_siphook_conf *conf = ngx_siphook_conf_of(cycle);
 	struct siphook_option *o = conf->options.elts;
 
+	if (ngx_process != NGX_PROCESS_SINGLE)
+		ngx_siphook_seal_sockets(conf);
 	if (!conf->on || ngx_worker != 0 || (ngx_process != NGX_PROCESS_WORKER && ngx_process != NGX_PROCESS_SINGLE))
 		return NGX_OK;
 	adapter_queue_init(&own.lines);
