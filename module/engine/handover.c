@@ -2,13 +2,16 @@
 #include "engine/handover.h"
 
 #include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
 	VERSION = 1,
 	EPOCHS = 4096,
-	SEND_MS = 50, /* a peer that does not read for so long loses what is for it */
+	DRAIN_MS = 100,
+	QUEUE_MAX = 16 << 20, /* octets that may wait for a peer */
 	BUFFER = 4 << 20,
 	/* An alias of another process's connection: 64 + peer (8 bits) | its worker (6) | slot (18) | generation (32). */
 	ALIAS_SLOT_BITS = 18,
@@ -25,6 +28,14 @@ bool sh_handover_understood(const struct sh_handover_hello *a)
 	       a->epoch > 0 && a->epoch < EPOCHS;
 }
 
+uint64_t sh_handover_now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * SH_SECOND + (uint64_t)t.tv_nsec / 1000;
+}
+
 /* ------------------------------------------------------------------ packets */
 
 int sh_handover_send(struct sh_handover *h, int peer, enum sh_handover_kind kind, const void *head, size_t head_len,
@@ -33,23 +44,114 @@ int sh_handover_send(struct sh_handover *h, int peer, enum sh_handover_kind kind
 	uint32_t k = kind;
 	struct iovec parts[] = {{&k, sizeof(k)}, {(void *)(uintptr_t)head, head_len}, {(void *)(uintptr_t)body, body_len}};
 	struct msghdr m = {.msg_iov = parts, .msg_iovlen = 3};
-	int wait = h->peers[peer].takes ? SH_HANDOVER_MS : SEND_MS;
 
 	if (h->peers[peer].fd < 0)
 		return -EPIPE;
-	while (sendmsg(h->peers[peer].fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
-		struct pollfd p = {.fd = h->peers[peer].fd, .events = POLLOUT};
-
-		if (errno == EINTR)
-			continue;
-		if (errno != EAGAIN)
+	if (sizeof(k) + head_len + body_len > SH_HANDOVER_PACKET)
+		return -EMSGSIZE;
+	while (sendmsg(h->peers[peer].fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+		if (errno != EINTR)
 			return -errno;
-		if (poll(&p, 1, wait) == 0) {
-			atomic_fetch_add(&h->lost, 1);
-			return -EAGAIN;
-		}
+	return 0;
+}
+
+/* What a worker sends and the network might have lost as well. */
+static int send_or_lose(struct sh_handover *h, int peer, enum sh_handover_kind kind, const void *head, size_t head_len, struct sh_slice body)
+{
+	int err = sh_handover_send(h, peer, kind, head, head_len, body.base, body.len);
+
+	if (err)
+		atomic_fetch_add(&h->lost, 1);
+	return err;
+}
+
+static int enqueue(struct sh_handover *h, struct sh_handover_peer *p, enum sh_handover_kind kind, const void *head, size_t head_len,
+		   const void *body, size_t body_len)
+{
+	size_t len = head_len + body_len;
+	struct sh_handover_packet *q;
+
+	if (sizeof(uint32_t) + len > SH_HANDOVER_PACKET)
+		return -EMSGSIZE;
+	q = p->waits + len <= QUEUE_MAX ? sh_malloc(sizeof(*q) + len) : NULL;
+	if (!q)
+		return -ENOBUFS;
+	q->next = NULL;
+	q->kind = kind;
+	q->len = len;
+	if (head_len)
+		memcpy(q->data, head, head_len);
+	if (body_len)
+		memcpy(q->data + head_len, body, body_len);
+	if (!p->waiting) {
+		p->waiting_end = &p->waiting;
+		eventfd_write(h->wake, 1);
+	}
+	*p->waiting_end = q;
+	p->waiting_end = &q->next;
+	p->waits += len;
+	return 0;
+}
+
+int sh_handover_tell(struct sh_handover *h, int peer, enum sh_handover_kind kind, const void *head, size_t head_len,
+		     const void *body, size_t body_len)
+{
+	struct sh_handover_peer *p = &h->peers[peer];
+	int err = p->waiting ? -EAGAIN : sh_handover_send(h, peer, kind, head, head_len, body, body_len);
+
+	if (err == -EAGAIN)
+		err = enqueue(h, p, kind, head, head_len, body, body_len);
+	if (err)
+		atomic_fetch_add(&h->lost, 1);
+	if (err == -ENOBUFS && p->takes)
+		shutdown(p->fd, SHUT_RDWR); /* it would start without this; so it does not start */
+	return err;
+}
+
+int sh_handover_flush(struct sh_handover *h, int peer)
+{
+	struct sh_handover_peer *p = &h->peers[peer];
+	struct sh_handover_packet *q;
+	int err;
+
+	while ((q = p->waiting) != NULL) {
+		err = sh_handover_send(h, peer, q->kind, q->data, q->len, NULL, 0);
+		if (err)
+			return err;
+		p->waiting = q->next;
+		p->waits -= q->len;
+		sh_free(q);
 	}
 	return 0;
+}
+
+int sh_handover_drain(struct sh_handover *h, int peer)
+{
+	int waited = 0, err;
+
+	for (;;) {
+		struct pollfd p = {.fd = h->peers[peer].fd, .events = POLLOUT};
+
+		pthread_mutex_lock(&h->lock);
+		err = sh_handover_flush(h, peer);
+		pthread_mutex_unlock(&h->lock);
+		if (err != -EAGAIN)
+			return err;
+		if (poll(&p, 1, DRAIN_MS) > 0)
+			waited = 0;
+		else if ((waited += DRAIN_MS) >= SH_HANDOVER_MS || atomic_load(&h->quit))
+			return -ETIMEDOUT;
+	}
+}
+
+void sh_handover_forget(struct sh_handover_peer *p)
+{
+	for (struct sh_handover_packet *q = p->waiting, *next; q; q = next) {
+		next = q->next;
+		sh_free(q);
+	}
+	p->waiting = NULL;
+	p->waits = 0;
 }
 
 ssize_t sh_handover_receive(int fd, char *buffer, int *fds, unsigned *nfds)
@@ -77,7 +179,7 @@ ssize_t sh_handover_receive(int fd, char *buffer, int *fds, unsigned *nfds)
 				close(got);
 		}
 	}
-	return n < 0 ? -errno : n;
+	return n < 0 ? -errno : m.msg_flags & MSG_TRUNC ? -EMSGSIZE : n;
 }
 
 int sh_handover_socket(void)
@@ -104,10 +206,14 @@ int sh_handover_add_peer(struct sh_handover *h, int fd, unsigned epoch)
 	int found = -1;
 
 	pthread_mutex_lock(&h->lock);
-	for (int i = 0; i < SH_HANDOVER_PEERS && found < 0; i++)
-		if (h->peers[i].fd < 0)
-			found = i;
+	for (int i = 0; i < SH_HANDOVER_PEERS && found < 0; i++) {
+		int at = (h->next_peer + i) % SH_HANDOVER_PEERS;
+
+		if (h->peers[at].fd < 0)
+			found = at;
+	}
 	if (found >= 0) {
+		h->next_peer = (found + 1) % SH_HANDOVER_PEERS;
 		h->peers[found] = (struct sh_handover_peer){.fd = fd, .epoch = epoch};
 		atomic_fetch_add(&h->live, 1);
 	}
@@ -115,10 +221,10 @@ int sh_handover_add_peer(struct sh_handover *h, int fd, unsigned epoch)
 	return found;
 }
 
-static int peer_of(const struct sh_handover *h, unsigned epoch)
+int sh_handover_peer_of(const struct sh_handover *h, unsigned epoch)
 {
 	for (int i = 0; i < SH_HANDOVER_PEERS; i++)
-		if (h->peers[i].fd >= 0 && h->peers[i].epoch == epoch)
+		if (epoch && h->peers[i].fd >= 0 && h->peers[i].epoch == epoch)
 			return i;
 	return -1;
 }
@@ -142,10 +248,12 @@ uint64_t sh_handover_flow_in(const struct sh_handover *h, const struct sh_handov
 	uint64_t worker = f->id >> 56, slot = f->id >> 32 & 0xffffff;
 	int peer;
 
-	if (!f->id || f->epoch == h->epoch)
+	if (!f->id || worker >= SH_FLOW_ABROAD)
+		return 0;
+	if (f->epoch == h->epoch)
 		return f->id;
-	peer = peer_of(h, (unsigned)f->epoch);
-	if (peer < 0 || worker > 63 || slot >> ALIAS_SLOT_BITS)
+	peer = sh_handover_peer_of(h, (unsigned)f->epoch);
+	if (peer < 0 || slot >> ALIAS_SLOT_BITS)
 		return 0;
 	return (uint64_t)(SH_FLOW_ABROAD + peer) << 56 | worker << 50 | slot << 32 | (f->id & UINT32_MAX);
 }
@@ -164,18 +272,18 @@ static bool on_message(void *ctx, const struct sh_msg *m, const struct sh_path *
 		return false;
 	pthread_mutex_lock(&h->lock);
 	if (epoch >= 0) {
-		peer = peer_of(h, (unsigned)epoch);
+		peer = sh_handover_peer_of(h, (unsigned)epoch);
 	} else if (key) {
 		begun = sh_handover_find_begun(h, key);
 		if (begun)
-			peer = begun->epoch == h->epoch ? -1 : peer_of(h, (unsigned)begun->epoch);
+			peer = begun->epoch == h->epoch ? -1 : sh_handover_peer_of(h, (unsigned)begun->epoch);
 		else if (atomic_load(&h->succeeded))
 			peer = h->newest;
 	}
 	if (peer >= 0) {
 		head.path.domain = 0;
 		head.flow = sh_handover_flow_out(h, from->flow);
-		err = sh_handover_send(h, peer, SH_HANDOVER_MESSAGE, &head, sizeof(head), m->base, m->size);
+		err = send_or_lose(h, peer, SH_HANDOVER_MESSAGE, &head, sizeof(head), sh_slice_make(m->base, m->size));
 		atomic_fetch_add(&h->forwarded, 1);
 	}
 	pthread_mutex_unlock(&h->lock);
@@ -190,34 +298,50 @@ static void on_unreachable(void *ctx, const struct sh_addr *remote, struct sh_sl
 	int peer;
 
 	pthread_mutex_lock(&h->lock);
-	peer = peer_of(h, epoch);
+	peer = sh_handover_peer_of(h, epoch);
 	if (peer >= 0)
-		sh_handover_send(h, peer, SH_HANDOVER_UNREACHABLE, &news, sizeof(news), branch.base, branch.len);
+		send_or_lose(h, peer, SH_HANDOVER_UNREACHABLE, &news, sizeof(news), branch);
 	pthread_mutex_unlock(&h->lock);
 }
 
-static int tell_flow(struct sh_handover *h, uint64_t flow, enum sh_handover_kind kind, struct sh_slice text)
+static int on_send(void *ctx, uint64_t flow, struct sh_slice text)
 {
+	struct sh_handover *h = ctx;
 	struct sh_handover_flow f;
 	int peer, err = -EPIPE;
 
 	pthread_mutex_lock(&h->lock);
 	f = sh_handover_flow_out(h, flow);
-	peer = f.id ? peer_of(h, (unsigned)f.epoch) : -1;
+	peer = f.id ? sh_handover_peer_of(h, (unsigned)f.epoch) : -1;
 	if (peer >= 0)
-		err = sh_handover_send(h, peer, kind, &f, sizeof(f), text.base, text.len);
+		err = send_or_lose(h, peer, SH_HANDOVER_SEND, &f, sizeof(f), text);
 	pthread_mutex_unlock(&h->lock);
 	return err == -EAGAIN ? -ENOBUFS : err;
 }
 
-static int on_send(void *ctx, uint64_t flow, struct sh_slice text)
-{
-	return tell_flow(ctx, flow, SH_HANDOVER_SEND, text);
-}
-
 static void on_close(void *ctx, uint64_t flow)
 {
-	tell_flow(ctx, flow, SH_HANDOVER_CLOSE, SH_LIT(""));
+	struct sh_handover *h = ctx;
+	struct sh_handover_flow f;
+	int peer;
+
+	pthread_mutex_lock(&h->lock);
+	f = sh_handover_flow_out(h, flow);
+	peer = f.id ? sh_handover_peer_of(h, (unsigned)f.epoch) : -1;
+	if (peer >= 0)
+		sh_handover_tell(h, peer, SH_HANDOVER_CLOSE, &f, sizeof(f), NULL, 0);
+	pthread_mutex_unlock(&h->lock);
+}
+
+static bool on_alive(void *ctx, uint64_t flow)
+{
+	struct sh_handover *h = ctx;
+	bool alive;
+
+	pthread_mutex_lock(&h->lock);
+	alive = sh_handover_flow_out(h, flow).id != 0;
+	pthread_mutex_unlock(&h->lock);
+	return alive;
 }
 
 /* A connection of ours has ended: who knows it by its alias has to know. */
@@ -230,8 +354,8 @@ void sh_handover_flow_closed(struct sh_handover *h, uint64_t flow)
 	f.epoch = h->epoch;
 	pthread_mutex_lock(&h->lock);
 	for (int i = 0; i < SH_HANDOVER_PEERS; i++)
-		if (h->peers[i].fd >= 0)
-			sh_handover_send(h, i, SH_HANDOVER_GONE, &f, sizeof(f), NULL, 0);
+		if (h->peers[i].fd >= 0 && h->peers[i].greeted)
+			sh_handover_tell(h, i, SH_HANDOVER_GONE, &f, sizeof(f), NULL, 0);
 	pthread_mutex_unlock(&h->lock);
 }
 
@@ -266,7 +390,7 @@ void sh_handover_attach(struct sh_handover *h)
 	struct sh_engine *e = h->engine;
 
 	h->ua = (struct sh_ua_abroad){&h->live, on_unreachable, on_message, h};
-	h->transport = (struct sh_transport_abroad){on_send, on_close, h};
+	h->transport = (struct sh_transport_abroad){on_send, on_close, on_alive, h};
 	for (unsigned i = 0; i < e->nworkers; i++) {
 		sh_ua_set_abroad(e->workers[i].ua, &h->ua);
 		sh_transport_set_abroad(sh_ua_transport(e->workers[i].ua), &h->transport);

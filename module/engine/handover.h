@@ -25,7 +25,8 @@
  *    connection has a number from SH_FLOW_ABROAD on in the place of the worker: one for each peer.
  *  - What the old process still changes in bindings and shared stores it tells the newest (BINDING, UNBINDING, WRITE).
  *
- * A thread of its own (all signals blocked) reads; whoever has something to say writes, under the lock. Private to engine/. */
+ * A thread of its own (all signals blocked) reads; whoever has something to say writes, under the lock, and never waits: what a peer
+ * does not read in time is lost, as if the network had lost it, or waits in a queue for the thread. Private to engine/. */
 #ifndef SH_ENGINE_HANDOVER_H
 #define SH_ENGINE_HANDOVER_H
 
@@ -52,7 +53,12 @@ enum sh_handover_kind {
 	SH_HANDOVER_WRITE, /* of a shared store */
 };
 
-enum { SH_HANDOVER_PEERS = 64, SH_HANDOVER_PACKET = 80 * 1024, SH_HANDOVER_PART = 32 * 1024, SH_HANDOVER_FDS = 200, SH_HANDOVER_MS = 10000 /* for an answer */ };
+enum { SH_HANDOVER_PEERS = 64, SH_HANDOVER_PACKET = 80 * 1024, SH_HANDOVER_PART = 32 * 1024, SH_HANDOVER_FDS = 200 };
+
+enum {
+	SH_HANDOVER_MS = 10000,     /* for an answer */
+	SH_HANDOVER_RUN_MS = 30000, /* from DONE to RUN */
+};
 
 /* A request that somebody has begun, by sh_txn_request_key. */
 struct sh_handover_begun {
@@ -98,18 +104,22 @@ struct sh_handover_peer {
 	int fd; /* -1: none, or gone */
 	unsigned epoch;
 	bool greeted, takes; /* it has said HELLO; TAKE */
+	struct sh_handover_packet *waiting, **waiting_end; /* what it has not read yet, and must; under the lock */
+	size_t waits; /* octets */
 };
 
 struct sh_handover {
 	struct sh_engine *engine;
-	char *folder, *path;
-	int lock_file, listener, wake;
+	char *folder, *name;
+	int dir, lock_file, listener, wake;
 	unsigned epoch;
 	_Atomic unsigned live; /* peers; 0: nothing is ever looked at */
 	_Atomic bool succeeded, quit;
 	_Atomic bool telling, telling_writes; /* changes of bindings, of stores, go to the newest */
 	_Atomic uint64_t forwarded, lost;
 	uint64_t taking_since; /* us, monotonic */
+	uint64_t run_by;       /* so long one that takes over may say RUN, and is waited for; 0: nobody is */
+	int next_peer;         /* the numbers go round, so that an alias of one that is gone stays nobody's */
 	int active; /* while it starts: the peer that it takes over from, or -1 */
 	int newest; /* under the lock: the peer that has succeeded us, or the one that tries to; -1 */
 	pthread_mutex_t lock;
@@ -137,10 +147,18 @@ int sh_handover_add_peer(struct sh_handover *h, int fd, unsigned epoch); /* its 
  * -errno. */
 ssize_t sh_handover_receive(int fd, char *buffer, int *fds, unsigned *nfds);
 void sh_handover_attach(struct sh_handover *h); /* the workers are open, and do not run yet */
+uint64_t sh_handover_now(void);                 /* us, monotonic */
 
-/* To one peer, in two parts; the lock is held. 0 or -errno: it was not sent. */
+/* To one peer, in two parts; the lock is held. Never waits: 0, -EAGAIN, -EMSGSIZE, or -errno: it was not sent. */
 int sh_handover_send(struct sh_handover *h, int peer, enum sh_handover_kind kind, const void *head, size_t head_len,
 		     const void *body, size_t body_len);
+/* What must not be lost: it waits for the thread where the peer does not read now, and keeps its order. -ENOBUFS: too much waits. */
+int sh_handover_tell(struct sh_handover *h, int peer, enum sh_handover_kind kind, const void *head, size_t head_len,
+		     const void *body, size_t body_len);
+int sh_handover_flush(struct sh_handover *h, int peer); /* what waits; the lock is held. 0, -EAGAIN, -errno */
+int sh_handover_drain(struct sh_handover *h, int peer); /* the same until all is sent, without the lock. [the thread] 0 or -errno */
+void sh_handover_forget(struct sh_handover_peer *p);    /* what waits */
+int sh_handover_peer_of(const struct sh_handover *h, unsigned epoch); /* the lock is held. -1: it is gone */
 /* A flow of ours or an alias, as others call it; and back: 0 if its process is not there. The lock is held. */
 struct sh_handover_flow sh_handover_flow_out(const struct sh_handover *h, uint64_t flow);
 uint64_t sh_handover_flow_in(const struct sh_handover *h, const struct sh_handover_flow *f);

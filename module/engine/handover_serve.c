@@ -12,6 +12,7 @@ enum {
 	POST_TRIES = 400,
 	PACKETS_AT_ONCE = 64,
 	ASK_TRIES = 25000, /* of 200 us */
+	ACCEPT_MS = 100,   /* without descriptors: until the next try */
 };
 
 static void nap(long us)
@@ -180,9 +181,11 @@ static int join_begun(struct sh_handover *h, struct begun *b)
 	all = sh_malloc((count + 1) * sizeof(*all));
 	if (!all)
 		return -ENOMEM;
+	pthread_mutex_lock(&h->lock);
 	for (size_t i = 0; i < h->nbegun; i++)
-		if (h->begun[i].epoch != h->epoch)
+		if (h->begun[i].epoch != h->epoch && sh_handover_peer_of(h, (unsigned)h->begun[i].epoch) >= 0)
 			all[n++] = h->begun[i];
+	pthread_mutex_unlock(&h->lock);
 	for (unsigned i = 0; i < h->engine->nworkers; i++) {
 		if (b->of[i].count)
 			memcpy(all + n, b->of[i].list, b->of[i].count * sizeof(*all));
@@ -316,9 +319,9 @@ static void gone(void *ctx, const struct sh_bindings *b)
 	struct sh_handover *h = ctx;
 
 	for (unsigned i = 0; i < b->count; i++) {
-		unsigned top = (unsigned)(b->contacts[i].from.flow >> 56);
+		unsigned peer = (unsigned)(b->contacts[i].from.flow >> 56) - SH_FLOW_ABROAD; /* of ours: wraps around */
 
-		if (top >= SH_FLOW_ABROAD && h->peers[top - SH_FLOW_ABROAD].fd < 0)
+		if (peer < SH_HANDOVER_PEERS && h->peers[peer].fd < 0)
 			take_flow(h, SH_HANDOVER_GONE, b->contacts[i].from.flow, NULL, 0);
 	}
 }
@@ -334,11 +337,13 @@ static void peer_gone(struct sh_handover *h, int peer)
 	close(p->fd);
 	p->fd = -1;
 	p->takes = false;
+	sh_handover_forget(p);
 	if (h->newest == peer)
 		h->newest = -1;
 	atomic_fetch_sub(&h->live, 1);
 	pthread_mutex_unlock(&h->lock);
 	if (took) {
+		h->run_by = 0;
 		atomic_store(&h->telling, false);
 		atomic_store(&h->telling_writes, false);
 		sh_warn(&e->log, "the process that was to take over is gone; this one goes on");
@@ -428,6 +433,7 @@ static void peer_takes(struct sh_handover *h, int peer)
 		sh_error(&h->engine->log, "hand-over: %s", strerror(-err));
 		shutdown(h->peers[peer].fd, SHUT_RDWR); /* its end is heard of like any other */
 	}
+	h->run_by = sh_handover_now() + SH_HANDOVER_RUN_MS * SH_MS;
 }
 
 static void peer_runs(struct sh_handover *h, int peer, const char *data, size_t len)
@@ -443,8 +449,10 @@ static void peer_runs(struct sh_handover *h, int peer, const char *data, size_t 
 	pthread_mutex_lock(&h->lock);
 	h->newest = peer;
 	h->peers[peer].takes = false;
-	if (took)
+	if (took) {
+		h->run_by = 0;
 		atomic_store(&h->succeeded, true);
+	}
 	pthread_mutex_unlock(&h->lock);
 	if (!took)
 		return;
@@ -549,35 +557,72 @@ static void read_peer(struct sh_handover *h, int peer, char *buffer)
 	}
 }
 
-static void accept_peer(struct sh_handover *h)
+/* False: there is no descriptor for it now. */
+static bool accept_peer(struct sh_handover *h)
 {
 	int fd = accept4(h->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	if (fd < 0)
-		return;
+		return errno == EAGAIN || errno == EINTR || errno == ECONNABORTED;
 	if (!sh_handover_trusts(fd) || sh_handover_add_peer(h, fd, 0) < 0)
 		close(fd);
+	return true;
+}
+
+/* One that does not say RUN would leave everybody deaf. */
+static void mind_taker(struct sh_handover *h)
+{
+	if (!h->run_by || sh_handover_now() < h->run_by)
+		return;
+	h->run_by = 0;
+	sh_warn(&h->engine->log, "the process that was to take over does not start within %d s", SH_HANDOVER_RUN_MS / 1000);
+	if (h->newest >= 0)
+		shutdown(h->peers[h->newest].fd, SHUT_RDWR); /* its end is heard of like any other */
+}
+
+static int ms_until(uint64_t when)
+{
+	uint64_t now = sh_handover_now();
+
+	return when > now ? (int)((when - now) / SH_MS) + 1 : 0;
 }
 
 static void *serve(void *arg)
 {
 	struct sh_handover *h = arg;
 	char *buffer = sh_malloc(SH_HANDOVER_PACKET);
+	bool accepts = true;
 
 	while (buffer && !atomic_load(&h->quit)) {
-		struct pollfd p[SH_HANDOVER_PEERS + 2] = {{h->wake, POLLIN, 0}, {h->listener, POLLIN, 0}};
+		struct pollfd p[SH_HANDOVER_PEERS + 2] = {{h->wake, POLLIN, 0}, {accepts ? h->listener : -1, POLLIN, 0}};
+		int timeout = !accepts ? ACCEPT_MS : h->run_by ? ms_until(h->run_by) : -1;
+		eventfd_t rung;
 
+		pthread_mutex_lock(&h->lock);
 		for (int i = 0; i < SH_HANDOVER_PEERS; i++)
-			p[i + 2] = (struct pollfd){h->peers[i].fd, POLLIN, 0};
-		if (poll(p, SH_HANDOVER_PEERS + 2, -1) < 0)
+			p[i + 2] = (struct pollfd){h->peers[i].fd, h->peers[i].waiting ? POLLIN | POLLOUT : POLLIN, 0};
+		pthread_mutex_unlock(&h->lock);
+		accepts = true;
+		if (poll(p, SH_HANDOVER_PEERS + 2, timeout) < 0)
 			continue;
 		while (atomic_load(&h->engine->parked))
 			pause(); /* the process is ending */
+		mind_taker(h);
+		if (p[0].revents)
+			eventfd_read(h->wake, &rung); /* to quit, or something waits */
 		if (p[1].revents)
-			accept_peer(h);
-		for (int i = 0; i < SH_HANDOVER_PEERS; i++)
-			if (p[i + 2].revents && p[i + 2].fd == h->peers[i].fd)
+			accepts = accept_peer(h);
+		for (int i = 0; i < SH_HANDOVER_PEERS; i++) {
+			if (!p[i + 2].revents || p[i + 2].fd != h->peers[i].fd)
+				continue;
+			if (p[i + 2].revents & POLLOUT) {
+				pthread_mutex_lock(&h->lock);
+				sh_handover_flush(h, i);
+				pthread_mutex_unlock(&h->lock);
+			}
+			if (p[i + 2].revents & ~POLLOUT)
 				read_peer(h, i, buffer);
+		}
 	}
 	sh_free(buffer);
 	return NULL;

@@ -26,18 +26,18 @@ static int say(char *error, size_t size, const struct sh_handover *h, int err, c
 /* One process at a time looks around in it; the others wait until that one runs. */
 static int lock_folder(struct sh_handover *h)
 {
-	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	struct stat st;
 
 	if (mkdir(h->folder, 0700) < 0 && errno != EEXIST)
 		return -errno;
-	if (stat(h->folder, &st) < 0)
+	h->dir = open(h->folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (h->dir < 0)
+		return errno == ENOTDIR || errno == ELOOP ? -EPERM : -errno;
+	if (fstat(h->dir, &st) < 0)
 		return -errno;
-	if (!S_ISDIR(st.st_mode) || (st.st_uid != geteuid() && st.st_uid != 0) || (st.st_mode & 022))
+	if ((st.st_uid != geteuid() && st.st_uid != 0) || (st.st_mode & 022))
 		return -EPERM; /* whoever may write there could take our calls */
-	if ((size_t)snprintf(path, sizeof(path), "%s/lock", h->folder) >= sizeof(path))
-		return -ENAMETOOLONG;
-	h->lock_file = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	h->lock_file = openat(h->dir, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (h->lock_file < 0)
 		return -errno;
 	for (int i = 0; i < LOCK_TRIES; i++) {
@@ -55,35 +55,64 @@ static void unlock_folder(struct sh_handover *h)
 	h->lock_file = -1;
 }
 
-static int address(const struct sh_handover *h, const char *name, struct sockaddr_un *out)
+/* By the descriptor: whoever exchanges the folder meanwhile leads us nowhere, and its name may be of any length. */
+static struct sockaddr_un address(const struct sh_handover *h, unsigned epoch)
 {
-	*out = (struct sockaddr_un){.sun_family = AF_UNIX};
-	return (size_t)snprintf(out->sun_path, sizeof(out->sun_path), "%s/%s", h->folder, name) < sizeof(out->sun_path) ? 0 : -ENAMETOOLONG;
+	struct sockaddr_un out = {.sun_family = AF_UNIX};
+
+	snprintf(out.sun_path, sizeof(out.sun_path), "/proc/self/fd/%d/%u", h->dir, epoch);
+	return out;
+}
+
+/* A dead process's socket goes; what is anything else, or anybody else's, stays. */
+static void remove_dead(const struct sh_handover *h, const char *name)
+{
+	struct stat st;
+
+	if (fstatat(h->dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISSOCK(st.st_mode) && st.st_uid == geteuid())
+		unlinkat(h->dir, name, 0);
 }
 
 /* A socket that somebody listens on becomes a peer; one that nobody does is a dead process's. */
 static void connect_to(struct sh_handover *h, const char *name, unsigned epoch)
 {
-	struct sockaddr_un addr;
-	int fd = address(h, name, &addr) == 0 ? sh_handover_socket() : -1;
+	struct sockaddr_un addr = address(h, epoch);
+	int fd = sh_handover_socket();
 
 	if (fd < 0)
 		return;
-	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0 && sh_handover_trusts(fd) && sh_handover_add_peer(h, fd, epoch) >= 0)
+	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0) {
+		if (errno == ECONNREFUSED)
+			remove_dead(h, name);
+	} else if (sh_handover_trusts(fd) && sh_handover_add_peer(h, fd, epoch) >= 0) {
 		return;
-	if (errno == ECONNREFUSED)
-		unlink(addr.sun_path);
+	}
 	close(fd);
+}
+
+/* By a peer, by one that is none, or by something else of that name. */
+static bool is_taken(const struct sh_handover *h, unsigned epoch)
+{
+	char name[16];
+	struct stat st;
+
+	snprintf(name, sizeof(name), "%u", epoch);
+	return sh_handover_peer_of(h, epoch) >= 0 || fstatat(h->dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 static int find_peers(struct sh_handover *h)
 {
-	DIR *dir = opendir(h->folder);
+	int fd = openat(h->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	unsigned highest = 0;
-	bool taken;
 
-	if (!dir)
-		return -errno;
+	if (!dir) {
+		int err = -errno;
+
+		if (fd >= 0)
+			close(fd);
+		return err;
+	}
 	for (struct dirent *d; (d = readdir(dir)) != NULL;) {
 		char *end;
 		unsigned long epoch = strtoul(d->d_name, &end, 10);
@@ -96,32 +125,20 @@ static int find_peers(struct sh_handover *h)
 		if (h->peers[i].fd >= 0)
 			highest = h->peers[i].epoch > highest ? h->peers[i].epoch : highest;
 	h->epoch = highest ? highest % EPOCH_MAX + 1 : 1 + (unsigned)sh_random_below(&sh_net_env(h->engine->net, 0)->random, EPOCH_MAX);
-	do {
-		taken = false;
-		for (int i = 0; i < SH_HANDOVER_PEERS; i++)
-			taken = taken || (h->peers[i].fd >= 0 && h->peers[i].epoch == h->epoch);
-		if (taken)
-			h->epoch = h->epoch % EPOCH_MAX + 1;
-	} while (taken);
+	for (int i = 0; i < EPOCH_MAX && is_taken(h, h->epoch); i++)
+		h->epoch = h->epoch % EPOCH_MAX + 1;
 	return 0;
 }
 
 static int listen_for_others(struct sh_handover *h)
 {
-	struct sockaddr_un addr;
-	char name[16];
-	int err;
+	struct sockaddr_un addr = address(h, h->epoch);
 
-	snprintf(name, sizeof(name), "%u", h->epoch);
-	err = address(h, name, &addr);
-	if (err)
-		return err;
-	unlink(addr.sun_path);
 	h->listener = sh_handover_socket();
 	if (h->listener < 0 || bind(h->listener, (struct sockaddr *)&addr, sizeof(addr)) < 0)
 		return -errno;
-	h->path = sh_strndup(addr.sun_path, strlen(addr.sun_path));
-	if (!h->path)
+	h->name = sh_strndup(strrchr(addr.sun_path, '/') + 1, 5);
+	if (!h->name)
 		return -ENOMEM;
 	return chmod(addr.sun_path, 0600) < 0 || listen(h->listener, BACKLOG) < 0 ? -errno : 0;
 }
@@ -202,7 +219,7 @@ int sh_handover_open(struct sh_engine *e, char *error, size_t size)
 		return -ENOMEM;
 	h->engine = e;
 	h->folder = e->handover_folder;
-	h->lock_file = h->listener = h->active = h->newest = -1;
+	h->dir = h->lock_file = h->listener = h->active = h->newest = -1;
 	h->taken_end = &h->taken;
 	for (int i = 0; i < SH_HANDOVER_PEERS; i++)
 		h->peers[i].fd = -1;
@@ -226,14 +243,6 @@ int sh_handover_open(struct sh_engine *e, char *error, size_t size)
 			env->key = h->key;
 	}
 	return 0;
-}
-
-static uint64_t now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * SH_SECOND + (uint64_t)t.tv_nsec / 1000;
 }
 
 static int keep(struct sh_handover *h, enum sh_handover_kind kind, const char *data, size_t len)
@@ -273,10 +282,11 @@ int sh_handover_take(struct sh_engine *e, char *error, size_t size)
 		}
 		memcpy(&kind, buffer, sizeof(kind));
 		if (!h->taking_since && kind != SH_HANDOVER_BINDING && kind != SH_HANDOVER_UNBINDING)
-			h->taking_since = now(); /* from here on nobody reads the sockets */
+			h->taking_since = sh_handover_now(); /* from here on nobody reads the sockets */
 		err = keep(h, (enum sh_handover_kind)kind, buffer + sizeof(kind), (size_t)n - sizeof(kind));
 	}
 	sh_free(buffer);
+	h->run_by = sh_handover_now() + (SH_HANDOVER_RUN_MS - SH_HANDOVER_MS) * SH_MS;
 	if (!err)
 		err = sh_handover_put_stores(h);
 	return err ? say(error, size, h, err, NULL) : 0;
@@ -312,19 +322,25 @@ void sh_handover_ready(struct sh_engine *e)
 int sh_handover_run(struct sh_engine *e, char *error, size_t size)
 {
 	struct sh_handover *h = e->handover;
-	int err = h ? sh_handover_serve(h) : 0;
+	int err = 0;
 
+	if (h && h->run_by && sh_handover_now() > h->run_by)
+		err = -ETIMEDOUT; /* the other one is about to go on */
+	if (h)
+		h->run_by = 0; /* from here on the thread's */
+	if (h && !err)
+		err = sh_handover_serve(h);
 	if (!h || err)
 		return err ? say(error, size, h, err, NULL) : 0;
 	pthread_mutex_lock(&h->lock);
 	for (int i = 0; i < SH_HANDOVER_PEERS; i++)
 		if (h->peers[i].greeted && h->peers[i].fd >= 0)
-			sh_handover_send(h, i, SH_HANDOVER_RUN, h->places, h->nplaces * sizeof(h->places[0]), NULL, 0);
+			sh_handover_tell(h, i, SH_HANDOVER_RUN, h->places, h->nplaces * sizeof(h->places[0]), NULL, 0);
 	pthread_mutex_unlock(&h->lock);
 	unlock_folder(h);
 	if (h->active >= 0)
 		sh_info(&e->log, "taken over from epoch %u with %llu bindings in %llu ms; this is epoch %u", h->peers[h->active].epoch,
-			(unsigned long long)sh_location_count(e->location), (unsigned long long)(now() - h->taking_since) / SH_MS, h->epoch);
+			(unsigned long long)sh_location_count(e->location), (unsigned long long)(sh_handover_now() - h->taking_since) / SH_MS, h->epoch);
 	return 0;
 }
 
@@ -342,9 +358,10 @@ void sh_handover_close(struct sh_engine *e)
 		return;
 	sh_handover_quit(h);
 	e->handover = NULL;
-	if (h->path)
-		unlink(h->path);
+	if (h->name)
+		unlinkat(h->dir, h->name, 0);
 	for (int i = 0; i < SH_HANDOVER_PEERS; i++) {
+		sh_handover_forget(&h->peers[i]);
 		if (h->peers[i].fd < 0)
 			continue;
 		shutdown(h->peers[i].fd, SHUT_RDWR); /* a forked child may hold it too */
@@ -357,6 +374,8 @@ void sh_handover_close(struct sh_engine *e)
 	if (h->wake >= 0)
 		close(h->wake);
 	unlock_folder(h);
+	if (h->dir >= 0)
+		close(h->dir);
 	for (struct sh_handover_packet *p = h->taken, *next; p; p = next) {
 		next = p->next;
 		sh_free(p);
@@ -364,6 +383,6 @@ void sh_handover_close(struct sh_engine *e)
 	pthread_mutex_destroy(&h->lock);
 	explicit_bzero(&h->secret, sizeof(h->secret));
 	sh_free(h->begun);
-	sh_free(h->path);
+	sh_free(h->name);
 	sh_free(h);
 }

@@ -83,7 +83,7 @@ static int send_binding(struct sh_handover *h, int peer, struct sh_slice aor, co
 		at += texts[i]->len;
 		texts[i]->base = NULL;
 	}
-	err = sh_handover_send(h, peer, SH_HANDOVER_BINDING, &b, sizeof(b), body, len);
+	err = sh_handover_tell(h, peer, SH_HANDOVER_BINDING, &b, sizeof(b), body, len);
 	sh_free(body);
 	return err;
 }
@@ -94,12 +94,16 @@ static void give_bindings(void *ctx, const struct sh_bindings *visited)
 	struct giving *g = ctx;
 	struct sh_bindings *b;
 
+	if (g->err)
+		return;
 	pthread_mutex_lock(&g->h->lock);
 	b = sh_location_lookup(g->h->engine->location, visited->aor);
 	for (unsigned i = 0; b && i < b->count && !g->err; i++)
 		g->err = send_binding(g->h, g->peer, b->aor, &b->contacts[i]);
 	pthread_mutex_unlock(&g->h->lock);
 	sh_bindings_unref(b);
+	if (!g->err)
+		g->err = sh_handover_drain(g->h, g->peer);
 }
 
 static void give(struct giving *g, enum sh_handover_kind kind, const void *head, size_t head_len, const void *body, size_t len)
@@ -107,8 +111,10 @@ static void give(struct giving *g, enum sh_handover_kind kind, const void *head,
 	if (g->err)
 		return;
 	pthread_mutex_lock(&g->h->lock);
-	g->err = sh_handover_send(g->h, g->peer, kind, head, head_len, body, len);
+	g->err = sh_handover_tell(g->h, g->peer, kind, head, head_len, body, len);
 	pthread_mutex_unlock(&g->h->lock);
+	if (!g->err)
+		g->err = sh_handover_drain(g->h, g->peer);
 }
 
 /* A part of a store: this, its name, and bytes. */
@@ -156,7 +162,7 @@ static void tell_write(void *ctx, const char *data, size_t len)
 
 	pthread_mutex_lock(&h->lock);
 	if (atomic_load(&h->telling_writes) && h->newest >= 0)
-		sh_handover_send(h, h->newest, SH_HANDOVER_WRITE, NULL, 0, data, len);
+		sh_handover_tell(h, h->newest, SH_HANDOVER_WRITE, NULL, 0, data, len);
 	pthread_mutex_unlock(&h->lock);
 }
 
@@ -218,7 +224,7 @@ void sh_handover_binding(struct sh_engine *e, struct sh_slice aor, const struct 
 	} else if (h->newest >= 0 && event == SH_BINDING_REMOVED && aor.len <= 2048) {
 		memcpy(head, &aor_len, sizeof(aor_len));
 		memcpy(head + sizeof(aor_len), aor.base, aor.len);
-		sh_handover_send(h, h->newest, SH_HANDOVER_UNBINDING, head, sizeof(aor_len) + aor.len, c->uri.base, c->uri.len);
+		sh_handover_tell(h, h->newest, SH_HANDOVER_UNBINDING, head, sizeof(aor_len) + aor.len, c->uri.base, c->uri.len);
 	}
 	pthread_mutex_unlock(&h->lock);
 }

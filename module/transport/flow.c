@@ -43,7 +43,8 @@ static int more_slots(struct sh_transport *t)
 	t->slots = slots;
 	t->free_slot = count; /* none */
 	while (i-- > t->slot_count) {
-		slots[i].generation = 0;
+		/* Among processes that hand over to each other none may come upon the number of another's connection. */
+		slots[i].generation = t->env->epoch ? (uint32_t)sh_random_below(&t->env->random, UINT32_C(1) << 31) : 0;
 		free_slot(t, i);
 	}
 	t->slot_count = count;
@@ -64,7 +65,7 @@ static int take_slot(struct sh_flow *f)
 	slot = t->free_slot;
 	t->free_slot = t->slots[slot].next_free;
 	t->slots[slot].flow = f;
-	t->slots[slot].generation++; /* from 1: no id is 0 */
+	t->slots[slot].generation++; /* no id is 0 */
 	f->id = make_id(t, slot);
 	return 0;
 }

@@ -289,6 +289,8 @@ void sh_transport_set_tap(struct sh_transport *t, sh_transport_tap_fn fn, void *
 
 bool sh_transport_flow_alive(const struct sh_transport *t, uint64_t flow)
 {
+	if (sh_flow_worker(flow) >= SH_FLOW_ABROAD)
+		return t->abroad && t->abroad->alive(t->abroad->ctx, flow);
 	return flow && (sh_flow_worker(flow) != t->env->worker || sh_flow_by_id(t, flow));
 }
 

@@ -209,14 +209,16 @@ void sh_transport_set_tap(struct sh_transport *t, sh_transport_tap_fn fn, void *
 /* From now on a connection that says nothing for `quiet` microseconds has failed (RFC 5626 4.4.1, Flow-Timer): it is closed.
  * 0: no such limit. Another worker's, too. */
 void sh_transport_flow_expect(struct sh_transport *t, uint64_t flow, uint64_t quiet);
-bool sh_transport_flow_alive(const struct sh_transport *t, uint64_t flow); /* of this worker; others: true */
+/* Of this worker, or of a process that is there; others: true. */
+bool sh_transport_flow_alive(const struct sh_transport *t, uint64_t flow);
 /* Closes a connection when its output is written. */
 void sh_transport_flow_close(struct sh_transport *t, uint64_t flow);
 
-/* Connections of other processes: what is sent on one goes to send (0 or -errno), and its close to close. */
+/* Connections of other processes: what is sent on one goes to send (0 or -errno), and its close to close; alive: its process is there. */
 struct sh_transport_abroad {
 	int (*send)(void *ctx, uint64_t flow, struct sh_slice text);
 	void (*close)(void *ctx, uint64_t flow);
+	bool (*alive)(void *ctx, uint64_t flow);
 	void *ctx;
 };
 void sh_transport_set_abroad(struct sh_transport *t, const struct sh_transport_abroad *a); /* stays the caller's */

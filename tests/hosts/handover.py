@@ -1,9 +1,13 @@
 """Two `siphook run` with the same option handover, one after the other, and calls and phones that do not notice: handover.py SIPHOOK"""
+import json
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
+import time
 
 import server as _  # a network of its own
 
@@ -28,13 +32,75 @@ class Process:
     def logged(self):
         return open(self.log).read()
 
+    def status(self):
+        r = subprocess.run([command, "status", "--json", "-s", self.control], capture_output=True, text=True, timeout=20)
+        assert r.returncode == 0, r.stderr
+        return json.loads(r.stdout)
+
+
+TAKE, DONE = 2, 8
+
+
+def take(folder):
+    """As a process does that takes over from the only one there, up to where it would start."""
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    s.connect(next(e.path for e in os.scandir(folder) if e.name.isdigit()))
+    s.settimeout(20)
+    s.send(struct.pack("I", TAKE))
+    while struct.unpack_from("I", s.recv(1 << 17))[0] != DONE:
+        pass
+    return s
+
+
+def does_not_read(old, new, caller, phone):
+    """What is for a process that stands still stops no other: whoever knows one of its tags could stop all."""
+    forger, other = Caller(caller.port), Caller(caller.port)
+    forger.new()
+    old.p.send_signal(signal.SIGSTOP)
+    try:
+        for i in range(100000):
+            forger.send("INFO", 2, caller.to + ";x=" + 1000 * "x", branch=f"f{i}")
+            if i % 50 == 0:
+                time.sleep(0.01)
+            if i % 1000 == 999 and new.status()["forwards_lost"] > 1000:
+                break
+        assert i < 99999, "nothing was lost"
+        for _ in range(5):
+            assert other.options() == 200
+        assert not phone.register()
+    finally:
+        old.p.send_signal(signal.SIGCONT)
+    # From now on what is its own reaches it again.
+    forger.close()
+    forger = Caller(caller.port)
+    forger.new()
+    for i in range(50):
+        forger.send("INFO", 3, caller.to, branch=f"g{i}")
+        try:
+            forger.take(forger.a, "SIP/2.0 481", 0.3)
+            break
+        except AssertionError:
+            assert i < 49
+
 
 with tempfile.TemporaryDirectory() as folder:
     with open(os.path.join(folder, "plan.lua"), "w") as f:
         f.write(PLAN)
-    port = free_port()
-    processes = [Process(folder, port, "-w", "2")]
+    port, left, left_port = free_port(), os.path.join(folder, "left"), free_port()
+    processes = []
     try:
+        # One that takes over and never starts leaves nobody deaf: looked at in the end.
+        os.makedirs(os.path.join(left, "state"), 0o700)
+        for name in ("plan.lua", "state/17"):
+            with open(os.path.join(left, name), "w") as f:
+                f.write(PLAN)
+        forsaken = Process(left, left_port, "-w", "2")
+        processes.append(forsaken)
+        left_caller = Caller(left_port)
+        assert left_caller.options(20) == 200
+        os.rename(os.path.join(left, "state/17"), os.path.join(left, "17"))
+        taker = take(os.path.join(left, "state"))
+        processes.append(Process(folder, port, "-w", "2"))
         caller, second = Caller(port), Caller(port)
         assert caller.options(20) == 200
         bob = Phone(port, "bob")
@@ -46,12 +112,12 @@ with tempfile.TemporaryDirectory() as folder:
             assert not bob.register(), "the nonce is known"
             call(second, bob)
             hang_up(second, bob)
+        does_not_read(processes[1], processes[-1], caller, bob)
         hang_up(caller, bob)
         # Those before end by themselves, when all that they have begun is over.
-        for p in processes[:-1]:
+        for p in processes[1:-1]:
             assert p.p.wait(60) == 0, p.logged()
-        status = subprocess.run([command, "status", "-s", processes[-1].control], capture_output=True, text=True, timeout=20)
-        assert status.returncode == 0, status.stderr
+        assert not processes[-1].status()["succeeded"]
         # A start that fails leaves the one that runs as it was; and so does a folder that others may write to.
         broken = Process(folder, port, "-l", "udp://192.0.2.1:5060")
         assert broken.p.wait(30) == 1 and "192.0.2.1" in broken.logged(), broken.logged()
@@ -61,8 +127,17 @@ with tempfile.TemporaryDirectory() as folder:
         os.chmod(os.path.join(folder, "state"), 0o777)
         open_to_all = Process(folder, port)
         assert open_to_all.p.wait(30) == 1 and "nobody else may write" in open_to_all.logged(), open_to_all.logged()
-        processes[-1].p.send_signal(signal.SIGTERM)
-        assert processes[-1].p.wait(20) == 0
+        os.rename(os.path.join(folder, "state"), os.path.join(folder, "elsewhere"))
+        os.chmod(os.path.join(folder, "elsewhere"), 0o700)
+        os.symlink("elsewhere", os.path.join(folder, "state"))
+        linked = Process(folder, port)
+        assert linked.p.wait(30) == 1 and "nobody else may write" in linked.logged(), linked.logged()
+        wait_for("the one that was to be taken over from goes on", 40, lambda: "this one goes on" in forsaken.logged())
+        assert "does not start within" in forsaken.logged() and left_caller.options() == 200
+        taker.close()
+        for last in (forsaken, processes[-1]):
+            last.p.send_signal(signal.SIGTERM)
+            assert last.p.wait(20) == 0
         for p in processes:
             assert "Sanitizer" not in p.logged(), p.logged()
     except BaseException:

@@ -136,9 +136,18 @@ static void on_close(void *ctx, uint64_t flow)
 	closed = flow;
 }
 
+static bool is_there;
+
+static bool on_alive(void *ctx, uint64_t flow)
+{
+	(void)ctx;
+	(void)flow;
+	return is_there;
+}
+
 static void a_connection_of_another_process_is_used_through_it(void **state)
 {
-	static const struct sh_transport_abroad other = {on_send, on_close, NULL};
+	static const struct sh_transport_abroad other = {on_send, on_close, on_alive, NULL};
 	struct sh_path path = {.proto = SH_PROTO_TCP, .flow = (uint64_t)(SH_FLOW_ABROAD + 3) << 56 | 9};
 	struct sh_transport *t;
 	uint64_t used = 0;
@@ -147,7 +156,11 @@ static void a_connection_of_another_process_is_used_through_it(void **state)
 	stage(PLAN_BOB);
 	t = sh_ua_transport(w->ua[0]);
 	assert_int_equal(sh_transport_send(t, &path, SH_LIT("hello"), &used), -EPIPE);
+	assert_false(sh_transport_flow_alive(t, path.flow));
 	sh_transport_set_abroad(t, &other);
+	assert_false(sh_transport_flow_alive(t, path.flow)); /* then another way is looked for */
+	is_there = true;
+	assert_true(sh_transport_flow_alive(t, path.flow));
 	assert_int_equal(sh_transport_send(t, &path, SH_LIT("hello"), &used), 0);
 	assert_true(used == path.flow && sent_on == path.flow);
 	sh_transport_flow_close(t, path.flow);

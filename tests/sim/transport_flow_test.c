@@ -384,6 +384,24 @@ static void flow_ids_never_come_again(void **state)
 	world_free(&w);
 }
 
+static void flow_ids_of_consecutive_processes_differ(void **state)
+{
+	uint64_t flows[2];
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		struct world w = world_new((struct sh_sim_options){.seed = 1 + i}, NULL);
+
+		w.s->env->epoch = 1 + i;
+		server_listen(w.s, SH_PROTO_TCP, "10.0.0.1", 5060);
+		request_over(&w, connect_from(&w, w.p), 1);
+		flows[i] = w.s->got[0].path.flow;
+		assert_true(flows[i] >> 32 == flows[0] >> 32 && (uint32_t)flows[i] > 0);
+		world_free(&w);
+	}
+	assert_true(flows[0] != flows[1]);
+}
+
 static void draining_takes_no_more_connections_but_keeps_those_that_are_there(void **state)
 {
 	struct world w = tcp_world(NULL);
@@ -560,6 +578,7 @@ int main(void)
 	    cmocka_unit_test(a_connection_comes_from_the_address_of_its_endpoint),
 	    cmocka_unit_test(a_connection_to_close_writes_what_waits_first),
 	    cmocka_unit_test(flow_ids_never_come_again),
+	    cmocka_unit_test(flow_ids_of_consecutive_processes_differ),
 	    cmocka_unit_test(draining_takes_no_more_connections_but_keeps_those_that_are_there),
 	    cmocka_unit_test(destroying_closes_everything_without_a_word),
 	    cmocka_unit_test(another_worker_sends_by_the_flow),
