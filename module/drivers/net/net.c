@@ -284,7 +284,7 @@ static bool gather(struct net_worker *w)
 	return true;
 }
 
-/* A wait within which less than half of them is expected would not be worth its delay. */
+/* A wait within which not even two are expected would not be worth its delay. */
 static void measure_rate(struct net_worker *w)
 {
 	uint64_t elapsed = w->env.now - w->window, in = arrived(w) - w->before_window, limit = w->net->gather_max, wait;
@@ -292,7 +292,7 @@ static void measure_rate(struct net_worker *w)
 	if (elapsed < GATHER_WINDOW)
 		return;
 	wait = in > 0 ? GATHER * elapsed / in : SH_NEVER;
-	w->gather = wait > 2 * limit ? 0 : (unsigned)(wait < limit ? wait : limit);
+	w->gather = wait > GATHER / 2 * limit ? 0 : (unsigned)(wait < limit ? wait : limit);
 	w->window = w->env.now;
 	w->before_window += in;
 }
