@@ -147,17 +147,26 @@ static void ringing(struct sh_call *c, unsigned code)
 	c->a->code = code;
 }
 
-int sh_call_ring(struct sh_call *c, unsigned code, struct sh_slice reason, struct sh_slice headers, struct sh_slice sdp)
+/* The caller waits for an answer that may still be ours. 0, -EPIPE or -EALREADY. */
+static int still_open(const struct sh_call *c)
 {
-	struct sh_writer *w;
-	bool reliable;
-
 	if (c->state == SH_CALL_ENDED)
 		return -EPIPE;
 	if (c->answered || c->bridging)
 		return -EALREADY;
 	if (!c->a || !c->a->st)
 		return -EPIPE;
+	return 0;
+}
+
+int sh_call_ring(struct sh_call *c, unsigned code, struct sh_slice reason, struct sh_slice headers, struct sh_slice sdp)
+{
+	struct sh_writer *w;
+	bool reliable;
+	int err = still_open(c);
+
+	if (err)
+		return err;
 	if (code < 101 || code > 199)
 		return -EINVAL;
 	reliable = code != 199 && (c->prack_required || (c->prackable && sdp.len));
@@ -241,14 +250,10 @@ int sh_call_reject(struct sh_call *c, unsigned code, struct sh_slice reason, str
 		   struct sh_slice content_type, struct sh_slice body)
 {
 	struct sh_writer *w;
-	int err;
+	int err = still_open(c);
 
-	if (c->state == SH_CALL_ENDED)
-		return -EPIPE;
-	if (c->answered || c->bridging)
-		return -EALREADY;
-	if (!c->a || !c->a->st)
-		return -EPIPE;
+	if (err)
+		return err;
 	w = begin(c, code, reason, a_tag(c));
 	sh_put_said(w, headers);
 	sh_put_body(w, content_type, body);

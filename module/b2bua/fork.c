@@ -245,7 +245,8 @@ static bool is_fresh(const struct sh_fork *f, const struct sh_branch *b)
 
 /* Max-Breadth (RFC 5393 5.3): how many branches a request may become at the same time, here and behind us, so that one which comes
  * back again and again does not double each time. What the caller's has left is shared out among those that are about to start; when
- * they are more than that all fail with 440, or each circle would go on with what is left until Max-Forwards ends it. A single branch of a caller who says nothing has none: Max-Forwards ends its circles. */
+ * they are more than that all fail with 440, or each circle would go on with what is left until Max-Forwards ends it. A single branch
+ * of a caller who says nothing has none: Max-Forwards ends its circles. */
 static void share_breadth(struct sh_fork *f)
 {
 	const struct sh_msg *invite = f->call->invite;
