@@ -100,6 +100,25 @@ static void refused(const char *replaces, const char *code)
 	phone_ack(phone_expect_in(d, code, SH_SECOND), NULL, NULL);
 }
 
+/* RFC 3911: nobody mixes here. 488 for a call that there is, 481 for one that there is not, 420 to who insists. */
+static void a_join_is_refused_by_what_it_names(void **state)
+{
+	char join[512];
+	struct talk t;
+
+	(void)state;
+	begin(PLAN("  if call.join then\n    local ok, res = call:pickup()\n    assert(not ok, res.code)\n    return\n  end\n"
+		   "  call:bridge(assert(call:fork({'sip:bob@10.0.0.3'})))\n"));
+	dave = world_phone(w, "dave", DAVE);
+	t = talk();
+	snprintf(join, sizeof(join), "Join: %s;to-tag=%s;from-tag=%s", t.b->id, t.b->remote_tag, t.b->local_tag);
+	refused(join, "488");
+	refused("Join: nothing;to-tag=a;from-tag=b", "481");
+	refused("Join: nothing;to-tag=a;from-tag=b\nRequire: join", "420");
+	hang_up(t.a, bob); /* the call itself went on */
+	end_with_dave();
+}
+
 static void a_replaces_that_names_nothing_is_481_and_a_bad_one_400(void **state)
 {
 	struct phone_msg *m;
@@ -287,6 +306,7 @@ int main(void)
 	    cmocka_unit_test(a_leg_that_talks_is_replaced),
 	    cmocka_unit_test(without_an_offer_the_partner_makes_one),
 	    cmocka_unit_test(a_partner_that_refuses_keeps_its_call),
+	    cmocka_unit_test(a_join_is_refused_by_what_it_names),
 	    cmocka_unit_test(a_replaces_that_names_nothing_is_481_and_a_bad_one_400),
 	    cmocka_unit_test(early_only_spares_a_call_that_is_up),
 	    cmocka_unit_test(rfc5359_2_16_call_pickup),
