@@ -191,7 +191,7 @@ perf-check perf-record: test-deps
 	@$(MAKE) --no-print-directory CC=gcc VARIANT=release $(BUILD)/release-gcc/bench/micro
 	@sh tests/bench/micro.sh $@ $(BUILD)/release-gcc/bench/micro
 
-# What a call costs, beside Kamailio where it is installed (eleven minutes; QUICK=1 three; ROW="call register": only these).
+# What a call costs, beside Kamailio where it is installed (twenty minutes; QUICK=1 eight; ROW="call register": only these).
 bench: test-deps
 	@$(MAKE) --no-print-directory object
 	@python3 tests/bench/bench.py $(ROW)

@@ -3,13 +3,14 @@
 
     bench.py [-q] [-o FILE] [ROW ...]        all rows without names; -q: shorter
 
-Rows: call register options tcp tls connections workers gather curve saturated overload scale lingering reload idle profile. Server and generator share the
-machine; traffic stays in the loopback device of a network namespace of its own (as root; else in the machine's). What something
+Rows: echo call register options tcp tls connections workers gather curve saturated overload scale lingering reload idle profile.
+Server and generator share the machine; traffic stays in the loopback device of a network namespace of its own (as root; else in the machine's). What something
 costs is processor time of all server processes, from /proc, divided by what was completed. Where two are compared they run in
 turn, and the median of the ratios of neighbours counts. The results are added to FILE (build/bench.json), which report.py turns
 into a table and a picture. docs/performance.md says more.
 """
 import argparse
+import atexit
 import ctypes
 import json
 import os
@@ -29,6 +30,7 @@ CALLER, CALLEE = BASE + 20, BASE + 30
 TICK = 1e6 / os.sysconf("SC_CLK_TCK")
 KEPT = 64  # connections of the callers: phones of an office behind one server, and all of them in use
 LINGER = 34  # seconds until 64*T1 is over and what is left is calls and bindings
+PER_CALL = 6.5  # datagrams that come in and go out of a call: six and seven
 
 
 def ticks(pid):
@@ -53,11 +55,16 @@ def memory(pid):
 
 
 class Server:
-    def __init__(self, name, command, port, **env):
+    """A server in a process group of its own, which ends with this program at the latest."""
+
+    def __init__(self, name, command, port, ready=True, **env):
         self.port = port
         self.log = open(os.path.join(tmp, name + ".log"), "w")
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=subprocess.STDOUT,
-                                        env={**os.environ, **env})
+                                        env={**os.environ, **env}, start_new_session=True)
+        atexit.register(self.kill)
+        if not ready:  # it does not speak SIP
+            return
         for _ in range(50):
             if self.process.poll() is not None:
                 break
@@ -71,13 +78,22 @@ class Server:
     def pid(self):
         return self.process.pid
 
-    def end(self, politely=True):
-        self.process.send_signal(signal.SIGTERM if politely else signal.SIGKILL)
+    def kill(self):
         try:
-            self.process.wait(15)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+    def end(self, politely=True):
+        if politely:
+            self.process.terminate()
+            try:
+                self.process.wait(15)
+            except subprocess.TimeoutExpired:
+                pass
+        self.kill()
+        self.process.wait()
+        atexit.unregister(self.kill)
         self.log.close()
 
 
@@ -180,16 +196,18 @@ def alternate(row, a, b, rate, scenario, a_options=(), b_options=(), names=("sip
 
 
 def rate_of_both(row, start, rate, scenario):
-    """The other server, fresh, and a rate that it can do: where it loses calls, delays and costs of what is left compare nothing."""
+    """The other server, fresh, and a rate that it can do: where it loses calls, delays and costs of what is left compare nothing.
+    Once it had to be lowered, the rate is a fifth below what it could do for a moment."""
+    first = rate
     while True:
         server = start()
         if not server or rate <= 250:
             return rate, server
         r = measure(server, rate, 3, scenario)
         if r["failed"] == 0 and r["again"] <= 0.01 * r["ok"]:
-            return rate, server
+            return rate if rate == first else int(rate * 0.8), server
         show(f"{row}: kamailio cannot do {rate}/s here (lost {r['failed']:.0f}, sent again {r['again']:.0f})")
-        server.end()
+        server.end(False)
         rate = int(rate * 0.75)
 
 
@@ -205,6 +223,27 @@ def versus(row, scenario, rate, dialog=False):
 
 
 # ---------------------------------------------------------------- rows
+
+def row_echo():
+    """What the kernel alone takes for the datagrams of a call: each is sent back by a server that does nothing else."""
+    subprocess.run([os.environ.get("CC", "cc"), "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-o", f"{tmp}/echo",
+                    os.path.join(HERE, "echo.c")], check=True)
+    points, seconds = [], 2 if quick else 4
+    for rate in (1000, 2000, 8000, 20000):
+        runs = []
+        for _ in range(3):
+            server = Server("echo", [f"{tmp}/echo", "serve", str(BASE)], BASE, ready=False)
+            time.sleep(0.2)
+            done = subprocess.run([f"{tmp}/echo", "drive", str(BASE), str(rate * PER_CALL), str(int(rate * PER_CALL * seconds))],
+                                  stdout=subprocess.PIPE, text=True, timeout=60)
+            ok = result_of(done.stdout)["ok"]
+            runs.append({"us": ticks(server.pid) * PER_CALL / max(ok, 1), "lost": rate * PER_CALL * seconds - ok})
+            server.end(False)
+        points.append({"rate": rate, "us": spread([r["us"] for r in runs]), "lost": sum(r["lost"] for r in runs)})
+        show(f"echo: the datagrams of {rate} calls/s: {points[-1]['us']['median']:.0f} us for those of one "
+             f"({points[-1]['us']['min']:.0f} to {points[-1]['us']['max']:.0f}), {points[-1]['lost']:.0f} lost")
+    return {"points": points}
+
 
 def row_call():
     """A call at 2,000/s: INVITE 100 180 200 ACK BYE 200 on both legs."""
@@ -549,6 +588,7 @@ parser.add_argument("-o", default=os.path.join(BUILD, "bench.json"))
 parser.add_argument("rows", nargs="*", metavar="ROW", choices=[*ROWS, []])
 args = parser.parse_args()
 quick = args.q
+signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
 own_network()
 with tempfile.TemporaryDirectory() as tmp:
     subprocess.run([os.environ.get("CC", "cc"), "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-o", f"{tmp}/load",
