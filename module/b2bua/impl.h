@@ -407,7 +407,7 @@ void sh_solo_pracked(struct sh_call *c);
 unsigned sh_solo_reinvite(struct sh_leg *l, struct sh_server_txn *st, const struct sh_msg *m);
 int sh_call_bridge_up(struct sh_call *c, struct sh_leg *leg, const struct sh_bridge_options *o, sh_bridge_fn done, void *ctx);
 
-/* ---- fork.c */
+/* ---- branch.c */
 void sh_branch_on_response(struct sh_branch *b, struct sh_leg *l, const struct sh_msg *m);
 void sh_branch_heard(struct sh_branch *b); /* it lives: any answer came */
 void sh_branch_hung_up(struct sh_branch *b); /* the application ends this one; the fork goes on */

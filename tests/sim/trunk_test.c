@@ -321,6 +321,43 @@ static void the_next_address_is_for_a_provider_that_fails(void **state)
 	}
 }
 
+/* His phone rings until the time is over, or says 408 itself: he was reached. A provider that has only said 100 has reached nobody. */
+static void a_callee_who_does_not_answer_is_not_dialled_by_another_way(void **state)
+{
+	static const struct {
+		unsigned code, final;
+		bool next;
+	} rows[] = {{180, 0, false}, {183, 0, false}, {180, 408, false}, {180, 503, true}, {100, 0, true}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct phone_msg *m;
+		struct phone_call *c;
+		char code[8];
+
+		begin(PLAN "local trunk = sip.trunk{name = 'north', uri = {'sip:10.0.0.3', 'sip:10.0.0.4'}}\n"
+			   "sip.on.invite(function(call) local ok, res = call:dial(trunk, {timeout = 10}) call:reject(res) end)\n");
+		phone_auto(alice, PHONE_ABSORB);
+		c = dial("sip:1@example.org");
+		m = soon(bob, "INVITE");
+		phone_reply(m, rows[i].code, NULL, NULL, NULL);
+		snprintf(code, sizeof(code), "%u", rows[i].code);
+		if (rows[i].code > 100)
+			phone_expect_in(c, code, SH_SECOND);
+		if (rows[i].final) {
+			phone_reply(m, rows[i].final, NULL, NULL, NULL);
+		} else {
+			phone_reply(phone_expect(bob, "CANCEL", 11 * SH_SECOND), 200, NULL, NULL, NULL);
+			phone_reply(m, 487, NULL, NULL, NULL);
+		}
+		soon(bob, "ACK");
+		if (rows[i].next)
+			answer(carol, 486);
+		refused(c, rows[i].next ? "486" : "408");
+		end();
+	}
+}
+
 static void a_registrar_that_is_gone_is_asked_at_growing_intervals(void **state)
 {
 	uint64_t last, wait[4];
@@ -555,7 +592,8 @@ int main(void)
 		cmocka_unit_test(a_short_expiry_is_raised_as_the_registrar_wants),
 		cmocka_unit_test(a_refused_trunk_is_down_and_asks_seldom),
 		cmocka_unit_test(registration_fails_over_and_comes_back),
-	    cmocka_unit_test(the_next_address_is_for_a_provider_that_fails),
+		cmocka_unit_test(the_next_address_is_for_a_provider_that_fails),
+		cmocka_unit_test(a_callee_who_does_not_answer_is_not_dialled_by_another_way),
 		cmocka_unit_test(a_registrar_that_is_gone_is_asked_at_growing_intervals),
 		cmocka_unit_test(a_qualified_trunk_that_falls_silent_is_left_out),
 		cmocka_unit_test(a_dead_trunk_is_tried_when_there_is_nothing_else),
