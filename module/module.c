@@ -8,7 +8,6 @@
 #include "core/slice.h"
 #include "engine/engine.h"
 #include "msg/digest.h"
-#include "msg/osip.h"
 #include "ops/control.h"
 #include "trial/trial.h"
 
@@ -582,9 +581,7 @@ static int prepare_trial(char *error, size_t size)
 		snprintf(error, size, "%s", prepare_error);
 		return prepare_result;
 	}
-	err = sh_osip_init();
-	if (!err)
-		err = sh_digest_init();
+	err = sh_digest_init();
 	if (err)
 		snprintf(error, size, "%s", strerrordesc_np(-err));
 	return err;

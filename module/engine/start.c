@@ -1,7 +1,6 @@
 /* What a start opens and a stop closes, in one place and in opposite orders. */
 #include "engine/impl.h"
 #include "msg/digest.h"
-#include "msg/osip.h"
 #include "siphook.h"
 
 #include <stdarg.h>
@@ -165,10 +164,8 @@ static int open_shared(struct sh_engine *e)
 		.trace_ctx = e->simulation.ctx,
 	};
 	struct sh_env *env = sh_engine_env(e, 0);
-	int err = sh_osip_init();
+	int err = sh_digest_init();
 
-	if (!err)
-		err = sh_digest_init();
 	if (!err)
 		err = sh_location_create(&e->location, &env->key, on_binding, e);
 	if (!err)

@@ -40,8 +40,8 @@ int sh_challenge_parse(struct sh_arena *a, struct sh_slice value, struct sh_chal
 struct sh_slice sh_digest_alg_name(enum sh_digest_alg alg); /* "MD5", "SHA-256", "SHA-512-256" */
 enum sh_digest_alg sh_digest_alg_lookup(struct sh_slice name);
 
-/* Process-wide set-up of a private OpenSSL library context with the digests fetched once; 0 or -errno. Any thread, any
- * number of times; sh_digest_finish() frees it when no thread uses it any more. */
+/* Process-wide set-up of the libraries beneath: a private OpenSSL library context with the digests fetched once, and libosip2
+ * (sh_osip_init). 0 or -errno. Any thread, any number of times; sh_digest_finish() frees it when no thread uses it any more. */
 int sh_digest_init(void);
 void sh_digest_finish(void);
 /* That context, for whatever else needs OpenSSL; NULL before the set-up. It outlives every instance: a thread that has

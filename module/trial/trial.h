@@ -1,8 +1,7 @@
 /* Tests of dial plans (`siphook test`): a file of cases in Lua, run on the real engine, a virtual network and a virtual clock.
  * The library that a file asks for with require "siphook.test" is lua/siphook/, which is part of this object.
  *
- * Nothing is shared between two runs: any number of threads may run files at once. sh_digest_init() and sh_osip_init() come
- * before. */
+ * Nothing is shared between two runs: any number of threads may run files at once. sh_digest_init() comes before. */
 #ifndef SH_TRIAL_TRIAL_H
 #define SH_TRIAL_TRIAL_H
 

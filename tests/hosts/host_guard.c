@@ -1,4 +1,4 @@
-/* A host that brings a function of OpenSSL of its own, as one with BoringSSL would: create() refuses and says which, and the host goes
+/* A host that brings a function of OpenSSL of its own, as one with BoringSSL would: create() refuses and names it and both files, and the host goes
  * on. Linked with -rdynamic. */
 #include "host.h"
 
@@ -20,6 +20,7 @@ int main(int argc, char **argv)
 	for (int i = 0; i < 2; i++) {
 		MUST(sip->create(&s, &host, options, 2) == -ENOTSUP && !s);
 		MUST(strstr(sip->last_error(NULL), "EVP_MD_CTX_free comes from") || strstr(sip->last_error(NULL), "EVP_MD_CTX_free from"));
+		MUST(strstr(sip->last_error(NULL), "libcrypto.so") && strstr(sip->last_error(NULL), "host_guard"));
 		MUST(strstr(sip->last_error(NULL), "two OpenSSLs cannot be mixed"));
 	}
 	MUST(sip->check(options, 2) == -ENOTSUP && strstr(sip->last_error(NULL), "two OpenSSLs"));

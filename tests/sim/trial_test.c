@@ -14,7 +14,6 @@
 
 #include "engine/engine.h"
 #include "msg/digest.h"
-#include "msg/osip.h"
 #include "trial/trial.h"
 
 struct tally {
@@ -406,7 +405,7 @@ int main(void)
 	    cmocka_unit_test(files_that_do_not_load_are_told_with_their_line),
 	};
 
-	if (sh_osip_init() < 0 || sh_digest_init() < 0)
+	if (sh_digest_init() < 0)
 		return 1;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
