@@ -220,27 +220,31 @@ demo: deps
 	echo "Ctrl-C ends it."; echo; \
 	exec $(BUILD)/siphook run -l udp://0.0.0.0:5060 -l tcp://0.0.0.0:5060 $(DEMO)
 
+# The pages and examples lie to each other as they do here, so that their links lead somewhere: share/doc/siphook has README.md and
+# docs/, share/siphook has examples/ and lua/, and each has a link to what is in the other.
+SHARE := $(DESTDIR)$(PREFIX)/share
 install: object
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/siphook $(DESTDIR)$(PREFIX)/include \
-		$(DESTDIR)$(PREFIX)/share/doc/siphook $(DESTDIR)$(PREFIX)/share/siphook/examples
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/siphook $(DESTDIR)$(PREFIX)/include
 	install -m 755 $(BUILD)/siphook $(DESTDIR)$(PREFIX)/bin/siphook
 	install -m 644 $(BUILD)/siphook.so $(DESTDIR)$(PREFIX)/lib/siphook/siphook.so
 	install -m 644 module/siphook.h $(DESTDIR)$(PREFIX)/include/siphook.h
-	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/lib/systemd/system \
-		$(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig $(SHARE)/man/man1 $(SHARE)/man/man5 $(DESTDIR)$(PREFIX)/lib/systemd/system \
+		$(SHARE)/bash-completion/completions
 	sed -e 's|@prefix@|$(PREFIX)|' -e 's|@version@|$(VERSION)|' packaging/siphook.pc >$(DESTDIR)$(PREFIX)/lib/pkgconfig/siphook.pc
 	sed 's|@bindir@|$(PREFIX)/bin|' packaging/siphook.service >$(DESTDIR)$(PREFIX)/lib/systemd/system/siphook.service
 	install -m 644 packaging/siphook.socket $(DESTDIR)$(PREFIX)/lib/systemd/system/siphook.socket
-	install -m 644 packaging/siphook.1 $(DESTDIR)$(PREFIX)/share/man/man1/siphook.1
-	install -d $(DESTDIR)$(PREFIX)/share/man/man5
-	install -m 644 packaging/siphook.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5/siphook.conf.5
-	install -m 644 packaging/siphook.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/siphook
-	install -m 644 README.md LICENSE $(wildcard docs/*.md docs/*.svg) $(DESTDIR)$(PREFIX)/share/doc/siphook/
-	install -d $(DESTDIR)$(PREFIX)/share/doc/siphook/lua
-	install -m 644 $(wildcard docs/lua/*.md) $(DESTDIR)$(PREFIX)/share/doc/siphook/lua/
-	cp -R examples/. $(DESTDIR)$(PREFIX)/share/siphook/examples/
-	install -d $(DESTDIR)$(PREFIX)/share/siphook/lua
-	install -m 644 lua/*.d.lua lua/siphook.luacheckrc $(DESTDIR)$(PREFIX)/share/siphook/lua/
+	install -m 644 packaging/siphook.1 $(SHARE)/man/man1/siphook.1
+	install -m 644 packaging/siphook.conf.5 $(SHARE)/man/man5/siphook.conf.5
+	install -m 644 packaging/siphook.bash $(SHARE)/bash-completion/completions/siphook
+	install -d $(SHARE)/doc/siphook/docs/lua $(SHARE)/siphook/examples $(SHARE)/siphook/lua
+	install -m 644 README.md CHANGELOG.md LICENSE $(SHARE)/doc/siphook/
+	install -m 644 $(wildcard docs/*.md docs/*.svg) $(SHARE)/doc/siphook/docs/
+	install -m 644 $(wildcard docs/lua/*.md) $(SHARE)/doc/siphook/docs/lua/
+	cp -R examples/. $(SHARE)/siphook/examples/
+	install -m 644 lua/*.d.lua lua/siphook.luacheckrc $(SHARE)/siphook/lua/
+	ln -sfn ../../siphook/examples $(SHARE)/doc/siphook/examples
+	ln -sfn ../doc/siphook/docs $(SHARE)/siphook/docs
+	ln -sfn ../doc/siphook/README.md $(SHARE)/siphook/README.md
 
 # ---------------------------------------------------------------- tests
 

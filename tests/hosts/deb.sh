@@ -23,7 +23,7 @@ for file in usr/bin/siphook usr/lib/siphook/siphook.so usr/lib/siphook/siphook_r
 	usr/lib/siphook/siphook_mosquitto.so usr/lib/siphook/siphook_postgresql.so usr/share/postgresql/15/extension/siphook.control \
 	usr/share/siphook/examples/hosts/python/siphook.py usr/include/siphook.h usr/lib/pkgconfig/siphook.pc \
 	usr/share/man/man1/siphook.1.gz usr/share/man/man5/siphook.conf.5.gz usr/share/bash-completion/completions/siphook usr/lib/systemd/system/siphook.service \
-	usr/lib/systemd/system/siphook.socket etc/siphook/siphook.conf etc/siphook/dialplan.lua usr/share/doc/siphook/lua.md; do
+	usr/lib/systemd/system/siphook.socket etc/siphook/siphook.conf etc/siphook/dialplan.lua usr/share/doc/siphook/README.md usr/share/doc/siphook/docs/lua/calls.md; do
 	grep -q " ./$file$" "$tmp/log" || die "$file is in it"
 done
 prefix=$tmp/unpacked

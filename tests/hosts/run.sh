@@ -77,8 +77,6 @@ try "the examples of docs/host-abi.md" env CC="$cc" FLAGS="$FLAGS" sh "$here/doc
 # Hosts that are not compiled here: with a sanitizer its runtime comes first in the process.
 preload=
 [ -z "$FLAGS" ] || preload=$($cc -print-file-name=libasan.so)
-compile -shared -fPIC -fno-sanitize=all -o "$bin/foreign_openssl.so" "$here/foreign_openssl.c" || failed=$((failed + 1))
-try "a foreign OpenSSL is refused" env PRELOAD="$preload" sh "$here/foreign.sh" "$out/siphook" "$(realpath "$bin/foreign_openssl.so")" "$here/host.lua"
 try "the Python adapter" env ASAN_OPTIONS=detect_leaks=0 LD_PRELOAD="$preload" python3 -B "$here/python_host.py" "$so" "$bin"
 
 try "the command as a service" env ASAN_OPTIONS=detect_leaks=0 python3 "$here/service.py" "$out/siphook"
@@ -117,6 +115,7 @@ if [ -z "$FLAGS" ]; then
 	else
 		try "the commands of docs/hosts.md" python3 "$here/../trial/tutorial.py" "$built" "$root/docs/hosts.md" "$root"
 	fi
+	try "the links of the pages, here and installed" python3 -B "$here/links.py" "$root"
 	try "the Debian package" sh "$here/deb.sh" "$root"
 fi
 for one in $besides; do
