@@ -227,8 +227,9 @@ bool sh_is_sips(struct sh_slice uri);
 /* Whether a registered contact may be called in this call; its URI gets the scheme that it must have, in the arena. */
 bool sh_sips_admits(const struct sh_call *c, struct sh_target *t, struct sh_arena *a);
 
+/* Contact: where the requests of a dialog shall come (SH_UA_WORKER). */
 void sh_ua_put_contact(struct sh_ua *ua, struct sh_writer *w, const struct sh_path *path, bool secure);
-/* The same with a user part (bare, may be empty). */
+/* The same for requests of any kind, with a user part (bare, may be empty): nothing in it is about a worker. */
 void sh_ua_put_contact_of(struct sh_ua *ua, struct sh_writer *w, const struct sh_path *path, bool secure,
 			  struct sh_slice user);
 void sh_ua_put_product(struct sh_ua *ua, struct sh_writer *w, bool request);

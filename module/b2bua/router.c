@@ -103,8 +103,10 @@ static void pass(struct sh_ua *ua, unsigned to, const struct sh_msg *m, const st
 	*moved = (struct moved){ua->config.peers, sh_msg_clone(m), *from, hops, code, why, NULL};
 	if (names && *names)
 		moved->names = copy_names(names);
-	if (moved->msg && ua->env->driver->post(ua->env, to, arrive, moved) == 0)
+	if (moved->msg && ua->env->driver->post(ua->env, to, arrive, moved) == 0) {
+		ua->stats.handed_over++;
 		return;
+	}
 	drop(moved);
 }
 

@@ -23,8 +23,7 @@ void sh_ua_writers(struct sh_ua *ua, struct sh_writer *line, struct sh_writer *r
 	sh_writer_init(rest, ua->rest, SH_UA_BUFFER);
 }
 
-void sh_ua_put_contact_of(struct sh_ua *ua, struct sh_writer *w, const struct sh_path *path, bool secure,
-			  struct sh_slice user)
+static void put_uri(struct sh_ua *ua, struct sh_writer *w, const struct sh_path *path, bool secure, struct sh_slice user)
 {
 	char buf[SH_ADDR_TEXT];
 	struct sh_slice host;
@@ -49,12 +48,26 @@ void sh_ua_put_contact_of(struct sh_ua *ua, struct sh_writer *w, const struct sh
 		sh_put_lit(w, ";transport=");
 		sh_put(w, sh_proto_param((enum sh_proto)path->proto));
 	}
-	sh_put_lit(w, ">\r\n");
 }
 
 void sh_ua_put_contact(struct sh_ua *ua, struct sh_writer *w, const struct sh_path *path, bool secure)
 {
-	sh_ua_put_contact_of(ua, w, path, secure, (struct sh_slice){0});
+	char worker[2];
+
+	put_uri(ua, w, path, secure, (struct sh_slice){0});
+	if (ua->env->workers > 1 && path->proto == SH_PROTO_UDP) {
+		sh_tag_put_worker(ua->env->worker, worker);
+		sh_put_lit(w, SH_UA_WORKER);
+		sh_put(w, sh_slice_make(worker, sizeof(worker)));
+	}
+	sh_put_lit(w, ">\r\n");
+}
+
+void sh_ua_put_contact_of(struct sh_ua *ua, struct sh_writer *w, const struct sh_path *path, bool secure,
+			  struct sh_slice user)
+{
+	put_uri(ua, w, path, secure, user);
+	sh_put_lit(w, ">\r\n");
 }
 
 void sh_ua_put_product(struct sh_ua *ua, struct sh_writer *w, bool request)

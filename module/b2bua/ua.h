@@ -58,6 +58,10 @@ struct sh_app {
 	void (*sdp)(void *ctx, struct sh_question *q);
 };
 
+/* What our Contacts say about their worker where there are several: two characters as in a tag follow (sh_tag_put_worker). It lets
+ * datagrams of a dialog come to the right one at once; nothing relies on it. */
+#define SH_UA_WORKER ";worker="
+
 /* X(field, default, what): times of this layer, microseconds. */
 #define SH_UA_TIMERS(X)                                                                               \
 	X(timer_c, 180 * SH_SECOND, "C: longest wait for a final answer, RFC 3261 16.6 step 11")      \
@@ -80,6 +84,7 @@ extern const struct sh_ua_config sh_ua_config_default;
 
 struct sh_ua_stats {
 	uint64_t calls, answered, failed, requests; /* since the start */
+	uint64_t handed_over; /* messages, to the worker that they are for */
 	uint64_t calls_live, legs_live;
 };
 

@@ -3,6 +3,7 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -106,8 +107,12 @@ static bool is_theirs(void *ctx, int type, const struct sh_addr *bound)
 	return type == SOCK_STREAM; /* it will be closed */
 }
 
+/* Those of an address in the order of the workers: the kernel has been told which is whose (drivers/net, net_steer.c). */
 struct sockets {
-	int fds[SH_HANDOVER_FDS];
+	struct socket_of {
+		unsigned worker, number;
+		int fd;
+	} all[SH_HANDOVER_FDS];
 	_Atomic unsigned count;
 };
 
@@ -121,8 +126,15 @@ static void collect_sockets(struct sh_worker *w, void *arg)
 		unsigned at = atomic_fetch_add(&s->count, 1);
 
 		if (at < SH_HANDOVER_FDS)
-			s->fds[at] = own[i];
+			s->all[at] = (struct socket_of){w->index, i, own[i]};
 	}
+}
+
+static int by_worker(const void *a, const void *b)
+{
+	const struct socket_of *x = a, *y = b;
+
+	return x->worker != y->worker ? (int)x->worker - (int)y->worker : (int)x->number - (int)y->number;
 }
 
 /* What a worker has begun: which requests. */
@@ -385,7 +397,9 @@ static void welcome(struct sh_handover *h, int peer, const struct sh_handover_he
 		c->cmsg_level = SOL_SOCKET;
 		c->cmsg_type = SCM_RIGHTS;
 		c->cmsg_len = CMSG_LEN(sizeof(int) * w.nfds);
-		memcpy(CMSG_DATA(c), s->fds, sizeof(int) * w.nfds);
+		qsort(s->all, w.nfds, sizeof(s->all[0]), by_worker);
+		for (unsigned i = 0; i < w.nfds; i++)
+			memcpy(CMSG_DATA(c) + i * sizeof(int), &s->all[i].fd, sizeof(int));
 	}
 	if (sendmsg(h->peers[peer].fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
 		sh_warn(&e->log, "hand-over: %s", strerror(errno));

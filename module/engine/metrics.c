@@ -7,6 +7,7 @@ struct sums {
 	struct sh_ua_stats ua;
 	struct sh_txn_stats txn;
 	struct sh_transport_stats transport;
+	struct sh_net_stats net; /* nothing in a simulation */
 	uint64_t runs, transactions, longest_turn, broken;
 	uint64_t generation, generations_alive, reloads, reload_failures, workers, registrations;
 	struct sh_script_stats script;
@@ -55,6 +56,10 @@ struct sums {
 	X(transactions, "transactions", "transactions", "gauge", "transactions, lingering ones included")                \
 	X(txn.overload, "overload_refused", "overload_refused_total", "counter", "new requests refused for overload")    \
 	X(broken, "invariants_broken", "invariants_broken_total", "counter", "mistakes of siphook itself that ended a call at most") \
+	X(net.turns, "turns", "loop_turns_total", "counter", "times that a worker looked for what there is to do")        \
+	X(net.gathered, "turns_gathered", "loop_turns_gathered_total", "counter", "of these, after a wait for more")     \
+	X(net.datagrams_lost, "datagrams_lost", "datagrams_lost_total", "counter", "datagrams of ours that could not leave") \
+	X(ua.handed_over, "handed_over", "handed_over_total", "counter", "messages that came to another worker than theirs") \
 	X(longest_turn, "longest_turn_us", "longest_turn_microseconds", "gauge", "longest turn of a loop since last asked")
 
 /* The same with a label; only the first of a family says what it counts. */
@@ -92,10 +97,13 @@ static void add_up(struct sh_worker *w, void *arg)
 	const struct sh_txn_stats *t = sh_txn_layer_stats(sh_ua_txn(w->ua));
 
 	add_numbers(&s->transport, sh_transport_stats(sh_ua_transport(w->ua)), sizeof(s->transport));
+	if (w->engine->net)
+		add_numbers(&s->net, sh_net_stats(w->engine->net, w->index), sizeof(s->net));
 	s->ua.calls += u->calls;
 	s->ua.answered += u->answered;
 	s->ua.failed += u->failed;
 	s->ua.requests += u->requests;
+	s->ua.handed_over += u->handed_over;
 	s->ua.calls_live += u->calls_live;
 	s->ua.legs_live += u->legs_live;
 	s->txn.retransmissions_in += t->retransmissions_in;

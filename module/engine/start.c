@@ -184,6 +184,15 @@ static int open_shared(struct sh_engine *e)
 	return sh_script_create(&e->script, &config);
 }
 
+/* What says itself which worker it is for: an answer by the branch of its first Via, which is ours; a request in a dialog by its URI,
+ * which is our Contact. */
+static int steer(struct sh_net *net)
+{
+	static const struct sh_net_mark marks[] = {{"SIP/", "z9hG4bK", 32, 144}, {NULL, SH_UA_WORKER, 12, 104}};
+
+	return sh_net_steer(net, marks, sizeof(marks) / sizeof(marks[0]), sh_tag_put_worker);
+}
+
 int sh_engine_open(struct sh_engine *e, char *error, size_t size)
 {
 	struct sh_generation *g;
@@ -192,6 +201,8 @@ int sh_engine_open(struct sh_engine *e, char *error, size_t size)
 	error[0] = 0;
 	if (!e->simulation.envs)
 		err = sh_net_create(&e->net, e->nworkers, &e->log);
+	if (!err && e->net)
+		err = steer(e->net);
 	if (!err && e->net && e->gather)
 		sh_net_set_gather(e->net, e->gather < 0 ? 0 : (unsigned)e->gather);
 	if (!err && e->net && e->dns) {

@@ -103,6 +103,8 @@ struct sh_slice sh_dialog_next_hop(const struct sh_dialog *d);
 void sh_tag_make(struct sh_env *env, char out[SH_TAG_LEN]);
 /* The worker that made a tag or branch text of ours, or -1 when it is not ours by its form. */
 int sh_tag_worker(struct sh_slice tag);
+/* Its two characters alone. */
+void sh_tag_put_worker(unsigned worker, char out[2]);
 /* The epoch of the process that made it, where processes have one (sh_env); -1: no tag of that form. A tag that was made without
  * has some number there. */
 int sh_tag_epoch(struct sh_slice tag);

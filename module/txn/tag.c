@@ -10,13 +10,18 @@ static unsigned worker_code(unsigned worker)
 	return worker | ((worker ^ worker >> 4 ^ 9) & 15) << 8;
 }
 
-/* Whose it is; returns how many characters that took. */
-static size_t put_owner(const struct sh_env *env, char out[4])
+void sh_tag_put_worker(unsigned worker, char out[2])
 {
-	unsigned code = worker_code(env->worker & 255);
+	unsigned code = worker_code(worker & 255);
 
 	out[0] = symbols[code >> 6];
 	out[1] = symbols[code & 63];
+}
+
+/* Whose it is; returns how many characters that took. */
+static size_t put_owner(const struct sh_env *env, char out[4])
+{
+	sh_tag_put_worker(env->worker, out);
 	if (!env->epoch)
 		return 2;
 	out[2] = symbols[env->epoch >> 6 & 63];

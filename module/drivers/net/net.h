@@ -18,6 +18,7 @@
 enum {
 	SH_NET_MAX_WORKERS = 256,
 	SH_NET_GATHER = 700, /* microseconds */
+	SH_NET_MARKS = 2,
 };
 
 struct sh_net;
@@ -49,6 +50,18 @@ int sh_net_set_dns(struct sh_net *n, const char *servers);
  * less processor time for that delay. Only where sh_net_turn() may wait without end. Default SH_NET_GATHER; 0: never.
  * Before the loops run. */
 void sh_net_set_gather(struct sh_net *n, unsigned us);
+
+/* Where a datagram itself may say which worker it is for: by a text, and the worker's two characters behind it. */
+struct sh_net_mark {
+	const char *begins; /* four characters that such datagrams begin with; NULL: all that no mark before this one is for */
+	const char *text;   /* seven or eight characters */
+	unsigned from, to;  /* offsets, from 4 on, between which it is looked for */
+};
+
+/* Lets the kernel bring them to that worker's socket where it can (a port of several workers, Linux 4.5); code() writes a worker's two
+ * characters. What has no mark is spread over the workers as before, and so is what is shorter than the last place to look at. Before
+ * the first socket is opened. 0, or -EINVAL: no such marks, or 60 steps of four octets are not enough for them. */
+int sh_net_steer(struct sh_net *n, const struct sh_net_mark *marks, unsigned count, void (*code)(unsigned worker, char out[2]));
 
 /* A bound datagram socket or a listening stream socket that the process got from somebody (a supervisor, a parent): whoever opens that
  * address opens this one. The descriptor stays the caller's, who may close it afterwards; it becomes nonblocking. All workers

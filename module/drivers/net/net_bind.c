@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -15,7 +16,7 @@ struct net_port {
 	struct sh_link link; /* sh_net.ports */
 	int type;
 	struct sh_addr addr;
-	uint64_t holders[SH_NET_MAX_WORKERS / 64]; /* a bit per worker */
+	uint8_t holders[SH_NET_MAX_WORKERS]; /* the workers, in the order in which the kernel counts their sockets */
 	unsigned count;
 };
 
@@ -79,8 +80,20 @@ static int bind_socket(int fd, const struct sh_addr *local, struct sh_addr *boun
 
 static void hold(struct net_port *p, unsigned worker)
 {
-	p->holders[worker / 64] |= UINT64_C(1) << (worker % 64);
-	p->count++;
+	p->holders[p->count++] = (uint8_t)worker;
+}
+
+static bool holds(const struct net_port *p, unsigned worker)
+{
+	return memchr(p->holders, (int)worker, p->count) != NULL;
+}
+
+/* The kernel closes a gap with the last one. */
+static void let_go(struct net_port *p, unsigned worker)
+{
+	uint8_t *at = memchr(p->holders, (int)worker, p->count);
+
+	*at = p->holders[--p->count];
 }
 
 static int bind_first(struct net_worker *w, int fd, int type, const struct sh_addr *local, struct net_port **port,
@@ -109,7 +122,7 @@ static int bind_shared(struct net_worker *w, int fd, struct net_port *p, struct 
 {
 	int err;
 
-	if (p->holders[w->env.worker / 64] >> (w->env.worker % 64) & 1)
+	if (holds(p, w->env.worker))
 		return -EADDRINUSE;
 	net_set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
 	err = bind_socket(fd, &p->addr, bound);
@@ -135,6 +148,8 @@ int net_bind(struct net_worker *w, int fd, int type, const struct sh_addr *local
 		err = bind_first(w, fd, type, local, &p, bound);
 	if (!err)
 		*port = p;
+	if (!err && type == SOCK_DGRAM && p->count == w->net->count)
+		net_steer(w->net, fd, p->holders, p->count);
 	pthread_mutex_unlock(&w->net->lock);
 	return err;
 }
@@ -144,8 +159,8 @@ void net_unbind(struct net_worker *w, struct net_port *p)
 	if (!p)
 		return;
 	pthread_mutex_lock(&w->net->lock);
-	p->holders[w->env.worker / 64] &= ~(UINT64_C(1) << (w->env.worker % 64));
-	if (--p->count == 0) {
+	let_go(p, w->env.worker);
+	if (p->count == 0) {
 		sh_list_remove(&p->link);
 		sh_free(p);
 	}

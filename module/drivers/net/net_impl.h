@@ -1,5 +1,5 @@
 /* What the parts of the real driver share. The parts: net.c (life cycle, handles, the turn), net_bind.c (who has which
- * port), net_udp.c, net_tcp.c, net_post.c (messages to a worker), net_background.c (jobs), net_dns.c and net_dns_parse.c,
+ * port), net_steer.c (which of them a datagram comes to), net_udp.c, net_tcp.c, net_post.c (messages to a worker), net_background.c (jobs), net_dns.c and net_dns_parse.c,
  * net_http.c (libcurl). */
 #ifndef SH_DRIVERS_NET_NET_IMPL_H
 #define SH_DRIVERS_NET_NET_IMPL_H
@@ -116,6 +116,12 @@ struct net_worker {
 	struct sh_log_limit limit;
 };
 
+struct net_steering {
+	struct sh_net_mark marks[SH_NET_MARKS];
+	unsigned count; /* 0: the kernel spreads datagrams */
+	void (*code)(unsigned worker, char out[2]);
+};
+
 struct sh_net {
 	pid_t pid;
 	volatile char *parent; /* a page that a fork child finds empty; NULL: the kernel cannot do that */
@@ -129,6 +135,7 @@ struct sh_net {
 	struct sh_link ports; /* net_port.link; under lock */
 	struct sh_link inherited; /* net_inherited.link */
 	unsigned gather_max; /* microseconds */
+	struct net_steering steering;
 };
 
 static inline struct net_worker *net_worker_of(struct sh_env *env)
@@ -168,6 +175,12 @@ void net_unbind(struct net_worker *w, struct net_port *port); /* after the close
 int net_socket(const struct sh_addr *local, int type);
 int net_local_addr(int fd, struct sh_addr *out);
 void net_set(int fd, int level, int option, int value); /* where an old kernel's refusal is no reason to fail */
+
+/* ---- net_steer.c ---- */
+
+/* Datagrams for the port of fd come to the worker that they name from now on. holders: whose the sockets of the port are, in the
+ * kernel's order. Where the kernel cannot do it, all stays as it was. */
+void net_steer(struct sh_net *n, int fd, const uint8_t *holders, unsigned count);
 
 /* ---- net_udp.c ---- */
 
