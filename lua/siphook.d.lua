@@ -203,6 +203,7 @@ function message:dtmf() end
 ---@field keepalive? "none" | "crlf" | "options"
 ---@field keepalive_interval? integer
 ---@field flow_timer? integer
+---@field outbound? "allow" | "require"
 
 ---@param options? siphook.register_options
 ---@return siphook.binding[]? bindings, integer? code

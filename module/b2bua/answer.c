@@ -149,14 +149,17 @@ static void begin_ack(struct sh_leg *l, struct sh_writer *line, struct sh_writer
 
 static void send_ack(struct sh_leg *l, const struct sh_writer *line, const struct sh_writer *rest)
 {
-	struct sh_slice text;
+	struct sh_path others[SH_MAX_CANDIDATES];
+	unsigned other_count = sh_ways_choose(l->ua, &l->ways, &l->dialog, others);
+	struct sh_kept_ack ack = {.path = l->dialog.path, .others = others, .other_count = other_count,
+				  .cseq = l->dialog.invite_cseq, .tag = l->dialog.remote_tag};
 
 	if (line->full || rest->full)
 		return;
-	if (sh_txn_send_ack(l->ua->txn, &l->dialog.path, sh_writer_text(line), sh_writer_text(rest), &text) < 0)
+	if (sh_txn_send_ack(l->ua->txn, &ack.path, sh_writer_text(line), sh_writer_text(rest), &ack.text) < 0)
 		return;
 	if (l->invite_ct)
-		sh_client_txn_keep_ack(l->invite_ct, &l->dialog.path, text, l->dialog.invite_cseq, l->dialog.remote_tag);
+		sh_client_txn_keep_ack(l->invite_ct, &ack);
 }
 
 void sh_leg_send_ack(struct sh_leg *l, const struct sh_msg *with_body)

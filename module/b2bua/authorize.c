@@ -160,28 +160,11 @@ int sh_leg_send_in(struct sh_leg *l, const struct sh_dialog *d, struct sh_client
 	return sh_ua_send(l->ua, out, method, line, rest, &d->path, fn, user);
 }
 
-/* Where the next request goes: to another address of the same name when the last one has just failed. others: all but that. */
-static unsigned choose_way(struct sh_leg *l, struct sh_path others[SH_MAX_CANDIDATES])
-{
-	struct sh_transport *t = l->ua->transport;
-	unsigned n = 0;
-
-	if (!l->way_count)
-		return 0;
-	for (unsigned i = 0; sh_transport_avoids(t, &l->dialog.path) && i < l->way_count; i++)
-		if (!sh_transport_avoids(t, &l->ways[i]))
-			l->dialog.path = l->ways[i];
-	for (unsigned i = 0; i < l->way_count; i++)
-		if (!sh_addr_eq(&l->ways[i].remote, &l->dialog.path.remote))
-			others[n++] = l->ways[i];
-	return n;
-}
-
 int sh_leg_send(struct sh_leg *l, struct sh_client_txn **out, enum sh_method method, const struct sh_writer *line,
 		struct sh_writer *rest, sh_client_fn fn, void *user)
 {
 	struct sh_path others[SH_MAX_CANDIDATES];
-	unsigned other_count = choose_way(l, others);
+	unsigned other_count = sh_ways_choose(l->ua, &l->ways, &l->dialog, others);
 	struct sh_client_request rq = {.method = method, .path = l->dialog.path, .others = others, .other_count = other_count};
 	int err = l->auth ? put_known(l->auth, line, rest) : 0;
 

@@ -91,6 +91,7 @@ static int send_invite(struct sh_branch *b, struct sh_body *edited)
 }
 
 static bool try_candidates(struct sh_branch *b);
+static bool next_flow(struct sh_branch *b);
 
 /* The application has looked at the offer. */
 static void on_looked_at(struct sh_question *q)
@@ -104,7 +105,7 @@ static void on_looked_at(struct sh_question *q)
 	b->leg = NULL;
 	l->branch = NULL;
 	sh_leg_ended(l);
-	if (!try_candidates(b))
+	if (!try_candidates(b) && !next_flow(b))
 		sh_branch_fail(b, 503, SH_LIT("Cannot be reached"), SH_UNREACHABLE, NULL);
 	sh_fork_advance(f);
 }
@@ -205,6 +206,16 @@ static bool try_candidates(struct sh_branch *b)
 	return false;
 }
 
+/* The phone once more, by another flow (RFC 5626 7); false: it has no other. */
+static bool next_flow(struct sh_branch *b)
+{
+	if (!sh_target_next_flow(&b->target))
+		return false;
+	b->heard = b->rang = false;
+	sh_branch_start(b);
+	return true;
+}
+
 static void send_branch(struct sh_branch *b, const struct sh_path *paths, unsigned count)
 {
 	size_t size = count * sizeof(*paths);
@@ -220,6 +231,8 @@ static void send_branch(struct sh_branch *b, const struct sh_path *paths, unsign
 	} else if (count == 1 && make_leg(b, &paths[0]) == 0) {
 		return;
 	}
+	if (next_flow(b))
+		return;
 	sh_branch_fail(b, 503, SH_LIT("Cannot be reached"), SH_UNREACHABLE, NULL);
 }
 
@@ -232,20 +245,6 @@ static void on_located(const struct sh_path *paths, unsigned count, int error, v
 	b->locate = NULL;
 	send_branch(b, paths, count);
 	sh_fork_advance(f);
-}
-
-static unsigned living_paths(const struct sh_branch *b, struct sh_path out[SH_MAX_CANDIDATES])
-{
-	const struct sh_transport *t = b->fork->ua->transport;
-	unsigned n = 0;
-
-	for (unsigned i = 0; i <= b->target.other_count && n < SH_MAX_CANDIDATES; i++) {
-		const struct sh_path *p = i ? &b->target.other_paths[i - 1] : &b->target.path;
-
-		if (!p->flow || sh_transport_flow_alive(t, p->flow))
-			out[n++] = *p;
-	}
-	return n;
 }
 
 void sh_branch_start(struct sh_branch *b)
@@ -262,16 +261,13 @@ void sh_branch_start(struct sh_branch *b)
 		return;
 	}
 	if (b->target.has_path) { /* a registered contact: by its connection, or to where its REGISTER came from */
-		unsigned alive = living_paths(b, found);
+		const struct sh_path *p = &b->target.path;
 
-		if (alive) {
-			send_branch(b, found, alive);
-			return;
-		}
-		if (sh_proto_reliable((enum sh_proto)b->target.path.proto)) {
+		if (!p->flow || sh_transport_flow_alive(f->ua->transport, p->flow))
+			send_branch(b, p, 1);
+		else if (!next_flow(b))
 			sh_branch_fail(b, 480, SH_LIT("Connection is gone"), SH_UNREACHABLE, NULL);
-			return;
-		}
+		return;
 	}
 	if (b->target.hop.len)
 		hop = b->target.hop;
@@ -420,12 +416,19 @@ void sh_branch_on_response(struct sh_branch *b, struct sh_leg *l, const struct s
 		return;
 	}
 	l->branch = NULL;
-	/* RFC 3263 4.3: this server is overloaded, there are others; RFC 5626 7: this flow is gone, as somebody nearer to it knows */
-	if ((m->status == 503 || m->status == 430) && b->ncandidates) {
+	if (m->status == 503 && b->ncandidates) { /* RFC 3263 4.3: this server is overloaded, there are others */
 		sh_wheel_cancel(&env->wheel, &b->timer);
 		b->leg = NULL;
 		if (try_candidates(b))
 			return;
+	}
+	if (sh_flow_failed(m->status) && b->target.other_count) { /* as somebody nearer to it knows */
+		sh_branch_over(b, l, m->status);
+		sh_wheel_cancel(&env->wheel, &b->timer);
+		b->leg = NULL;
+		next_flow(b);
+		sh_fork_advance(f);
+		return;
 	}
 	if (m->status == 422 && ask_for_longer(b, l, m))
 		return;
@@ -468,8 +471,10 @@ void sh_branch_on_failure(struct sh_branch *b, struct sh_leg *l, unsigned code, 
 	sh_wheel_cancel(&f->ua->env->wheel, &b->timer);
 	l->branch = NULL;
 	b->leg = NULL;
-	if (!b->heard && try_candidates(b))
+	if (!b->heard && (try_candidates(b) || next_flow(b))) {
+		sh_fork_advance(f);
 		return;
+	}
 	if (b->heard && code == 408)
 		cause = SH_NO_ANSWER;
 	sh_branch_fail(b, code, (struct sh_slice){0}, cause, NULL);
@@ -489,8 +494,10 @@ static void on_branch_timer(struct sh_timer *t)
 		if (!heard && b->leg && b->leg->ct)
 			sh_transport_avoid(f->ua->transport, sh_client_txn_path(b->leg->ct), 0);
 		sh_branch_cancel(b, (struct sh_slice){0});
-		if (!heard && try_candidates(b))
+		if (!heard && (try_candidates(b) || next_flow(b))) {
+			sh_fork_advance(f);
 			return;
+		}
 		sh_branch_fail(b, 408, (struct sh_slice){0}, heard ? SH_NO_ANSWER : SH_UNREACHABLE, NULL);
 	}
 	sh_fork_advance(f);

@@ -73,6 +73,24 @@ void sh_question_answer(struct sh_question *q, struct sh_slice body);
 
 enum sh_early { SH_EARLY_RELAY, SH_EARLY_DROP, SH_EARLY_FIRST };
 
+/* By what a phone is reached that registered by it: a contact of its own, with the Path that leads there. */
+struct sh_reach {
+	struct sh_slice uri, route;
+	struct sh_path path;
+	bool has_path;   /* path is to be used, and not what the URI says: nobody else was in between */
+	bool behind_nat; /* what it is called for stays on that path */
+};
+struct sh_reach sh_reach_of(const struct sh_contact *c); /* texts are those of the contact */
+
+/* What a failure becomes when it is passed on: credentials were asked of us, what is overloaded is not us (16.7), and no endpoint
+ * is to hear of flows (RFC 5626 11.5). */
+static inline unsigned sh_code_passed_on(unsigned code)
+{
+	if (code == 430)
+		return 480;
+	return code == 401 || code == 407 || code == 503 ? 500 : code;
+}
+
 /* Where a branch goes and what its INVITE (or other request) says. Texts live in the plan's arena. */
 struct sh_target {
 	struct sh_slice uri;     /* Request-URI */
@@ -91,7 +109,7 @@ struct sh_target {
 	bool behind_nat;         /* path is where it registered from, whatever its URI says */
 	bool has_path;           /* path is to be used: a registered contact's connection, source address or endpoint */
 	struct sh_path path;
-	const struct sh_path *other_paths; /* with it, when it fails before anything is heard; other_count of them */
+	const struct sh_reach *others; /* other flows of the same phone, for when this one is dead (RFC 5626 7) */
 	unsigned other_count;
 	int proto;               /* enum sh_proto wanted, -1: by the URI */
 	int endpoint;            /* index, -1: any */
@@ -107,6 +125,13 @@ struct sh_target {
  * do no harm (the first 16) go behind t->headers, where those do not name them; all others are left out. ours: the script says it,
  * nobody on the network. 0 or -ENOMEM; the URI is a good one. */
 int sh_target_form(struct sh_target *t, struct sh_arena *a, struct sh_slice uri, bool ours);
+void sh_target_reach(struct sh_target *t, const struct sh_reach *r); /* goes by that */
+bool sh_target_next_flow(struct sh_target *t); /* goes by the next of its others; false: there is none left */
+/* A final answer that was not the phone's: RFC 5626 7 asks it by another flow then, and only then. */
+static inline bool sh_flow_failed(unsigned code)
+{
+	return code == 430 || code == 408;
+}
 
 struct sh_result;
 

@@ -78,6 +78,12 @@ struct sh_slice sh_body_type(const struct sh_body *b);
 struct sh_body *sh_body_ref(struct sh_body *b);
 void sh_body_unref(struct sh_body *b);
 
+/* All addresses of the next hop of a dialog's requests, when it is a name with several (RFC 3263 4.3): way.c. */
+struct sh_ways {
+	struct sh_path *paths; /* count of them; NULL: one, which is the dialog's */
+	unsigned count;
+};
+
 struct sh_branch;
 struct sh_pickup;
 struct sh_early_dialog;
@@ -140,8 +146,7 @@ struct sh_leg {
 	struct sh_client_txn *bye;
 	struct sh_client_txn *probe; /* OPTIONS that asks whether it lives */
 	struct sh_locate *locate; /* of the next hop of requests in the dialog */
-	struct sh_path *ways;     /* all addresses of that, when it is a name with several; way_count of them */
-	unsigned way_count;
+	struct sh_ways ways;
 	struct sh_unacked *answer; /* the 2xx that we sent and that is not acknowledged, of INVITE or re-INVITE; or NULL */
 	struct sh_client_txn *invite_ct; /* of the last INVITE that we sent in the dialog, until it ends: it keeps our ACK */
 	const struct sh_msg *answered_with; /* outbound: its 2xx, until the bridge passes it on */
@@ -309,6 +314,19 @@ void sh_why_read(struct sh_why *why, const struct sh_msg *m);
 void sh_why_read_value(struct sh_why *why, struct sh_slice values);
 void sh_why_read_lines(struct sh_why *why, struct sh_slice lines);
 
+/* ---- way.c */
+/* Where requests in that dialog go from now on: d->path; and all addresses of that, the number of which it returns where they are
+ * known. fn comes when a name has been looked up; *locate is the look-up in progress. */
+unsigned sh_dialog_locate(struct sh_ua *ua, struct sh_dialog *d, const struct sh_path *from, bool behind_nat,
+			  struct sh_path found[SH_MAX_CANDIDATES], sh_locate_fn fn, void *ctx, struct sh_locate **locate);
+void sh_ways_keep(struct sh_ways *w, const struct sh_path *paths, unsigned count);
+void sh_ways_finish(struct sh_ways *w);
+/* Before a request is sent: d->path may change when it is known not to work. others: where it goes next, how many. */
+unsigned sh_ways_choose(struct sh_ua *ua, const struct sh_ways *w, struct sh_dialog *d, struct sh_path others[SH_MAX_CANDIDATES]);
+/* A request in the dialog, by its ways. */
+int sh_dialog_send(struct sh_ua *ua, const struct sh_ways *w, struct sh_dialog *d, struct sh_client_txn **out, enum sh_method method,
+		   const struct sh_writer *line, const struct sh_writer *rest, sh_client_fn fn, void *user);
+
 /* ---- leg.c */
 struct sh_leg *sh_leg_create(struct sh_ua *ua, struct sh_call *call, bool inbound);
 void sh_leg_free(struct sh_leg *l);
@@ -316,9 +334,6 @@ void sh_leg_leave(struct sh_leg *l);   /* it leaves its call */
 void sh_leg_ended(struct sh_leg *l);   /* nothing is left to be done: freed at the end of the turn */
 /* Where requests in that dialog of the leg go from now on. */
 void sh_leg_find_path(struct sh_leg *l, struct sh_dialog *d, const struct sh_path *from);
-/* The same for any dialog: fn when a name has been looked up; *locate is the look-up in progress. */
-unsigned sh_dialog_locate(struct sh_ua *ua, struct sh_dialog *d, const struct sh_path *from, bool behind_nat,
-			  struct sh_path found[SH_MAX_CANDIDATES], sh_locate_fn fn, void *ctx, struct sh_locate **locate);
 /* A request that refreshes the target of its dialog is accepted (RFC 3261 12.2, RFC 6141 4.6). */
 void sh_leg_refresh(struct sh_leg *l, const struct sh_msg *m, const struct sh_path *from);
 /* min_se: what a 422 has asked for, or 0. edited: instead of the plan's or caller's body, or NULL. */
@@ -416,12 +431,6 @@ void sh_branch_on_failure(struct sh_branch *b, struct sh_leg *l, unsigned code, 
 
 /* ---- result.c */
 unsigned sh_result_rank(unsigned code, enum sh_cause cause); /* lower is better to report (16.7 step 6) */
-/* What a failure becomes when it is passed on: credentials were asked of us, and what is overloaded is not us (16.7). */
-static inline unsigned sh_code_passed_on(unsigned code)
-{
-	return code == 401 || code == 407 || code == 503 ? 500 : code;
-}
-
 /* ---- reinvite.c */
 void sh_reinvite_start(struct sh_leg *l, struct sh_server_txn *st, const struct sh_msg *m);
 /* The same with lines to add, and somebody who wants to know the outcome (done may be NULL; it may be called at once). */
@@ -511,6 +520,7 @@ struct sh_subscription {
 	struct sh_ua *ua;
 	struct sh_leg *leg;      /* whose dialog it shares; NULL: it has its own */
 	struct sh_dialog dialog;
+	struct sh_ways ways;      /* of it */
 	struct sh_locate *locate;
 	struct sh_source *source; /* whose it is; NULL: not counted */
 	const struct sh_package *package; /* NULL: the script says what is notified */

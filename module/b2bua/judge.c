@@ -76,6 +76,8 @@ static bool knows_extension(struct sh_slice tag, enum sh_method method)
 		enum sh_method of;
 	} known[] = {
 		{{"path", 4}, SH_REGISTER},
+		{{"outbound", 8}, SH_REGISTER},
+		{{"gruu", 4}, SH_REGISTER},
 		{{"100rel", 6}, SH_INVITE},
 		{{"timer", 5}, SH_METHOD_OTHER},
 		{{"replaces", 8}, SH_INVITE},
@@ -240,7 +242,7 @@ unsigned sh_ua_default_answer(struct sh_ua *ua, struct sh_server_txn *st, enum s
 		sh_put_header(w, SH_H_ACCEPT_ENCODING, SH_LIT("identity"));
 		sh_ua_put_supported(w, true, false);
 		if (ua->app->wants(ua->app_ctx, SH_REGISTER, false, NULL))
-			sh_put_header(w, SH_H_SUPPORTED, SH_LIT("path"));
+			sh_put_header(w, SH_H_SUPPORTED, SH_LIT("path, outbound, gruu"));
 	}
 	if (code == 489)
 		sh_ua_put_allow_events(w);

@@ -88,6 +88,7 @@ static int ask(struct kept *p, const struct sh_contact *c)
 	struct sh_keeper *k = p->keeper;
 	struct sh_own_request own = {.method = SH_LIT("OPTIONS")};
 	struct sh_fork_plan plan = {.timeout = c->keep_interval * SH_SECOND};
+	struct sh_reach reach;
 	struct sh_target *t;
 	struct sh_uri aor;
 	int err = -ENOMEM;
@@ -98,11 +99,9 @@ static int ask(struct kept *p, const struct sh_contact *c)
 	t = sh_arena_calloc(&plan.arena, 1, sizeof(*t));
 	if (!t || sh_uri_parse(&aor, p->aor))
 		goto out;
+	reach = sh_reach_of(c);
+	sh_target_reach(t, &reach);
 	t->proto = -1;
-	t->endpoint = c->from.endpoint;
-	t->path = c->from;
-	t->behind_nat = c->behind_nat;
-	t->has_path = sh_proto_reliable((enum sh_proto)c->from.proto) ? c->from.flow != 0 : c->behind_nat;
 	if (sh_arena_dup(&plan.arena, c->uri, &t->uri) || sh_arena_dup(&plan.arena, c->path, &t->route) ||
 	    sh_arena_printf(&plan.arena, &own.from, "<sip:%.*s>", SH_FMT(aor.host)))
 		goto out;

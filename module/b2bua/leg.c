@@ -125,7 +125,7 @@ void sh_leg_free(struct sh_leg *l)
 	sh_body_unref(l->remote_sdp);
 	sh_leg_forget_answer(l);
 	sh_client_auth_unref(l->auth);
-	sh_free(l->ways);
+	sh_ways_finish(&l->ways);
 	sh_free(l->invite_credentials);
 	sh_free(l->session_id);
 	sh_free(l->hangup_reason);
@@ -194,18 +194,6 @@ void sh_leg_learn_sdp(struct sh_body **at, const struct sh_msg *m)
 
 /* ------------------------------------------------------------------ where to send */
 
-/* Without memory one address will do. */
-static void keep_ways(struct sh_leg *l, const struct sh_path *paths, unsigned count)
-{
-	size_t size = count * sizeof(*paths);
-
-	sh_free(l->ways);
-	l->ways = count > 1 ? sh_malloc(size) : NULL;
-	l->way_count = l->ways ? count : 0;
-	if (l->ways)
-		memcpy(l->ways, paths, size);
-}
-
 static void on_located(const struct sh_path *paths, unsigned count, int error, void *ctx)
 {
 	struct sh_leg *l = ctx;
@@ -214,61 +202,7 @@ static void on_located(const struct sh_path *paths, unsigned count, int error, v
 	l->locate = NULL;
 	if (count)
 		l->dialog.path = paths[0];
-	keep_ways(l, paths, count);
-}
-
-static bool believes_source(const struct sh_ua *ua, const struct sh_dialog *d, const struct sh_path *from)
-{
-	const struct sh_endpoint *e = sh_transport_endpoint(ua->transport, from->endpoint);
-
-	return !d->routes.len && e && e->tuning.nat != SH_NAT_NEVER;
-}
-
-/* Of several addresses the one that we have just heard from comes first: it is alive, and it knows the dialog. */
-static void prefer(struct sh_path *found, unsigned n, const struct sh_path *from)
-{
-	for (unsigned i = 1; i < n; i++) {
-		struct sh_path it = found[i];
-
-		if (it.proto != from->proto || !sh_addr_same_host(&it.remote, &from->remote))
-			continue;
-		memmove(found + 1, found, i * sizeof(*found));
-		found[0] = it;
-		return;
-	}
-}
-
-/* The path of what has just come is good for now: it reaches the peer, or the peer's proxy. The next hop of the dialog
- * takes its place unless the peer came by a connection that lives, or is behind a NAT, and no route leads elsewhere; a
- * name is looked up and takes over when it is known. */
-unsigned sh_dialog_locate(struct sh_ua *ua, struct sh_dialog *d, const struct sh_path *from, bool behind_nat,
-			  struct sh_path found[SH_MAX_CANDIDATES], sh_locate_fn fn, void *ctx, struct sh_locate **locate)
-{
-	struct sh_uri uri;
-	int n;
-
-	d->path = *from;
-	if (!d->routes.len && (behind_nat || (sh_proto_reliable((enum sh_proto)from->proto) && from->flow &&
-					      sh_transport_flow_alive(ua->transport, from->flow))))
-		return 0;
-	sh_locate_cancel(*locate);
-	*locate = NULL;
-	if (sh_uri_parse(&uri, sh_dialog_next_hop(d)) < 0)
-		return 0;
-	n = sh_transport_locate(ua->transport, &uri, -1, found, fn, ctx, locate);
-	if (n <= 0)
-		return 0;
-	/* Nobody who speaks to us from outside is at an address of an inside. */
-	if (sh_addr_is_private(&found[0].remote) && !sh_addr_is_private(&from->remote) && believes_source(ua, d, from))
-		return 0;
-	prefer(found, (unsigned)n, from);
-	if (found[0].proto == from->proto && sh_addr_same_host(&found[0].remote, &from->remote)) {
-		/* the same peer: from the socket and address that it knows */
-		d->path.remote.port = found[0].remote.port;
-	} else {
-		d->path = found[0];
-	}
-	return (unsigned)n;
+	sh_ways_keep(&l->ways, paths, count);
 }
 
 void sh_leg_find_path(struct sh_leg *l, struct sh_dialog *d, const struct sh_path *from)
@@ -277,7 +211,7 @@ void sh_leg_find_path(struct sh_leg *l, struct sh_dialog *d, const struct sh_pat
 	unsigned n = sh_dialog_locate(l->ua, d, from, l->behind_nat, found, on_located, l, &l->locate);
 
 	if (d == &l->dialog)
-		keep_ways(l, found, n);
+		sh_ways_keep(&l->ways, found, n);
 	if (l->locate && d != &l->dialog) { /* an early dialog beside the first: the way that the answer came will do */
 		sh_locate_cancel(l->locate);
 		l->locate = NULL;

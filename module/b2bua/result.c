@@ -24,6 +24,8 @@ enum sh_cause sh_cause_of(unsigned code)
 	case 480:
 	case 487:
 		return SH_NO_ANSWER;
+	case 430: /* the phone's flow is dead, as its edge proxy says (RFC 5626 11.5) */
+		return SH_UNREACHABLE;
 	case 486:
 	case 600:
 		return SH_BUSY;

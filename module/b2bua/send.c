@@ -5,7 +5,7 @@
 
 struct branch {
 	struct sh_sending *sending;
-	const struct sh_target *target;
+	struct sh_target *target;
 	struct sh_client_txn *ct;
 	struct sh_client_auth *auth;
 	struct sh_locate *locate;
@@ -215,8 +215,20 @@ static bool try_candidates(struct branch *b)
 	return false;
 }
 
+static void start_target(struct branch *b);
+
+/* The phone once more, by another flow (RFC 5626 7); false: it has no other. */
+static bool next_flow(struct branch *b)
+{
+	if (!sh_target_next_flow(b->target))
+		return false;
+	start_target(b);
+	return true;
+}
+
 static void send_branch(struct branch *b, const struct sh_path *paths, unsigned count)
 {
+	b->ncandidates = 0;
 	if (count == 1 && send_to(b, paths) == 0)
 		return;
 	if (count > 1) {
@@ -227,7 +239,8 @@ static void send_branch(struct branch *b, const struct sh_path *paths, unsigned 
 		if (try_candidates(b))
 			return;
 	}
-	branch_failed(b, 503, SH_UNREACHABLE, NULL);
+	if (!next_flow(b))
+		branch_failed(b, 503, SH_UNREACHABLE, NULL);
 }
 
 static void advance(struct sh_sending *s);
@@ -241,9 +254,8 @@ static void on_branch_timer(struct sh_timer *t)
 		sh_client_txn_detach(b->ct);
 		b->ct = NULL;
 	}
-	if (try_candidates(b))
-		return;
-	branch_failed(b, 408, SH_UNREACHABLE, NULL);
+	if (!try_candidates(b) && !next_flow(b))
+		branch_failed(b, 408, SH_UNREACHABLE, NULL);
 	advance(b->sending);
 }
 
@@ -269,8 +281,12 @@ static void on_response(struct sh_client_txn *ct, enum sh_client_event ev, const
 		finish(b->sending, m->status, SH_CAUSE_NONE, m);
 		return;
 	}
-	if ((ev != SH_CLIENT_RESPONSE || m->status == 503 || m->status == 430) && try_candidates(b)) /* RFC 3263 4.3, RFC 5626 7 */
+	if ((ev != SH_CLIENT_RESPONSE || m->status == 503) && try_candidates(b)) /* RFC 3263 4.3 */
 		return;
+	if ((ev != SH_CLIENT_RESPONSE || sh_flow_failed(m->status)) && next_flow(b)) {
+		advance(b->sending);
+		return;
+	}
 	if (ev == SH_CLIENT_RESPONSE)
 		branch_failed(b, m->status, sh_cause_of(m->status), m);
 	else

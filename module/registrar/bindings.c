@@ -15,7 +15,19 @@ static struct sh_slice copy(char **at, struct sh_slice s)
 	return sh_slice_make(to, s.len);
 }
 
-struct sh_bindings *sh_bindings_make(struct sh_slice aor, const struct sh_contact *const *contacts, unsigned count)
+/* What the binding ends with (RFC 5626 7): the connection that it came by, or a phone's way over datagrams; 0: nothing. What came by
+ * a proxy that gave its Path is reached by that, whatever becomes of this connection. */
+static uint64_t flow_of(const struct sh_location *l, const struct sh_contact *c)
+{
+	if (c->path.len)
+		return 0;
+	if (c->from.flow)
+		return c->from.flow;
+	return c->from.proto == SH_PROTO_UDP && c->reg_id ? sh_peer_flow(&l->key, &c->from.remote) : 0;
+}
+
+struct sh_bindings *sh_bindings_make(const struct sh_location *l, struct sh_slice aor, const struct sh_contact *const *contacts,
+				     unsigned count)
 {
 	size_t fixed = sizeof(struct sh_bindings) + count * (sizeof(struct sh_contact) + sizeof(struct sh_slot));
 	size_t texts = aor.len;
@@ -41,7 +53,7 @@ struct sh_bindings *sh_bindings_make(struct sh_slice aor, const struct sh_contac
 #define X(text) c->text = copy(&at, c->text);
 		TEXTS(X)
 #undef X
-		sh_slots(b)[i] = (struct sh_slot){.flow = c->from.flow};
+		sh_slots(b)[i] = (struct sh_slot){.flow = flow_of(l, c)};
 	}
 	return b;
 }

@@ -251,7 +251,7 @@ static int cut(struct sh_location *l, struct sh_stripe *s, struct sh_record *r, 
 		if (sh_slots(old)[i].fate == SH_FATE_STAYS)
 			stay[n++] = &old->contacts[i];
 	if (n) {
-		b = sh_bindings_make(old->aor, stay, n);
+		b = sh_bindings_make(l, old->aor, stay, n);
 		err = b ? 0 : -ENOMEM;
 	}
 	if (!err)

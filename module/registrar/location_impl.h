@@ -68,7 +68,8 @@ struct sh_stripe *sh_location_stripe(struct sh_location *l, struct sh_slice aor,
 struct sh_record *sh_stripe_find(const struct sh_stripe *s, uint64_t hash, struct sh_slice aor);
 
 /* A new snapshot with copies of those contacts, in that order; one reference. NULL: out of memory. */
-struct sh_bindings *sh_bindings_make(struct sh_slice aor, const struct sh_contact *const *contacts, unsigned count);
+struct sh_bindings *sh_bindings_make(const struct sh_location *l, struct sh_slice aor, const struct sh_contact *const *contacts,
+				     unsigned count);
 
 /* Makes b (its reference is taken) the present snapshot. record NULL: a new one. b NULL: the record goes. *before gets
  * the snapshot that was present, with its reference, or NULL. 0; -ENOMEM, only for a new record: nothing has changed.

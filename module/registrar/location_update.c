@@ -241,7 +241,7 @@ static int plan_commit(struct plan *p, struct sh_location *l, struct sh_stripe *
 	int err;
 
 	if (p->stay) {
-		b = sh_bindings_make(p->u->aor, p->contacts, p->stay);
+		b = sh_bindings_make(l, p->u->aor, p->contacts, p->stay);
 		if (!b)
 			return -ENOMEM;
 	}
@@ -335,7 +335,7 @@ int sh_location_restore(struct sh_location *l, struct sh_slice aor, const struct
 	pthread_mutex_lock(&s->lock);
 	r = sh_stripe_find(s, hash, aor);
 	err = put_in(r ? r->present : NULL, c, &list, &count);
-	b = err ? NULL : sh_bindings_make(aor, list, count);
+	b = err ? NULL : sh_bindings_make(l, aor, list, count);
 	if (!err && !b)
 		err = -ENOMEM;
 	if (!err)

@@ -23,7 +23,8 @@ struct request {
 	struct sh_location_update update;
 	struct sh_contact_update *contacts; /* those of update, to be filled in */
 	unsigned count;
-	bool reg_id_counts, supports_outbound;
+	bool direct, reg_id_counts, supports_outbound; /* direct: nobody is between the client and us */
+	unsigned staying, with_reg_id; /* contacts that do not go, and those with a reg-id that counts */
 	bool all_sips, any_sips; /* the request's URI and the Path are sips; so is a Contact */
 	const struct sh_transport *transport; /* who knows about NAT; may be NULL */
 	const struct sh_domains *domains;
@@ -108,6 +109,12 @@ static int check_path(struct request *r, struct sh_slice path, bool *ob)
 	return 0;
 }
 
+/* What a client requires it also supports. */
+static bool speaks(const struct sh_msg *m, struct sh_slice tag)
+{
+	return sh_msg_has_token(m, SH_H_SUPPORTED, tag) || sh_msg_has_token(m, SH_H_REQUIRE, tag);
+}
+
 static int read_common(struct request *r, const struct sh_path *from, uint64_t now)
 {
 	struct sh_location_update *u = &r->update;
@@ -133,9 +140,10 @@ static int read_common(struct request *r, const struct sh_path *from, uint64_t n
 		u->user_agent.len = MAX_USER_AGENT;
 	if (sh_msg_has_token(r->m, SH_H_SUPPORTED, SH_LIT("path")))
 		r->out->path = u->path;
-	r->reg_id_counts = ob || sh_msg_has_one_via(r->m);
-	r->supports_outbound = sh_msg_has_token(r->m, SH_H_SUPPORTED, SH_LIT("outbound"));
-	r->out->gruu = r->o.key && sh_msg_has_token(r->m, SH_H_SUPPORTED, SH_LIT("gruu"));
+	r->direct = sh_msg_has_one_via(r->m);
+	r->reg_id_counts = ob || r->direct;
+	r->supports_outbound = speaks(r->m, SH_LIT("outbound"));
+	r->out->gruu = r->o.key && speaks(r->m, SH_LIT("gruu"));
 	r->out->key = r->o.key;
 	r->out->random = r->o.random;
 	u->keep_alive = r->o.keep_alive;
@@ -222,7 +230,8 @@ static void read_instance(const struct request *r, struct sh_slice params, struc
 	if (!sh_param_find(params, SH_LIT("+sip.instance"), &text) || text.len < 3 || text.base[0] != '"')
 		return;
 	c->instance = text;
-	if (!r->reg_id_counts || !sh_param_find(params, SH_LIT("reg-id"), &text) || sh_slice_u32(text, &c->reg_id))
+	if (!r->reg_id_counts || !sh_param_find(params, SH_LIT("reg-id"), &text) || sh_slice_u32(text, &c->reg_id) ||
+	    c->reg_id > INT32_MAX)
 		c->reg_id = 0;
 }
 
@@ -252,9 +261,17 @@ static int read_contact(struct request *r, const struct sh_name_addr *v, struct 
 		thousandths = sh_qvalue(q);
 	c->q = (uint16_t)(thousandths < 0 ? 1000 : thousandths);
 	read_instance(r, v->params, c);
+	if (r->o.require_outbound && c->expires && (!r->supports_outbound || !c->reg_id))
+		return answer(r, 421, NULL);
+	r->staying += c->expires != 0;
+	r->with_reg_id += c->expires && c->reg_id;
+	if (r->with_reg_id && r->staying > 1)
+		return bad(r, "A Flow Has One Contact"); /* RFC 5626 6 */
 	if (r->supports_outbound && c->reg_id) {
 		r->out->outbound = true;
-		r->out->flow_timer = r->o.flow_timer;
+		r->out->flow_timer = r->direct ? r->o.flow_timer : 0;
+		if (c->expires > r->out->longest)
+			r->out->longest = c->expires;
 	}
 	c->behind_nat = r->o.nat == SH_REGISTER_NAT_ALWAYS ||
 			(r->o.nat == SH_REGISTER_NAT_AUTO && r->transport &&
@@ -410,6 +427,8 @@ void sh_register_put_headers(struct sh_writer *w, const struct sh_register_resul
 {
 	if (r->code == 423)
 		sh_put_header_uint(w, SH_H_MIN_EXPIRES, r->min_expires);
+	if (r->code == 421)
+		sh_put_lit(w, "Require: outbound\r\n");
 	if (r->code != 200)
 		return;
 	for (unsigned i = 0; r->bindings && i < r->bindings->count; i++)

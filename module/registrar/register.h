@@ -23,19 +23,21 @@ struct sh_register_options {
 	enum sh_keep keep_alive;
 	uint32_t keep_interval; /* seconds */
 	uint32_t flow_timer;    /* seconds, told to phones that do outbound (RFC 5626 4.4.1); 0: not told */
+	bool require_outbound;  /* who does not do RFC 5626 gets 421 (6, last rule) */
 	const struct sh_hash_key *key; /* of GRUUs; NULL: none are given */
 	struct sh_random *random;
 	void *by;                 /* for the events of the location store */
 };
 
 struct sh_register_result {
-	unsigned code;                /* the answer: 200, 400, 403, 404, 423, 500 or 503 */
+	unsigned code;                /* the answer: 200, 400, 403, 404, 421, 423, 439, 500 or 503 */
 	struct sh_slice reason;       /* its reason phrase: static; empty: the standard one */
 	struct sh_slice aor;          /* canonical, in the arena; empty when it did not get so far */
 	struct sh_bindings *bindings; /* 200: a reference for the caller; NULL: nothing is bound, or another code */
 	uint32_t min_expires;         /* 423: for Min-Expires */
 	bool outbound;                /* 200: RFC 5626 was done; Flow-Timer, if that is not 0 */
 	uint32_t flow_timer;
+	uint32_t longest;             /* seconds: of the contacts that did so */
 	bool gruu;                    /* 200: the client wants GRUUs (RFC 5627) */
 	const struct sh_hash_key *key;
 	struct sh_random *random;
@@ -48,7 +50,7 @@ struct sh_register_result {
  * Decisions that the RFCs leave to us: a Path is stored also when the client does not say that it supports that (RFC
  * 3327 5.3 allows it; a proxy in between needs it to be reached), but echoed only if it does. reg-id counts (RFC 5626
  * 6) when the client talks to us directly or the first Path has "ob"; whoever asks for outbound behind a proxy that
- * cannot do it gets 439. A q that is no number counts as none. A binding's texts may have 4,000 bytes together, a User-Agent is cut at 255.
+ * cannot do it gets 439. Flow-Timer is told to who has a flow with us, and not with a proxy. A q that is no number counts as none. A binding's texts may have 4,000 bytes together, a User-Agent is cut at 255.
  *
  * 0; or -ENOMEM, and the code is 503. Every other outcome is a code with 0. */
 int sh_register_process(struct sh_location *l, struct sh_arena *a, const struct sh_msg *m, const struct sh_path *from,

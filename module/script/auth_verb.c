@@ -2,7 +2,7 @@
 #include "registrar/register.h"
 #include "script/impl.h"
 
-enum { FLOW_GRACE = 15 }; /* seconds on top of Flow-Timer, for transport delay (RFC 5626 5.4) */
+enum { FLOW_GRACE = 15 }; /* seconds on top of Flow-Timer, for transport delay (RFC 5626 4.4) */
 
 enum { MAX_ALGORITHMS = 3 };
 
@@ -283,13 +283,13 @@ int sh_challenge_verb(lua_State *L)
 
 /* ------------------------------------------------------------------ register */
 
-enum { AOR, MIN_EXPIRES, MAX_EXPIRES, DEFAULT_EXPIRES, MAX_CONTACTS, ON_LIMIT, NAT, KEEPALIVE, KEEPALIVE_INTERVAL, FLOW_TIMER };
+enum { AOR, MIN_EXPIRES, MAX_EXPIRES, DEFAULT_EXPIRES, MAX_CONTACTS, ON_LIMIT, NAT, KEEPALIVE, KEEPALIVE_INTERVAL, FLOW_TIMER, OUTBOUND };
 static const char *const register_keys[] = {"aor", "min_expires", "max_expires", "default_expires", "max_contacts", "on_limit",
-					    "nat", "keepalive",   "keepalive_interval", "flow_timer", NULL};
+					    "nat", "keepalive",   "keepalive_interval", "flow_timer", "outbound", NULL};
 
 static void read_register_options(lua_State *L, struct sh_register_options *o)
 {
-	static const char *const kinds[] = {"none", "crlf", "options", NULL};
+	static const char *const kinds[] = {"none", "crlf", "options", NULL}, *const outbound[] = {"allow", "require", NULL};
 	const struct {
 		unsigned key;
 		uint32_t *at;
@@ -319,6 +319,8 @@ static void read_register_options(lua_State *L, struct sh_register_options *o)
 		luaL_error(L, "register: option 'on_limit': \"reject\" or \"replace\" expected");
 	if (has(present, NAT))
 		o->nat = (enum sh_register_nat)sh_opt_choice(L, 2, "nat", sh_nat_words, 0);
+	if (has(present, OUTBOUND))
+		o->require_outbound = sh_opt_choice(L, 2, "outbound", outbound, 0) > 0;
 	if (has(present, KEEPALIVE))
 		o->keep_alive = (enum sh_keep)sh_opt_choice(L, 2, "keepalive", kinds, SH_KEEP_NONE);
 }
@@ -356,8 +358,9 @@ int sh_register_verb(lua_State *L)
 	err = sh_request_send(q, r.code, w);
 	if (err)
 		return sh_push_errno(L, err);
-	if (r.outbound && r.flow_timer && sh_request_source(q)->flow)
-		sh_transport_flow_expect(sh_ua_transport(rt->ua), sh_request_source(q)->flow, (r.flow_timer + FLOW_GRACE) * SH_SECOND);
+	if (r.outbound && r.flow_timer)
+		sh_transport_flow_expect(sh_ua_transport(rt->ua), sh_request_source(q), (r.flow_timer + FLOW_GRACE) * SH_SECOND,
+					 r.longest * (uint64_t)SH_SECOND);
 	if (r.code != 200) {
 		lua_pushnil(L);
 		lua_pushinteger(L, r.code);

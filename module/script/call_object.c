@@ -155,9 +155,8 @@ static int reject(lua_State *L)
 	if (res.code) {
 		if (code < 300)
 			return luaL_argerror(L, 2, "this result is no failure");
-		/* credentials were asked of us, and what is overloaded is not us (RFC 3261 16.7 step 6) */
-		if (code == 401 || code == 407 || code == 503) {
-			code = 500;
+		if (sh_code_passed_on(code) != code) {
+			code = sh_code_passed_on(code);
 		} else {
 			if (!reason.len)
 				reason = res.reason;

@@ -440,12 +440,12 @@ void sh_plan_open(lua_State *L);
 int sh_lookup(lua_State *L); /* sip.lookup */
 int sh_bindings(lua_State *L);
 int sh_unbind(lua_State *L);
-/* The paths by which a contact is reached: a phone that does outbound has several (RFC 5626 5.1), one is used at a time. */
+/* The flows of a contact: a phone that does outbound has several (RFC 5626 5.1), one is used at a time. */
 enum { SH_WAYS_MAX = 4 };
 struct sh_way {
 	unsigned count;
-	struct sh_path paths[SH_WAYS_MAX];
-	bool behind_nat;
+	struct sh_reach reaches[SH_WAYS_MAX]; /* texts behind it */
+	char text[];
 };
 const struct sh_way *sh_way_test(lua_State *L, int idx); /* `flow` of what sip.lookup gives; NULL: something else */
 int sh_aor_read(lua_State *L, int idx, struct sh_runtime *rt,

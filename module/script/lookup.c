@@ -89,6 +89,16 @@ int sh_aor_read(lua_State *L, int idx, struct sh_runtime *rt, struct sh_slice *o
 	return sh_aor_canonical(&rt->scratch, &uri, &rt->domains, out);
 }
 
+static struct sh_slice take(char **at, struct sh_slice s)
+{
+	struct sh_slice out = sh_slice_make(*at, s.len);
+
+	if (s.len)
+		memcpy(*at, s.base, s.len);
+	*at += s.len;
+	return out;
+}
+
 /* Both are flows of one phone (RFC 5626 5.1). */
 static bool same_phone(const struct sh_contact *a, const struct sh_contact *b)
 {
@@ -104,10 +114,37 @@ static bool is_another_flow(const struct sh_bindings *b, unsigned i, uint64_t no
 	return false;
 }
 
+/* The entry itself has the texts of the first. */
+static void push_way(lua_State *L, const struct sh_bindings *b, unsigned i, uint64_t now)
+{
+	const struct sh_contact *flows[SH_WAYS_MAX] = {&b->contacts[i]};
+	unsigned count = 1;
+	size_t size = 0;
+	struct sh_way *way;
+	char *at;
+
+	for (unsigned k = i + 1; k < b->count && count < SH_WAYS_MAX; k++) {
+		if (b->contacts[k].expires_at <= now || !same_phone(flows[0], &b->contacts[k]))
+			continue;
+		flows[count++] = &b->contacts[k];
+		size += b->contacts[k].uri.len + b->contacts[k].path.len;
+	}
+	way = lua_newuserdatauv(L, sizeof(*way) + size, 0);
+	way->count = count;
+	at = way->text;
+	for (unsigned k = 0; k < count; k++) {
+		struct sh_reach *r = &way->reaches[k];
+
+		*r = sh_reach_of(flows[k]);
+		r->uri = k ? take(&at, r->uri) : (struct sh_slice){0};
+		r->route = k ? take(&at, r->route) : (struct sh_slice){0};
+	}
+	luaL_setmetatable(L, flow_name);
+}
+
 static void push_target(lua_State *L, const struct sh_bindings *b, unsigned i, uint64_t now, lua_Integer group)
 {
 	const struct sh_contact *c = &b->contacts[i];
-	struct sh_way *way;
 
 	lua_createtable(L, 0, 5);
 	sh_push_slice(L, c->uri);
@@ -120,12 +157,7 @@ static void push_target(lua_State *L, const struct sh_bindings *b, unsigned i, u
 		sh_push_slice(L, c->path);
 		lua_setfield(L, -2, "path");
 	}
-	way = lua_newuserdatauv(L, sizeof(*way), 0);
-	*way = (struct sh_way){.count = 1, .paths = {c->from}, .behind_nat = c->behind_nat};
-	for (unsigned k = i + 1; k < b->count && way->count < SH_WAYS_MAX; k++)
-		if (b->contacts[k].expires_at > now && same_phone(c, &b->contacts[k]))
-			way->paths[way->count++] = b->contacts[k].from;
-	luaL_setmetatable(L, flow_name);
+	push_way(L, b, i, now);
 	lua_setfield(L, -2, "flow");
 }
 

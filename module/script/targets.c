@@ -429,16 +429,26 @@ static void leave_out_dead(struct reader *r)
 	p->count = kept;
 }
 
-static const struct sh_path *keep_paths(struct reader *r, const struct sh_way *way)
+/* What sip.lookup has said of the contact: the entry's URI and Path stay. */
+static void read_way(struct reader *r, const struct sh_way *way, struct sh_target *t)
 {
-	size_t size = (way->count - 1) * sizeof(way->paths[0]);
-	struct sh_path *copy = size ? sh_arena_alloc(&r->plan->arena, size) : NULL;
+	struct sh_reach first = way->reaches[0], *others = NULL;
 
-	if (size && !copy)
+	first.uri = t->uri;
+	first.route = t->route;
+	sh_target_reach(t, &first);
+	t->registered = true;
+	if (way->count > 1)
+		others = sh_arena_alloc(&r->plan->arena, (way->count - 1) * sizeof(*others));
+	if (way->count > 1 && !others)
 		luaL_error(r->L, "not enough memory");
-	if (copy)
-		memcpy(copy, way->paths + 1, size);
-	return copy;
+	for (unsigned i = 1; i < way->count; i++) {
+		others[i - 1] = way->reaches[i];
+		others[i - 1].uri = keep(r, way->reaches[i].uri);
+		others[i - 1].route = keep(r, way->reaches[i].route);
+	}
+	t->others = others;
+	t->other_count = way->count - 1;
 }
 
 static void read_entry(struct reader *r, int idx, lua_Integer group)
@@ -484,15 +494,7 @@ static void read_entry(struct reader *r, int idx, lua_Integer group)
 	sh_opt_get(L, idx, "flow");
 	way = sh_way_test(L, -1);
 	if (way) {
-		t.registered = true;
-		t.path = way->paths[0];
-		t.other_paths = keep_paths(r, way);
-		t.other_count = way->count - 1;
-		t.behind_nat = way->behind_nat;
-		/* a connection is used as it is; a datagram contact is reached at its URI, from the socket that it
-		 * knows, or behind a NAT where its packets came from */
-		t.has_path = sh_proto_reliable((enum sh_proto)t.path.proto) ? t.path.flow != 0 : way->behind_nat;
-		t.endpoint = t.path.endpoint;
+		read_way(r, way, &t);
 	} else if (!lua_isnil(L, -1)) {
 		luaL_error(L, "%s: option 'flow': only what sip.lookup gives", r->what);
 	}

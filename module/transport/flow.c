@@ -264,6 +264,16 @@ static void on_timer(struct sh_timer *timer)
 	sh_flow_end(f, d.error);
 }
 
+void sh_flow_expect(struct sh_transport *t, uint64_t id, uint64_t quiet)
+{
+	struct sh_flow *f = sh_flow_by_id(t, id);
+
+	if (!f)
+		return;
+	f->quiet = quiet;
+	sh_flow_watch(f);
+}
+
 /* ---- life ---- */
 
 static struct sh_flow *create(struct sh_listen *l, const struct sh_addr *remote)

@@ -1,7 +1,7 @@
 /* What the files of the transport share. The parts: transport.c (life cycle, the driver's events), endpoint.c (where we
  * listen and who we are), udp.c (datagrams), flow.c (the connections: table, limits, timeouts), stream.c (their bytes),
  * tls*.c and ws*.c (layers between the two), domain.c (whom a TLS peer must prove to be), relay.c (other workers'
- * connections), foreign.c (whom their peers are), locate.c (RFC 3263), names.c (what DNS said), avoid.c (who does not answer), nat.c, door.c, stun.c.
+ * connections), foreign.c (whom their peers are), beat.c (keep-alives over datagrams), locate.c (RFC 3263), names.c (what DNS said), avoid.c (who does not answer), nat.c, door.c, stun.c.
  * Private to transport/.
  *
  * A connection, from the driver up:   stream -> [TLS] -> [WebSocket] -> messages, each layer only where it is used.
@@ -155,6 +155,7 @@ struct sh_transport {
 	struct sh_link bans_by_age;
 	struct sh_source *sources; /* NULL: nobody was counted yet */
 	struct sh_timer report; /* for what happens outside of a turn */
+	struct sh_hash beats; /* beat.c: by number of the peer */
 	struct sh_hash foreign; /* sh_foreign: whom peers of other workers' connections have proven to be */
 	struct sh_link foreign_by_age;
 	struct sh_domain_ring *domains;
@@ -225,6 +226,7 @@ void sh_flow_unlist(struct sh_flow *f);
 void sh_flow_end(struct sh_flow *f, int error);
 /* A deadline may have come nearer. */
 void sh_flow_watch(struct sh_flow *f);
+void sh_flow_expect(struct sh_transport *t, uint64_t id, uint64_t quiet); /* of this worker; see sh_transport_flow_expect */
 /* Tells the user of all that ended, and frees them. */
 void sh_flow_report(struct sh_transport *t);
 void sh_flow_destroy_all(struct sh_transport *t);
@@ -292,7 +294,13 @@ size_t sh_ws_refusal(unsigned status, const char *why, char *out, size_t size);
 
 int sh_relay_send(struct sh_transport *t, const struct sh_path *path, struct sh_slice text);
 void sh_relay_close(struct sh_transport *t, uint64_t flow);
-void sh_relay_expect(struct sh_transport *t, uint64_t flow, uint64_t quiet);
+void sh_relay_expect(struct sh_transport *t, unsigned worker, uint64_t flow, uint64_t quiet, uint64_t lifetime);
+
+/* ---- beat.c ---- */
+
+void sh_beat_expect(struct sh_transport *t, uint64_t flow, uint64_t quiet, uint64_t lifetime);
+void sh_beat_came(struct sh_transport *t, const struct sh_addr *remote); /* only to be called when t->beats has some */
+void sh_beats_finish(struct sh_transport *t);
 
 /* ---- foreign.c ---- */
 

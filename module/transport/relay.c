@@ -7,7 +7,7 @@ enum relay_what { RELAY_SEND, RELAY_CLOSE, RELAY_GONE, RELAY_EXPECT };
 struct relay {
 	enum relay_what what;
 	unsigned from; /* worker */
-	uint64_t flow, quiet;
+	uint64_t flow, quiet, lifetime;
 	size_t len;
 	char text[];
 };
@@ -15,14 +15,16 @@ struct relay {
 static void arrive(struct sh_env *env, void *arg);
 
 /* 0, -ENOMEM, -EAGAIN, -EINVAL. */
-static int post(struct sh_transport *t, unsigned worker, enum relay_what what, uint64_t flow, uint64_t quiet, struct sh_slice text)
+static int post(struct sh_transport *t, unsigned worker, const struct relay *head, struct sh_slice text)
 {
 	struct relay *r = sh_malloc(sizeof(*r) + text.len);
 	int err;
 
 	if (!r)
 		return -ENOMEM;
-	*r = (struct relay){.what = what, .from = t->env->worker, .flow = flow, .quiet = quiet, .len = text.len};
+	*r = *head;
+	r->from = t->env->worker;
+	r->len = text.len;
 	if (text.len > 0)
 		memcpy(r->text, text.base, text.len);
 	err = t->env->driver->post(t->env, worker, arrive, r);
@@ -39,7 +41,15 @@ static void send_here(struct sh_transport *t, const struct relay *r)
 	if (f && sh_stream_send(f, sh_slice_make(r->text, r->len)) == 0)
 		return;
 	/* A full ring there loses the news; the sender's transaction then ends by its timer. */
-	post(t, r->from, RELAY_GONE, r->flow, 0, SH_LIT(""));
+	post(t, r->from, &(struct relay){.what = RELAY_GONE, .flow = r->flow}, SH_LIT(""));
+}
+
+static void expect_here(struct sh_transport *t, const struct relay *r)
+{
+	if (sh_flow_worker(r->flow) == SH_FLOW_DATAGRAM)
+		sh_beat_expect(t, r->flow, r->quiet, r->lifetime);
+	else
+		sh_flow_expect(t, r->flow, r->quiet);
 }
 
 static void arrive(struct sh_env *env, void *arg)
@@ -52,7 +62,7 @@ static void arrive(struct sh_env *env, void *arg)
 	else if (t && r->what == RELAY_CLOSE)
 		sh_transport_flow_close(t, r->flow);
 	else if (t && r->what == RELAY_EXPECT)
-		sh_transport_flow_expect(t, r->flow, r->quiet);
+		expect_here(t, r);
 	else if (t)
 		t->user.flow_closed(t->user_ctx, r->flow, -EPIPE);
 	sh_free(r);
@@ -64,7 +74,7 @@ int sh_relay_send(struct sh_transport *t, const struct sh_path *path, struct sh_
 
 	if (sh_flow_worker(path->flow) >= SH_FLOW_ABROAD)
 		return t->abroad ? t->abroad->send(t->abroad->ctx, path->flow, text) : -EPIPE;
-	err = post(t, sh_flow_worker(path->flow), RELAY_SEND, path->flow, 0, text);
+	err = post(t, sh_flow_worker(path->flow), &(struct relay){.what = RELAY_SEND, .flow = path->flow}, text);
 
 	return err == -EAGAIN ? -ENOBUFS : err == -EINVAL ? -EPIPE : err;
 }
@@ -72,15 +82,17 @@ int sh_relay_send(struct sh_transport *t, const struct sh_path *path, struct sh_
 void sh_relay_close(struct sh_transport *t, uint64_t flow)
 {
 	if (sh_flow_worker(flow) < SH_FLOW_ABROAD)
-		post(t, sh_flow_worker(flow), RELAY_CLOSE, flow, 0, SH_LIT(""));
+		post(t, sh_flow_worker(flow), &(struct relay){.what = RELAY_CLOSE, .flow = flow}, SH_LIT(""));
 	else if (t->abroad)
 		t->abroad->close(t->abroad->ctx, flow);
 }
 
-void sh_relay_expect(struct sh_transport *t, uint64_t flow, uint64_t quiet)
+void sh_relay_expect(struct sh_transport *t, unsigned worker, uint64_t flow, uint64_t quiet, uint64_t lifetime)
 {
-	if (sh_flow_worker(flow) < SH_FLOW_ABROAD)
-		post(t, sh_flow_worker(flow), RELAY_EXPECT, flow, quiet, SH_LIT(""));
+	const struct relay head = {.what = RELAY_EXPECT, .flow = flow, .quiet = quiet, .lifetime = lifetime};
+
+	if (worker < SH_FLOW_ABROAD)
+		post(t, worker, &head, SH_LIT(""));
 }
 
 void sh_transport_set_abroad(struct sh_transport *t, const struct sh_transport_abroad *a)

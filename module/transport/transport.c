@@ -141,7 +141,8 @@ static void set_defaults(struct sh_transport_config *c)
 
 static int init_tables(struct sh_transport *t)
 {
-	struct sh_hash *tables[] = {&t->locals, &t->by_remote, &t->aliases, &t->foreign, &t->peers, &t->names, &t->avoided, &t->bans};
+	struct sh_hash *tables[] = {&t->locals, &t->by_remote, &t->aliases, &t->foreign, &t->peers, &t->names, &t->avoided, &t->bans,
+				    &t->beats};
 
 	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
 		int err = sh_hash_init(tables[i], 64);
@@ -203,6 +204,7 @@ void sh_transport_destroy(struct sh_transport *t)
 	sh_domains_finish(t);
 	sh_tls_sessions_finish(t);
 	sh_foreign_finish(t);
+	sh_beats_finish(t);
 	sh_hash_finish(&t->by_remote);
 	sh_hash_finish(&t->aliases);
 	sh_hash_finish(&t->peers);
@@ -294,19 +296,20 @@ bool sh_transport_flow_alive(const struct sh_transport *t, uint64_t flow)
 	return flow && (sh_flow_worker(flow) != t->env->worker || sh_flow_by_id(t, flow));
 }
 
-void sh_transport_flow_expect(struct sh_transport *t, uint64_t flow, uint64_t quiet)
+void sh_transport_flow_expect(struct sh_transport *t, const struct sh_path *from, uint64_t quiet, uint64_t lifetime)
 {
-	struct sh_flow *f;
+	bool datagrams = from->proto == SH_PROTO_UDP;
+	uint64_t flow = datagrams ? sh_peer_flow(&t->env->key, &from->remote) : from->flow;
+	unsigned worker = datagrams ? from->worker : sh_flow_worker(flow);
 
-	if (flow && sh_flow_worker(flow) != t->env->worker) {
-		sh_relay_expect(t, flow, quiet);
+	if (!flow)
 		return;
-	}
-	f = flow ? sh_flow_by_id(t, flow) : NULL;
-	if (!f)
-		return;
-	f->quiet = quiet;
-	sh_flow_watch(f);
+	if (worker != t->env->worker)
+		sh_relay_expect(t, worker, flow, quiet, lifetime);
+	else if (datagrams)
+		sh_beat_expect(t, flow, quiet, lifetime);
+	else
+		sh_flow_expect(t, flow, quiet);
 }
 
 void sh_transport_flow_close(struct sh_transport *t, uint64_t flow)

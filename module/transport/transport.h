@@ -5,6 +5,7 @@
  * One per worker, on its thread. A stream connection ("flow") has a 64-bit id that never comes again:
  * worker (8 bits) | slot (24) | generation (32); 0 = no flow. Sending on another worker's flow posts the bytes there. Where processes
  * hand over to each other, numbers from SH_FLOW_ABROAD on in the place of the worker are connections of other processes.
+ * SH_FLOW_DATAGRAM there: the peer of datagrams (sh_peer_flow), of which only the end is told.
  *
  * An endpoint is a place where we listen (a transport, an address, and how others see it). All workers have the same
  * endpoints in the same order; `endpoint` below is that index. */
@@ -16,12 +17,13 @@
 #include "msg/uri.h"
 #include "transport/tls.h"
 
-enum { SH_MAX_ENDPOINTS = 64, SH_MAX_CANDIDATES = 8, SH_FLOW_ABROAD = 64 };
+enum { SH_MAX_ENDPOINTS = 64, SH_MAX_CANDIDATES = 8, SH_FLOW_ABROAD = 64, SH_FLOW_DATAGRAM = 255 };
 
 /* The way of one message: where it came from, or where it goes. Copy freely. */
 struct sh_path {
 	uint8_t proto;    /* enum sh_proto */
 	uint8_t endpoint; /* index */
+	uint8_t worker;   /* datagrams that came: whose socket they came to */
 	uint32_t domain;  /* TLS: whom the peer of a new connection must be (sh_domain_intern); 0: its IP address */
 	uint64_t flow;    /* streams: the connection, 0 = find or open one to `remote` */
 	struct sh_addr local; /* of ours that the peer sent to, and the source of what we send; family 0: any */
@@ -66,6 +68,7 @@ struct sh_transport_user {
 	void (*message)(void *ctx, const struct sh_msg *m, const struct sh_path *from, int code, const char *why);
 	/* A connection ended, or could not be made (error: -ECONNREFUSED, -ETIMEDOUT ...; 0: by the peer or by us; -EBADMSG,
 	 * -EMSGSIZE: framing was lost; -EPROTO: TLS or WebSocket failed; -ENOBUFS: the peer did not read; -EPIPE: another worker's, found gone by a send).
+	 * Or the keep-alives of a peer of datagrams that were expected have ceased: -ETIMEDOUT.
 	 * Never called from inside a function of this header. */
 	void (*flow_closed)(void *ctx, uint64_t flow, int error);
 	/* A datagram could not be delivered; branch: of the topmost Via of what was sent, may be empty. */
@@ -94,7 +97,7 @@ struct sh_transport_stats { /* counters, but the connections: open now. Numbers 
 	uint64_t upgrades, upgrades_refused;                        /* WebSocket */
 	uint64_t refused_acl, refused_banned, refused_rate, bans; /* messages and connections; messages; requests; sources */
 	uint64_t slow;  /* connections closed because the rest of a message did not come */
-	uint64_t quiet; /* connections closed because no keep-alive came, or no answer to a ping */
+	uint64_t quiet; /* flows that are dead because no keep-alive came, or no answer to a ping */
 };
 
 int sh_transport_create(struct sh_transport **out, struct sh_env *env, const struct sh_transport_config *config,
@@ -206,9 +209,13 @@ size_t sh_transport_names_size(const char *names); /* octets of such a list */
 typedef void (*sh_transport_tap_fn)(void *ctx, bool in, const struct sh_path *path, struct sh_slice text);
 void sh_transport_set_tap(struct sh_transport *t, sh_transport_tap_fn fn, void *ctx);
 
-/* From now on a connection that says nothing for `quiet` microseconds has failed (RFC 5626 4.4.1, Flow-Timer): it is closed.
- * 0: no such limit. Another worker's, too. */
-void sh_transport_flow_expect(struct sh_transport *t, uint64_t flow, uint64_t quiet);
+/* From now on a connection that says nothing for `quiet` microseconds has failed (RFC 5626 4.4, Flow-Timer): it is closed. Of datagrams,
+ * the peer that has begun to send keep-alives and then sends none for so long, while `lifetime` (us) lasts. 0: no such limit. Another
+ * worker's, too. `from`: by which a REGISTER came. */
+void sh_transport_flow_expect(struct sh_transport *t, const struct sh_path *from, uint64_t quiet, uint64_t lifetime);
+void sh_transport_forget_beats(struct sh_transport *t); /* another process gets the datagrams from now on */
+/* The number of a peer of datagrams; the same on all workers. */
+uint64_t sh_peer_flow(const struct sh_hash_key *key, const struct sh_addr *remote);
 /* Of this worker, or of a process that is there; others: true. */
 bool sh_transport_flow_alive(const struct sh_transport *t, uint64_t flow);
 /* Closes a connection when its output is written. */

@@ -37,13 +37,15 @@ void sh_udp_receive(struct sh_listen *l, const struct sh_addr *local, const stru
 		    size_t len)
 {
 	struct sh_transport *t = l->t;
-	struct sh_path from = {.proto = SH_PROTO_UDP, .endpoint = l->index, .remote = *remote};
+	struct sh_path from = {.proto = SH_PROTO_UDP, .endpoint = l->index, .worker = (uint8_t)t->env->worker, .remote = *remote};
 
 	t->stats.datagrams_in++;
 	if (sh_addr_is_source(local))
 		from.local = *local;
 	if (is_keep_alive(data, len)) {
 		t->stats.keepalives++;
+		if (t->beats.count)
+			sh_beat_came(t, remote);
 		if (sh_stun_is(data, len))
 			answer_stun(l, &from, data, len);
 		return;

@@ -158,6 +158,8 @@ static bool is_acked_by_text(const struct sh_client_txn *ct, const struct sh_msg
 	       sh_slice_eq(sh_slice_make(ct->text.base, ct->ack_tag_len), sh_msg_text(m, m->to_tag));
 }
 
+enum { LOST_ACKS = 1 }; /* one may have crossed the 2xx, or been lost */
+
 /* The ACK as it was; what it has in common with the 2xx is taken from that. */
 static void send_kept_ack(struct sh_client_txn *ct, const struct sh_msg *m)
 {
@@ -171,6 +173,11 @@ static void send_kept_ack(struct sh_client_txn *ct, const struct sh_msg *m)
 	sh_put_header(&w, SH_H_TO, sh_msg_header(m, SH_H_TO));
 	sh_put_header(&w, SH_H_CALL_ID, sh_msg_text(m, m->call_id));
 	sh_put(&w, sh_slice_make(kept.base + ct->ack_cut, kept.len - ct->ack_cut));
+	if (++ct->interval > LOST_ACKS && sh_client_has_others(ct)) {
+		sh_transport_avoid(l->transport, &ct->path, 0);
+		ct->path = ct->others->paths[ct->others->at++];
+		ct->interval = 0;
+	}
 	if (!w.full)
 		sh_transport_send(l->transport, &ct->path, sh_writer_text(&w), NULL);
 }
@@ -198,9 +205,9 @@ static void accepted(struct sh_client_txn *ct, const struct sh_msg *m, const str
 }
 
 /* Half of an ACK are lines that the 2xx has too. sh_dialog_put_request() has written them one behind the other. */
-void sh_client_txn_keep_ack(struct sh_client_txn *ct, const struct sh_path *path, struct sh_slice ack, uint32_t cseq,
-			    struct sh_slice tag)
+void sh_client_txn_keep_ack(struct sh_client_txn *ct, const struct sh_kept_ack *kept)
 {
+	struct sh_slice ack = kept->text, tag = kept->tag;
 	struct sh_txn_layer *l = ct->layer;
 	const char *from, *behind;
 	struct sh_slice head, rest;
@@ -209,7 +216,12 @@ void sh_client_txn_keep_ack(struct sh_client_txn *ct, const struct sh_path *path
 	if (ct->state != SH_TXN_ACCEPTED)
 		return;
 	sh_client_leave_flow(ct);
-	ct->path = *path;
+	ct->path = kept->path;
+	if (!ct->cancelled) {
+		sh_free(ct->others);
+		ct->others = sh_other_ways_make(kept->others, kept->other_count);
+		ct->interval = 0;
+	}
 	sh_txn_text_free(l, &ct->text);
 	from = memmem(ack.base, ack.len, "\r\nFrom: ", 8);
 	behind = from ? memmem(from, ack.len - (size_t)(from - ack.base), "\r\nCSeq: ", 8) : NULL;
@@ -222,7 +234,7 @@ void sh_client_txn_keep_ack(struct sh_client_txn *ct, const struct sh_path *path
 		return; /* the peer waits until it gives up */
 	ct->text.base = at;
 	ct->text.len = ct->text.cap = (uint32_t)(tag.len + head.len + rest.len);
-	ct->ack_cseq = cseq;
+	ct->ack_cseq = kept->cseq;
 	ct->ack_tag_len = (uint16_t)tag.len;
 	ct->ack_cut = (uint16_t)head.len;
 	if (tag.len)
@@ -361,10 +373,12 @@ static void lost_datagram(struct sh_client_txn *ct)
 		client_fail(ct, SH_CLIENT_UNREACHABLE);
 }
 
-void sh_client_unreachable(struct sh_txn_layer *l, struct sh_slice branch)
+/* Whose branch it is has sent it there: the peer is gone, and so is a flow over datagrams (RFC 5626 7). */
+void sh_client_unreachable(struct sh_txn_layer *l, struct sh_slice branch, int error)
 {
 	struct sh_hash_node *n;
 	struct sh_client_txn *ct = NULL;
+	uint64_t peer;
 
 	lost_datagram(find_client(l, branch, SH_CANCEL));
 	if (branch.len != SH_TXN_BRANCH_LEN)
@@ -374,5 +388,10 @@ void sh_client_unreachable(struct sh_txn_layer *l, struct sh_slice branch)
 		if (memcmp(ct->branch, branch.base, SH_TXN_BRANCH_LEN) != 0 || ct->method == SH_CANCEL)
 			ct = NULL;
 	}
+	if (!ct)
+		return;
+	peer = sh_peer_flow(&l->env->key, &ct->path.remote);
 	lost_datagram(ct);
+	if (l->user->flow_closed)
+		l->user->flow_closed(l->ctx, peer, error);
 }

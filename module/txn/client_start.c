@@ -92,11 +92,6 @@ static void go_by_udp(struct sh_client_txn *ct)
 
 /* --- texts ------------------------------------------------------------------------------------ */
 
-static bool has_others(const struct sh_client_txn *ct)
-{
-	return !ct->cancelled && ct->others && ct->others->at < ct->others->count;
-}
-
 /* Line, Via and rest: in a block of its own where it may be needed again, else in the layer's buffer. */
 static int compose(struct sh_client_txn *ct, struct sh_slice line, struct sh_slice rest, struct sh_slice *out)
 {
@@ -110,7 +105,7 @@ static int compose(struct sh_client_txn *ct, struct sh_slice line, struct sh_sli
 	room = line.len + rest.len + by.host.len + SH_TXN_VIA_ROOM;
 	if (room > SH_TXN_BUFFER)
 		return -EMSGSIZE;
-	if (!reliable(ct) || ct->method == SH_INVITE || ct->udp_local || ct->challenged || has_others(ct)) {
+	if (!reliable(ct) || ct->method == SH_INVITE || ct->udp_local || ct->challenged || sh_client_has_others(ct)) {
 		block.base = sh_pool_alloc(&l->env->pool, room);
 		if (!block.base)
 			return -ENOMEM;
@@ -193,15 +188,15 @@ static void enter(struct sh_client_txn *ct)
 	sh_client_arm(ct);
 }
 
-static struct sh_other_ways *keep_others(const struct sh_client_request *r)
+struct sh_other_ways *sh_other_ways_make(const struct sh_path *paths, unsigned count)
 {
-	size_t size = r->other_count * sizeof(*r->others);
-	struct sh_other_ways *ways = sh_malloc(sizeof(*ways) + size);
+	size_t size = count * sizeof(*paths);
+	struct sh_other_ways *ways = count ? sh_malloc(sizeof(*ways) + size) : NULL;
 
 	if (!ways)
 		return NULL;
-	*ways = (struct sh_other_ways){.count = r->other_count};
-	memcpy(ways->paths, r->others, size);
+	*ways = (struct sh_other_ways){.count = count};
+	memcpy(ways->paths, paths, size);
 	return ways;
 }
 
@@ -220,8 +215,7 @@ int sh_client_txn_start(struct sh_client_txn **out, struct sh_txn_layer *l, cons
 	ct->user = user;
 	ct->challenged = r->challenged;
 	ct->challenged_ctx = r->challenged_ctx;
-	if (r->other_count)
-		ct->others = keep_others(r); /* without memory there is one way */
+	ct->others = sh_other_ways_make(r->others, r->other_count);
 	sh_txn_branch_make(l->env, ct->branch);
 	if (!reliable(ct) && r->line.len + r->rest.len + SH_TXN_VIA_ROOM > SH_TXN_DATAGRAM_MAX)
 		go_by_tcp(ct);
@@ -307,7 +301,7 @@ bool sh_client_go_elsewhere(struct sh_client_txn *ct)
 	struct sh_slice line, rest;
 	int err = -EPIPE;
 
-	while (err && ct->fn && !ct->cancelled && ct->text.len && has_others(ct)) {
+	while (err && ct->fn && !ct->cancelled && ct->text.len && sh_client_has_others(ct)) {
 		sh_client_txn_text(ct, &line, &rest);
 		sh_hash_remove(&l->clients, &ct->node);
 		sh_client_leave_flow(ct);

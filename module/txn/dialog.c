@@ -368,19 +368,26 @@ int sh_dialog_learn(struct sh_dialog *d, const struct sh_msg *m, const struct sh
 	return success && (target || routes) ? -EBADMSG : 0;
 }
 
+int sh_dialog_retarget(struct sh_dialog *d, struct sh_slice uri)
+{
+	struct sh_slice texts[SH_DIALOG_TEXTS];
+
+	if (sh_slice_eq(uri, d->target))
+		return 0;
+	get_texts(d, texts);
+	texts[SH_DIALOG_TARGET] = uri;
+	return intern(d, texts, NULL, false);
+}
+
 int sh_dialog_refresh(struct sh_dialog *d, const struct sh_msg *m, const struct sh_path *from)
 {
-	struct sh_slice texts[SH_DIALOG_TEXTS], contact;
+	struct sh_slice contact;
 	struct sh_uri uri;
 
 	if ((!m->is_request && (m->status < 200 || m->status >= 300)) || contact_of(m, &contact, &uri))
 		return 0;
-	if (!sh_slice_eq(contact, d->target)) {
-		get_texts(d, texts);
-		texts[SH_DIALOG_TARGET] = contact;
-		if (intern(d, texts, NULL, false))
-			return -ENOMEM;
-	}
+	if (sh_dialog_retarget(d, contact))
+		return -ENOMEM;
 	if (from)
 		d->path = *from;
 	return 0;

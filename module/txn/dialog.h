@@ -79,6 +79,9 @@ int sh_dialog_learn(struct sh_dialog *d, const struct sh_msg *response, const st
  * changes. */
 int sh_dialog_refresh(struct sh_dialog *d, const struct sh_msg *m, const struct sh_path *from);
 
+/* Another remote target; the peer did not say so, but where it is is known better. 0 or -ENOMEM. */
+int sh_dialog_retarget(struct sh_dialog *d, struct sh_slice uri);
+
 /* The dialog that a request or response belongs to: local tag (To tag of a request, From tag of a response), Call-ID,
  * remote tag. NULL: none. */
 struct sh_dialog *sh_dialog_find(const struct sh_dialog_table *t, const struct sh_msg *m);

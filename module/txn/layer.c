@@ -127,8 +127,7 @@ static void on_flow_closed(void *ctx, uint64_t flow, int error)
 static void on_unreachable(void *ctx, const struct sh_addr *remote, struct sh_slice branch, int error)
 {
 	(void)remote;
-	(void)error;
-	sh_client_unreachable(ctx, branch);
+	sh_client_unreachable(ctx, branch, error);
 }
 
 static void on_turn_end(void *ctx)

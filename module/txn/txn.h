@@ -48,7 +48,8 @@ struct sh_txn_user {
 	void (*cancel)(void *ctx, struct sh_server_txn *invite, const struct sh_msg *cancel);
 	/* A 2xx to INVITE that no client transaction with a user matches (late, or after detach). May be NULL. */
 	void (*stray_2xx)(void *ctx, const struct sh_msg *m, const struct sh_path *from);
-	/* A connection ended: the same as the transport's event, after the client transactions on it have been told. */
+	/* A connection ended: the same as the transport's event, after the client transactions on it have been told. Or an ICMP error was
+	 * the answer to a datagram of ours: the flow is the number of its peer. */
 	void (*flow_closed)(void *ctx, uint64_t flow, int error);
 	void (*turn_end)(void *ctx); /* may be NULL */
 };
@@ -157,9 +158,17 @@ int sh_client_txn_cancel(struct sh_client_txn *ct, struct sh_slice reason);
 void sh_client_txn_detach(struct sh_client_txn *ct);
 
 /* The user has sent this ACK for the 2xx with that CSeq number and To tag: when that 2xx comes again, the ACK is sent again and the user is
- * not told, for as long as the peer may repeat it (RFC 3261 13.2.2.4, RFC 6026 timer M), with a user or without. */
-void sh_client_txn_keep_ack(struct sh_client_txn *ct, const struct sh_path *path, struct sh_slice ack, uint32_t cseq,
-			    struct sh_slice tag);
+ * not told, for as long as the peer may repeat it (RFC 3261 13.2.2.4, RFC 6026 timer M), with a user or without. A 2xx that comes a second time
+ * after its ACK is the only sign that there is of an address that does not work: then the next one gets it (RFC 3263 4.3). */
+struct sh_kept_ack {
+	struct sh_slice text;
+	struct sh_path path;
+	const struct sh_path *others; /* copied */
+	unsigned other_count;
+	uint32_t cseq;
+	struct sh_slice tag;
+};
+void sh_client_txn_keep_ack(struct sh_client_txn *ct, const struct sh_kept_ack *ack);
 
 struct sh_slice sh_client_txn_branch(const struct sh_client_txn *ct);
 const struct sh_path *sh_client_txn_path(const struct sh_client_txn *ct); /* with the flow that is really used */

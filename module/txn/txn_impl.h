@@ -97,7 +97,7 @@ struct sh_client_txn {
 	sh_challenge_fn challenged;
 	void *challenged_ctx;
 	uint32_t seen;           /* that callback's */
-	uint32_t interval;       /* A, E */
+	uint32_t interval;       /* A, E; in Accepted how often its 2xx has come since the ACK went to that address */
 	struct sh_txn_text text; /* the request; in Completed the ACK; in Accepted see keep_ack */
 	union {
 		struct {
@@ -119,6 +119,11 @@ struct sh_client_txn {
 	uint8_t state, method, udp_endpoint;
 	bool in_flows, cancelled;
 };
+
+static inline bool sh_client_has_others(const struct sh_client_txn *ct)
+{
+	return !ct->cancelled && ct->others && ct->others->at < ct->others->count;
+}
 
 /* What lingers for half a minute, three of each call: a class of the pool each. */
 _Static_assert(sizeof(struct sh_server_txn) <= 256 && sizeof(struct sh_client_txn) <= 256, "transactions are small");
@@ -205,7 +210,7 @@ struct sh_slice sh_server_tag(struct sh_server_txn *st, const struct sh_msg *m);
 
 void sh_client_response(struct sh_txn_layer *l, const struct sh_msg *m, const struct sh_path *from);
 void sh_client_flow_closed(struct sh_txn_layer *l, uint64_t flow, int error);
-void sh_client_unreachable(struct sh_txn_layer *l, struct sh_slice branch);
+void sh_client_unreachable(struct sh_txn_layer *l, struct sh_slice branch, int error);
 void sh_client_free(struct sh_client_txn *ct);
 
 /* --- client_start.c --------------------------------------------------------------------------- */
@@ -214,6 +219,7 @@ void sh_client_free(struct sh_client_txn *ct);
 int sh_client_start_beside(struct sh_client_txn *invite, enum sh_method method, struct sh_slice text);
 /* In Completed: true when the challenge was answered, and the transaction has begun anew. ack: what the answer got. */
 bool sh_client_answers_challenge(struct sh_client_txn *ct, const struct sh_msg *m, struct sh_slice ack);
+struct sh_other_ways *sh_other_ways_make(const struct sh_path *paths, unsigned count); /* NULL: none, or no memory: then there is one way */
 /* To the next of its ways; false: there is none, or nobody waits for it. */
 bool sh_client_go_elsewhere(struct sh_client_txn *ct);
 int sh_client_switch_to_udp(struct sh_client_txn *ct); /* 0, or -errno: it went by no way */

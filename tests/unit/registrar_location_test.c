@@ -9,6 +9,7 @@ struct one {
 	uint64_t at, flow;
 	unsigned max;
 	bool replace, remove;
+	bool proxied; /* has a Path, though it came by a connection */
 };
 
 static int bind_at(struct sh_location *l, struct sh_slice aor, struct one o)
@@ -26,7 +27,7 @@ static int bind_at(struct sh_location *l, struct sh_slice aor, struct one o)
 	struct sh_location_update u = {
 	    .aor = aor,
 	    .call_id = sh_slice_cstr(o.call_id ? o.call_id : "c1"),
-	    .path = SH_LIT("<sip:p.example.org;lr>"),
+	    .path = o.flow && !o.proxied ? SH_LIT("") : SH_LIT("<sip:p.example.org;lr>"),
 	    .user_agent = SH_LIT("phone/1"),
 	    .cseq = o.cseq ? o.cseq : 1,
 	    .from = {.proto = SH_PROTO_TCP, .flow = o.flow},
@@ -65,7 +66,7 @@ static void a_binding_keeps_all_that_it_was_given(void **state)
 
 	(void)state;
 	assert_null(sh_location_lookup(l, ALICE));
-	assert_int_equal(BIND(.uri = "sip:a@1", .instance = "\"<urn:uuid:1>\"", .reg_id = 7, .q = 250, .flow = 99), 0);
+	assert_int_equal(BIND(.uri = "sip:a@1", .instance = "\"<urn:uuid:1>\"", .reg_id = 7, .q = 250, .flow = 99, .proxied = true), 0);
 	b = sh_location_lookup(l, ALICE);
 	assert_non_null(b);
 	assert_int_equal(b->count, 1);
@@ -472,6 +473,18 @@ static void without_memory_nothing_changes(void **state)
 	sh_location_destroy(l);
 }
 
+static void what_came_by_a_proxy_with_a_path_does_not_end_with_its_connection(void **state)
+{
+	struct sh_location *l = new_location(NULL);
+
+	(void)state;
+	BIND(.uri = "sip:a@1", .flow = 5, .proxied = true);
+	BIND(.uri = "sip:b@1", .flow = 5);
+	sh_location_flow_closed(l, 5, NOW, NULL);
+	assert_bound(sh_location_lookup(l, ALICE), "sip:a@1");
+	sh_location_destroy(l);
+}
+
 static void without_memory_what_is_gone_goes_a_second_later(void **state)
 {
 	struct diary d = {0};
@@ -600,6 +613,7 @@ int main(void)
 	    cmocka_unit_test(a_closed_flow_takes_its_bindings_and_no_others),
 	    cmocka_unit_test(unbind_removes_one_or_all),
 	    cmocka_unit_test(without_memory_nothing_changes),
+	    cmocka_unit_test(what_came_by_a_proxy_with_a_path_does_not_end_with_its_connection),
 	    cmocka_unit_test(without_memory_what_is_gone_goes_a_second_later),
 	    cmocka_unit_test(each_visits_everybody),
 	    cmocka_unit_test(another_store_can_take_all_bindings_over_as_they_are),

@@ -1,0 +1,127 @@
+/* The keep-alives of phones that do outbound over datagrams (RFC 5626 4.4.2, 5.4): STUN binding requests, or whatever else a phone
+ * sends to keep its way open. Where they have begun and cease, the flow is dead.
+ *
+ * A client that was given a Flow-Timer must keep to it (4.4), but a phone that has never sent a keep-alive has shown only that it
+ * ignores that; its binding ends by its time. So nothing is watched before the first one. Such a peer has a number like a connection:
+ * SH_FLOW_DATAGRAM in the place of the worker, and a keyed hash of its address; flow_closed says that it is gone.
+ *
+ * They are looked after by the worker whose socket the peer's packets come to (the kernel chooses it by both addresses, so it stays the
+ * same), and only time and number are kept. */
+#include "transport/impl.h"
+
+struct beat {
+	struct sh_hash_node node; /* sh_transport.beats */
+	struct sh_timer timer;
+	struct sh_transport *t;
+	uint64_t flow;
+	uint64_t quiet; /* us without one that are too many */
+	uint64_t last;  /* 0: none came so far */
+	uint64_t until; /* the registration's end */
+};
+
+uint64_t sh_peer_flow(const struct sh_hash_key *key, const struct sh_addr *remote)
+{
+	return (uint64_t)SH_FLOW_DATAGRAM << 56 | sh_hash_slice(key, sh_addr_bytes(remote)) >> 8;
+}
+
+static struct beat *find(const struct sh_transport *t, uint64_t flow)
+{
+	struct sh_hash_node *n = sh_hash_find(&t->beats, flow);
+
+	while (n && SH_CONTAINER(n, struct beat, node)->flow != flow)
+		n = sh_hash_next(n);
+	return n ? SH_CONTAINER(n, struct beat, node) : NULL;
+}
+
+static void forget(struct beat *b)
+{
+	sh_hash_remove(&b->t->beats, &b->node);
+	sh_env_cancel(b->t->env, &b->timer);
+	sh_free(b);
+}
+
+static uint64_t due(const struct beat *b)
+{
+	uint64_t silent = b->last ? b->last + b->quiet : UINT64_MAX;
+
+	return silent < b->until ? silent : b->until;
+}
+
+static void watch(struct beat *b)
+{
+	uint64_t at = due(b);
+
+	if (!sh_timer_pending(&b->timer) || b->timer.due > at)
+		sh_wheel_add(&b->t->env->wheel, &b->timer, at);
+}
+
+static void on_timer(struct sh_timer *timer)
+{
+	struct beat *b = SH_CONTAINER(timer, struct beat, timer);
+	struct sh_transport *t = b->t;
+	bool dead = b->last && t->env->now >= b->last + b->quiet;
+	uint64_t flow = b->flow;
+
+	if (t->env->now < due(b)) {
+		watch(b);
+		return;
+	}
+	forget(b);
+	if (!dead)
+		return;
+	t->stats.quiet++;
+	t->user.flow_closed(t->user_ctx, flow, -ETIMEDOUT);
+	sh_stream_flush_dirty(t);
+}
+
+void sh_beat_expect(struct sh_transport *t, uint64_t flow, uint64_t quiet, uint64_t lifetime)
+{
+	struct beat *b = t->beats.count ? find(t, flow) : NULL;
+
+	if (!quiet) {
+		if (b)
+			forget(b);
+		return;
+	}
+	if (!b) {
+		b = sh_calloc(1, sizeof(*b));
+		if (!b)
+			return; /* its binding ends by its time */
+		b->t = t;
+		b->flow = flow;
+		sh_timer_init(&b->timer, on_timer);
+		sh_hash_insert(&t->beats, &b->node, flow);
+	}
+	b->quiet = quiet;
+	b->until = t->env->now + lifetime;
+	if (b->last)
+		b->last = t->env->now; /* it has just registered: it is there */
+	watch(b);
+}
+
+void sh_beat_came(struct sh_transport *t, const struct sh_addr *remote)
+{
+	struct beat *b = find(t, sh_peer_flow(&t->env->key, remote));
+
+	if (!b)
+		return;
+	b->last = t->env->now;
+	watch(b);
+}
+
+static void forget_node(struct sh_hash_node *n, void *ctx)
+{
+	(void)ctx;
+	forget(SH_CONTAINER(n, struct beat, node));
+}
+
+void sh_transport_forget_beats(struct sh_transport *t)
+{
+	sh_hash_each(&t->beats, forget_node, NULL);
+}
+
+void sh_beats_finish(struct sh_transport *t)
+{
+	sh_transport_forget_beats(t);
+	sh_hash_finish(&t->beats);
+}
