@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
 
 #include <openssl/err.h>
 #include <openssl/rand.h>
@@ -74,14 +76,44 @@ static int verify_mode(enum sh_tls_verify v)
 					     : SSL_VERIFY_NONE;
 }
 
-static int trust(SSL_CTX *ctx, OSSL_LIB_CTX *lib, const struct sh_tls_config *c, bool ask, char *error, size_t size)
+static void stamp_one(uint64_t out[3], const char *variable, const char *path)
+{
+	const char *other = getenv(variable);
+	struct stat st;
+
+	if (stat(other ? other : path, &st) < 0)
+		return;
+	out[0] = (uint64_t)st.st_ino;
+	out[1] = (uint64_t)st.st_size;
+	out[2] = (uint64_t)st.st_mtim.tv_sec * 1000000000 + (uint64_t)st.st_mtim.tv_nsec;
+}
+
+/* Whom the system trusts: read again only when it has changed. */
+static void trust_system(SSL_CTX *ctx, struct sh_tls *t)
+{
+	struct sh_tls_stamp stamp = {0};
+
+	stamp_one(stamp.file, X509_get_default_cert_file_env(), X509_get_default_cert_file());
+	stamp_one(stamp.folder, X509_get_default_cert_dir_env(), X509_get_default_cert_dir());
+	if (t->system && memcmp(&stamp, &t->system_stamp, sizeof(stamp)) == 0) {
+		SSL_CTX_set1_cert_store(ctx, t->system);
+		return;
+	}
+	SSL_CTX_set_default_verify_paths(ctx);
+	ERR_clear_error(); /* no authorities on this machine: nobody is trusted */
+	X509_STORE_free(t->system);
+	t->system = SSL_CTX_get_cert_store(ctx);
+	t->system_stamp = stamp;
+	if (X509_STORE_up_ref(t->system) != 1)
+		t->system = NULL;
+}
+
+static int trust(SSL_CTX *ctx, struct sh_tls *t, const struct sh_tls_config *c, bool ask, char *error, size_t size)
 {
 	if (c->authorities.len > 0)
-		return sh_tls_use_authorities(ctx, lib, c->authorities, c->authorities_name, ask, error, size);
-	if (SSL_CTX_set_default_verify_paths(ctx) == 1)
-		return 0;
-	ERR_clear_error();
-	return 0; /* no authorities on this machine: nobody is trusted */
+		return sh_tls_use_authorities(ctx, t->lib, c->authorities, c->authorities_name, ask, error, size);
+	trust_system(ctx, t);
+	return 0;
 }
 
 static int make_server(struct sh_tls *t, struct sh_tls_set *s, const struct sh_tls_config *c, unsigned i, char *error,
@@ -96,7 +128,7 @@ static int make_server(struct sh_tls *t, struct sh_tls_set *s, const struct sh_t
 	s->count = i + 1;
 	err = sh_tls_use_identity(server->ctx, t->lib, &c->identities[i], c->now, error, size);
 	if (!err && mode != SSL_VERIFY_NONE)
-		err = trust(server->ctx, t->lib, c, true, error, size);
+		err = trust(server->ctx, t, c, true, error, size);
 	if (err)
 		return err == -ENOMEM ? no_memory(error, size) : err;
 	server->names = sh_tls_names(SSL_CTX_get0_certificate(server->ctx), true);
@@ -123,7 +155,7 @@ static int make_client(struct sh_tls *t, struct sh_tls_set *s, const struct sh_t
 	if (c->count > 0)
 		err = sh_tls_use_identity(s->client, t->lib, &c->identities[0], 0, error, size);
 	if (!err && verify)
-		err = trust(s->client, t->lib, c, false, error, size);
+		err = trust(s->client, t, c, false, error, size);
 	if (err)
 		return err == -ENOMEM ? no_memory(error, size) : err;
 	SSL_CTX_set_verify(s->client, verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, NULL);
@@ -209,6 +241,7 @@ static void destroy(struct sh_tls *t)
 	sh_tls_set_unref(t->current);
 	OPENSSL_cleanse(t->ticket_keys, sizeof(t->ticket_keys));
 	BIO_meth_free(t->bio);
+	X509_STORE_free(t->system);
 	pthread_mutex_destroy(&t->lock);
 	sh_free(t);
 }

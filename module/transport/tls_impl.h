@@ -26,6 +26,11 @@ struct sh_tls_set {
 	enum sh_tls_verify verify;
 };
 
+/* What is known of a file and a folder without reading them. */
+struct sh_tls_stamp {
+	uint64_t file[3], folder[3]; /* inode, size, nanoseconds of its last change */
+};
+
 struct sh_tls {
 	_Atomic unsigned refs;
 	OSSL_LIB_CTX *lib; /* sh_digest_library() */
@@ -33,6 +38,9 @@ struct sh_tls {
 	unsigned char ticket_keys[80]; /* outlive a reload: sessions can be resumed after it (RFC 5077) */
 	pthread_mutex_t lock;          /* of `current`; held for a few instructions, when a connection begins */
 	struct sh_tls_set *current;
+	/* Of who prepares: whom the system trusts, a hundred certificates and more that take tens of milliseconds to read. */
+	X509_STORE *system;
+	struct sh_tls_stamp system_stamp;
 };
 
 struct sh_tls_set *sh_tls_set_take(struct sh_tls *t); /* the current one, for the caller to unref */

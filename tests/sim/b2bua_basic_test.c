@@ -278,6 +278,7 @@ static void passed_back(unsigned code)
 
 	for (unsigned i = 0; i < 3; i++)
 		want = code == changed[i] ? 500 : want;
+	want = code == 430 ? 480 : want; /* of flows no endpoint is to hear (RFC 5626 11.5) */
 	phone_invite(alice, "sip:bob@example.org", NULL, SDP_A);
 	invite = soon(bob, "INVITE");
 	phone_reply(invite, code, "Because I say so",
