@@ -84,6 +84,11 @@ void sh_call_bridge_over(struct sh_call *c, int error)
 		done(c->bridge_ctx, error);
 }
 
+void sh_call_bridge_forget(struct sh_call *c)
+{
+	c->bridge_done = NULL;
+}
+
 int sh_call_bridge(struct sh_call *c, struct sh_leg *leg, const struct sh_bridge_options *o, sh_bridge_fn done, void *ctx)
 {
 	char *headers;

@@ -74,6 +74,11 @@ bool sh_call_answered(const struct sh_call *c)
 	return c->answered;
 }
 
+bool sh_call_connecting(const struct sh_call *c)
+{
+	return c->bridging || c->solo;
+}
+
 const struct sh_call_times *sh_call_times(const struct sh_call *c)
 {
 	return &c->times;

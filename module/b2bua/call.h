@@ -34,6 +34,7 @@ struct sh_leg *sh_call_a(const struct sh_call *c);
 struct sh_leg *sh_call_b(const struct sh_call *c); /* NULL: not connected */
 struct sh_ua *sh_call_ua(const struct sh_call *c);
 bool sh_call_answered(const struct sh_call *c); /* a final answer went to the caller */
+bool sh_call_connecting(const struct sh_call *c); /* the 200 is ready, and waits for the caller's PRACK */
 
 struct sh_call_times {
 	uint64_t start, ring, answer, stop; /* microseconds since 1970; 0 = not yet */
@@ -253,6 +254,7 @@ void sh_call_hang_up_leg(struct sh_leg *l, struct sh_slice reason);
 /* The invite hook is over: legs that were not bridged are ended; without a final answer the caller gets the last
  * fork's failure (true), or false is returned and the application has to say something. */
 bool sh_call_settle(struct sh_call *c);
+void sh_call_bridge_forget(struct sh_call *c); /* done of the bridge or answer in progress is not called; it goes on */
 void sh_call_drop_loose(struct sh_call *c); /* ends the legs that were not bridged, and no more */
 
 #endif

@@ -297,10 +297,14 @@ void sh_call_note_failure(struct sh_call *c, unsigned code)
 
 void sh_call_drop_loose(struct sh_call *c)
 {
-	struct sh_link *l;
+	if (c->rebridge || c->transfer)
+		return;
+	SH_LIST_EACH_SAFE (l, &c->loose) {
+		struct sh_leg *leg = SH_CONTAINER(l, struct sh_leg, in_call);
 
-	while (!c->rebridge && !c->transfer && (l = c->loose.next) != &c->loose)
-		sh_leg_hangup(SH_CONTAINER(l, struct sh_leg, in_call), (struct sh_slice){0});
+		if (leg != c->bridging) /* it waits for the caller's PRACK */
+			sh_leg_hangup(leg, (struct sh_slice){0});
+	}
 }
 
 bool sh_call_settle(struct sh_call *c)
@@ -309,7 +313,7 @@ bool sh_call_settle(struct sh_call *c)
 	unsigned code = c->failure_code;
 
 	sh_call_drop_loose(c);
-	if (c->state == SH_CALL_ENDED || c->answered)
+	if (c->state == SH_CALL_ENDED || c->answered || sh_call_connecting(c))
 		return true;
 	if (!code)
 		return false;

@@ -440,6 +440,7 @@ void sh_reinvite_cancel(struct sh_leg *l, struct sh_server_txn *st);
 void sh_reinvite_acked(struct sh_leg *l, const struct sh_msg *ack); /* it came for a 2xx to a re-INVITE */
 void sh_reinvite_drop(struct sh_leg *l); /* the leg ends: 487 to whoever waits */
 bool sh_reinvite_pending(const struct sh_leg *l); /* one of ours has no final answer yet */
+bool sh_reinvite_forget(struct sh_leg *l, const void *ctx); /* that which the leg sent goes on, and is not reported to ctx */
 bool sh_reinvite_is_from(const struct sh_leg *l); /* the one that goes on came from this leg */
 
 /* ---- reoffer.c: INVITEs of our own in a dialog that is up. One at a time for each leg. */
@@ -594,6 +595,9 @@ unsigned sh_relay_refuse(struct sh_leg *l, struct sh_server_txn *st, int err);
 void sh_relay_drop(struct sh_relay *r);
 void sh_relay_drop_all(struct sh_ua *ua);
 void sh_relay_leg_gone(struct sh_leg *l);
+/* Its outcome goes to another one, if it went to `from`. */
+bool sh_relay_redirect(struct sh_relay *r, const void *from, sh_request_fn done, void *ctx);
+bool sh_sending_redirect(struct sh_sending *s, const void *from, sh_request_fn done, void *ctx);
 void sh_sending_drop_all(struct sh_ua *ua);
 
 /* ---- trunk.c */

@@ -381,6 +381,16 @@ void sh_reinvite_acked(struct sh_leg *l, const struct sh_msg *ack)
 	over(r);
 }
 
+bool sh_reinvite_forget(struct sh_leg *l, const void *ctx)
+{
+	struct sh_reinvite *r = l->reinvite;
+
+	if (!r || r->from != l || !r->done || r->ctx != ctx)
+		return false;
+	r->done = NULL;
+	return true;
+}
+
 bool sh_reinvite_is_from(const struct sh_leg *l)
 {
 	return l->reinvite && l->reinvite->from == l;

@@ -54,6 +54,15 @@ void sh_relay_drop(struct sh_relay *r)
 	destroy(r);
 }
 
+bool sh_relay_redirect(struct sh_relay *r, const void *from, sh_request_fn done, void *ctx)
+{
+	if (r->ctx != from)
+		return false;
+	r->done = done;
+	r->ctx = ctx;
+	return true;
+}
+
 static struct sh_relay *create(struct sh_ua *ua)
 {
 	struct sh_relay *r = sh_calloc(1, sizeof(*r));

@@ -207,6 +207,30 @@ int sh_request_reply(struct sh_request *r, unsigned code, struct sh_slice reason
 	return respond(r, code, w);
 }
 
+bool sh_request_forget(struct sh_request *r, const void *ctx)
+{
+	struct sh_leg *l = sh_request_leg(r);
+
+	if (r->relay)
+		return sh_relay_redirect(r->relay, ctx, NULL, NULL);
+	if (r->sending)
+		return sh_sending_redirect(r->sending, ctx, NULL, NULL);
+	return l && sh_reinvite_forget(l, ctx);
+}
+
+static void on_outcome(void *ctx, const struct sh_result *res)
+{
+	sh_request_answer_with(ctx, res); /* a pass has done so */
+	sh_request_release(ctx);
+}
+
+bool sh_request_leave(struct sh_request *r)
+{
+	if (r->relay)
+		return sh_relay_redirect(r->relay, NULL, on_outcome, r);
+	return r->sending && sh_sending_redirect(r->sending, NULL, on_outcome, r);
+}
+
 int sh_request_pass(struct sh_request *r, struct sh_slice headers, struct sh_slice content_type, struct sh_slice body,
 		    sh_request_fn done, void *ctx)
 {
@@ -217,6 +241,8 @@ int sh_request_pass(struct sh_request *r, struct sh_slice headers, struct sh_sli
 
 	if (r->observed || r->answered || !r->st)
 		return -EALREADY;
+	if (r->relay || r->sending)
+		return -EBUSY;
 	if (!r->in_dialog) {
 		struct sh_said said = {headers, content_type, body};
 

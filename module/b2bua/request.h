@@ -38,6 +38,11 @@ int sh_request_pass(struct sh_request *r, struct sh_slice headers, struct sh_sli
  * done, once. Takes the plan over. */
 int sh_request_relay(struct sh_request *r, struct sh_fork_plan *plan, sh_request_fn done, void *ctx);
 
+/* done of a pass or relay in progress, by its context, is not called any more; the pass or relay goes on. False: there is none. */
+bool sh_request_forget(struct sh_request *r, const void *ctx);
+/* The same for whoever has no more use for the request: what is in progress answers it, then it is released. False: nothing is. */
+bool sh_request_leave(struct sh_request *r);
+
 /* A request of our own outside of dialogs, to the targets of a plan in the same way. Texts are copied. */
 struct sh_own_request {
 	struct sh_slice method;

@@ -62,6 +62,15 @@ void sh_sending_drop(struct sh_sending *s)
 		destroy(s);
 }
 
+bool sh_sending_redirect(struct sh_sending *s, const void *from, sh_request_fn done, void *ctx)
+{
+	if (s->ctx != from)
+		return false;
+	s->done = done;
+	s->ctx = ctx;
+	return true;
+}
+
 void sh_sending_drop_all(struct sh_ua *ua)
 {
 	struct sh_link *l;

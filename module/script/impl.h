@@ -218,6 +218,7 @@ struct sh_run {
 	char *go_on;              /* call:continue: the timer that takes over */
 	uint64_t forks;        /* handle of the call whose fork or bridge it waits for; 0: none */
 	uint64_t originates;   /* handle of a call of its own that it waits for */
+	uint64_t passes;       /* handle of the request whose pass or relay it waits for */
 	bool forked;           /* it has called somebody */
 	bool empty;            /* the last fork had no targets */
 	bool passed;           /* the outcome of req:pass came before its wait: in result */
@@ -296,12 +297,14 @@ int sh_run_wait(lua_State *L, struct sh_run *r, enum sh_wait wait);
 /* The same for a fork or bridge of c. then: what goes on with the results, which stand above the index `base`; may be
  * NULL. */
 int sh_run_wait_call(lua_State *L, struct sh_run *r, struct sh_call *c, enum sh_wait wait, lua_KFunction then);
+/* The same for a pass or relay of q, whose done was given the run. */
+int sh_run_wait_request(lua_State *L, struct sh_run *r, struct sh_request *q, enum sh_wait wait);
 /* The same for what must be given up when the wait ends otherwise (a cancel, a stop): abandon(arg) is called then, and
  * not when sh_run_resume() ends it. */
 int sh_run_wait_for(lua_State *L, struct sh_run *r, void (*abandon)(void *arg), void *arg, lua_KFunction then);
 void sh_run_interrupt(struct sh_run *r);
-/* Its generation must go: the wait raises the retired error; `last`: it ends now, whatever it does. Waits that end by
- * themselves soon (an answer, an ACK) are left alone. */
+/* Its generation must go: the wait raises the retired error; `last`: it ends now, whatever it does. What others have to do (a
+ * request that was passed on, an ACK) goes on without it. */
 void sh_run_retire(struct sh_run *r, bool last);
 void sh_run_drop(struct sh_run *r); /* nothing of it runs any more */
 void sh_request_default(struct sh_request *q, enum sh_hook h); /* the default of an in-dialog request, and its release */

@@ -75,7 +75,7 @@ static int pass(lua_State *L)
 		sh_result_push(L, &run->result);
 		return 1;
 	}
-	return sh_run_wait(L, run, SH_WAIT_PASS);
+	return sh_run_wait_request(L, run, q, SH_WAIT_PASS);
 }
 
 static void on_relayed(void *ctx, const struct sh_result *res)
@@ -122,7 +122,7 @@ static int relay(lua_State *L)
 	err = sh_request_relay(q, plan, on_relayed, run);
 	if (err)
 		return sh_push_errno(L, err);
-	return sh_run_wait(L, run, SH_WAIT_RELAY);
+	return sh_run_wait_request(L, run, q, SH_WAIT_RELAY);
 }
 
 /* ------------------------------------------------------------------ DTMF in INFO bodies */

@@ -145,6 +145,12 @@ int sh_run_wait(lua_State *L, struct sh_run *r, enum sh_wait wait)
 	return sh_vm_wait(L, (lua_KContext)lua_gettop(L), results);
 }
 
+int sh_run_wait_request(lua_State *L, struct sh_run *r, struct sh_request *q, enum sh_wait wait)
+{
+	r->passes = sh_request_handle(q);
+	return sh_run_wait(L, r, wait);
+}
+
 int sh_run_wait_for(lua_State *L, struct sh_run *r, void (*fn)(void *arg), void *arg, lua_KFunction then)
 {
 	check_declared(L);
@@ -199,7 +205,9 @@ static int raise_retired(lua_State *L, void *arg)
 /* Gives up what it waits for; false: that cannot be given up. */
 static bool leave_wait(struct sh_run *r)
 {
-	struct sh_call *c = r->forks ? sh_ua_call(r->state->runtime->ua, r->forks) : NULL;
+	struct sh_ua *ua = r->state->runtime->ua;
+	struct sh_call *c = r->forks ? sh_ua_call(ua, r->forks) : NULL;
+	struct sh_request *q;
 
 	switch (r->wait) {
 	case SH_WAIT_TIMER:
@@ -208,6 +216,16 @@ static bool leave_wait(struct sh_run *r)
 	case SH_WAIT_FORK:
 		if (c)
 			sh_call_abort_fork(c);
+		break;
+	case SH_WAIT_BRIDGE: /* goes on: he has the 200 */
+		if (c)
+			sh_call_bridge_forget(c);
+		break;
+	case SH_WAIT_PASS:
+	case SH_WAIT_RELAY:
+		q = sh_ua_request(ua, r->passes);
+		if (!q || !sh_request_forget(q, r))
+			return false; /* its outcome is on the way */
 		break;
 	default:
 		return false;
@@ -263,11 +281,16 @@ static void warn_unanswered(struct sh_run *r, const char *what, struct sh_slice 
 	sh_runtime_warn(rt, "%s %.*s: the %s hook ended without an answer", what, SH_FMT(who), hook_name(r));
 }
 
+static bool wants_answer(const struct sh_call *c)
+{
+	return sh_call_state(c) != SH_CALL_ENDED && !sh_call_answered(c) && !sh_call_connecting(c);
+}
+
 static void end_invite(struct sh_run *r, struct sh_call *c, int err)
 {
 	struct sh_slice none = {0};
 
-	if (sh_call_state(c) != SH_CALL_ENDED && !sh_call_answered(c)) {
+	if (wants_answer(c)) {
 		if (err == -ENOMEM)
 			sh_call_reject(c, 503, none, none, none, none);
 		else if (err)
@@ -303,7 +326,7 @@ static void go_on(struct sh_run *r, struct sh_call *c)
 {
 	struct sh_slice none = {0};
 
-	if (sh_deferred_continue(r->state->runtime, c, r->go_on, r->hook) < 0 && !sh_call_answered(c))
+	if (sh_deferred_continue(r->state->runtime, c, r->go_on, r->hook) < 0 && wants_answer(c))
 		sh_call_reject(c, 503, none, none, none, none);
 }
 
@@ -334,6 +357,8 @@ static void end_request(struct sh_run *r, struct sh_request *q, int err)
 
 	if (sh_request_observed(q) || sh_request_answered(q)) {
 		sh_request_release(q);
+	} else if (!err && sh_request_leave(q)) { /* the hook had to go while its pass or relay went on */
+		return;
 	} else if (err) {
 		if (err == -ENOMEM)
 			sh_request_reply(q, 503, none, none, none, none);
@@ -394,7 +419,7 @@ static int hand_over(struct sh_run *r, struct sh_call *c)
 		r->go_on = sh_strndup(name, strlen(name));
 	if (r->go_on)
 		return 0;
-	if (r->hook != SH_HOOK_INVITE)
+	if (r->hook != SH_HOOK_INVITE || !wants_answer(c))
 		return 0;
 	sh_runtime_warn(rt, "call %.*s: its generation had to go, and the newest has no sip.timer.retired",
 			SH_FMT(sh_call_id(c)));

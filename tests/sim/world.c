@@ -230,6 +230,7 @@ struct world *world_create(const struct world_options *options, const char *scri
 	    .hooks_max = o->hooks_max,
 	    .timers_max = o->timers_max,
 	    .total_max = o->total_max,
+	    .deadline = o->deadline,
 	    .retired = on_retired,
 	    .ctx = w,
 	};

@@ -31,6 +31,7 @@ struct world_options {
 	unsigned npairs;
 	unsigned hooks_max, timers_max; /* 0: the usual */
 	uint64_t total_max;             /* instructions of a hook; 0: the usual */
+	uint64_t deadline;              /* of the hooks of a former generation; 0: the usual */
 	bool verbose; /* log lines go to stderr as they come */
 };
 
