@@ -16,9 +16,7 @@ enum {
 	RESERVE = 64 << 10,      /* above the limit, so that an error can still be told */
 	LARGE_BLOCK = 4096,      /* allocations above it count as work: s .. s of a megabyte is one instruction */
 	BYTES_PER_STEP = 64,     /* of them */
-	COLLECT_FROM = 1 << 20,  /* bytes: a state of a simulation lives for a call or two */
 	COLLECTED_PER_STEP = 16, /* bytes of heap: a refused allocation costs a full collection */
-	SMALL_STATE = 16,        /* a part of the memory that it may have */
 	DEPTH_MAX = 20000, /* nested calls; Lua's own limit comes after 64 MB, as "not enough memory" without a place */
 };
 
@@ -95,6 +93,7 @@ static void *allocate(void *ud, void *ptr, size_t osize, size_t nsize)
 	if (!block)
 		return NULL; /* Lua 5.4 is ready for that also when a block was to shrink */
 	vm->memory = others + nsize;
+	vm->allocated += nsize > old ? nsize - old : 0;
 	if (vm->memory > vm->memory_peak)
 		vm->memory_peak = vm->memory;
 	if (vm->deterministic && !ptr && osize > LUA_TSTRING && osize <= LUA_TTHREAD)
@@ -162,21 +161,13 @@ uint64_t sh_vm_serial(lua_State *L, int idx)
 
 /* --- budget ------------------------------------------------------------------------------------------------------ */
 
-static void begin_to_collect(struct sh_vm *vm)
-{
-	if (vm->collects || vm->memory < COLLECT_FROM)
-		return;
-	vm->collects = true;
-	lua_gc(vm->L, LUA_GCRESTART);
-}
-
 static void on_count(lua_State *L, lua_Debug *ar)
 {
 	struct sh_vm *vm = sh_vm_of(L);
 	lua_Debug deep;
 
 	(void)ar;
-	begin_to_collect(vm);
+	sh_vm_collect(vm);
 	vm->used += SH_VM_HOOK_STEP;
 	vm->too_deep =
 	    vm->too_deep || (!vm->killed && lua_getstack(L, DEPTH_MAX, &deep)); /* walks what is there, no more */
@@ -332,20 +323,6 @@ struct sh_slice sh_vm_traceback(const struct sh_vm *vm)
 	return sh_slice_make(vm->error.traceback, vm->error.traceback_len);
 }
 
-/* --- the collector ----------------------------------------------------------------------------------------------- */
-
-/* Incremental: a generational collector traces every living coroutine in each young collection. What lives is traced once in
- * each cycle, so that a small state waits for more garbage: four times what lives, and not half of it. */
-static void tune_collector(struct sh_vm *vm)
-{
-	bool small = vm->memory < vm->memory_max / SMALL_STATE;
-
-	if (small == vm->small)
-		return;
-	vm->small = small;
-	lua_gc(vm->L, LUA_GCINC, small ? 400 : 150, 200, 10);
-}
-
 /* --- runs -------------------------------------------------------------------------------------------------------- */
 
 void sh_vm_run_begin(struct sh_vm *vm, struct sh_vm_run *saved, struct sh_coroutine *co, int kind, uint64_t limit)
@@ -410,7 +387,7 @@ int sh_vm_run_end(struct sh_vm *vm, const struct sh_vm_run *saved, int status)
 	vm->wake = saved->wake;
 	vm->wake_arg = saved->wake_arg;
 	vm->reserve = 0;
-	tune_collector(vm);
+	sh_vm_collect(vm);
 	return result;
 }
 
@@ -423,7 +400,6 @@ static int call(struct sh_vm *vm, lua_CFunction fn, void *arg, int kind, uint64_
 	sh_vm_run_begin(vm, &saved, NULL, kind, budget);
 	if (!lua_checkstack(L, 3))
 		return sh_vm_run_end(vm, &saved, LUA_ERRMEM);
-	begin_to_collect(vm);
 	sh_vm_arm(L);
 	lua_pushcfunction(L, sh_vm_on_error);
 	lua_pushcfunction(L, fn);
@@ -476,10 +452,7 @@ int sh_vm_create(struct sh_vm **out, const struct sh_vm_config *config)
 		return -ENOMEM;
 	}
 	*(uintptr_t *)lua_getextraspace(vm->L) = (uintptr_t)vm;
-	tune_collector(vm);
-	vm->collects = !vm->deterministic;
-	if (vm->deterministic)
-		lua_gc(vm->L, LUA_GCSTOP);
+	sh_vm_collect_begin(vm);
 	err = vm->deterministic ? sh_vm_call(vm, measure_offsets, vm, 0) : 0;
 	if (!err)
 		err = sh_vm_call(vm, sh_sandbox_open, vm, 0);
@@ -590,11 +563,6 @@ int sh_vm_load(struct sh_vm *vm, const char *path)
 }
 
 /* --- housekeeping ------------------------------------------------------------------------------------------------ */
-
-bool sh_vm_gc(struct sh_vm *vm)
-{
-	return lua_gc(vm->L, LUA_GCSTEP, 0) != 0;
-}
 
 size_t sh_vm_memory(const struct sh_vm *vm)
 {

@@ -106,7 +106,6 @@ struct sh_vm {
 	struct sh_shared_journal
 	    *journal;               /* not NULL: writes of sip.shared go here. The loader takes it away at the swap */
 	bool stays_open, deterministic, sealed; /* sealed: the script is loaded, no new globals, no files */
-	bool small; /* so that its collector may wait longer */
 
 	struct sh_coroutine *current; /* the hook that runs now, or NULL: sh_vm_call() */
 	struct sh_link active, idle;  /* coroutines that run or wait; recycled ones */
@@ -141,7 +140,11 @@ struct sh_vm {
 	uint64_t serial; /* deterministic mode: number of the last object */
 	void *last_object;
 	size_t thread_offset, udata_offset[3];
-	bool collects;   /* the collector runs; in deterministic mode from a size on that few states reach */
+	uint64_t allocated; /* bytes since the beginning, those given back included */
+	struct {
+		uint64_t at; /* of them: the next step is due */
+		bool cycle;  /* one is in progress */
+	} collect; /* vm_collect.c */
 	char loading;    /* its address marks a module whose file is running */
 	struct sh_globals *globals;
 	char *directory; /* of the main script, with its last slash; "" for the current one */
@@ -219,7 +222,7 @@ void sh_vm_charge(lua_State *L, uint64_t steps);
 /* --- housekeeping --------------------------------------------------------------------------------------------------
  */
 
-/* One step of the collector, for an idle loop; true when a cycle ended. */
+/* One step of the collector, for tests; true when a cycle ended. */
 bool sh_vm_gc(struct sh_vm *vm);
 size_t sh_vm_memory(const struct sh_vm *vm);
 /* The files that were read so far, main script first; valid until the next load. */

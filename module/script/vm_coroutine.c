@@ -125,12 +125,22 @@ int sh_vm_wait(lua_State *L, lua_KContext ctx, lua_KFunction k)
 
 /* --- outside ----------------------------------------------------------------------------------------------------- */
 
+/* Its address: the table that holds the threads. Not the registry, which is written all the time: what was written since it was
+ * marked is gone through again in the atomic step of the collector. */
+static const char threads_key;
+
 static int make_thread(lua_State *L)
 {
 	struct sh_coroutine *co = lua_touserdata(L, 1);
 
+	if (lua_rawgetp(L, LUA_REGISTRYINDEX, &threads_key) != LUA_TTABLE) {
+		lua_pop(L, 1);
+		lua_newtable(L);
+		lua_pushvalue(L, -1);
+		lua_rawsetp(L, LUA_REGISTRYINDEX, &threads_key);
+	}
 	co->L = lua_newthread(L);
-	co->ref = luaL_ref(L, LUA_REGISTRYINDEX);
+	co->ref = luaL_ref(L, -2);
 	sh_vm_tag(co->L, SH_VM_OWNED, 0);
 	return 0;
 }
@@ -164,7 +174,11 @@ static int coroutine_create(struct sh_coroutine **out, struct sh_vm *vm)
 
 static void coroutine_free(struct sh_coroutine *co)
 {
-	luaL_unref(co->vm->L, LUA_REGISTRYINDEX, co->ref); /* writes to slots that exist: cannot raise */
+	lua_State *L = co->vm->L;
+
+	lua_rawgetp(L, LUA_REGISTRYINDEX, &threads_key);
+	luaL_unref(L, -1, co->ref); /* writes to slots that exist: cannot raise */
+	lua_pop(L, 1);
 	sh_free(co);
 }
 

@@ -60,6 +60,16 @@ static inline bool sh_vm_unprotect(lua_State *L, unsigned number)
 	return caught;
 }
 
+void sh_vm_collect_begin(struct sh_vm *vm);
+void sh_vm_collect_due(struct sh_vm *vm);
+
+/* Wherever Lua may be interrupted: a step of the collector, when one is due. */
+static inline void sh_vm_collect(struct sh_vm *vm)
+{
+	if (vm->allocated >= vm->collect.at)
+		sh_vm_collect_due(vm);
+}
+
 int sh_vm_on_error(lua_State *L); /* message handler: keeps message and traceback in the VM */
 void sh_vm_arm(lua_State *L);     /* the count hook */
 void sh_vm_rearm(lua_State *L);   /* only if it was set to kill */
