@@ -311,6 +311,7 @@ void sh_generation_destroy(struct sh_generation *g)
 		return;
 	for (unsigned i = 0; i < g->nstates; i++) {
 		sh_deferred_drop_state(&g->states[i]);
+		sh_verb_forget(&g->states[i]);
 		sh_vm_destroy(g->states[i].vm);
 	}
 	sh_shared_journal_destroy(g->journal);

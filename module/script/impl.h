@@ -55,6 +55,8 @@ enum sh_hook sh_hook_of_method(enum sh_method m, bool in_dialog);
 /* A REFER and a SUBSCRIBE are requests with more verbs: their handles are the requests'. */
 enum sh_object_kind { SH_OBJECT_CALL, SH_OBJECT_REQUEST, SH_OBJECT_LEG, SH_OBJECT_REFER, SH_OBJECT_SUB, SH_OBJECT_KINDS };
 
+enum { SH_PLANS = 2 }; /* sip.originate needs two */
+
 struct sh_state {
 	struct sh_generation *generation;
 	struct sh_runtime *runtime; /* NULL until its worker takes it up */
@@ -77,6 +79,13 @@ struct sh_state {
 	struct sh_timer deadline;   /* when it must be gone; armed when its successor has been taken up */
 	unsigned warnings;          /* how often its runs were told so */
 	struct sh_link every;       /* sh_deferred: declared at load, armed when taken up; or running */
+	/* What the verb that runs has taken and would lose if it raised. Not in a userdata on its stack: one with __gc for each waiting
+	 * hook is looked at in the atomic step of the collector. */
+	struct {
+		struct sh_fork_plan plans[SH_PLANS];
+		unsigned nplans; /* read since the hook was resumed */
+		struct sh_bindings *bindings;
+	} verb;
 	unsigned nselftests; /* given to sip.selftest */
 	bool retiring;
 };
@@ -421,8 +430,8 @@ bool sh_is_token(struct sh_slice name); /* RFC 3261 25.1 */
 void sh_check_clean(lua_State *L, struct sh_slice text, const char *what); /* no CR, LF, NUL */
 
 /* ---- targets.c */
-/* Leaves on the stack a userdata that holds the plan, and gives its arena back if nobody takes it over. what:
- * "call:fork", for complaints. */
+/* The plan is the state's: it is given back if nobody takes it over before the hook waits or ends, or after two further ones.
+ * what: "call:fork", for complaints. */
 enum { SH_PLAN_TARGETS = 64 };
 enum sh_plan_kind {
 	SH_PLAN_CALL,    /* call:fork */
@@ -437,7 +446,6 @@ struct sh_plan_about {
 	struct sh_slice uri;    /* the Request-URI: whose user part a trunk is asked for */
 };
 struct sh_fork_plan *sh_plan_read(lua_State *L, int targets, int options, const char *what, const struct sh_plan_about *about);
-void sh_plan_open(lua_State *L);
 
 /* ---- lookup.c */
 int sh_lookup(lua_State *L); /* sip.lookup */
@@ -453,9 +461,9 @@ struct sh_way {
 const struct sh_way *sh_way_test(lua_State *L, int idx); /* `flow` of what sip.lookup gives; NULL: something else */
 int sh_aor_read(lua_State *L, int idx, struct sh_runtime *rt,
 		struct sh_slice *out); /* 0 or -EINVAL; text in rt->scratch */
-/* Pushes a userdata that gives *slot back, at the latest when it is collected: to be made before the reference is
- * taken. */
+/* Where a reference is given back whatever raises, at the latest when the hook waits or ends. */
 struct sh_bindings **sh_bindings_guard(lua_State *L);
+void sh_verb_forget(struct sh_state *s);
 int sh_push_bindings(lua_State *L, struct sh_bindings **slot,
 		     uint64_t now); /* pushes a list of them, and empties *slot. Returns 1 */
 void sh_lookup_open(lua_State *L);

@@ -3,25 +3,13 @@
 #include "script/impl.h"
 #include "script/uri_object.h"
 
-static const char guard_name[] = "siphook.bindings";
 /* By which way a contact registered: a userdata with a struct sh_way, so that no script can make one up. */
 static const char flow_name[] = "siphook.flow";
 
-/* A snapshot that a raise must not leak: a userdata that is emptied, at the latest by the collector. */
-static int release_guard(lua_State *L)
-{
-	struct sh_bindings **slot = luaL_checkudata(L, 1, guard_name);
-
-	sh_bindings_unref(*slot);
-	*slot = NULL;
-	return 0;
-}
-
 void sh_lookup_open(lua_State *L)
 {
-	static const luaL_Reg meta[] = {{"__gc", release_guard}, {NULL, NULL}}, none[] = {{NULL, NULL}};
+	static const luaL_Reg none[] = {{NULL, NULL}};
 
-	sh_sandbox_class(L, guard_name, meta, NULL);
 	sh_sandbox_class(L, flow_name, none, NULL);
 }
 
@@ -32,10 +20,10 @@ const struct sh_way *sh_way_test(lua_State *L, int idx)
 
 struct sh_bindings **sh_bindings_guard(lua_State *L)
 {
-	struct sh_bindings **slot = lua_newuserdatauv(L, sizeof(*slot), 0);
+	struct sh_bindings **slot = &sh_state_of(L)->verb.bindings;
 
+	sh_bindings_unref(*slot);
 	*slot = NULL;
-	luaL_setmetatable(L, guard_name);
 	return slot;
 }
 

@@ -19,6 +19,8 @@ static void on_turn(struct sh_timer *t)
  */
 static void stepped(struct sh_run *r, struct sh_runtime *rt, int err)
 {
+	if (r->state->verb.nplans || r->state->verb.bindings)
+		sh_verb_forget(r->state);
 	if (err == SH_VM_PAUSED) {
 		rt->stats.pauses++;
 		r->wait = SH_WAIT_TURN;

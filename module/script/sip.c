@@ -292,7 +292,6 @@ int sh_sip_open(lua_State *L)
 	lua_setfield(L, -2, "timer");
 	sh_result_open(L);
 	sh_lookup_open(L);
-	sh_plan_open(L);
 	sh_request_object_open(L);
 	sh_refer_object_open(L);
 	sh_sub_object_open(L);

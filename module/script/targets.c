@@ -626,21 +626,13 @@ static void read_options(struct reader *r, int idx)
 	read_replaces(r, idx);
 }
 
-static const char plan_guard[] = "siphook.plan";
-
-static int release_plan(lua_State *L)
+void sh_verb_forget(struct sh_state *s)
 {
-	struct sh_fork_plan *p = luaL_checkudata(L, 1, plan_guard);
-
-	sh_fork_plan_finish(p);
-	return 0;
-}
-
-void sh_plan_open(lua_State *L)
-{
-	static const luaL_Reg meta[] = {{"__gc", release_plan}, {NULL, NULL}};
-
-	sh_sandbox_class(L, plan_guard, meta, NULL);
+	for (unsigned i = 0; i < SH_PLANS; i++)
+		sh_fork_plan_finish(&s->verb.plans[i]);
+	s->verb.nplans = 0;
+	sh_bindings_unref(s->verb.bindings);
+	s->verb.bindings = NULL;
 }
 
 static void read_targets(struct reader *r, int targets)
@@ -673,12 +665,13 @@ static void read_targets(struct reader *r, int targets)
 
 struct sh_fork_plan *sh_plan_read(lua_State *L, int targets, int options, const char *what, const struct sh_plan_about *about)
 {
-	struct sh_fork_plan *plan = lua_newuserdatauv(L, sizeof(*plan), 0);
-	struct reader r = {L, what, sh_state_of(L)->runtime, plan, *about, {.proto = -1, .endpoint = -1}, 0};
+	struct sh_state *s = sh_state_of(L);
+	struct sh_fork_plan *plan = &s->verb.plans[s->verb.nplans++ % SH_PLANS];
+	struct reader r = {L, what, s->runtime, plan, *about, {.proto = -1, .endpoint = -1}, 0};
 
+	sh_fork_plan_finish(plan); /* of a verb that raised */
 	*plan = (struct sh_fork_plan){0};
 	sh_arena_init(&plan->arena, 2048);
-	luaL_setmetatable(L, plan_guard); /* whatever raises from here on, the arena is given back */
 	plan->targets = sh_arena_alloc(&plan->arena, SH_PLAN_TARGETS * sizeof(*plan->targets));
 	if (!plan->targets)
 		luaL_error(L, "not enough memory");
