@@ -14,7 +14,7 @@
 
 #include "core/list.h"
 
-enum { SH_POOL_STEP = 16, SH_POOL_MAX = 1024, SH_POOL_CLASSES = SH_POOL_MAX / SH_POOL_STEP };
+enum { SH_POOL_STEP = 16, SH_POOL_MAX = 2048, SH_POOL_CLASSES = SH_POOL_MAX / SH_POOL_STEP };
 
 struct sh_pool_chunk;
 

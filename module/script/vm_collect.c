@@ -9,7 +9,7 @@
 enum {
 	FIRST = 1 << 20,     /* bytes before the first cycle: a state of a simulation lives for a call or two */
 	PER_STEP = 4 << 10,  /* bytes allocated; a cycle is over when an eighth of what lives has come anew */
-	STEPS_MAX = 8,       /* at once, 250 us each at most; the rest is made up for later */
+	STEPS_MAX = 4,       /* at once, 250 us each at most; the rest is made up for later */
 	STEP_UNITS = 20,     /* Lua's "stepmul": 1,280 slots or objects to a step of a kilobyte */
 	STEP_LOG2 = 10,
 	SMALL_STATE = 16,    /* part of the memory that it may have: there more garbage may wait, */
