@@ -151,6 +151,7 @@ struct sh_env {
 	 * the kernel for longer and longer. Who asks for something new is best told so while that is cheap. */
 	bool overloaded;
 	uint64_t longest_turn; /* microseconds; whoever reads it sets it to 0 again */
+	uint64_t longest_turn_used; /* the same, but the thread's own processor time; turns under a millisecond do not count */
 	uint64_t broken;       /* invariant.h */
 	struct sh_log_limit broken_limit;
 };

@@ -8,7 +8,7 @@ struct sums {
 	struct sh_txn_stats txn;
 	struct sh_transport_stats transport;
 	struct sh_net_stats net; /* nothing in a simulation */
-	uint64_t runs, transactions, longest_turn, broken;
+	uint64_t runs, transactions, longest_turn, longest_turn_used, broken;
 	uint64_t generation, generations_alive, reloads, reload_failures, workers, registrations;
 	struct sh_script_stats script;
 };
@@ -60,7 +60,8 @@ struct sums {
 	X(net.gathered, "turns_gathered", "loop_turns_gathered_total", "counter", "of these, after a wait for more")     \
 	X(net.datagrams_lost, "datagrams_lost", "datagrams_lost_total", "counter", "datagrams of ours that could not leave") \
 	X(ua.handed_over, "handed_over", "handed_over_total", "counter", "messages that came to another worker than theirs") \
-	X(longest_turn, "longest_turn_us", "longest_turn_microseconds", "gauge", "longest turn of a loop since last asked")
+	X(longest_turn, "longest_turn_us", "longest_turn_microseconds", "gauge", "longest turn of a loop since last asked") \
+	X(longest_turn_used, "longest_turn_cpu_us", "longest_turn_cpu_microseconds", "gauge", "the same in processor time of the thread")
 
 /* The same with a label; only the first of a family says what it counts. */
 #define LABELED(X)                                                                                                       \
@@ -113,7 +114,9 @@ static void add_up(struct sh_worker *w, void *arg)
 	s->broken += w->env->broken;
 	if (w->env->longest_turn > s->longest_turn)
 		s->longest_turn = w->env->longest_turn;
-	w->env->longest_turn = 0;
+	if (w->env->longest_turn_used > s->longest_turn_used)
+		s->longest_turn_used = w->env->longest_turn_used;
+	w->env->longest_turn = w->env->longest_turn_used = 0;
 	s->runs += sh_runtime_runs(w->runtime);
 	s->script.errors += sh_runtime_stats(w->runtime)->errors;
 	s->script.too_long += sh_runtime_stats(w->runtime)->too_long;

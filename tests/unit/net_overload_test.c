@@ -115,12 +115,59 @@ static void a_driven_worker_that_catches_up_is_not_overloaded(void **state)
 	close_worker(&w);
 }
 
+/* Nor is one that never rests, while what waits is soon read. */
+static void a_worker_that_keeps_up_is_not_overloaded(void **state)
+{
+	struct worker w;
+	uint64_t began = clock_now();
+
+	(void)state;
+	open_worker(&w, false);
+	while (clock_now() - began < 2 * SH_OVERLOAD) {
+		for (int i = 0; i < 20; i++)
+			peer_send(w.peer, &w.bound, "x", 1);
+		turn_all(w.net, w.wait);
+		assert_false(w.env->overloaded);
+	}
+	close_worker(&w);
+}
+
+static void pause_for(struct sh_env *env, void *us)
+{
+	const struct timespec t = {0, *(long *)us * 1000};
+
+	(void)env;
+	nanosleep(&t, NULL);
+}
+
+/* What a turn used is told from how long it took: a machine that gives the processor to somebody else is no fault of ours. */
+static void a_turn_that_was_kept_waiting_has_used_little(void **state)
+{
+	struct worker w;
+	long us = 20000;
+
+	(void)state;
+	open_worker(&w, false);
+	turn_all(w.net, 0);
+	assert_int_equal(sh_net_call(w.net, 0, pause_for, &us), 0);
+	turn_all(w.net, 0);
+	assert_true(w.env->longest_turn >= 20000);
+	assert_true(w.env->longest_turn_used < 10000);
+	for (int i = 0; i < 20; i++)
+		peer_send(w.peer, &w.bound, "x", 1);
+	turn_all(w.net, w.wait);
+	assert_true(w.env->longest_turn_used > 0);
+	close_worker(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_worker_sees_its_overload_and_its_end),
 	    cmocka_unit_test(a_driven_worker_sees_its_overload_and_its_end),
 	    cmocka_unit_test(a_driven_worker_that_catches_up_is_not_overloaded),
+	    cmocka_unit_test(a_worker_that_keeps_up_is_not_overloaded),
+	    cmocka_unit_test(a_turn_that_was_kept_waiting_has_used_little),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -18,6 +18,8 @@ enum {
 	AT_ONCE = 20,                 /* microseconds */
 	BUSY_TURNS = 4,
 	LONG_TURN = 1000,             /* microseconds */
+	TURN = 2000,                  /* behind that no more is read: timers and other sockets wait, and the clock is old */
+	LONG_WAIT = 100 * SH_MS,      /* of what has come, until it is read */
 	GATHER = 8,                   /* messages at once that are wanted; a turn that had them waits for nothing */
 	GATHER_WINDOW = 20 * SH_MS,   /* over which the rate is taken */
 	TELL_OVERLOAD = 10 * 1000000, /* not more often */
@@ -238,21 +240,18 @@ int sh_net_fd(struct sh_net *n, unsigned worker)
 static int wait_time(struct net_worker *w, int64_t max_wait)
 {
 	uint64_t limit = max_wait < 0 ? SH_NEVER : (uint64_t)max_wait;
-	uint64_t due, now;
+	uint64_t due;
 
-	w->turned = 0;
+	w->looked = 0;
 	if (limit == 0 || has_more(w))
 		return 0;
 	due = sh_wheel_next(&w->env.wheel);
 	if (due != SH_NEVER) {
-		now = read_clock(CLOCK_MONOTONIC); /* the turn before took its time */
-		w->turned = now;
-		if (now - w->env.now > w->env.longest_turn)
-			w->env.longest_turn = now - w->env.now;
-		if (due <= now)
+		w->looked = read_clock(CLOCK_MONOTONIC); /* the turn before took its time, and whoever turns us */
+		if (due <= w->looked)
 			return 0;
-		if (due - now < limit)
-			limit = due - now;
+		if (due - w->looked < limit)
+			limit = due - w->looked;
 	}
 	if (limit == SH_NEVER)
 		return -1;
@@ -297,18 +296,49 @@ static void measure_rate(struct net_worker *w)
 	w->before_window += in;
 }
 
-/* A worker that its host turns: how long that took, and whether there is more to do already. The host alone knows when it
- * polls again, so that the time until then says nothing. A short turn was no burden, whatever has come meanwhile. */
-static void look_back(struct net_worker *w)
-{
-	struct epoll_event ready[NET_READY];
-	uint64_t took = read_clock(CLOCK_MONOTONIC) - w->env.now;
-	int count;
+/* ---- how long turns take ---- */
 
-	w->backlog = false;
+bool net_is_late(const struct net_worker *w)
+{
+	return read_clock(CLOCK_MONOTONIC) - w->env.now > TURN;
+}
+
+/* The thread's own time costs a system call: once in LONG_TURN at most, and at the end of a turn that took that long. What such a
+ * turn is said to have used is therefore too much by the work of LONG_TURN before it, at most. */
+static void turn_begins(struct net_worker *w)
+{
+	if (w->env.now - w->used_read < LONG_TURN)
+		return;
+	w->used_read = w->env.now;
+	w->used = read_clock(CLOCK_THREAD_CPUTIME_ID);
+}
+
+static void turn_ends(struct net_worker *w)
+{
+	uint64_t took, used;
+
+	w->turned = read_clock(CLOCK_MONOTONIC);
+	took = w->turned - w->env.now;
 	if (took > w->env.longest_turn)
 		w->env.longest_turn = took;
 	if (took < LONG_TURN)
+		return;
+	used = read_clock(CLOCK_THREAD_CPUTIME_ID);
+	if (used - w->used > w->env.longest_turn_used)
+		w->env.longest_turn_used = used - w->used;
+	w->used = used;
+	w->used_read = w->turned;
+}
+
+/* A worker that its host turns: whether there is more to do already. The host alone knows when it polls again, so that the
+ * time until then says nothing. A short turn was no burden, whatever has come meanwhile. */
+static void look_back(struct net_worker *w)
+{
+	struct epoll_event ready[NET_READY];
+	int count;
+
+	w->backlog = false;
+	if (w->turned - w->env.now < LONG_TURN)
 		return;
 	count = epoll_wait(w->epoll, ready, NET_READY, 0);
 	for (int i = 0; i < count; i++) {
@@ -319,12 +349,27 @@ static void look_back(struct net_worker *w)
 	}
 }
 
+/* ---- overload ---- */
+
 /* True: there was something to do before anybody looked. Behind epoll_wait(), which returns within AT_ONCE then. */
 static bool was_late(const struct net_worker *w, bool gathered)
 {
 	if (w->timer >= 0)
 		return w->backlog;
-	return !gathered && w->turned != 0 && w->env.now - w->turned <= AT_ONCE;
+	return !gathered && w->looked != 0 && w->env.now - w->looked <= AT_ONCE;
+}
+
+/* Will what waits be old when it is its turn? By what was done since the last rest. Of streams only so much is known that all of
+ * them had their turn, if they were no more than a turn takes. */
+static bool waits_long(const struct net_worker *w, int count)
+{
+	uint64_t busy = w->env.now - w->rested, done = arrived(w) - w->before_busy, waiting;
+	bool full = false;
+
+	if (count == NET_READY || busy / w->busy_turns > LONG_WAIT)
+		return true;
+	waiting = net_udp_waiting(w, &full) + net_inbox_waiting(w);
+	return full || waiting * busy > LONG_WAIT * done;
 }
 
 static void judge_load(struct net_worker *w, int count, bool gathered)
@@ -336,11 +381,13 @@ static void judge_load(struct net_worker *w, int count, bool gathered)
 	if (count == 0 || w->stats.turns == 0 || !was_late(w, gathered)) {
 		w->rested = env->now;
 		w->busy_turns = 0;
+		w->before_busy = arrived(w);
 	} else {
 		w->busy_turns++;
 	}
-	/* One hook that thinks for long is no overload: what waited meanwhile may be caught up with in a few turns. */
-	overloaded = env->now - w->rested > SH_OVERLOAD && w->busy_turns >= BUSY_TURNS;
+	/* One hook that thinks for long is no overload: what waited meanwhile may be caught up with in a few turns. Nor is a worker that
+	 * never rests, while its answers are in time. */
+	overloaded = env->now - w->rested > SH_OVERLOAD && w->busy_turns >= BUSY_TURNS && waits_long(w, count);
 	if (overloaded && (w->overload_told == 0 || env->now - w->overload_told > TELL_OVERLOAD)) {
 		w->overload_told = env->now;
 		sh_warn(env->log, "worker %u is overloaded: new requests are answered with 503 until it has caught up",
@@ -399,6 +446,7 @@ int sh_net_turn(struct sh_net *n, unsigned worker, int64_t max_wait)
 	if (count < 0 && errno != EINTR)
 		return -errno;
 	update_clock(w);
+	turn_begins(w);
 	judge_load(w, count, gathered);
 	measure_rate(w);
 	w->stats.turns++;
@@ -413,6 +461,7 @@ int sh_net_turn(struct sh_net *n, unsigned worker, int64_t max_wait)
 		w->env.events->turn_end(w->env.events_ctx);
 	net_tell_posted(w);
 	net_udp_flush(w);
+	turn_ends(w);
 	if (w->timer >= 0) {
 		look_back(w);
 		arm(w, has_more(w) ? 1 : sh_wheel_next(&w->env.wheel));

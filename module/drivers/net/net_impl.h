@@ -79,10 +79,14 @@ struct net_worker {
 	int epoll, wake, timer; /* timer: -1 until somebody asks for the descriptor */
 	uint64_t armed;         /* what the timer descriptor is set to */
 	uint64_t wall_read;     /* when wall_offset was refreshed */
-	uint64_t turned;        /* when the last turn was over; 0: unknown */
+	uint64_t turned;        /* when the last turn was over */
+	uint64_t looked;        /* when it was about to wait; 0: it did not ask */
+	uint64_t used;          /* processor time of the thread, */
+	uint64_t used_read;     /* and when that was read */
 	bool backlog;           /* turned by a host: the last turn left something to do */
 	uint64_t rested;        /* when it last had to wait for something to do */
-	unsigned busy_turns;    /* since then */
+	unsigned busy_turns;    /* since then, */
+	uint64_t before_busy;   /* and messages before */
 	uint64_t overload_told; /* when the log last had a line about it */
 
 	/* see gather() */
@@ -160,6 +164,8 @@ void net_release(struct net_worker *w, struct net_handle *h);
 void net_detach(struct net_worker *w, struct net_handle *h);
 struct net_handle *net_find(const struct net_worker *w, uint64_t id); /* NULL: it is gone */
 
+bool net_is_late(const struct net_worker *w); /* this turn has taken long enough */
+
 /* ---- net_bind.c ---- */
 
 struct net_port;
@@ -196,6 +202,8 @@ void net_udp_event(struct net_worker *w, struct net_handle *h, uint32_t events);
 void net_udp_flush(struct net_worker *w);
 void net_udp_deafen(struct net_worker *w, struct net_handle *h, sh_net_deaf_fn deaf, void *ctx);
 void net_udp_tell_failed(struct net_worker *w);
+/* Datagrams that wait in the kernel, roughly, and whether some socket's buffer is half full: a system call for each socket. */
+uint64_t net_udp_waiting(const struct net_worker *w, bool *full);
 
 /* ---- net_tcp.c ---- */
 
@@ -225,6 +233,7 @@ void net_notify(struct net_worker *w);                       /* any thread */
 void net_finished(struct net_worker *w, struct net_task *t); /* any thread */
 void net_inbox_open(struct net_worker *w);                   /* the wake descriptor was written */
 void net_inbox_deliver(struct net_worker *w);                /* a bounded part */
+uint64_t net_inbox_waiting(const struct net_worker *w);
 void net_inbox_empty(struct net_worker *w);                  /* all, at the end */
 
 /* ---- net_background.c ---- */

@@ -175,6 +175,11 @@ static bool deliver(struct net_worker *w)
 	return count < MESSAGES_PER_TURN;
 }
 
+uint64_t net_inbox_waiting(const struct net_worker *w)
+{
+	return atomic_load_explicit(&w->ring->head, memory_order_relaxed) - w->ring->tail;
+}
+
 void net_inbox_deliver(struct net_worker *w)
 {
 	if (w->inbox)

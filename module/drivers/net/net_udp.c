@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <linux/errqueue.h>
+#include <linux/sock_diag.h>
 
 #include "core/alloc.h"
 #include "drivers/net/net_impl.h"
@@ -22,6 +23,7 @@ enum {
 	QUEUE_FIRST_BYTES = 1 << 14,
 	DATAGRAM_MAX = 65535,
 	KERNEL_BUFFER = 4 << 20,
+	KERNEL_DATAGRAM = 1536, /* what a usual one takes of it: 1,280 of up to 700 octets, 2,304 of more */
 	FAILED_MAX = 64,     /* datagrams per turn that are reported as failed */
 	FAILED_BYTES = 2048, /* of each: enough for the topmost Via */
 	SEND_TRIES = 3,
@@ -532,8 +534,25 @@ void net_udp_event(struct net_worker *w, struct net_handle *h, uint32_t events)
 		return;
 	if ((events & EPOLLOUT) && u->blocked)
 		flush(w, u);
-	for (int i = 0; (events & EPOLLIN) && !u->deaf && i < BATCHES_PER_TURN && take_batch(w, u); i++)
+	for (int i = 0; (events & EPOLLIN) && !u->deaf && i < BATCHES_PER_TURN && take_batch(w, u) && !net_is_late(w); i++)
 		;
+}
+
+uint64_t net_udp_waiting(const struct net_worker *w, bool *full)
+{
+	uint64_t waiting = 0;
+
+	for (uint32_t i = 0; i < w->slot_count; i++) {
+		const struct net_handle *h = w->slots[i].handle;
+		uint32_t info[SK_MEMINFO_VARS];
+		socklen_t len = sizeof(info);
+
+		if (!h || h->kind != NET_UDP || getsockopt(h->fd, SOL_SOCKET, SO_MEMINFO, info, &len) < 0)
+			continue;
+		waiting += info[SK_MEMINFO_RMEM_ALLOC] / KERNEL_DATAGRAM;
+		*full = *full || info[SK_MEMINFO_RMEM_ALLOC] > info[SK_MEMINFO_RCVBUF] / 2;
+	}
+	return waiting;
 }
 
 /* ---- closing ---- */
