@@ -100,8 +100,9 @@ def scale(r):
     last = r["points"][-1]
     yield ("a new call then, beside an empty server", "1.1", f"{last['us']:.0f} us ({last['us_empty']:.0f} us)", "-",
            ratio(last, "ratio"), met(last["ratio"]["median"] <= 1.1), "scale")
-    turn = max(r["bindings_turn_us"], r["calls_turn_us"])
-    yield ("longest turn of the loop while all this came", "5 ms", f"{turn / 1000:.1f} ms", "-", "-", met(turn <= 5000), "scale")
+    own, clock = (max(x) for x in zip(r["bindings_turn_us"], r["calls_turn_us"]))
+    yield ("longest turn of the loop while all this came", "5 ms", f"{own / 1000:.1f} ms of its own time, {clock / 1000:.1f} ms by the clock",
+           "-", "-", met(own <= 5000), "scale")
 
 
 def lingering(r):
@@ -109,9 +110,11 @@ def lingering(r):
 
 
 def reload(r):
-    yield (f"500 calls/s, {r['reloads']} reloads of 500 lines", "none lost, no gap over 10 ms",
-           f"lost {r['lost']:.0f}, gap {r['gap_ms']:.1f} ms", "-", f"{r['gap_ms_without']:.1f} ms without reloads",
-           met(r["lost"] == 0 and r["gap_ms"] <= 10), "reload")
+    yield (f"500 calls/s, {r['reloads']} reloads of 500 lines", "none lost", f"lost {r['lost']:.0f}", "-", "-", met(r["lost"] == 0), "reload")
+    yield ("longest turn of the loop meanwhile", "10 ms", f"{r['turn_us'][0] / 1000:.1f} ms of its own time", "-", "-",
+           met(r["turn_us"][0] <= 10000), "reload")
+    yield ("longest gap between two answered calls meanwhile", "10 ms", f"{r['gap_ms']:.1f} ms", "-", f"{r['gap_ms_without']:.1f} ms without reloads",
+           met(r["gap_ms"] <= 10), "reload")
 
 
 def idle(r):
