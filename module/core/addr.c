@@ -52,19 +52,27 @@ static int parse_v6(struct sh_addr *out, struct sh_slice host, uint16_t port)
 static int parse_v4(struct sh_addr *out, struct sh_slice host, uint16_t port)
 {
 	unsigned char ip[4];
-	size_t part = 0;
+	unsigned value = 0, digits = 0, parts = 0;
 
-	for (struct sh_slice rest = host; part < 4; part++) {
-		struct sh_slice digits;
-		uint64_t value;
-		bool more = sh_slice_cut(rest, '.', &digits, &rest);
+	for (size_t i = 0; i <= host.len; i++) {
+		if (i < host.len && host.base[i] != '.') {
+			unsigned digit = (unsigned char)host.base[i] - (unsigned)'0';
 
-		if (more != (part < 3) || digits.len > 3 || (digits.len > 1 && digits.base[0] == '0'))
-			return -EINVAL;
-		if (sh_slice_u64(digits, 255, &value) < 0)
-			return -EINVAL;
-		ip[part] = (unsigned char)value;
+			if (digit > 9 || (digits && value == 0))
+				return -EINVAL;
+			value = value * 10 + digit;
+			if (value > 255)
+				return -EINVAL;
+			digits++;
+		} else {
+			if (!digits || parts == 4)
+				return -EINVAL;
+			ip[parts++] = (unsigned char)value;
+			value = digits = 0;
+		}
 	}
+	if (parts < 4)
+		return -EINVAL;
 	set_v4(out, ip, port);
 	return 0;
 }
@@ -76,9 +84,9 @@ int sh_addr_parse(struct sh_addr *out, struct sh_slice host, uint16_t port)
 			return -EINVAL;
 		return parse_v6(out, sh_slice_make(host.base + 1, host.len - 2), port);
 	}
-	if (sh_slice_find(host, ':') >= 0)
-		return parse_v6(out, host, port);
-	return parse_v4(out, host, port);
+	if (parse_v4(out, host, port) == 0)
+		return 0;
+	return sh_slice_find(host, ':') >= 0 ? parse_v6(out, host, port) : -EINVAL;
 }
 
 static char *put_number(char *p, unsigned value)

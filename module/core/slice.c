@@ -2,18 +2,6 @@
 
 #include <errno.h>
 
-/* Eight bytes at once, A-Z made lower case. Bytes above 0x7f stay as they are. */
-static uint64_t lower8(uint64_t w)
-{
-	const uint64_t ones = UINT64_C(0x0101010101010101);
-	uint64_t low7 = w & (ones * 0x7f);
-	uint64_t above_z = low7 + ones * (0x7f - 'Z');
-	uint64_t from_a = low7 + ones * (0x80 - 'A');
-	uint64_t upper = ~w & (from_a ^ above_z) & (ones * 0x80);
-
-	return w | (upper >> 2); /* 0x80 >> 2 is the case bit */
-}
-
 static uint64_t load8(const char *p)
 {
 	uint64_t w;
@@ -22,11 +10,11 @@ static uint64_t load8(const char *p)
 	return w;
 }
 
-static bool same_fold(const char *a, const char *b, size_t n)
+bool sh_same_fold(const char *a, const char *b, size_t n)
 {
 	for (; n >= 8; a += 8, b += 8, n -= 8) {
 		uint64_t x = load8(a), y = load8(b);
-		if (x != y && lower8(x) != lower8(y))
+		if (x != y && sh_lower8(x) != sh_lower8(y))
 			return false;
 	}
 	for (; n > 0; a++, b++, n--) {
@@ -34,11 +22,6 @@ static bool same_fold(const char *a, const char *b, size_t n)
 			return false;
 	}
 	return true;
-}
-
-bool sh_slice_ieq(struct sh_slice a, struct sh_slice b)
-{
-	return a.len == b.len && same_fold(a.base, b.base, a.len);
 }
 
 int sh_slice_icmp(struct sh_slice a, struct sh_slice b)
@@ -61,7 +44,7 @@ bool sh_slice_starts(struct sh_slice s, struct sh_slice prefix)
 
 bool sh_slice_istarts(struct sh_slice s, struct sh_slice prefix)
 {
-	return s.len >= prefix.len && same_fold(s.base, prefix.base, prefix.len);
+	return s.len >= prefix.len && sh_same_fold(s.base, prefix.base, prefix.len);
 }
 
 static bool is_space(char c)

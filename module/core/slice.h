@@ -40,7 +40,23 @@ static inline bool sh_slice_eq(struct sh_slice a, struct sh_slice b)
 }
 
 /* ASCII case-insensitive equality (the locale is never consulted). */
-bool sh_slice_ieq(struct sh_slice a, struct sh_slice b);
+bool sh_same_fold(const char *a, const char *b, size_t n);
+static inline bool sh_slice_ieq(struct sh_slice a, struct sh_slice b)
+{
+	return a.len == b.len && sh_same_fold(a.base, b.base, a.len);
+}
+
+/* Eight octets at once, A-Z made lower case. Those above 0x7f stay as they are. No branch on them. */
+static inline uint64_t sh_lower8(uint64_t w)
+{
+	const uint64_t ones = UINT64_C(0x0101010101010101);
+	uint64_t low7 = w & (ones * 0x7f);
+	uint64_t above_z = low7 + ones * (0x7f - 'Z');
+	uint64_t from_a = low7 + ones * (0x80 - 'A');
+	uint64_t upper = ~w & (from_a ^ above_z) & (ones * 0x80);
+
+	return w | (upper >> 2); /* 0x80 >> 2 is the case bit */
+}
 
 /* Case-insensitive order of the common prefix, then of the lengths; for sorted tables. */
 int sh_slice_icmp(struct sh_slice a, struct sh_slice b);

@@ -6,6 +6,7 @@
  * per thread, since a thread-local would outlive us in the threads of a host. */
 #include "msg/digest.h"
 
+#include <endian.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -133,7 +134,7 @@ size_t sh_hash_size(enum sh_hash_alg alg)
 static bool update(EVP_MD_CTX *ctx, const struct sh_slice *parts, size_t n)
 {
 	char joined[JOINED];
-	size_t len = 0;
+	size_t len = 0, used = 0;
 	bool ok = true;
 
 	for (size_t i = 0; ok && i < n; i++) {
@@ -146,10 +147,11 @@ static bool update(EVP_MD_CTX *ctx, const struct sh_slice *parts, size_t n)
 		} else if (parts[i].len > 0) {
 			memcpy(joined + len, parts[i].base, parts[i].len);
 			len += parts[i].len;
+			used = len > used ? len : used;
 		}
 	}
 	ok = ok && EVP_DigestUpdate(ctx, joined, len) == 1;
-	explicit_bzero(joined, sizeof(joined)); /* a password may be in it */
+	explicit_bzero(joined, used); /* a password may be in it */
 	return ok;
 }
 
@@ -173,18 +175,32 @@ int sh_hash_octets(enum sh_hash_alg alg, const struct sh_slice *parts, size_t n,
 	return ok ? 0 : -ENOMEM;
 }
 
+/* Four octets as eight lower-case digits, all at once. */
+static void put_hex(char *to, const unsigned char *four)
+{
+	const uint64_t ones = UINT64_C(0x0101010101010101);
+	uint64_t w, letters;
+	uint32_t raw;
+
+	memcpy(&raw, four, sizeof(raw));
+	w = le32toh(raw);
+	w = (w | w << 16) & UINT64_C(0x0000ffff0000ffff);
+	w = (w | w << 8) & UINT64_C(0x00ff00ff00ff00ff);
+	w = (w >> 4 | w << 8) & (ones * 0x0f); /* an octet each: the high half of the octet, then the low one */
+	letters = (w + ones * 6) >> 4 & ones;  /* ten and more */
+	w = htole64(w + ones * '0' + letters * ('a' - '0' - 10));
+	memcpy(to, &w, sizeof(w));
+}
+
 int sh_digest_hash(enum sh_digest_alg alg, const struct sh_slice *parts, size_t n, struct sh_digest_hex *out)
 {
-	static const char digits[] = "0123456789abcdef";
 	unsigned char raw[SH_DIGEST_HEX / 2];
 	int err = (unsigned)alg < SH_DIGEST_UNKNOWN ? sh_hash_octets((enum sh_hash_alg)alg, parts, n, raw) : -EINVAL;
 
 	if (err)
 		return err;
-	for (size_t i = 0; i < hashes[alg].size; i++) {
-		out->text[2 * i] = digits[raw[i] >> 4];
-		out->text[2 * i + 1] = digits[raw[i] & 15];
-	}
+	for (size_t i = 0; i < hashes[alg].size; i += 4)
+		put_hex(out->text + 2 * i, raw + i);
 	out->len = 2 * hashes[alg].size;
 	out->text[out->len] = '\0';
 	return 0;
@@ -241,19 +257,20 @@ int sh_digest_response(const struct sh_credentials *c, struct sh_slice ha1, stru
 	return sh_digest_hash(c->alg, parts, 5, out);
 }
 
-static unsigned lower_letter(unsigned c)
-{
-	return c + ((unsigned)(c - 'A' < 26U) << 5);
-}
-
 bool sh_digest_equal(struct sh_slice a, struct sh_slice b)
 {
-	unsigned differ = 0;
+	uint64_t differ = 0;
 
 	if (a.len != b.len)
 		return false;
 	/* No branch on the octets: how long it takes tells nothing about where they differ. */
-	for (size_t i = 0; i < a.len; i++)
-		differ |= lower_letter((unsigned char)a.base[i]) ^ lower_letter((unsigned char)b.base[i]);
+	for (size_t i = 0; i < a.len; i += 8) {
+		size_t n = a.len - i < 8 ? a.len - i : 8;
+		uint64_t x = 0, y = 0;
+
+		memcpy(&x, a.base + i, n);
+		memcpy(&y, b.base + i, n);
+		differ |= sh_lower8(x) ^ sh_lower8(y);
+	}
 	return differ == 0;
 }

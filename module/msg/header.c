@@ -66,34 +66,6 @@ static bool same_name(struct sh_slice known, struct sh_slice name)
 	return memcmp(known.base, name.base, name.len) == 0 || sh_slice_ieq(known, name);
 }
 
-/* The fields that are in nearly every message, spelled as the RFC does it: worth a comparison with a constant, which
- * the compiler makes of one or two instructions. */
-static enum sh_header_id common_name(struct sh_slice name)
-{
-#define IS(text) (memcmp(name.base, text, sizeof(text) - 1) == 0)
-	switch (name.len) {
-	case 2:
-		return IS("To") ? SH_H_TO : SH_H_OTHER;
-	case 3:
-		return IS("Via") ? SH_H_VIA : SH_H_OTHER;
-	case 4:
-		return IS("From") ? SH_H_FROM : IS("CSeq") ? SH_H_CSEQ : SH_H_OTHER;
-	case 5:
-		return IS("Allow") ? SH_H_ALLOW : IS("Route") ? SH_H_ROUTE : SH_H_OTHER;
-	case 7:
-		return IS("Call-ID") ? SH_H_CALL_ID : IS("Contact") ? SH_H_CONTACT : SH_H_OTHER;
-	case 10:
-		return IS("User-Agent") ? SH_H_USER_AGENT : SH_H_OTHER;
-	case 12:
-		return IS("Max-Forwards") ? SH_H_MAX_FORWARDS : IS("Content-Type") ? SH_H_CONTENT_TYPE : SH_H_OTHER;
-	case 14:
-		return IS("Content-Length") ? SH_H_CONTENT_LENGTH : SH_H_OTHER;
-	default:
-		return SH_H_OTHER;
-	}
-#undef IS
-}
-
 enum sh_header_id sh_header_lookup(struct sh_slice name)
 {
 	enum sh_header_id id;
@@ -101,7 +73,7 @@ enum sh_header_id sh_header_lookup(struct sh_slice name)
 
 	if (name.len == 0)
 		return SH_H_OTHER;
-	id = common_name(name);
+	id = sh_header_common(name);
 	if (id != SH_H_OTHER)
 		return id;
 	letter = (unsigned char)name.base[0] | 0x20U;

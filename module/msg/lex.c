@@ -73,7 +73,7 @@ const char *sh_lex_quoted(const char *p, const char *end)
 /* What may stand behind '=': a value in which a further '=' does not matter ("a=b=c": base64 has it). */
 static const char *bare_value(const char *p, const char *end)
 {
-	while (p < end && (sh_lex_is(*p, SH_LEX_GENERIC) || *p == '='))
+	for (p = sh_lex_run(p, end, SH_LEX_GENERIC); p < end && *p == '='; p = sh_lex_run(p, end, SH_LEX_GENERIC))
 		p++;
 	return p;
 }
@@ -112,11 +112,12 @@ int sh_lex_uint(struct sh_slice s, uint32_t max, uint32_t *out)
 	if (s.len == 0)
 		return -EINVAL;
 	for (size_t i = 0; i < s.len; i++) {
-		if (!sh_lex_is(s.base[i], SH_LEX_DIGIT))
+		unsigned digit = (unsigned char)s.base[i] - (unsigned)'0';
+
+		if (digit > 9)
 			return -EINVAL;
-		n = n * 10 + (uint64_t)(s.base[i] - '0');
-		if (n > max)
-			n = (uint64_t)max + 1; /* stays too large, whatever follows */
+		if (n <= max) /* else it is too large, whatever follows */
+			n = n * 10 + digit;
 	}
 	*out = n > max ? max : (uint32_t)n;
 	return n > max ? -ERANGE : 0;

@@ -1,10 +1,6 @@
 /* The scanner: lines, start line, header fields, body. The typed fields are read in scan_typed.c. */
 #include "msg/scan.h"
 
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
-
 #include "msg/uri.h"
 
 static uint64_t load8(const char *p)
@@ -26,7 +22,7 @@ static const char *find_control(const char *p, const char *end)
 	const __m128i limit = _mm_set1_epi8(0x1f), tab = _mm_set1_epi8('\t');
 
 	for (; end - p >= 16; p += 16) {
-		__m128i text = _mm_loadu_si128((const __m128i *)(const void *)p);
+		__m128i text = sh_lex_sixteen(p, end);
 		__m128i control = _mm_cmpeq_epi8(_mm_min_epu8(text, limit), text);
 		int below = _mm_movemask_epi8(_mm_andnot_si128(_mm_cmpeq_epi8(text, tab), control));
 
@@ -47,7 +43,9 @@ static const char *find_control(const char *p, const char *end)
 	return p;
 }
 
-const char *sh_scan_line(struct sh_scan *s)
+/* The end of the line at s->at, without its line end; s->at moves behind the line end. NULL when the text ends before.
+ * Control characters inside are an error of the message unless they are escaped. */
+static const char *scan_line(struct sh_scan *s)
 {
 	const char *from = s->at, *p = from;
 
@@ -57,12 +55,12 @@ const char *sh_scan_line(struct sh_scan *s)
 			s->at = p;
 			return NULL;
 		}
-		if (*p == '\n') {
-			s->at = p + 1;
-			return p;
-		}
 		if (*p == '\r' && p + 1 < s->end && p[1] == '\n') {
 			s->at = p + 2;
+			return p;
+		}
+		if (*p == '\n') {
+			s->at = p + 1;
 			return p;
 		}
 		/* A bare CR could be a line end to somebody else, who would then see other header fields than we do. */
@@ -163,7 +161,7 @@ static int request_line(struct sh_scan *s, const char *p, const char *end)
 
 static int start_line(struct sh_scan *s)
 {
-	const char *from = s->at, *end = sh_scan_line(s);
+	const char *from = s->at, *end = scan_line(s);
 
 	if (!end) {
 		sh_scan_fail(s, 400, "Not SIP");
@@ -180,25 +178,51 @@ static int start_line(struct sh_scan *s)
 /* The lines behind the first one that begin with white space belong to the field (RFC 3261 7.3.1). */
 static const char *field_end(struct sh_scan *s)
 {
-	const char *end = sh_scan_line(s);
+	const char *end = scan_line(s);
 
 	while (end && s->at < s->end && (*s->at == ' ' || *s->at == '\t'))
-		end = sh_scan_line(s);
+		end = scan_line(s);
 	return end;
+}
+
+/* The colon behind the name at s->at, which is looked up; NULL when it is no name. */
+static const char *field_name(struct sh_scan *s, struct sh_header *h)
+{
+	const char *name = s->at, *end = name, *colon;
+
+#ifdef __SSE2__
+	/* Nearly always a name that is known in this spelling: then nobody need look whether it is a token. */
+	unsigned colons = (unsigned)_mm_movemask_epi8(sh_lex_same(sh_lex_sixteen(name, s->end), ':'));
+
+	if (colons) {
+		end = name + __builtin_ctz(colons);
+		h->id = (uint8_t)sh_header_common(sh_lex_span(name, end));
+		if (h->id != SH_H_OTHER) {
+			h->name = sh_scan_span(s, sh_lex_span(name, end));
+			return end;
+		}
+	}
+#endif
+	end = colon = sh_lex_run(name, s->end, SH_LEX_TOKEN);
+	while (colon < s->end && (*colon == ' ' || *colon == '\t'))
+		colon++;
+	if (end == name || colon == s->end || *colon != ':')
+		return NULL;
+	h->name = sh_scan_span(s, sh_lex_span(name, end));
+	h->id = (uint8_t)sh_header_lookup(sh_lex_span(name, end));
+	return colon;
 }
 
 /* One header field at s->at, which moves behind it. False when the text ends inside. */
 static bool header_field(struct sh_scan *s, uint8_t *last)
 {
-	const char *name = s->at, *name_end = sh_lex_run(name, s->end, SH_LEX_TOKEN), *colon = name_end, *end;
 	struct sh_msg *m = s->m;
 	struct sh_header *h = &m->headers[m->nheaders];
+	const char *colon = field_name(s, h), *end;
 	struct sh_slice value;
 	bool again;
 
-	while (colon < s->end && (*colon == ' ' || *colon == '\t'))
-		colon++;
-	if (name_end == name || colon == s->end || *colon != ':') {
+	if (!colon) {
 		sh_scan_fail(s, 400, "Bad header field");
 		return field_end(s) != NULL;
 	}
@@ -207,9 +231,7 @@ static bool header_field(struct sh_scan *s, uint8_t *last)
 	if (!end)
 		return false;
 	value = sh_lex_trim(sh_lex_span(colon + 1, end));
-	h->name = sh_scan_span(s, sh_lex_span(name, name_end));
 	h->value = sh_scan_span(s, value);
-	h->id = (uint8_t)sh_header_lookup(sh_lex_span(name, name_end));
 	h->next = 0;
 	m->nheaders++;
 	if (h->id == SH_H_OTHER)

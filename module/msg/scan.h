@@ -34,10 +34,6 @@ static inline struct sh_span sh_scan_span(const struct sh_scan *s, struct sh_sli
 	return (struct sh_span){(uint16_t)(text.base - s->m->base), (uint16_t)text.len};
 }
 
-/* The end of the line at s->at, without its line end; s->at moves behind the line end. NULL when the text ends before.
- * Control characters inside are an error of the message unless they are escaped. */
-const char *sh_scan_line(struct sh_scan *s);
-
 /* Reads a header field into the typed fields of the message; `again`: there was one with this id before. */
 void sh_scan_typed(struct sh_scan *s, enum sh_header_id id, struct sh_slice value, bool again);
 

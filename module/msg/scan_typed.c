@@ -151,37 +151,45 @@ static int via_param(struct sh_scan *s, struct sh_slice name, struct sh_slice va
 }
 
 /* The topmost Via, up to its comma; what stands behind belongs to others. */
-static int top_via(struct sh_scan *s, struct sh_slice field)
+static void top_via(struct sh_scan *s, enum sh_header_id id, struct sh_slice field)
 {
 	const char *p = field.base, *end = field.base + field.len;
 	struct sh_slice name, value;
+	int err = via_protocol(s->m, &p, end);
 
-	if (via_protocol(s->m, &p, end) || sent_by(s, &p, end))
-		return -EINVAL;
-	while (p < end && *p == ';') {
+	if (!err)
+		err = sent_by(s, &p, end);
+	while (!err && p < end && *p == ';') {
 		p++;
-		if (sh_lex_param(&p, end, &name, &value) || via_param(s, name, value))
-			return -EINVAL;
+		err = sh_lex_param(&p, end, &name, &value);
+		if (!err)
+			err = via_param(s, name, value);
 	}
-	s->m->via = sh_scan_span(s, sh_lex_trim(sh_lex_span(field.base, p)));
-	return 0;
+	if (err)
+		sh_scan_bad(s, id);
+	else
+		s->m->via = sh_scan_span(s, sh_lex_trim(sh_lex_span(field.base, p)));
 }
 
 /* callid = word ["@" word]; only what would tear the field apart is refused, and controls, escaped or not: a word is
  * no quoted string. */
-static void call_id(struct sh_scan *s, struct sh_slice value)
+static void call_id(struct sh_scan *s, enum sh_header_id id, struct sh_slice value)
 {
+	const char *end = value.base + value.len;
+
 	s->m->call_id = sh_scan_span(s, value);
+	if (sh_lex_run(value.base, end, SH_LEX_URI) == end) /* nearly always, and sixteen at a time */
+		return;
 	for (size_t i = 0; i < value.len; i++) {
 		if ((unsigned char)value.base[i] <= ' ' || value.base[i] == 0x7f) {
-			sh_scan_bad(s, SH_H_CALL_ID);
+			sh_scan_bad(s, id);
 			return;
 		}
 	}
 }
 
 /* 1*DIGIT LWS Method; below 2**31 (RFC 3261 8.1.1.5). */
-static void cseq(struct sh_scan *s, struct sh_slice value)
+static void cseq(struct sh_scan *s, enum sh_header_id id, struct sh_slice value)
 {
 	const char *end = value.base + value.len;
 	const char *digits_end = sh_lex_run(value.base, end, SH_LEX_DIGIT), *method = sh_lex_lws(digits_end, end);
@@ -189,42 +197,43 @@ static void cseq(struct sh_scan *s, struct sh_slice value)
 
 	if (digits_end == value.base || method == digits_end || method == end ||
 	    sh_lex_run(method, end, SH_LEX_TOKEN) != end) {
-		sh_scan_bad(s, SH_H_CSEQ);
+		sh_scan_bad(s, id);
 		return;
 	}
 	s->m->cseq_method = sh_scan_span(s, sh_lex_span(method, end));
 	if (sh_lex_uint(sh_lex_span(value.base, digits_end), INT32_MAX, &number))
-		sh_scan_bad(s, SH_H_CSEQ);
+		sh_scan_bad(s, id);
 	else
 		s->m->cseq = number;
 }
 
 /* Above 255 it counts as absent (RFC 4475 3.1.2.4). */
-static void max_forwards(struct sh_scan *s, struct sh_slice value)
+static void max_forwards(struct sh_scan *s, enum sh_header_id id, struct sh_slice value)
 {
 	uint32_t number;
 	int err = sh_lex_uint(value, 255, &number);
 
 	if (err == -EINVAL)
-		sh_scan_bad(s, SH_H_MAX_FORWARDS);
+		sh_scan_bad(s, id);
 	else if (!err)
 		s->m->max_forwards = (int16_t)number;
 }
 
 /* delta-seconds; what is no number counts as absent (RFC 3261 20.19), what is too large as for ever. */
-static void expires(struct sh_scan *s, struct sh_slice value)
+static void expires(struct sh_scan *s, enum sh_header_id id, struct sh_slice value)
 {
 	uint32_t number;
 
+	(void)id;
 	if (sh_lex_uint(value, INT32_MAX, &number) != -EINVAL)
 		s->m->expires = (int32_t)number;
 }
 
-static void content_length(struct sh_scan *s, struct sh_slice value)
+static void content_length(struct sh_scan *s, enum sh_header_id id, struct sh_slice value)
 {
 	/* Too large a number is more than any message has: found out when the body is cut. */
 	if (sh_lex_uint(value, UINT32_MAX, &s->content_length) == -EINVAL)
-		sh_scan_bad(s, SH_H_CONTENT_LENGTH);
+		sh_scan_bad(s, id);
 	else
 		s->has_content_length = true;
 }
@@ -243,57 +252,41 @@ static void addresses(struct sh_scan *s, enum sh_header_id id, struct sh_slice v
 	}
 }
 
+static void from(struct sh_scan *s, enum sh_header_id id, struct sh_slice value)
+{
+	from_to(s, id, value, &s->m->from_uri, &s->m->from_tag);
+}
+
+static void to(struct sh_scan *s, enum sh_header_id id, struct sh_slice value)
+{
+	from_to(s, id, value, &s->m->to_uri, &s->m->to_tag);
+}
+
+/* Which fields of a name are read: each, the first (the others are somebody else's), or the only one. */
+enum which { EACH, FIRST, ONLY };
+
+static const struct {
+	void (*read)(struct sh_scan *s, enum sh_header_id id, struct sh_slice value);
+	enum which which;
+} fields[SH_H_COUNT] = {
+    [SH_H_VIA] = {top_via, FIRST},
+    [SH_H_EXPIRES] = {expires, FIRST},
+    [SH_H_CONTACT] = {addresses, EACH},
+    [SH_H_ROUTE] = {addresses, EACH},
+    [SH_H_RECORD_ROUTE] = {addresses, EACH},
+    [SH_H_FROM] = {from, ONLY},
+    [SH_H_TO] = {to, ONLY},
+    [SH_H_CALL_ID] = {call_id, ONLY},
+    [SH_H_CSEQ] = {cseq, ONLY},
+    [SH_H_MAX_FORWARDS] = {max_forwards, ONLY},
+    [SH_H_CONTENT_LENGTH] = {content_length, ONLY},
+    [SH_H_CONTENT_TYPE] = {NULL, ONLY},
+};
+
 void sh_scan_typed(struct sh_scan *s, enum sh_header_id id, struct sh_slice value, bool again)
 {
-	switch (id) {
-	case SH_H_VIA:
-		if (!again && top_via(s, value))
-			sh_scan_bad(s, id);
-		return;
-	case SH_H_CONTACT:
-	case SH_H_ROUTE:
-	case SH_H_RECORD_ROUTE:
-		addresses(s, id, value);
-		return;
-	case SH_H_EXPIRES:
-		if (!again)
-			expires(s, value);
-		return;
-	case SH_H_FROM:
-	case SH_H_TO:
-	case SH_H_CALL_ID:
-	case SH_H_CSEQ:
-	case SH_H_MAX_FORWARDS:
-	case SH_H_CONTENT_LENGTH:
-	case SH_H_CONTENT_TYPE:
-		break;
-	default:
-		return;
-	}
-	if (again) {
+	if (again && fields[id].which == ONLY)
 		duplicate(s, id);
-		return;
-	}
-	switch (id) {
-	case SH_H_FROM:
-		from_to(s, id, value, &s->m->from_uri, &s->m->from_tag);
-		break;
-	case SH_H_TO:
-		from_to(s, id, value, &s->m->to_uri, &s->m->to_tag);
-		break;
-	case SH_H_CALL_ID:
-		call_id(s, value);
-		break;
-	case SH_H_CSEQ:
-		cseq(s, value);
-		break;
-	case SH_H_MAX_FORWARDS:
-		max_forwards(s, value);
-		break;
-	case SH_H_CONTENT_LENGTH:
-		content_length(s, value);
-		break;
-	default:
-		break;
-	}
+	else if (fields[id].read && !(again && fields[id].which == FIRST))
+		fields[id].read(s, id, value);
 }
