@@ -10,7 +10,6 @@ enum { DEFAULT_MAX_CONTACTS = 10 };
 struct item {                         /* a binding of the plan */
 	const struct sh_contact *old; /* as it is in the present snapshot; NULL: comes new */
 	struct sh_contact fresh;      /* what this request makes of it; valid when `touched` and it stays */
-	struct sh_uri uri;
 	uint8_t fate; /* enum sh_fate */
 	bool touched; /* by this request */
 	bool dead;    /* it was gone before this request came */
@@ -52,13 +51,13 @@ static const struct sh_contact *contact_of(const struct item *it)
 	return it->touched ? &it->fresh : it->old;
 }
 
-static bool same_binding(const struct item *it, const struct sh_contact_update *c, const struct sh_uri *uri)
+static bool same_binding(const struct item *it, const struct sh_contact_update *c)
 {
 	const struct sh_contact *is = contact_of(it);
 
 	if (is->instance.len && is->reg_id && c->instance.len && c->reg_id)
 		return is->reg_id == c->reg_id && sh_slice_ieq(is->instance, c->instance);
-	return sh_slice_eq(is->uri, c->uri) || sh_uri_equal(&it->uri, uri);
+	return sh_contact_same_uri(is->uri, c->uri);
 }
 
 /* The order of requests from one user agent: an older one must not undo a newer one. */
@@ -77,12 +76,11 @@ static void set_stays(struct plan *p, struct item *it, bool stays)
 		p->added = p->added + stays - before;
 }
 
-static void bind_item(struct plan *p, struct item *it, const struct sh_contact_update *c, const struct sh_uri *uri)
+static void bind_item(struct plan *p, struct item *it, const struct sh_contact_update *c)
 {
 	const struct sh_location_update *u = p->u;
 
 	it->touched = true;
-	it->uri = *uri;
 	it->fresh = (struct sh_contact){
 	    .uri = c->uri,
 	    .params = c->params,
@@ -107,17 +105,15 @@ static void bind_item(struct plan *p, struct item *it, const struct sh_contact_u
 /* One contact of the request: refreshes the first binding that is the same, removes all that are, or is added. */
 static int plan_contact(struct plan *p, const struct sh_contact_update *c)
 {
-	struct sh_uri uri = parse_or_text(c->uri);
-
 	for (unsigned i = 0; i < p->count; i++) {
 		struct item *it = &p->items[i];
 
-		if (it->dead || !same_binding(it, c, &uri))
+		if (it->dead || !same_binding(it, c))
 			continue;
 		if (out_of_order(it, p->u))
 			return -EBUSY;
 		if (c->expires) {
-			bind_item(p, it, c, &uri);
+			bind_item(p, it, c);
 			return 0;
 		}
 		if (!it->touched)
@@ -130,7 +126,7 @@ static int plan_contact(struct plan *p, const struct sh_contact_update *c)
 	if (p->count == p->room)
 		return -EDQUOT;
 	p->items[p->count] = (struct item){.fate = SH_FATE_REMOVED};
-	bind_item(p, &p->items[p->count++], c, &uri);
+	bind_item(p, &p->items[p->count++], c);
 	return 0;
 }
 
@@ -202,8 +198,7 @@ static void plan_present(struct plan *p, struct sh_bindings *present)
 
 		if (fate == SH_FATE_STAYS && c->expires_at <= p->u->now)
 			fate = SH_FATE_EXPIRED;
-		p->items[p->count++] = (struct item){
-		    .old = c, .uri = parse_or_text(c->uri), .fate = (uint8_t)fate, .dead = fate != SH_FATE_STAYS};
+		p->items[p->count++] = (struct item){.old = c, .fate = (uint8_t)fate, .dead = fate != SH_FATE_STAYS};
 		p->stay += fate == SH_FATE_STAYS;
 	}
 }

@@ -79,13 +79,14 @@ int sh_nonce_read(const struct sh_hash_key *secret, struct sh_slice realm, struc
 	return 0;
 }
 
+/* What stands before the code, and the two octets that share a group of letters with it. */
 int sh_nonce_decode(struct sh_slice text, struct sh_nonce *out)
 {
-	unsigned char raw[RAW];
-	int err = decode(text, raw);
+	enum { LETTERS = 24 };
+	unsigned char raw[SH_BASE64_OCTETS(LETTERS)];
 
-	if (err)
-		return err;
+	if (text.len != SH_NONCE_TEXT || sh_base64_decode(SH_BASE64_URL, sh_slice_make(text.base, LETTERS), raw) < PLAIN)
+		return -EINVAL;
 	out->made = get_u64(raw);
 	out->serial = get_u64(raw + 8);
 	return 0;

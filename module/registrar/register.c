@@ -25,7 +25,7 @@ struct request {
 	unsigned count;
 	bool direct, reg_id_counts, supports_outbound; /* direct: nobody is between the client and us */
 	unsigned staying, with_reg_id; /* contacts that do not go, and those with a reg-id that counts */
-	bool all_sips, any_sips; /* the request's URI and the Path are sips; so is a Contact */
+	bool path_sips, any_sips; /* all values of Path are sips; a Contact is */
 	const struct sh_transport *transport; /* who knows about NAT; may be NULL */
 	const struct sh_domains *domains;
 };
@@ -91,10 +91,8 @@ static int read_path(struct request *r, struct sh_slice *out)
 /* Calls will be routed by it: each value must be a SIP URI in <> (RFC 3327 4). *ob: the first has that parameter. */
 static int check_path(struct request *r, struct sh_slice path, bool *ob)
 {
-	struct sh_uri to;
-
 	*ob = false;
-	r->all_sips = sh_uri_parse(&to, sh_msg_text(r->m, r->m->uri)) == 0 && to.kind == SH_URI_SIPS;
+	r->path_sips = true;
 	for (bool first = true; path.len; first = false) {
 		struct sh_name_addr v;
 		struct sh_uri uri;
@@ -102,7 +100,7 @@ static int check_path(struct request *r, struct sh_slice path, bool *ob)
 		if (sh_name_addr_next(&path, &v) || v.star || v.uri.base == v.text.base || sh_uri_parse(&uri, v.uri) ||
 		    (uri.kind != SH_URI_SIP && uri.kind != SH_URI_SIPS))
 			return bad(r, "Bad Path");
-		r->all_sips = r->all_sips && uri.kind == SH_URI_SIPS;
+		r->path_sips = r->path_sips && uri.kind == SH_URI_SIPS;
 		if (first)
 			*ob = sh_param_find(uri.params, SH_LIT("ob"), NULL);
 	}
@@ -235,6 +233,14 @@ static void read_instance(const struct request *r, struct sh_slice params, struc
 		c->reg_id = 0;
 }
 
+/* RFC 5630 5.2: no part of the way may be without. */
+static bool asked_for_sips(const struct request *r)
+{
+	struct sh_uri to;
+
+	return r->path_sips && sh_uri_parse(&to, sh_msg_text(r->m, r->m->uri)) == 0 && to.kind == SH_URI_SIPS;
+}
+
 static int read_contact(struct request *r, const struct sh_name_addr *v, struct sh_contact_update *c)
 {
 	const struct sh_location_update *u = &r->update;
@@ -244,7 +250,7 @@ static int read_contact(struct request *r, const struct sh_name_addr *v, struct 
 
 	if (sh_uri_parse(&uri, v->uri))
 		return bad(r, "Bad Contact");
-	if (uri.kind == SH_URI_SIPS && !r->all_sips)
+	if (uri.kind == SH_URI_SIPS && !asked_for_sips(r))
 		return bad(r, "A sips Contact Needs a sips Request-URI and Path"); /* RFC 5630 5.2 */
 	if (uri.kind == SH_URI_SIP && r->any_sips)
 		return bad(r, "Contacts of Both sip and sips");

@@ -25,16 +25,15 @@ struct auth_options {
 
 static void read_algorithms(lua_State *L, const char *what, struct auth_options *o)
 {
-	lua_Integer n;
+	int type;
 
 	if (sh_opt_get(L, 2, "algorithms") != LUA_TTABLE)
 		luaL_error(L, "%s: option 'algorithms': list expected, got %s", what, luaL_typename(L, -1));
-	n = luaL_len(L, -1);
-	for (lua_Integer i = 1; i <= n; i++) {
+	for (lua_Integer i = 1; (type = lua_geti(L, -1, i)) != LUA_TNIL; i++) {
 		struct sh_slice name = {0};
 		enum sh_digest_alg alg;
 
-		if (lua_geti(L, -1, i) == LUA_TSTRING)
+		if (type == LUA_TSTRING)
 			name.base = lua_tolstring(L, -1, &name.len);
 		alg = sh_digest_alg_lookup(name);
 		if (alg == SH_DIGEST_UNKNOWN || o->nalgs == MAX_ALGORITHMS)
@@ -42,10 +41,11 @@ static void read_algorithms(lua_State *L, const char *what, struct auth_options 
 		o->algs[o->nalgs++] = alg;
 		lua_pop(L, 1);
 	}
-	lua_pop(L, 1);
+	lua_pop(L, 2);
 }
 
-static void check_secret(lua_State *L, const struct auth_options *o)
+/* Pushes it. */
+static void read_secret(lua_State *L, const struct auth_options *o)
 {
 	const char *key = has(o->present, HA1) ? "ha1" : "password";
 	int type;
@@ -55,9 +55,9 @@ static void check_secret(lua_State *L, const struct auth_options *o)
 	type = sh_opt_get(L, 2, key);
 	if (type != LUA_TFUNCTION && !(type == LUA_TSTRING && has(o->present, PASSWORD)))
 		luaL_error(L, "auth: option '%s': function expected, got %s", key, luaL_typename(L, -1));
-	lua_pop(L, 1);
 }
 
+/* Pushes the secret, if that is needed. */
 static void read_options(lua_State *L, const struct sh_view *v, struct auth_options *o, bool needs_secret)
 {
 	const char *what = needs_secret ? "auth" : "challenge";
@@ -83,7 +83,7 @@ static void read_options(lua_State *L, const struct sh_view *v, struct auth_opti
 		o->nalgs = 2;
 	}
 	if (needs_secret)
-		check_secret(L, o);
+		read_secret(L, o);
 }
 
 /* What a nonce is bound to. Failures are counted against an address that a datagram may lie about: only who has received
@@ -98,26 +98,39 @@ static struct sh_slice source_of(struct sh_runtime *rt, const struct sh_view *v,
 	return sh_slice_make((const char *)room, sizeof(*room)); /* without padding */
 }
 
+/* The answer to a request is written in place; that to a call goes the way of all its rejections. 0 or -errno. */
+static int send_challenge(struct sh_runtime *rt, const struct sh_view *v, const struct sh_auth_challenge *c)
+{
+	struct sh_auth *auth = rt->script->config.auth;
+	uint64_t now = sh_env_wall(rt->env);
+	unsigned code = c->proxy ? 407 : 401;
+	struct sh_slice none = {0};
+	struct sh_writer own, *w;
+
+	if (v->request) {
+		w = sh_request_begin(v->request, code, none);
+		if (!w)
+			return -EALREADY;
+		sh_auth_put_challenge(auth, &rt->env->random, now, c, w);
+		return sh_request_send(v->request, code, w);
+	}
+	sh_writer_init(&own, rt->text, SH_RUNTIME_TEXT);
+	sh_auth_put_challenge(auth, &rt->env->random, now, c, &own);
+	return own.full ? -EMSGSIZE : sh_view_reply(v, code, none, sh_writer_text(&own), none, none);
+}
+
 static int challenge(lua_State *L, struct sh_runtime *rt, const struct sh_view *v, const struct auth_options *o,
 		     bool stale)
 {
 	struct sh_addr source;
 	struct sh_auth_challenge c = {o->realm, o->algs, o->nalgs, o->proxy, stale, o->no_qop, source_of(rt, v, &source)};
+	struct sh_call_data *d = v->request ? NULL : sh_call_app(v->call);
 	struct sh_slice none = {0};
-	struct sh_writer w;
 
-	sh_writer_init(&w, rt->text, SH_RUNTIME_TEXT);
-	sh_auth_put_challenge(rt->script->config.auth, &rt->env->random, sh_env_wall(rt->env), &c, &w);
-	if (!v->request) {
-		struct sh_call_data *d = sh_call_app(v->call);
-
-		if (d)
-			d->challenged = true;
-	}
-	if (w.full)
+	if (d)
+		d->challenged = true;
+	if (send_challenge(rt, v, &c) == -EMSGSIZE)
 		sh_view_reply(v, 503, none, none, none, none);
-	else
-		sh_view_reply(v, o->proxy ? 407 : 401, none, sh_writer_text(&w), none, none);
 	lua_pushnil(L);
 	return 1;
 }
@@ -231,6 +244,7 @@ static int after_secret(lua_State *L, int status, lua_KContext is_ha1)
 	if (!sh_view_get(L, 1, &v) || !v.msg)
 		return sh_gone(L);
 	read_options(L, &v, &o, true);
+	lua_pop(L, 1); /* it has been asked */
 	if (!find(L, rt, &v, &o, &c, &results))
 		return results;
 	return check(L, rt, &v, &o, &c, is_ha1 != 0);
@@ -253,10 +267,9 @@ int sh_auth_verb(lua_State *L)
 	if (!find(L, rt, &v, &o, &c, &results))
 		return results;
 	is_ha1 = has(o.present, HA1);
-	if (sh_opt_get(L, 2, is_ha1 ? "ha1" : "password") == LUA_TSTRING)
+	if (lua_type(L, -1) == LUA_TSTRING)
 		return check(L, rt, &v, &o, &c, false);
-	sh_opt_get(L, 2, "realm"); /* held by the stack: the function may change the table */
-	lua_insert(L, 3);
+	o.realm = c.realm; /* the same text: the function may change the table */
 	sh_push_slice(L, c.username);
 	sh_push_slice(L, c.realm);
 	if (is_ha1)
