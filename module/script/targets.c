@@ -96,21 +96,22 @@ static struct sh_slice rename_caller(struct reader *r, struct sh_slice display)
 	return out;
 }
 
-/* What read_common() reads: they stand first in the lists that has_common() is asked about. */
+/* What read_common() reads. */
 #define COMMON_KEYS                                                                                                    \
 	"to", "from", "display", "pai", "privacy", "diversion", "headers", "copy", "transport", "route", "delay",      \
 	    "auth", "listener"
-enum { COMMON_COUNT = 13 };
-_Static_assert(sizeof((const char *const[]){COMMON_KEYS}) / sizeof(char *) == COMMON_COUNT, "all of them");
-static const char *const entry_keys[] = {COMMON_KEYS, "uri",  "timeout", "q",	 "group", "path",
-					 "flow",      "expires", "user_agent", "user", "aor",   NULL};
-static const char *const option_keys[] = {COMMON_KEYS, "timeout",	  "first_timeout", "early", "tags", "follow_redirects",
-					  "ignore_6xx", "sdp", "replaces", "on_branch", NULL};
 
-/* Most targets and option tables have none of them. */
-static bool has_common(uint64_t present)
+/* Most entries and options have few keys: only those are looked for that sh_opt_known() has seen. */
+enum { URI, Q, GROUP, FLOW, PATH, TIMEOUT, EXPIRES, USER_AGENT, USER, AOR, ENTRY_COMMON };
+static const char *const entry_keys[] = {"uri",        "q",    "group", "flow",      "path", "timeout", "expires",
+					 "user_agent", "user", "aor",   COMMON_KEYS, NULL};
+enum { FORK_TIMEOUT, FORK_COMMON, FORK_OWN = FORK_COMMON + 13 };
+static const char *const option_keys[] = {"timeout",    COMMON_KEYS, "first_timeout", "early",     "tags", "follow_redirects",
+					  "ignore_6xx", "sdp",       "replaces",      "on_branch", NULL};
+
+static bool has(uint64_t present, unsigned key)
 {
-	return (present & ((UINT64_C(1) << COMMON_COUNT) - 1)) != 0;
+	return present >> key & 1;
 }
 
 static const char *const own_keys[] = {"method",  "uri",   "targets", "body",    "content_type", "to",   "from",
@@ -457,7 +458,8 @@ static void read_entry(struct reader *r, int idx, lua_Integer group)
 	lua_State *L = r->L;
 	struct sh_target t = r->all;
 	const struct sh_way *way;
-	struct sh_slice s;
+	struct sh_slice s = {0};
+	uint64_t present;
 
 	t.group = (unsigned)group;
 	if (trunk) {
@@ -469,28 +471,30 @@ static void read_entry(struct reader *r, int idx, lua_Integer group)
 		add_target(r, &t);
 		return;
 	}
-	if (has_common(sh_opt_known(L, idx, r->what, entry_keys)))
+	present = sh_opt_known(L, idx, r->what, entry_keys);
+	if (present >> ENTRY_COMMON)
 		read_common(r, idx, &t);
-	t.timeout = sh_opt_seconds(L, idx, "timeout", 0);
-	t.group += (unsigned)sh_opt_integer(L, idx, "group", 0, 0, 999);
+	t.timeout = has(present, TIMEOUT) ? sh_opt_seconds(L, idx, "timeout", 0) : 0;
+	if (has(present, GROUP))
+		t.group += (unsigned)sh_opt_integer(L, idx, "group", 0, 0, 999);
 	if (sh_opt_get(L, idx, "uri") == LUA_TNIL)
 		luaL_error(L, "%s: a target without 'uri'", r->what);
 	trunk = sh_trunk_test(L, lua_gettop(L));
 	if (!trunk)
 		read_uri(r, lua_gettop(L), &t);
 	lua_pop(L, 1);
-	s = sh_opt_text(L, idx, "user");
+	if (has(present, USER))
+		s = sh_opt_text(L, idx, "user");
 	if (s.base && !trunk)
 		luaL_error(L, "%s: option 'user': only with a trunk as 'uri'", r->what);
 	if (trunk) {
 		add_trunk(r, trunk, &t, s);
 		return;
 	}
-	if (sh_ua_watched(r->rt->ua))
+	if (has(present, AOR) && sh_ua_watched(r->rt->ua))
 		t.aor = keep(r, sh_opt_text(L, idx, "aor"));
-	s = sh_opt_text(L, idx, "path");
-	if (s.len && !t.route.len)
-		t.route = keep(r, s);
+	if (has(present, PATH) && !t.route.len)
+		t.route = keep(r, sh_opt_text(L, idx, "path"));
 	sh_opt_get(L, idx, "flow");
 	way = sh_way_test(L, -1);
 	if (way) {
@@ -598,12 +602,12 @@ static void read_options(struct reader *r, int idx)
 		return;
 	luaL_checktype(L, idx, LUA_TTABLE);
 	present = sh_opt_known(L, idx, r->what, keys[r->about.kind]);
-	if (r->about.kind != SH_PLAN_CALL || has_common(present))
+	if (r->about.kind != SH_PLAN_CALL || present >> FORK_COMMON)
 		read_common(r, idx, &r->all);
 	p->timeout = sh_opt_seconds(L, idx, "timeout", 0);
 	if (r->about.kind == SH_PLAN_ORIGINATE)
 		p->first_timeout = sh_opt_seconds(L, idx, "first_timeout", 0);
-	if (r->about.kind != SH_PLAN_CALL)
+	if (r->about.kind != SH_PLAN_CALL || !(present >> FORK_OWN))
 		return;
 	p->first_timeout = sh_opt_seconds(L, idx, "first_timeout", 0);
 	s = sh_opt_text(L, idx, "early");
