@@ -16,6 +16,9 @@ LUA_CF   := $(shell pkg-config --cflags lua5.4 2>/dev/null)
 BASE     := -std=gnu11 -D_GNU_SOURCE -g -fPIC -fvisibility=hidden -pthread -MMD -MP -Imodule $(LUA_CF) $(WARN)
 
 FLAGS_release := -O2 $(HARDEN)
+# On top of that, where each message comes by.
+HOT           := core msg txn transport registrar b2bua script
+HOT_release   := -O3
 FLAGS_test    := -O1 -DSH_ALLOC_FAULTS
 FLAGS_asan    := -O1 -DSH_ALLOC_FAULTS -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 FLAGS_tsan    := -O1 -DSH_ALLOC_FAULTS -fsanitize=thread
@@ -84,9 +87,14 @@ clang-deps:
 
 lib: $(OBJS)
 
-$(OUT)/module/%.o: module/%.c
+# Other flags than those of the last time: everything is compiled anew.
+$(OUT)/flags: FORCE
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) -c -o $@ $<
+	@echo '$(CC) $(CFLAGS) $(HOT_$(VARIANT))' | cmp -s - $@ || echo '$(CC) $(CFLAGS) $(HOT_$(VARIANT))' >$@
+
+$(OUT)/module/%.o: module/%.c $(OUT)/flags
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(if $(filter $(HOT),$(firstword $(subst /, ,$*))),$(HOT_$(VARIANT))) -c -o $@ $<
 
 # The test library in Lua is part of the object.
 $(OUT)/module/trial/library.o: $(wildcard lua/siphook/*.lua)
