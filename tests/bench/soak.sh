@@ -18,7 +18,7 @@ traffic() {
 			continue
 		fi
 		load $siphook_port -r 500 -n 5000 -d 100 invite
-		load $siphook_port -r 100 -n 200 register
+		load $siphook_port -r 100 -n 100 register
 	done >"$tmp/traffic"
 }
 
