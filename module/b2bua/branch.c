@@ -216,6 +216,15 @@ static bool next_flow(struct sh_branch *b)
 	return true;
 }
 
+/* A phone that registered by sips and is called by sip: by TLS or not at all (RFC 5630 5.3). */
+static void fail_unreached(struct sh_branch *b)
+{
+	if (b->target.hop.len && sh_is_sips(b->target.hop))
+		sh_branch_fail(b, 480, SH_SIPS_REQUIRED, SH_UNREACHABLE, NULL);
+	else
+		sh_branch_fail(b, 503, SH_LIT("Cannot be reached"), SH_UNREACHABLE, NULL);
+}
+
 static void send_branch(struct sh_branch *b, const struct sh_path *paths, unsigned count)
 {
 	size_t size = count * sizeof(*paths);
@@ -231,9 +240,8 @@ static void send_branch(struct sh_branch *b, const struct sh_path *paths, unsign
 	} else if (count == 1 && make_leg(b, &paths[0]) == 0) {
 		return;
 	}
-	if (next_flow(b))
-		return;
-	sh_branch_fail(b, 503, SH_LIT("Cannot be reached"), SH_UNREACHABLE, NULL);
+	if (!next_flow(b))
+		fail_unreached(b);
 }
 
 static void on_located(const struct sh_path *paths, unsigned count, int error, void *ctx)

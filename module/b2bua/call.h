@@ -70,6 +70,11 @@ int *sh_question_ref(struct sh_question *q); /* a number of the application's */
 /* What goes on; empty: as it was. q is gone then. Every question must be answered, also when its call has ended. */
 void sh_question_answer(struct sh_question *q, struct sh_slice body);
 
+/* "Warning: 399 host \"text\"\r\n" (RFC 3261 20.43), in an answer to a request that came by that path. */
+void sh_put_warning(struct sh_ua *ua, struct sh_writer *w, const struct sh_path *to, unsigned code, struct sh_slice text);
+/* The warning that belongs to an answer with that reason: 380 or 381 (RFC 5630 5.3); 0: none. */
+unsigned sh_sips_warning(unsigned code, struct sh_slice reason);
+
 /* ---- targets */
 
 enum sh_early { SH_EARLY_RELAY, SH_EARLY_DROP, SH_EARLY_FIRST };

@@ -307,6 +307,20 @@ void sh_call_drop_loose(struct sh_call *c)
 	}
 }
 
+static void reject_plainly(struct sh_call *c, unsigned code)
+{
+	struct sh_slice none = {0}, reason = none;
+	char text[SH_ADDR_TEXT + 64];
+	struct sh_writer w;
+
+	sh_writer_init(&w, text, sizeof(text));
+	if (c->failure_warning && !c->failure) {
+		reason = c->failure_warning == 380 ? SH_SIPS_NOT_ALLOWED : SH_SIPS_REQUIRED;
+		sh_put_warning(c->ua, &w, &c->source, c->failure_warning, reason);
+	}
+	sh_call_reject(c, code, reason, w.full ? none : sh_writer_text(&w), none, none);
+}
+
 bool sh_call_settle(struct sh_call *c)
 {
 	const struct sh_msg *m = c->failure;
@@ -318,7 +332,7 @@ bool sh_call_settle(struct sh_call *c)
 	if (!code)
 		return false;
 	if (!m || sh_code_passed_on(code) != code) {
-		sh_call_reject(c, sh_code_passed_on(code), (struct sh_slice){0}, (struct sh_slice){0}, (struct sh_slice){0}, (struct sh_slice){0});
+		reject_plainly(c, sh_code_passed_on(code));
 		return true;
 	}
 	c->failure = NULL; /* it must outlive the end of the call */

@@ -125,6 +125,7 @@ void sh_fork_finish(struct sh_fork *f, struct sh_leg *winner)
 		if (!c->answered) { /* else nobody is left to pass it on to */
 			c->failure = f->best;
 			c->failure_code = f->best_code;
+			c->failure_warning = (uint16_t)(f->best ? 0 : sh_sips_warning(f->best_code, f->best_reason));
 			f->best = NULL;
 		}
 	} else {

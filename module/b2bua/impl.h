@@ -199,6 +199,7 @@ struct sh_call {
 	unsigned solo_version; /* of our description */
 	/* the last fork's failure, for sh_call_settle */
 	unsigned failure_code;
+	uint16_t failure_warning; /* that it is told with, where there is no message; 0: none */
 	struct sh_msg *failure;
 	char *text; /* Request-URI, From and To without tags, one behind the other */
 	uint16_t uri_len, from_len, to_len;
@@ -228,6 +229,9 @@ struct sh_request {
 void sh_ua_writers(struct sh_ua *ua, struct sh_writer *line, struct sh_writer *rest);
 /* sips.c */
 #define SH_SIPS_NOT_ALLOWED SH_LIT("SIPS Not Allowed") /* the reason, and the text of warning 380 */
+#define SH_SIPS_REQUIRED    SH_LIT("SIPS Required")    /* of 381 */
+/* A sips request that is not what it says: the code that refuses it, or 0. why: static, may be empty. */
+unsigned sh_sips_judge(const struct sh_ua *ua, const struct sh_msg *m, const struct sh_path *from, struct sh_slice *why);
 bool sh_is_sips(struct sh_slice uri);
 /* Whether a registered contact may be called in this call; its URI gets the scheme that it must have, in the arena. */
 bool sh_sips_admits(const struct sh_call *c, struct sh_target *t, struct sh_arena *a);

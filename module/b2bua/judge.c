@@ -192,10 +192,10 @@ static bool refers_badly(struct sh_ua *ua, struct sh_server_txn *st, const struc
 
 bool sh_ua_judge(struct sh_ua *ua, struct sh_server_txn *st, const struct sh_msg *m, const struct sh_path *from)
 {
-	struct sh_slice none = {0};
+	struct sh_slice none = {0}, why;
 	struct sh_uri uri;
+	unsigned code;
 
-	(void)from;
 	if (m->method == SH_METHOD_OTHER) {
 		reply_with(ua, st, 501, SH_H_ALLOW, ua->allow);
 		return true;
@@ -206,6 +206,11 @@ bool sh_ua_judge(struct sh_ua *ua, struct sh_server_txn *st, const struct sh_msg
 	}
 	if (uri.kind == SH_URI_OTHER && !sh_slice_ieq(uri.scheme, SH_LIT("urn"))) {
 		sh_ua_reply(ua, st, 416, none, none, none);
+		return true;
+	}
+	code = uri.kind == SH_URI_SIPS ? sh_sips_judge(ua, m, from, &why) : 0;
+	if (code) {
+		sh_ua_reply(ua, st, code, why, none, none);
 		return true;
 	}
 	/* what ends here needs no hop more; all else would go on */

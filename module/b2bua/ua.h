@@ -79,6 +79,7 @@ struct sh_ua_config {
 	/* With several workers: all of them by number, filled in before the loops run. */
 	struct sh_ua *const *peers;
 	struct sh_slice product; /* User-Agent and Server: "siphook/0.1.0" */
+	bool sips_anywhere;      /* sips is taken as it comes: a network without TLS, on which dial plans are tested */
 };
 extern const struct sh_ua_config sh_ua_config_default;
 

@@ -124,6 +124,7 @@ static int open_worker(struct sh_engine *e, unsigned i)
 	config.peers = e->peers;
 	if (e->session_expires)
 		config.session_expires = e->session_expires == UINT32_MAX ? 0 : e->session_expires * (uint64_t)SH_SECOND;
+	config.sips_anywhere = e->simulation.envs != NULL;
 	config.product = SH_LIT("siphook/" SIPHOOK_VERSION);
 	err = sh_runtime_create(&w->runtime, e->script, w->env);
 	if (!err)

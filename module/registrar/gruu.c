@@ -67,6 +67,21 @@ static bool is_plain(struct sh_slice s)
 	return s.len > 0;
 }
 
+/* Whose Contact is sips gets GRUUs of that scheme (RFC 5630 5.2.1). */
+static bool is_sips(const struct sh_contact *c)
+{
+	return sh_slice_istarts(c->uri, SH_LIT("sips:"));
+}
+
+static void put_aor(struct sh_writer *w, struct sh_slice aor, const struct sh_contact *c)
+{
+	if (is_sips(c) && sh_slice_istarts(aor, SH_LIT("sip:"))) {
+		sh_put_lit(w, "sips:");
+		aor = sh_slice_make(aor.base + 4, aor.len - 4);
+	}
+	sh_put(w, aor);
+}
+
 static void put_temporary(struct sh_writer *w, const struct sh_hash_key *key, struct sh_random *random, struct sh_slice aor,
 			  const struct sh_contact *c)
 {
@@ -86,8 +101,7 @@ static void put_temporary(struct sh_writer *w, const struct sh_hash_key *key, st
 	seal(key, token, len, token + len);
 	len = sh_base64_encode(SH_BASE64_URL, token, len + SEAL, text);
 	sh_put_lit(w, ";temp-gruu=\"");
-	sh_put(w, uri.scheme);
-	sh_put_char(w, ':');
+	sh_put(w, is_sips(c) ? SH_LIT("sips:") : SH_LIT("sip:"));
 	sh_put(w, sh_slice_make(text, len));
 	sh_put_char(w, '@');
 	sh_put(w, uri.host);
@@ -106,7 +120,7 @@ void sh_gruu_put(struct sh_writer *w, const struct sh_hash_key *key, struct sh_r
 	if (!is_plain(instance))
 		return;
 	sh_put_lit(w, ";pub-gruu=\"");
-	sh_put(w, aor);
+	put_aor(w, aor, c);
 	sh_put_lit(w, ";gr=");
 	sh_put(w, instance);
 	sh_put_char(w, '"');

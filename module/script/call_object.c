@@ -103,27 +103,6 @@ static int ring(lua_State *L)
 	return sh_push_done(L, sh_call_ring(c, code, (struct sh_slice){0}, headers, sdp));
 }
 
-/* A Warning line as RFC 3261 20.43 writes it. */
-static void put_warning(struct sh_runtime *rt, struct sh_writer *w, struct sh_call *c, unsigned code, struct sh_slice text)
-{
-	char buf[SH_ADDR_TEXT];
-	struct sh_slice host;
-	uint16_t port;
-
-	sh_transport_sent_by(sh_ua_transport(rt->ua), sh_call_source(c), buf, &host, &port);
-	sh_put_lit(w, "Warning: ");
-	sh_put_uint(w, code);
-	sh_put_char(w, ' ');
-	sh_put(w, host);
-	sh_put_lit(w, " \"");
-	for (size_t i = 0; i < text.len; i++) {
-		if (text.base[i] == '"' || text.base[i] == '\\')
-			sh_put_char(w, '\\');
-		sh_put_char(w, text.base[i]);
-	}
-	sh_put_lit(w, "\"\r\n");
-}
-
 /* call:reject(code | res [, reason] [, {headers=, warning=}]) */
 static int reject(lua_State *L)
 {
@@ -168,9 +147,9 @@ static int reject(lua_State *L)
 		}
 	}
 	if (warning.len)
-		put_warning(rt, &w, c, 399, warning);
-	else if (code == 480 && !res.raw.len && sh_slice_eq(reason, SH_LIT("SIPS Not Allowed")))
-		put_warning(rt, &w, c, 380, reason); /* RFC 5630 5.3 */
+		sh_put_warning(rt->ua, &w, sh_call_source(c), 399, warning);
+	else if (!res.raw.len && sh_sips_warning(code, reason))
+		sh_put_warning(rt->ua, &w, sh_call_source(c), sh_sips_warning(code, reason), reason);
 	if (w.full)
 		return luaL_error(L, "call:reject: header fields are too long");
 	return sh_push_done(L, sh_call_reject(c, code, reason, sh_writer_text(&w), type, body));

@@ -214,7 +214,8 @@ int sh_dialog_init_uas(struct sh_dialog *d, struct sh_dialog_table *t, void *own
 	sh_free(names);
 	if (err)
 		return err;
-	d->secure = (from->proto == SH_PROTO_TLS || from->proto == SH_PROTO_WSS) && is_sips(sh_msg_text(m, m->uri)); /* 12.1.1 */
+	/* 12.1.1; what came by TCP may have come by TLS to who stands in front of us, by datagrams it cannot */
+	d->secure = sh_proto_reliable((enum sh_proto)from->proto) && is_sips(sh_msg_text(m, m->uri));
 	d->remote_cseq = m->cseq;
 	d->has_remote_cseq = true;
 	d->local_cseq = (uint32_t)sh_random_below(&t->env->random, 1 << 15);
