@@ -406,6 +406,13 @@ bool sh_ua_needs_endpoint(const struct sh_ua *ua, unsigned endpoint)
 		if (SH_CONTAINER(l, struct sh_leg, link)->dialog.path.endpoint == endpoint)
 			return true;
 	}
+	SH_LIST_EACH(l, &ua->live_subscriptions)
+	{
+		const struct sh_subscription *s = SH_CONTAINER(l, struct sh_subscription, link);
+
+		if (!s->leg && s->dialog.path.endpoint == endpoint)
+			return true;
+	}
 	return false;
 }
 

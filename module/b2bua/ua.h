@@ -149,7 +149,7 @@ struct sh_call *sh_ua_call(const struct sh_ua *ua, uint64_t handle);
 struct sh_leg *sh_ua_leg(const struct sh_ua *ua, uint64_t handle);
 struct sh_request *sh_ua_request(const struct sh_ua *ua, uint64_t handle);
 struct sh_call *sh_ua_find_call(const struct sh_ua *ua, struct sh_slice id);
-/* A leg's requests leave by that endpoint. In the time of all legs. */
+/* The requests of a leg or subscription leave by that endpoint. In the time of all of them. */
 bool sh_ua_needs_endpoint(const struct sh_ua *ua, unsigned endpoint);
 void sh_ua_each_call(struct sh_ua *ua, void (*fn)(void *ctx, struct sh_call *call), void *ctx);
 

@@ -24,7 +24,8 @@ int sh_script_create(struct sh_script **out, const struct sh_script_config *conf
 	s->pairs = sh_calloc(config->npairs + 1, sizeof(*s->pairs));
 	s->runtimes = sh_calloc(config->workers, sizeof(struct sh_runtime *));
 	if (!s->path || !s->pairs || !s->runtimes || sh_locks_create(&s->locks, config->key) < 0 ||
-	    sh_metrics_create(&s->metrics, config->key) < 0 || sh_limits_create(&s->limits, config->key) < 0)
+	    sh_metrics_create(&s->metrics, config->key) < 0 || sh_limits_create(&s->limits, config->key) < 0 ||
+	    sh_places_create(&s->places, config->workers) < 0)
 		goto out;
 	for (unsigned i = 0; i < config->npairs; i++) {
 		s->pairs[i].key = sh_strndup(config->pairs[i].key, strlen(config->pairs[i].key));
@@ -50,6 +51,7 @@ void sh_script_destroy(struct sh_script *s)
 	}
 	sh_locks_destroy(s->locks);
 	sh_metrics_destroy(s->metrics);
+	sh_free(s->places);
 	sh_free(s->runtimes);
 	sh_limits_destroy(s->limits);
 	sh_free(s->pairs);
@@ -348,6 +350,7 @@ unsigned sh_script_publish(struct sh_script *s, struct sh_generation *g)
 		sh_source_follow(g->source, old->source);
 		old->next = g;
 	}
+	sh_generation_place(g);
 	atomic_fetch_add(&s->alive, 1);
 	atomic_store_explicit(&s->current, g, memory_order_release);
 	return atomic_load(&s->alive);

@@ -103,6 +103,7 @@ struct sh_listen_spec {
 	struct sh_listen_tls *tls; /* NULL: the instance's, where it needs one */
 	struct sh_slice *origins;  /* of WebSockets */
 	unsigned norigins;         /* 0: all */
+	int place;                 /* index of its endpoint, the same on all workers; -1: there is no room */
 };
 
 struct sh_generation {
@@ -117,6 +118,7 @@ struct sh_generation {
 	bool has_door;
 	struct sh_listen_spec *listens;
 	unsigned nlistens;
+	bool placed;               /* they have their places */
 	struct sh_trunk_config *trunks; /* SH_GENERATION_TRUNKS, in the arena, but for their status */
 	unsigned ntrunks;
 	struct sh_shared_journal *journal; /* of worker 0's top level */
@@ -141,6 +143,7 @@ struct sh_script {
 	struct sh_runtime **runtimes; /* by worker; each is looked at on its own thread */
 	struct sh_locks *locks;
 	struct sh_metrics *metrics;
+	struct sh_places *places;
 };
 
 struct sh_deferred;
@@ -170,7 +173,7 @@ struct sh_runtime {
 	struct sh_tls *tls; /* of listeners that need one; NULL: none is configured */
 	struct sh_keeper *keeper; /* NULL: out of memory */
 	bool listens; /* its sockets are open: new generations open theirs */
-	uint64_t own_listens;    /* endpoints that scripts have opened: a bit each */
+	bool own_listens[SH_MAX_ENDPOINTS]; /* endpoints that scripts have opened, and that are not over */
 	struct sh_timer unnamed; /* looks after those that no generation names any more */
 	struct sh_link bound; /* what happened to bindings while Lua ran: binding_hook.c */
 	struct sh_link spawned; /* sh_deferred: functions that begin when no Lua is on the stack */
@@ -486,6 +489,8 @@ void sh_branch_hook_stop(struct sh_runtime *rt); /* its Lua states go: nothing i
 
 /* ---- listen.c */
 int sh_listen(lua_State *L); /* sip.listen */
+int sh_places_create(struct sh_places **out, unsigned workers);
+void sh_generation_place(struct sh_generation *g); /* its listeners get their places; before workers take it up */
 void sh_runtime_listen_init(struct sh_runtime *rt);
 void sh_runtime_listen_finish(struct sh_runtime *rt);
 /* A copy in the generation's arena; raises without memory. */

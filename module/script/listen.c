@@ -2,7 +2,7 @@
  * true when it takes the generation up. */
 #include "script/impl.h"
 
-enum { LISTENS_MAX = SH_MAX_ENDPOINTS, ORIGINS_MAX = 64 };
+enum { LISTENS_MAX = 64, ORIGINS_MAX = 64 };
 #define UNNAMED_LOOK (5 * SH_SECOND)
 
 struct sh_slice sh_generation_keep(lua_State *L, struct sh_generation *g, struct sh_slice text)
@@ -229,6 +229,22 @@ int sh_listen(lua_State *L)
 	return 0;
 }
 
+/* ---- places: an endpoint has the same index on all workers, and a closed one gives it to another when no worker needs it any more.
+ * Places are given on worker 0's thread (at the start on the host's), before any worker takes the generation up. A worker that is late may
+ * still be about to open what an older generation has named: nothing is given away before all have taken up a newer one. */
+
+struct sh_places {
+	_Atomic unsigned held[SH_MAX_ENDPOINTS]; /* by so many workers */
+	uint64_t named[SH_MAX_ENDPOINTS];        /* the number of the latest generation with a listener there */
+	_Atomic uint64_t taken[];                /* by worker: the generation that it took up last */
+};
+
+int sh_places_create(struct sh_places **out, unsigned workers)
+{
+	*out = sh_calloc(1, sizeof(**out) + workers * sizeof((*out)->taken[0]));
+	return *out ? 0 : -ENOMEM;
+}
+
 static int find_endpoint(const struct sh_transport *t, const struct sh_listen_spec *spec)
 {
 	for (unsigned i = 0; i < sh_transport_endpoints(t); i++) {
@@ -240,10 +256,75 @@ static int find_endpoint(const struct sh_transport *t, const struct sh_listen_sp
 	return -1;
 }
 
+static bool is_given(const struct sh_generation *g, int place)
+{
+	for (unsigned i = 0; i < g->nlistens; i++)
+		if (g->listens[i].place == place)
+			return true;
+	return false;
+}
+
+/* Whoever is closed here, and held nowhere. */
+static bool is_free(const struct sh_script *s, const struct sh_transport *t, unsigned place)
+{
+	if (!sh_transport_endpoint_unused(t, place) || atomic_load(&s->places->held[place]))
+		return false;
+	for (unsigned i = 0; i < s->config.workers; i++)
+		if (atomic_load(&s->places->taken[i]) <= s->places->named[place])
+			return false;
+	return true;
+}
+
+static int new_place(const struct sh_generation *g, const struct sh_transport *t)
+{
+	int place = (int)sh_transport_endpoints(t);
+
+	for (int i = 0; i < place; i++)
+		if (!is_given(g, i) && is_free(g->script, t, (unsigned)i))
+			return i;
+	while (is_given(g, place))
+		place++;
+	return place < SH_MAX_ENDPOINTS ? place : -1;
+}
+
+void sh_generation_place(struct sh_generation *g)
+{
+	const struct sh_runtime *rt = g->script->runtimes ? g->script->runtimes[0] : NULL;
+	const struct sh_transport *t = rt && rt->ua ? sh_ua_transport(rt->ua) : NULL;
+
+	if (!t || g->placed)
+		return;
+	for (unsigned i = 0; i < g->nlistens; i++)
+		g->listens[i].place = find_endpoint(t, &g->listens[i]);
+	for (unsigned i = 0; i < g->nlistens; i++) {
+		struct sh_listen_spec *spec = &g->listens[i];
+
+		if (spec->place < 0)
+			spec->place = new_place(g, t);
+		if (spec->place >= 0)
+			g->script->places->named[spec->place] = g->number;
+	}
+	g->placed = true;
+}
+
+/* It is there from now on, or its end has begun to be over. */
+static void hold(struct sh_runtime *rt, unsigned place)
+{
+	if (!rt->own_listens[place])
+		atomic_fetch_add(&rt->script->places->held[place], 1);
+	rt->own_listens[place] = true;
+}
+
+static void let_go(struct sh_runtime *rt, unsigned place)
+{
+	rt->own_listens[place] = false;
+	atomic_fetch_sub(&rt->script->places->held[place], 1);
+}
+
 static int make_true(struct sh_runtime *rt, const struct sh_listen_spec *spec)
 {
 	struct sh_transport *t = sh_ua_transport(rt->ua);
-	const struct sh_listen_config config = {
+	struct sh_listen_config config = {
 	    .proto = spec->proto,
 	    .local = &spec->addr,
 	    .advertise_host = spec->advertise,
@@ -252,18 +333,25 @@ static int make_true(struct sh_runtime *rt, const struct sh_listen_spec *spec)
 	    .origins = spec->origins,
 	    .origin_count = spec->norigins,
 	};
-	int index = find_endpoint(t, spec), err;
+	unsigned count = sh_transport_endpoints(t), index = (unsigned)spec->place;
+	int err;
 
-	if (index < 0) {
-		err = sh_transport_listen_with(t, &config);
-		index = (int)sh_transport_endpoints(t) - 1;
-		if (!err)
-			rt->own_listens |= UINT64_C(1) << index;
+	if (spec->place < 0 || index > count)
+		return -ENOSPC;
+	if (index < count && find_endpoint(t, spec) == spec->place) {
+		bool again = sh_transport_endpoint(t, index)->retired;
+
+		err = sh_transport_listen_again(t, index, &config);
+		if (!err && again)
+			hold(rt, index);
 	} else {
-		err = sh_transport_listen_again(t, (unsigned)index, &config);
+		config.instead = index < count ? index + 1 : 0;
+		err = sh_transport_listen_with(t, &config);
+		if (!err)
+			hold(rt, index);
 	}
 	if (!err)
-		sh_transport_tune(t, (unsigned)index, &spec->tuning);
+		sh_transport_tune(t, index, &spec->tuning);
 	/* On the virtual network there are no certificates: a dial plan with such a listener can be tested all the same. */
 	return err == -EPROTONOSUPPORT && rt->script->config.deterministic ? 0 : err;
 }
@@ -276,22 +364,30 @@ static bool is_named(const struct sh_generation *g, const struct sh_endpoint *e)
 	return false;
 }
 
-/* Datagram sockets that no generation names are closed when no dialog needs them any more. */
+/* What no generation names any more: datagram sockets are closed when no dialog needs them, and whoever is closed and not needed
+ * may be replaced. True: all of it is over. */
+static bool wind_up(struct sh_runtime *rt, unsigned place)
+{
+	struct sh_transport *t = sh_ua_transport(rt->ua);
+
+	if (sh_ua_needs_endpoint(rt->ua, place))
+		return false;
+	sh_transport_listen_close(t, place);
+	if (!sh_transport_endpoint_unused(t, place))
+		return false;
+	let_go(rt, place);
+	return true;
+}
+
 static void on_unnamed(struct sh_timer *timer)
 {
 	struct sh_runtime *rt = SH_CONTAINER(timer, struct sh_runtime, unnamed);
-	struct sh_transport *t = sh_ua_transport(rt->ua);
+	const struct sh_transport *t = sh_ua_transport(rt->ua);
 	bool more = false;
 
-	for (unsigned i = 0; i < sh_transport_endpoints(t); i++) {
-		const struct sh_endpoint *e = sh_transport_endpoint(t, i);
-
-		if (!e->retired || e->closed)
-			continue;
-		if (e->proto == SH_PROTO_UDP && !sh_ua_needs_endpoint(rt->ua, i))
-			sh_transport_listen_close(t, i);
-		more = more || (e->proto == SH_PROTO_UDP && !e->closed);
-	}
+	for (unsigned i = 0; i < sh_transport_endpoints(t); i++)
+		if (rt->own_listens[i] && sh_transport_endpoint(t, i)->retired && !wind_up(rt, i))
+			more = true;
 	if (more)
 		sh_env_timer(rt->env, &rt->unnamed, UNNAMED_LOOK);
 }
@@ -304,10 +400,10 @@ static void retire_unnamed(struct sh_runtime *rt)
 	for (unsigned i = 0; i < sh_transport_endpoints(t); i++) {
 		const struct sh_endpoint *e = sh_transport_endpoint(t, i);
 
-		if (!(rt->own_listens >> i & 1) || e->retired || is_named(rt->state->generation, e))
+		if (!rt->own_listens[i] || e->retired || is_named(rt->state->generation, e))
 			continue;
 		sh_transport_listen_retire(t, i);
-		some = true;
+		some = some || e->proto == SH_PROTO_UDP || !wind_up(rt, i);
 	}
 	if (some && !sh_timer_pending(&rt->unnamed))
 		sh_env_timer(rt->env, &rt->unnamed, UNNAMED_LOOK);
@@ -315,19 +411,23 @@ static void retire_unnamed(struct sh_runtime *rt)
 
 int sh_runtime_listen(struct sh_runtime *rt, char *error, size_t size)
 {
-	const struct sh_generation *g = rt->state->generation;
+	struct sh_generation *g = rt->state->generation;
 	int first = 0;
 
 	rt->listens = true;
+	sh_generation_place(g); /* at the start: nobody could before */
 	retire_unnamed(rt);
 	for (unsigned i = 0; i < g->nlistens; i++) {
 		int err = make_true(rt, &g->listens[i]);
 
 		if (err && !first)
 			snprintf(error, size, "listen %.*s: %s", SH_FMT(g->listens[i].uri),
-				 err == -EPROTONOSUPPORT ? "the option tls_certificate is missing" : strerror(-err));
+				 err == -EPROTONOSUPPORT ? "the option tls_certificate is missing"
+				 : err == -ENOSPC	 ? "too many listeners were changed, and are not over yet"
+							 : strerror(-err));
 		first = first ? first : err;
 	}
+	atomic_store(&rt->script->places->taken[rt->env->worker], g->number);
 	return first;
 }
 

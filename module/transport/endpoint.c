@@ -58,34 +58,44 @@ static uint64_t key_hash(const struct sh_transport *t, const struct host_key *k)
 	return sh_hash_slices(&t->env->key, parts, 3);
 }
 
-static bool is_known(const struct sh_transport *t, const struct host_key *k, uint64_t hash)
+static struct sh_local *find_local(const struct sh_transport *t, const struct host_key *k, uint64_t hash)
 {
 	for (struct sh_hash_node *n = sh_hash_find(&t->locals, hash); n; n = sh_hash_next(n)) {
-		const struct sh_local *l = SH_CONTAINER(n, struct sh_local, node);
+		struct sh_local *l = SH_CONTAINER(n, struct sh_local, node);
 		if (sh_addr_eq(&l->addr, &k->addr) && l->port == k->port &&
 		    sh_slice_eq(sh_slice_make(l->name, l->len), sh_slice_make(k->name, k->len)))
-			return true;
+			return l;
 	}
-	return false;
+	return NULL;
 }
 
-/* 1: it is new; 0: it was known; -ENOMEM. */
-static int remember(struct sh_transport *t, const struct host_key *k)
+/* One use more of that name. NULL: no memory. */
+static struct sh_local *remember(struct sh_transport *t, const struct host_key *k)
 {
 	uint64_t hash = key_hash(t, k);
-	struct sh_local *l;
+	struct sh_local *l = find_local(t, k, hash);
 
-	if (is_known(t, k, hash))
-		return 0;
-	l = sh_malloc(sizeof(*l) + k->len);
-	if (!l)
-		return -ENOMEM;
-	l->addr = k->addr;
-	l->port = k->port;
-	l->len = k->len;
-	memcpy(l->name, k->name, k->len);
-	sh_hash_insert(&t->locals, &l->node, hash);
-	return 1;
+	if (!l) {
+		l = sh_malloc(sizeof(*l) + k->len);
+		if (!l)
+			return NULL;
+		l->addr = k->addr;
+		l->port = k->port;
+		l->uses = 0;
+		l->len = k->len;
+		memcpy(l->name, k->name, k->len);
+		sh_hash_insert(&t->locals, &l->node, hash);
+	}
+	l->uses++;
+	return l;
+}
+
+static void forget_local(struct sh_transport *t, struct sh_local *l)
+{
+	if (!l || --l->uses > 0)
+		return;
+	sh_hash_remove(&t->locals, &l->node);
+	sh_free(l);
 }
 
 static void free_local(struct sh_hash_node *n, void *ctx)
@@ -118,7 +128,7 @@ bool sh_transport_is_local(const struct sh_transport *t, const struct sh_uri *ur
 
 	if (uri->kind != SH_URI_SIP && uri->kind != SH_URI_SIPS)
 		return false;
-	return make_key(&k, uri->host, uri->port ? uri->port : default_port(uri)) && is_known(t, &k, key_hash(t, &k));
+	return make_key(&k, uri->host, uri->port ? uri->port : default_port(uri)) && find_local(t, &k, key_hash(t, &k));
 }
 
 /* ---- endpoints ---- */
@@ -156,7 +166,7 @@ void sh_listen_saw(struct sh_listen *l, const struct sh_addr *local)
 	l->seen = *local;
 	addr_key(&k, local);
 	k.port = k.addr.port = l->pub.local.port;
-	if (t->learned < LEARNED_MAX && remember(t, &k) > 0)
+	if (t->learned < LEARNED_MAX && !find_local(t, &k, key_hash(t, &k)) && remember(t, &k))
 		t->learned++;
 }
 
@@ -186,20 +196,30 @@ static int name_endpoint(struct sh_listen *l, struct sh_slice host, const struct
 	return 0;
 }
 
+/* Nobody who asks for it means us any more. */
+static void forget_endpoint(struct sh_listen *l)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		forget_local(l->t, l->names[i]);
+		l->names[i] = NULL;
+	}
+}
+
 static int remember_endpoint(struct sh_listen *l, const struct sh_addr *bound)
 {
 	struct sh_addr addr = sh_addr_is_any(bound) ? loopback(bound->family, bound->port) : *bound;
-	struct host_key k;
-	int err;
+	struct host_key as_bound, as_said;
 
-	addr_key(&k, &addr);
-	err = remember(l->t, &k);
-	if (err < 0)
-		return err;
-	if (!make_key(&k, l->pub.host, l->pub.port))
+	addr_key(&as_bound, &addr);
+	if (!make_key(&as_said, l->pub.host, l->pub.port))
 		return -EINVAL;
-	err = remember(l->t, &k);
-	return err < 0 ? err : 0;
+	forget_endpoint(l);
+	l->names[0] = remember(l->t, &as_bound);
+	l->names[1] = remember(l->t, &as_said);
+	if (l->names[0] && l->names[1])
+		return 0;
+	forget_endpoint(l);
+	return -ENOMEM;
 }
 
 static int open_socket(struct sh_listen *l, const struct sh_addr *local, struct sh_addr *bound)
@@ -219,6 +239,7 @@ void sh_listen_close(struct sh_listen *l)
 		env->driver->udp_close(env, l->udp);
 	if (l->listener)
 		env->driver->listen_close(env, l->listener);
+	forget_endpoint(l);
 	sh_tls_unref(l->tls);
 	sh_free(l->origins);
 	sh_free(l->name);
@@ -279,7 +300,24 @@ static int check(const struct sh_transport *t, const struct sh_listen_config *c)
 		return -EPROTONOSUPPORT;
 	if (c->local->family == 0 || c->advertise_host.len > NAME_MAX_LEN)
 		return -EINVAL;
+	if (c->instead)
+		return sh_transport_endpoint_unused(t, c->instead - 1) ? 0 : -EBUSY;
 	return t->listen_count == SH_MAX_ENDPOINTS ? -ENOSPC : 0;
+}
+
+/* It takes its place among the others. */
+static void enter(struct sh_listen *l, unsigned instead)
+{
+	struct sh_transport *t = l->t;
+
+	if (!instead) {
+		t->listens[t->listen_count++] = l;
+		return;
+	}
+	if (t->listens[l->index]->sibling)
+		t->listens[l->index]->sibling->sibling = NULL;
+	sh_listen_close(t->listens[l->index]);
+	t->listens[l->index] = l;
 }
 
 int sh_transport_listen_with(struct sh_transport *t, const struct sh_listen_config *c)
@@ -294,7 +332,7 @@ int sh_transport_listen_with(struct sh_transport *t, const struct sh_listen_conf
 	if (!l)
 		return -ENOMEM;
 	l->t = t;
-	l->index = (uint8_t)t->listen_count;
+	l->index = (uint8_t)(c->instead ? c->instead - 1 : t->listen_count);
 	l->any = sh_addr_is_any(c->local);
 	l->pub.proto = c->proto;
 	l->pub.connect_only = c->connect_only;
@@ -319,10 +357,10 @@ out:
 		sh_listen_close(l);
 		return err;
 	}
+	enter(l, c->instead);
 	l->sibling = sibling;
 	if (sibling)
 		sibling->sibling = l;
-	t->listens[t->listen_count++] = l;
 	return 0;
 }
 
@@ -373,6 +411,8 @@ static int open_again(struct sh_listen *l)
 	bool open = l->udp || l->listener || shares || l->pub.connect_only || (l->t->stopped && l->pub.proto != SH_PROTO_UDP);
 	int err = open ? 0 : open_socket(l, &l->pub.local, &bound);
 
+	if (!err && l->pub.closed)
+		err = remember_endpoint(l, &l->pub.local); /* without memory it answers all the same: it is tried again at the next reload */
 	if (!err)
 		l->pub.retired = l->pub.closed = false;
 	return err;
@@ -409,6 +449,7 @@ static void close_listener(struct sh_listen *l)
 		l->t->env->driver->listen_close(l->t->env, l->listener);
 	l->listener = NULL;
 	l->pub.closed = true;
+	forget_endpoint(l);
 }
 
 void sh_transport_listen_retire(struct sh_transport *t, unsigned index)
@@ -434,6 +475,12 @@ void sh_transport_listen_close(struct sh_transport *t, unsigned index)
 	t->env->driver->udp_close(t->env, l->udp);
 	l->udp = NULL;
 	l->pub.closed = true;
+	forget_endpoint(l);
+}
+
+bool sh_transport_endpoint_unused(const struct sh_transport *t, unsigned index)
+{
+	return index < t->listen_count && t->listens[index]->pub.closed && t->listens[index]->flows == 0;
 }
 
 const char *sh_listen_uri_parse(struct sh_slice text, enum sh_proto *proto, struct sh_addr *addr)

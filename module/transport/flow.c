@@ -323,6 +323,7 @@ static void enlist(struct sh_flow *f)
 	sh_list_append(&t->flows, &f->link);
 	t->stats.connections++;
 	t->stats.connections_by[f->proto]++;
+	t->listens[f->endpoint]->flows++;
 	if (f->peer) {
 		t->accepted++;
 		t->listens[f->endpoint]->accepted++;
@@ -468,6 +469,8 @@ void sh_flow_ready(struct sh_flow *f, struct sh_listen *l)
 			t->listens[f->endpoint]->accepted--;
 			l->accepted++;
 		}
+		t->listens[f->endpoint]->flows--;
+		l->flows++;
 		t->stats.connections_by[f->proto]--;
 		f->proto = (uint8_t)l->pub.proto;
 		t->stats.connections_by[f->proto]++;
@@ -515,6 +518,7 @@ void sh_flow_end(struct sh_flow *f, int error)
 	free_slot(t, slot_of(f->id));
 	t->stats.connections--;
 	t->stats.connections_by[f->proto]--;
+	t->listens[f->endpoint]->flows--;
 	if (f->tls && f->connected)
 		sh_tls_flow_ended(f, error);
 	if (f->peer) {

@@ -42,7 +42,9 @@ struct sh_listen {
 	struct sh_tls *tls;
 	struct sh_listen *sibling; /* tls and wss, or tcp and ws, on one socket: the other of the two */
 	char *origins;             /* each with a NUL behind it, and an empty one at the end; NULL: all */
+	struct sh_local *names[2]; /* that mean us because of it: as bound, as advertised; NULL while it is closed */
 	unsigned accepted;   /* connections */
+	unsigned flows;      /* these, and those that we have opened */
 };
 
 /* A name or address, with port, that means this server. */
@@ -50,6 +52,7 @@ struct sh_local {
 	struct sh_hash_node node;
 	struct sh_addr addr; /* family 0: a name */
 	uint16_t port;
+	unsigned uses; /* endpoints with that name, and one more when a packet came to it */
 	size_t len;
 	char name[]; /* lower case */
 };

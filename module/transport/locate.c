@@ -31,7 +31,7 @@ struct target {
 static bool has_endpoint(const struct sh_transport *t, enum sh_proto proto)
 {
 	for (unsigned i = 0; i < t->listen_count; i++) {
-		if (t->listens[i]->pub.proto == proto)
+		if (t->listens[i]->pub.proto == proto && !t->listens[i]->pub.retired)
 			return true;
 	}
 	return false;
@@ -186,7 +186,7 @@ static bool family_wanted(const struct search *s, uint8_t proto, uint8_t family)
 		const struct sh_endpoint *e = &t->listens[i]->pub;
 		bool fits = proto == SH_PROTO_OTHER ? e->proto == SH_PROTO_UDP || e->proto == SH_PROTO_TCP
 						    : e->proto == (enum sh_proto)proto;
-		if (fits && e->local.family == family && (s->l->hint < 0 || s->l->hint == (int)i))
+		if (fits && !e->retired && e->local.family == family && (s->l->hint < 0 || s->l->hint == (int)i))
 			return true;
 	}
 	return false;

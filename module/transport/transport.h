@@ -8,7 +8,7 @@
  * SH_FLOW_DATAGRAM there: the peer of datagrams (sh_peer_flow), of which only the end is told.
  *
  * An endpoint is a place where we listen (a transport, an address, and how others see it). All workers have the same
- * endpoints in the same order; `endpoint` below is that index. */
+ * endpoints in the same order; `endpoint` below is that index. One that is closed and unused may give its index to another. */
 #ifndef SH_TRANSPORT_TRANSPORT_H
 #define SH_TRANSPORT_TRANSPORT_H
 
@@ -17,7 +17,7 @@
 #include "msg/uri.h"
 #include "transport/tls.h"
 
-enum { SH_MAX_ENDPOINTS = 64, SH_MAX_CANDIDATES = 8, SH_FLOW_ABROAD = 64, SH_FLOW_DATAGRAM = 255 };
+enum { SH_MAX_ENDPOINTS = 256, SH_MAX_CANDIDATES = 8, SH_FLOW_ABROAD = 64, SH_FLOW_DATAGRAM = 255 };
 
 /* The way of one message: where it came from, or where it goes. Copy freely. */
 struct sh_path {
@@ -114,6 +114,7 @@ struct sh_listen_config {
 	bool connect_only;              /* no socket: it is for connections that we open (`local` says from where) */
 	const struct sh_slice *origins; /* ws and wss: who may connect (RFC 6455 10.2), as "https://example.org"; copied */
 	unsigned origin_count;          /* 0: everybody */
+	unsigned instead;               /* 1 + the index of an unused endpoint whose place it takes; 0: behind all others */
 };
 
 /* Opens an endpoint. tls and wss, or tcp and ws, may share an address: then the first octets of a connection tell which
@@ -143,6 +144,8 @@ int sh_transport_listen_again(struct sh_transport *t, unsigned index, const stru
  * that shares its socket is wanted. */
 void sh_transport_listen_retire(struct sh_transport *t, unsigned index);
 void sh_transport_listen_close(struct sh_transport *t, unsigned index); /* of a retired one */
+/* It is closed, and no connection is left of it: as far as this layer knows, its index may be another's. */
+bool sh_transport_endpoint_unused(const struct sh_transport *t, unsigned index);
 /* "udp://127.0.0.1:5060", "tcp://[::1]"; without a port the default one. NULL, or what is wrong with it. */
 const char *sh_listen_uri_parse(struct sh_slice text, enum sh_proto *proto, struct sh_addr *addr);
 

@@ -392,6 +392,67 @@ static void a_port_that_is_taken_is_a_line_in_the_log_of_a_reload(void **state)
 	end();
 }
 
+/* An index is one of 256: a listener that is over gives it back. */
+static void listeners_may_be_changed_for_ever(void **state)
+{
+	char plan[600];
+
+	(void)state;
+	for (unsigned workers = 1; workers < 4; workers += 2) {
+		struct world_options o = {.workers = workers};
+
+		begin_with(&o, PLAN_HEAD PLAN_TAIL);
+		for (unsigned i = 0; i < 400; i++) {
+			const char *proto = i % 3 ? "udp" : "tcp";
+
+			snprintf(plan, sizeof(plan), PLAN_HEAD "sip.listen{uri = '%s://10.0.0.1:%u'}\n" PLAN_TAIL, proto, 6000 + i);
+			world_reload(w, plan);
+			phone_proxy(alice, i % 3 ? SH_PROTO_UDP : SH_PROTO_TCP, "10.0.0.1", (uint16_t)(6000 + i));
+			message(alice);
+			soon(alice, "200");
+			phone_hang_up_connections(alice);
+			world_advance(w, 100 * SH_MS); /* ten in a second: some fifty are not over yet */
+		}
+		for (unsigned i = 0; i < workers; i++)
+			assert_in_range(sh_transport_endpoints(sh_ua_transport(w->ua[i])), 3, 100);
+		end();
+	}
+}
+
+/* What is over means somebody else, and what is needed is not given away. */
+static void a_place_that_a_call_needs_is_not_given_to_another_listener(void **state)
+{
+	struct phone_call *call;
+	struct phone_msg *bye;
+	char plan[600];
+	struct sh_uri uri;
+
+	(void)state;
+	begin(PLAN_HEAD "sip.listen{uri = 'udp://10.0.0.1:5070'}\n" PLAN_TAIL);
+	phone_proxy(alice, SH_PROTO_UDP, "10.0.0.1", 5070);
+	call = phone_invite(alice, "sip:bob@example.org", NULL, SDP_A);
+	phone_reply(soon(bob, "INVITE"), 200, NULL, NULL, SDP_B);
+	phone_ack(soon(alice, "200"), NULL, NULL);
+	soon(bob, "ACK");
+	assert_int_equal(sh_uri_parse(&uri, SH_LIT("sip:10.0.0.1:5070")), 0);
+	for (unsigned i = 0; i < 5; i++) {
+		snprintf(plan, sizeof(plan), PLAN_HEAD "sip.listen{uri = 'udp://10.0.0.1:%u'}\n" PLAN_TAIL, 6000 + i);
+		world_reload(w, plan);
+		world_advance(w, 12 * SH_SECOND);
+		assert_true(sh_transport_is_local(sh_ua_transport(w->ua[0]), &uri));
+	}
+	phone_reply(phone_reinvite(first_call(bob), NULL, SDP_B) ? soon(alice, "INVITE") : NULL, 200, NULL, NULL, SDP_A);
+	phone_ack(soon(bob, "200"), NULL, NULL);
+	soon(alice, "ACK");
+	phone_bye(call);
+	bye = soon(bob, "BYE");
+	phone_reply(bye, 200, NULL, NULL, NULL);
+	soon(alice, "200");
+	world_advance(w, 60 * SH_SECOND);
+	assert_false(sh_transport_is_local(sh_ua_transport(w->ua[0]), &uri));
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -406,6 +467,8 @@ int main(void)
 	    cmocka_unit_test(a_ban_is_known_to_all_workers),
 	    cmocka_unit_test(a_script_opens_its_own_listeners_and_says_how_others_see_them),
 	    cmocka_unit_test(a_listener_that_no_script_names_any_more_is_closed_when_no_call_needs_it),
+	    cmocka_unit_test(listeners_may_be_changed_for_ever),
+	    cmocka_unit_test(a_place_that_a_call_needs_is_not_given_to_another_listener),
 	    cmocka_unit_test(connections_are_limited_per_listener_and_per_source),
 	    cmocka_unit_test(a_slow_sender_is_dropped_in_the_time_that_the_script_gives),
 	    cmocka_unit_test(what_a_script_gets_wrong_is_refused_with_its_line),
