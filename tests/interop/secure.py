@@ -427,6 +427,24 @@ end)
         invite = refused(secure, "INVITE sip:secure@")
         must("SIP/2.0/TLS" in header(invite, "Via"), "by TLS all the same")
         caller.link.expect("SIP/2.0 486")
+
+        def answer(phone, uri, contact, name):
+            phone.contact = contact
+            phone.request("INVITE", uri, f"<{uri}>", name, 1, body=SDP)
+            return phone.link.expect("SIP/2.0 4")
+        said = answer(other, "sips:secure@example.org", f"<sip:other@{other.address}>", "s5")
+        must(said.startswith("SIP/2.0 400 A sips Request-URI Needs a sips Contact"), f"a sip Contact: {said}")
+        said = answer(caller, "sips:secure@example.org", f"<sips:caller@{caller.address}>", "s6")
+        must(said.startswith("SIP/2.0 400 No sips by UDP"), f"by datagrams: {said}")
+        must(secure.link.silent() and plain.link.silent(), "nobody is called")
+        secure.contact = f"<sips:secure@{secure.address}>;+sip.instance=\"<urn:uuid:9>\""
+        secure.request("REGISTER", "sips:example.org", "<sip:secure@example.org>", "s1", 2, extra="\nSupported: gruu")
+        contact = header(secure.link.expect("SIP/2.0 200"), "Contact")
+        must('pub-gruu="sips:secure@example.org;gr=urn:uuid:9"' in contact, f"a GRUU of that scheme: {contact}")
+        must(server.stop() == 0, "siphook ends with 0")
+        server = house.Server(part, script)
+        said = answer(Phone("x", "tcp", HOST, server.port), "sips:secure@example.org", "<sips:x@example.org>", "s7")
+        must(said.startswith("SIP/2.0 416"), f"without TLS: {said}")
         must(server.stop() == 0, "siphook ends with 0")
 
 
@@ -476,6 +494,59 @@ def own(part, ca):
         must(server.stop() == 0, "siphook ends with 0")
 
 
+def origins(part, ca):
+    with part.test("pages of listed origins may connect, by the option and by sip.listen, and others get a 403 and no connection"):
+        own = house.port()
+        listen = f'sip.listen {{ uri = "ws://{HOST}:{own}", origins = {{ %s }} }}\n'
+        script = part.file("origins.lua", PLAN + listen % '"https://desk.example"')
+        server = house.Server(part, script, "ws_origin=https://phones.example", "ws_origin=http://localhost:8080",
+                              tls=ca.sign("origins", "DNS:example.org"))
+
+        def refused(transport, number, origin):
+            try:
+                Link(transport, HOST, number, origin=origin)
+            except house.Failure as e:
+                must("HTTP/1.1 403 Forbidden" in str(e), f"403: {e}")
+            else:
+                must(False, f"{origin} by {transport} is refused")
+
+        def allowed(transport, number, origin, name):
+            options(Link(transport, HOST, number, origin=origin), name)
+        for transport, number in (("ws", server.port), ("wss", server.tls_port)):
+            allowed(transport, number, "https://phones.example", f"w1{transport}")
+            allowed(transport, number, "HTTP://LocalHost:8080", f"w2{transport}")
+            allowed(transport, number, None, f"w3{transport}") # a program, and no page
+            for origin in ("https://desk.example", "http://phones.example", "https://phones.example.evil", "null"):
+                refused(transport, number, origin)
+        allowed("ws", own, "https://desk.example", "w4")
+        refused("ws", own, "https://phones.example")
+        page = Link("ws", HOST, own, origin="https://desk.example")
+        part.file("origins.lua", PLAN + listen % '"https://other.example"')
+        server.reload()
+        refused("ws", own, "https://desk.example")
+        allowed("ws", own, "https://other.example", "w5")
+        options(page, "w6") # who is in stays
+        counted = server.ask("status")
+        must(server.says("the origin is not allowed"), "the log says why")
+        must(counted["ws_upgrades_refused"] == 10 and counted["ws_upgrades"] == 9, f"they are counted: {counted}")
+        must(server.stop() == 0, "siphook ends with 0")
+
+
+def listeners(part):
+    with part.test("a listener may be changed again and again by reloads: UDP and TCP, one behind the other"):
+        script = part.file("listeners.lua", PLAN)
+        server = house.Server(part, script, "workers=2")
+        for i in range(80):
+            number, transport = house.port(), ("udp", "tcp")[i % 2]
+            part.file("listeners.lua", PLAN + f'sip.listen {{ uri = "{transport}://{HOST}:{number}" }}\n')
+            server.reload()
+            link = Link(transport, HOST, number)
+            options(link, f"l{i}")
+            link.close()
+        must(not server.says("too many listeners"), "there was always room")
+        must(server.stop() == 0, "siphook ends with 0")
+
+
 def tests(part):
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 16384), hard)) # of siphook, too
@@ -494,6 +565,8 @@ def tests(part):
     reload(part, script, ca)
     own(part, ca)
     sips(part, ca)
+    origins(part, ca)
+    listeners(part)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ def message(text, body=""):
 class Link:
     """One connection, or one socket of datagrams. receive() gives whole messages as text."""
 
-    def __init__(self, transport, host, port, ca=None, source=None, version=None):
+    def __init__(self, transport, host, port, ca=None, source=None, version=None, origin=None):
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self.transport = transport
         self.host = f"[{host}]" if ":" in host else host
@@ -47,12 +47,13 @@ class Link:
         self.socket = s
         self.port = s.getsockname()[1]
         if self.websocket:
-            self.upgrade()
+            self.upgrade(origin)
 
-    def upgrade(self):
+    def upgrade(self, origin):
         key = base64.b64encode(os.urandom(16)).decode()
         self.socket.sendall((f"GET / HTTP/1.1\r\nHost: {self.host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: {key}\r\n"
-                             "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: sip\r\n\r\n").encode())
+                             "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: sip\r\n" +
+                             (f"Origin: {origin}\r\n" if origin else "") + "\r\n").encode())
         while b"\r\n\r\n" not in self.rest:
             self.more()
         head, self.rest = self.rest.split(b"\r\n\r\n", 1)
