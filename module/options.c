@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { OPTIONS_MAX = 65536, WORKERS_MAX = 64, KEY_MAX = 24, GATHER_MAX = 10000 };
+enum { OPTIONS_MAX = 65536, WORKERS_MAX = 64, KEY_MAX = 24, GATHER_MAX = 10000, SECRET_MIN = 16 };
 
 static const char config_prefix[] = "config.";
 
@@ -69,6 +69,12 @@ static int set_handover(struct sh_options *o, const char *value)
 {
 	o->engine.handover = value;
 	return *value ? 0 : -EINVAL;
+}
+
+static int set_handover_secret(struct sh_options *o, const char *value)
+{
+	o->engine.handover_secret = value;
+	return strlen(value) >= SECRET_MIN ? 0 : -EINVAL;
 }
 
 static int set_gather(struct sh_options *o, const char *value)
@@ -158,6 +164,7 @@ static const struct rule {
     {"session_expires", set_session_expires, false, "0 or 90 to 86400 seconds"},
     {"control", set_control, false, "the path of a socket"},
     {"handover", set_handover, false, "the path of a folder"},
+    {"handover_secret", set_handover_secret, false, "at least 16 characters"},
     {"tls_certificate", set_certificate, true, "the path of a PEM file"},
     {"tls_private_key", set_private_key, true, "the path of a PEM file"},
     {"tls_ca", set_ca, false, "the path of a PEM file"},
@@ -257,7 +264,10 @@ static int add_option(struct sh_options *o, const struct siphook_option *option,
 		*seen |= 1u << i;
 		if (r->set(o, option->value) == 0)
 			return 0;
-		snprintf(error, size, "option \"%s\" is \"%s\"; it must be %s", r->key, option->value, r->wanted);
+		if (r->set == set_handover_secret) /* not for a log */
+			snprintf(error, size, "option \"%s\" must be %s", r->key, r->wanted);
+		else
+			snprintf(error, size, "option \"%s\" is \"%s\"; it must be %s", r->key, option->value, r->wanted);
 		return -EINVAL;
 	}
 	return unknown_key(option->key, error, size);

@@ -138,7 +138,8 @@ struct siphook_api {
 	/* [host] Makes an instance: no thread, no socket, no file yet. -EINVAL for an option that is unknown or wrong,
 	 * -ENOMEM, -EAGAIN for too many instances, -ENOTSUP when the host's other libraries make it impossible.
 	 * Options, described in docs/host-abi.md: script (obligatory), listen, workers, watch, dns, log_level,
-	 * session_expires, tls_certificate, tls_private_key, tls_ca, tls_verify, ws_origin, control, handover, config.NAME. */
+	 * session_expires, tls_certificate, tls_private_key, tls_ca, tls_verify, ws_origin, control, handover,
+	 * handover_secret, config.NAME. */
 	int (*create)(struct siphook **out, const struct siphook_host *host, const struct siphook_option *options,
 		      size_t count);
 	/* [host] Loads the script, opens the sockets, starts the threads. A failed start leaves nothing behind but the

@@ -9,7 +9,7 @@ _siphook() {
 	case $prev in
 	-c | --config | -s | --socket) mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
 	-l | --listen) mapfile -t COMPREPLY < <(compgen -W "udp:// tcp:// tls:// ws:// wss://" -- "$cur"); return ;;
-	-o | --option) mapfile -t COMPREPLY < <(compgen -W "listen= workers= watch= log_level= control= handover= dns= data= gather= session_expires= tls_certificate= tls_private_key= tls_ca= tls_verify= ws_origin= config." -- "$cur"); return ;;
+	-o | --option) mapfile -t COMPREPLY < <(compgen -W "listen= workers= watch= log_level= control= handover= handover_secret= dns= data= gather= session_expires= tls_certificate= tls_private_key= tls_ca= tls_verify= ws_origin= config." -- "$cur"); return ;;
 	esac
 	if [[ $cur == -* ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$(siphook "$command" --help 2>/dev/null | grep -oE -- '--[a-z]+')" -- "$cur")

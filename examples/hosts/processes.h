@@ -12,7 +12,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -114,6 +116,58 @@ static inline void listeners_end(struct listeners *l)
 			close(l->list[i].fd);
 	}
 	l->count = kept;
+}
+
+/* ---------------------------------------------------------------- the secret of the hand-over */
+
+enum { SECRET_LEN = 64 };
+
+/* What the option handover_secret is: children that run as another user than their parent, root, prove by it to each other that they are
+ * its children, which other processes of that user cannot. It stands in the file FOLDER.key, which root alone can read, so that a parent that
+ * takes the place of this one gives its children the same. 1: out has it; 0: there is none, because the parent is not root and hides
+ * nothing from its user; -1 and errno: the file is missing and cannot be made, or somebody else may read or write it (EPERM). */
+static inline int handover_secret(const char *folder, char out[SECRET_LEN + 1])
+{
+	static const char digits[] = "0123456789abcdef";
+	unsigned char noise[SECRET_LEN / 2];
+	struct stat st;
+	char path[4096];
+	int fd, n;
+
+	if (geteuid() != 0)
+		return 0;
+	errno = ENAMETOOLONG;
+	if (snprintf(path, sizeof(path), "%s.key", folder) >= (int)sizeof(path))
+		return -1;
+	fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 && errno == ENOENT) {
+		if (getentropy(noise, sizeof(noise)) < 0)
+			return -1;
+		for (size_t i = 0; i < sizeof(noise); i++) {
+			out[2 * i] = digits[noise[i] >> 4];
+			out[2 * i + 1] = digits[noise[i] & 15];
+		}
+		out[SECRET_LEN] = '\0';
+		fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+		if (fd < 0)
+			return -1;
+		n = write(fd, out, SECRET_LEN) == SECRET_LEN ? 1 : -1;
+		if (n < 0)
+			unlink(path);
+		close(fd);
+		return n;
+	}
+	if (fd < 0)
+		return -1;
+	n = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == 0 && !(st.st_mode & 077) && st.st_nlink == 1 &&
+		    read(fd, out, SECRET_LEN) == SECRET_LEN
+		? 1
+		: -1;
+	out[SECRET_LEN] = '\0';
+	close(fd);
+	if (n < 0)
+		errno = EPERM;
+	return n;
 }
 
 /* ---------------------------------------------------------------- questions */

@@ -207,10 +207,145 @@ static void on_value(struct sh_env *env, void *arg)
 	sh_free(v);
 }
 
+/* ------------------------------------------------------------------ for another process */
+
+struct record {
+	bool published;
+	uint32_t event, aor, type, body; /* octets of text, in this order */
+	uint64_t left;                   /* us; of what is published */
+	struct sh_addr from;
+	char tag[SH_TAG_LEN];
+	char text[];
+};
+
+static size_t record_size(const struct record *r)
+{
+	return sizeof(*r) + r->event + r->aor + r->type + r->body;
+}
+
+/* NULL: no memory. */
+static struct record *make_record(struct sh_slice event, struct sh_slice aor, struct sh_slice type, struct sh_slice body)
+{
+	const struct sh_slice parts[] = {event, aor, type, body};
+	struct record *r = sh_calloc(1, sizeof(*r) + event.len + aor.len + type.len + body.len);
+	char *p = r ? r->text : NULL;
+
+	if (!r)
+		return NULL;
+	r->event = (uint32_t)event.len;
+	r->aor = (uint32_t)aor.len;
+	r->type = (uint32_t)type.len;
+	r->body = (uint32_t)body.len;
+	for (unsigned i = 0; i < 4; i++) {
+		if (parts[i].len)
+			memcpy(p, parts[i].base, parts[i].len);
+		p += parts[i].len;
+	}
+	return r;
+}
+
+struct telling {
+	const struct sh_ua *ua;
+	sh_event_record_fn fn;
+	void *ctx;
+};
+
+static void tell_record(const struct telling *t, const struct sh_resource *r, struct sh_body *body, const struct sh_publication *p)
+{
+	struct record *record = make_record(r->event, r->aor, sh_body_type(body), sh_body_text(body));
+
+	if (!record)
+		return; /* as if it had never been said */
+	if (p) {
+		record->published = true;
+		record->left = p->timer.due > t->ua->env->now ? p->timer.due - t->ua->env->now : 0;
+		record->from = sh_source_host(p->source);
+		memcpy(record->tag, p->tag, SH_TAG_LEN);
+	}
+	t->fn(t->ctx, (const char *)record, record_size(record));
+	sh_free(record);
+}
+
+static void tell_resource(struct sh_hash_node *n, void *ctx)
+{
+	const struct sh_resource *r = SH_CONTAINER(n, struct sh_resource, node);
+
+	if (r->body)
+		tell_record(ctx, r, r->body, NULL);
+	SH_LIST_EACH (l, &r->publications) {
+		struct sh_publication *p = SH_CONTAINER(l, struct sh_publication, link);
+
+		if (p->body)
+			tell_record(ctx, r, p->body, p);
+	}
+}
+
+void sh_ua_each_event(const struct sh_ua *ua, sh_event_record_fn fn, void *ctx)
+{
+	struct telling t = {ua, fn, ctx};
+
+	if (ua->resources.buckets)
+		sh_hash_each((struct sh_hash *)&ua->resources, tell_resource, &t);
+}
+
+/* Its texts, in place. */
+static int read_record(const char *text, size_t len, struct record *head, struct sh_slice parts[4])
+{
+	const char *p = text + sizeof(*head);
+
+	if (len < sizeof(*head))
+		return -EBADMSG;
+	memcpy(head, text, sizeof(*head));
+	if ((uint64_t)head->event + head->aor + head->type + head->body != len - sizeof(*head))
+		return -EBADMSG;
+	for (unsigned i = 0; i < 4; i++) {
+		const uint32_t sizes[] = {head->event, head->aor, head->type, head->body};
+
+		parts[i] = sh_slice_make(p, sizes[i]);
+		p += sizes[i];
+	}
+	return 0;
+}
+
+int sh_ua_put_event(struct sh_ua *ua, const char *text, size_t len)
+{
+	struct sh_slice parts[4];
+	struct record head;
+	int err = read_record(text, len, &head, parts);
+
+	if (err)
+		return err;
+	if (head.published)
+		return sh_publication_put(ua, parts[0], parts[1], head.tag, parts[2], parts[3], &head.from, head.left);
+	return set_here(ua, parts[0], parts[1], parts[2], parts[3]);
+}
+
+int sh_ua_set_event(struct sh_ua *ua, const char *text, size_t len)
+{
+	struct sh_slice parts[4];
+	struct record head;
+	int err = read_record(text, len, &head, parts);
+
+	return err ? err : sh_event_set(ua, parts[0], parts[1], parts[2], parts[3]);
+}
+
+/* ------------------------------------------------------------------ a script's value, everywhere */
+
+static void tell_others(struct sh_ua *ua, struct sh_slice event, struct sh_slice aor, struct sh_slice type, struct sh_slice body)
+{
+	struct record *r = make_record(event, aor, type, body);
+
+	if (r)
+		ua->abroad->event(ua->abroad->ctx, (const char *)r, record_size(r));
+	sh_free(r);
+}
+
 int sh_event_set(struct sh_ua *ua, struct sh_slice event, struct sh_slice aor, struct sh_slice type, struct sh_slice body)
 {
 	const struct sh_slice parts[] = {event, aor, type, body};
 
+	if (sh_ua_has_peers(ua))
+		tell_others(ua, event, aor, type, body);
 	for (unsigned i = 0; i < ua->env->workers; i++) {
 		struct value *v;
 		char *p;

@@ -30,6 +30,9 @@ struct sh_publication {
 };
 const struct sh_link *sh_event_publications(const struct sh_subscription *s); /* NULL or a list, the newest last */
 void sh_publication_free(struct sh_ua *ua, struct sh_publication *p);
+/* One of another process, on this worker. left: us until it expires; from: family 0 if it is of nobody who is counted. */
+int sh_publication_put(struct sh_ua *ua, struct sh_slice event, struct sh_slice aor, const char tag[SH_TAG_LEN], struct sh_slice type,
+		       struct sh_slice body, const struct sh_addr *from, uint64_t left);
 
 struct sh_lamp; /* package_dialog.c */
 void sh_lamp_free(struct sh_lamp *lamp);

@@ -265,6 +265,10 @@ int sh_leg_send_in(struct sh_leg *l, const struct sh_dialog *d, struct sh_client
 		   const struct sh_writer *line, struct sh_writer *rest, sh_client_fn fn, void *user);
 
 /* ---- router.c: in front of the transaction layer when there are several workers; its context is the ua */
+static inline bool sh_ua_has_peers(const struct sh_ua *ua) /* other processes */
+{
+	return ua->abroad && atomic_load_explicit(ua->abroad->peers, memory_order_relaxed);
+}
 extern const struct sh_transport_user sh_ua_router;
 
 /* ---- judge.c: RFC 3261 8.2; true: the request was answered */
@@ -565,6 +569,7 @@ struct sh_source;
 int sh_source_take(struct sh_ua *ua, const struct sh_addr *peer, enum sh_kept what, size_t n, struct sh_source **out);
 bool sh_source_has_room(const struct sh_ua *ua, const struct sh_addr *peer, enum sh_kept what, size_t n);
 void sh_source_give(struct sh_ua *ua, struct sh_source *s, enum sh_kept what, size_t n); /* NULL is fine */
+struct sh_addr sh_source_host(const struct sh_source *s); /* of NULL: family 0 */
 
 /* ---- package_dialog.c */
 void sh_lamp_changed(struct sh_leg *l);

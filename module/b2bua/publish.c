@@ -33,7 +33,8 @@ static int account(struct sh_publication *p, const struct sh_addr *from, size_t 
 	ua->published -= p->octets;
 	p->source = NULL;
 	p->octets = 0;
-	err = ua->published + octets <= ALL ? sh_source_take(ua, from, SH_KEPT_OCTETS, octets, &source) : -EAGAIN;
+	source = NULL;
+	err = ua->published + octets > ALL ? -EAGAIN : from->family ? sh_source_take(ua, from, SH_KEPT_OCTETS, octets, &source) : 0;
 	if (err)
 		return err;
 	p->source = source;
@@ -60,7 +61,7 @@ struct change {
 	char old_tag[SH_TAG_LEN], tag[SH_TAG_LEN];
 	bool has_old, has_body;
 	struct sh_addr from;
-	uint32_t expires; /* s; 0: it goes */
+	uint64_t expires; /* us; 0: it goes */
 	char text[];
 };
 
@@ -111,7 +112,7 @@ static void apply(struct sh_ua *ua, const struct change *c)
 			sh_list_remove(&p->link);
 			sh_list_append(list, &p->link);
 		}
-		sh_env_timer(ua->env, &p->timer, c->expires * SH_SECOND);
+		sh_env_timer(ua->env, &p->timer, c->expires);
 	}
 	if (news)
 		sh_resource_tell(r);
@@ -143,6 +144,18 @@ static void refuse(struct sh_request *q, unsigned code, struct sh_slice reason, 
 	sh_request_reply(q, code, reason, headers, none, none);
 }
 
+static void put_texts(struct change *c, struct sh_slice event, struct sh_slice aor, struct sh_slice type, struct sh_slice body)
+{
+	const struct sh_slice parts[] = {event, aor, type, body};
+	char *p = c->text;
+
+	for (unsigned i = 0; i < 4; i++) {
+		if (parts[i].len)
+			memcpy(p, parts[i].base, parts[i].len);
+		p += parts[i].len;
+	}
+}
+
 static struct change *read_change(struct sh_request *q, struct sh_slice aor, uint32_t limit)
 {
 	const struct sh_msg *m = q->msg;
@@ -152,7 +165,6 @@ static struct change *read_change(struct sh_request *q, struct sh_slice aor, uin
 	struct sh_ua *ua = q->ua;
 	struct sh_resource *r;
 	struct change *c;
-	char *p;
 
 	sh_event_split(sh_msg_header(m, SH_H_EVENT), &event, &id);
 	if (!event.len || event.len > LONGEST_EVENT) {
@@ -198,18 +210,28 @@ static struct change *read_change(struct sh_request *q, struct sh_slice aor, uin
 		return NULL;
 	}
 	*c = (struct change){.peers = ua->config.peers, .event = event.len, .aor = aor.len, .type = body.len ? type.len : 0, .body = body.len,
-			     .from = q->from.remote, .has_old = match.len > 0, .has_body = body.len > 0, .expires = expires};
+			     .from = q->from.remote, .has_old = match.len > 0, .has_body = body.len > 0, .expires = expires * SH_SECOND};
 	sh_tag_make(ua->env, c->tag);
 	if (match.len)
 		memcpy(c->old_tag, match.base, SH_TAG_LEN);
-	p = c->text;
-	const struct sh_slice parts[] = {event, aor, body.len ? type : none, body};
-	for (unsigned i = 0; i < 4; i++) {
-		if (parts[i].len)
-			memcpy(p, parts[i].base, parts[i].len);
-		p += parts[i].len;
-	}
+	put_texts(c, event, aor, body.len ? type : none, body);
 	return c;
+}
+
+int sh_publication_put(struct sh_ua *ua, struct sh_slice event, struct sh_slice aor, const char tag[SH_TAG_LEN], struct sh_slice type,
+		       struct sh_slice body, const struct sh_addr *from, uint64_t left)
+{
+	struct change *c = sh_malloc(sizeof(*c) + event.len + aor.len + type.len + body.len);
+
+	if (!c)
+		return -ENOMEM;
+	*c = (struct change){.event = event.len, .aor = aor.len, .type = type.len, .body = body.len, .from = *from, .has_body = true,
+			     .expires = left ? left : 1};
+	memcpy(c->tag, tag, SH_TAG_LEN);
+	put_texts(c, event, aor, type, body);
+	apply(ua, c);
+	sh_free(c);
+	return 0;
 }
 
 int sh_request_publish(struct sh_request *q, struct sh_slice aor, uint32_t limit, struct sh_slice headers)
@@ -224,7 +246,7 @@ int sh_request_publish(struct sh_request *q, struct sh_slice aor, uint32_t limit
 	if (!c)
 		return -EBADMSG;
 	w = sh_request_begin(q, 200, (struct sh_slice){0});
-	sh_put_header_uint(w, SH_H_EXPIRES, c->expires);
+	sh_put_header_uint(w, SH_H_EXPIRES, c->expires / SH_SECOND);
 	sh_put_header(w, SH_H_SIP_ETAG, sh_slice_make(c->tag, SH_TAG_LEN));
 	sh_put_said(w, headers);
 	for (unsigned i = 0; i < ua->env->workers; i++) { /* before the answer: the next one may come to another worker */

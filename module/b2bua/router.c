@@ -182,11 +182,6 @@ static int epoch_of(const struct sh_msg *m)
 	return epoch >= 0 ? epoch : sh_tag_epoch(ids.from_tag);
 }
 
-static bool has_peers(const struct sh_ua *ua)
-{
-	return ua->abroad && atomic_load_explicit(ua->abroad->peers, memory_order_relaxed);
-}
-
 static bool goes_abroad(struct sh_ua *ua, const struct sh_msg *m, const struct sh_path *from)
 {
 	const struct sh_ua_abroad *a = ua->abroad;
@@ -201,7 +196,7 @@ static void on_message(void *ctx, const struct sh_msg *m, const struct sh_path *
 	unsigned to;
 	int other;
 
-	if (has_peers(ua) && goes_abroad(ua, m, from))
+	if (sh_ua_has_peers(ua) && goes_abroad(ua, m, from))
 		return;
 	to = owner(ua, m);
 	other = named(ua, m);
@@ -245,7 +240,7 @@ static void on_unreachable(void *ctx, const struct sh_addr *remote, struct sh_sl
 {
 	struct sh_ua *ua = ctx;
 	int to = branch.len > 7 ? sh_tag_worker(sh_slice_make(branch.base + 7, branch.len - 7)) : -1;
-	int epoch = has_peers(ua) ? sh_tag_epoch(branch) : -1;
+	int epoch = sh_ua_has_peers(ua) ? sh_tag_epoch(branch) : -1;
 	struct news *n;
 
 	if (epoch > 0 && epoch != (int)ua->env->epoch) {

@@ -42,6 +42,11 @@ static struct sh_source *find(const struct sh_ua *ua, const struct sh_addr *host
 	return NULL;
 }
 
+struct sh_addr sh_source_host(const struct sh_source *s)
+{
+	return s ? s->host : (struct sh_addr){0};
+}
+
 bool sh_source_has_room(const struct sh_ua *ua, const struct sh_addr *peer, enum sh_kept what, size_t n)
 {
 	struct sh_addr host = host_of(peer);

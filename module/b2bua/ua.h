@@ -105,12 +105,19 @@ struct sh_ua_abroad {
 	const _Atomic unsigned *peers; /* how many there are: with none, nobody is asked */
 	void (*unreachable)(void *ctx, const struct sh_addr *remote, struct sh_slice branch, int error, unsigned epoch);
 	bool (*message)(void *ctx, const struct sh_msg *m, const struct sh_path *from, int epoch, uint64_t key);
+	void (*event)(void *ctx, const char *record, size_t len); /* a script has set the value of an event */
 	void *ctx;
 };
 void sh_ua_set_abroad(struct sh_ua *ua, const struct sh_ua_abroad *a); /* stays the caller's; before the loop runs */
 /* Another process has taken over: calls go on here, but subscriptions begin anew there (RFC 6665 4.2.2, deactivated), and so do the
  * registrations of trunks, without a word to the registrar. */
 void sh_ua_succeeded(struct sh_ua *ua);
+/* What NOTIFY requests say, as records for another process of this build: the values that scripts have set, and what phones have
+ * published. Every worker has the same. */
+typedef void (*sh_event_record_fn)(void *ctx, const char *record, size_t len);
+void sh_ua_each_event(const struct sh_ua *ua, sh_event_record_fn fn, void *ctx);
+int sh_ua_put_event(struct sh_ua *ua, const char *record, size_t len); /* on this worker alone. 0, -EBADMSG or -ENOMEM */
+int sh_ua_set_event(struct sh_ua *ua, const char *record, size_t len); /* on all, as sh_event_set; a value only */
 
 /* A connection ended: for the location store. */
 void sh_ua_on_flow_closed(struct sh_ua *ua, void (*fn)(void *ctx, uint64_t flow), void *ctx);

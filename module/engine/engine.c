@@ -70,10 +70,12 @@ int sh_engine_create(struct sh_engine **out, const struct sh_engine_config *conf
 	e->dns = config->dns ? copy(config->dns) : NULL;
 	e->data = config->data ? copy(config->data) : NULL;
 	e->handover_folder = config->handover ? copy(config->handover) : NULL;
+	e->handover_secret = config->handover_secret ? copy(config->handover_secret) : NULL;
 	e->listen = sh_calloc(e->nlisten, sizeof(*e->listen));
 	e->pairs = sh_calloc(e->npairs + 1, sizeof(*e->pairs));
 	if (!e->script_path || !e->listen || !e->pairs || (config->dns && !e->dns) ||
-	    (config->data && !e->data) || (config->handover && !e->handover_folder))
+	    (config->data && !e->data) || (config->handover && !e->handover_folder) ||
+	    (config->handover_secret && !e->handover_secret))
 		goto out;
 	for (unsigned i = 0; i < e->nlisten; i++) {
 		e->listen[i] = copy(listen[i]);
@@ -126,6 +128,9 @@ void sh_engine_destroy(struct sh_engine *e)
 	sh_free(e->dns);
 	sh_free(e->data);
 	sh_free(e->handover_folder);
+	if (e->handover_secret)
+		explicit_bzero(e->handover_secret, strlen(e->handover_secret));
+	sh_free(e->handover_secret);
 	pthread_rwlock_destroy(&e->life);
 	pthread_mutex_destroy(&e->lock);
 	sh_free(e);

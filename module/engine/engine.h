@@ -55,6 +55,7 @@ struct sh_engine_config {
 	const char *dns;                     /* name servers, "127.0.0.1:5353,[::1]"; NULL: those of the machine */
 	const char *data;                    /* folder of the shared stores that are saved; NULL: none is */
 	const char *handover;                /* folder in which consecutive processes find each other; NULL: none */
+	const char *handover_secret;         /* what those of them know that may; NULL: all of the same user may */
 	const struct sh_pair *config;        /* sip.config of the scripts */
 	unsigned nconfig;
 	/* [worker] Calls as they come and go: name "call.new", "call.answer", "call.end", and an object as JSON text. NULL: nobody

@@ -8,25 +8,12 @@
 #include <unistd.h>
 
 enum {
-	VERSION = 1,
-	EPOCHS = 4096,
 	DRAIN_MS = 100,
 	QUEUE_MAX = 16 << 20, /* octets that may wait for a peer */
 	BUFFER = 4 << 20,
 	/* An alias of another process's connection: 64 + peer (8 bits) | its worker (6) | slot (18) | generation (32). */
 	ALIAS_SLOT_BITS = 18,
 };
-
-struct sh_handover_hello sh_handover_hello(const struct sh_handover *h)
-{
-	return (struct sh_handover_hello){VERSION, sizeof(struct sh_path), sizeof(struct sh_contact), h->epoch};
-}
-
-bool sh_handover_understood(const struct sh_handover_hello *a)
-{
-	return a->version == VERSION && a->path_size == sizeof(struct sh_path) && a->contact_size == sizeof(struct sh_contact) &&
-	       a->epoch > 0 && a->epoch < EPOCHS;
-}
 
 uint64_t sh_handover_now(void)
 {
@@ -144,13 +131,18 @@ int sh_handover_drain(struct sh_handover *h, int peer)
 	}
 }
 
-void sh_handover_forget(struct sh_handover_peer *p)
+void sh_handover_free(struct sh_handover_packet **list)
 {
-	for (struct sh_handover_packet *q = p->waiting, *next; q; q = next) {
+	for (struct sh_handover_packet *q = *list, *next; q; q = next) {
 		next = q->next;
 		sh_free(q);
 	}
-	p->waiting = NULL;
+	*list = NULL;
+}
+
+void sh_handover_forget(struct sh_handover_peer *p)
+{
+	sh_handover_free(&p->waiting);
 	p->waits = 0;
 }
 
@@ -179,7 +171,14 @@ ssize_t sh_handover_receive(int fd, char *buffer, int *fds, unsigned *nfds)
 				close(got);
 		}
 	}
-	return n < 0 ? -errno : m.msg_flags & MSG_TRUNC ? -EMSGSIZE : n;
+	if (n < 0)
+		return -errno;
+	if (m.msg_flags & MSG_CTRUNC) { /* this process has no room for more descriptors */
+		while (fds && *nfds)
+			close(fds[--*nfds]);
+		return -EMFILE;
+	}
+	return m.msg_flags & MSG_TRUNC ? -EMSGSIZE : n;
 }
 
 int sh_handover_socket(void)
@@ -189,14 +188,6 @@ int sh_handover_socket(void)
 	if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof(size)) < 0)
 		(void)setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 	return fd;
-}
-
-bool sh_handover_trusts(int fd)
-{
-	struct ucred peer;
-	socklen_t len = sizeof(peer);
-
-	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && (peer.uid == 0 || peer.uid == geteuid());
 }
 
 /* ------------------------------------------------------------------ peers */
@@ -214,7 +205,7 @@ int sh_handover_add_peer(struct sh_handover *h, int fd, unsigned epoch)
 	}
 	if (found >= 0) {
 		h->next_peer = (found + 1) % SH_HANDOVER_PEERS;
-		h->peers[found] = (struct sh_handover_peer){.fd = fd, .epoch = epoch};
+		h->peers[found] = (struct sh_handover_peer){.fd = fd, .epoch = epoch, .since = sh_handover_now()};
 		atomic_fetch_add(&h->live, 1);
 	}
 	pthread_mutex_unlock(&h->lock);
@@ -304,6 +295,17 @@ static void on_unreachable(void *ctx, const struct sh_addr *remote, struct sh_sl
 	pthread_mutex_unlock(&h->lock);
 }
 
+/* The subscribers are at the newest: what a script says to them here is for it. */
+static void on_event(void *ctx, const char *record, size_t len)
+{
+	struct sh_handover *h = ctx;
+
+	pthread_mutex_lock(&h->lock);
+	if (atomic_load(&h->telling_writes) && h->newest >= 0)
+		sh_handover_tell(h, h->newest, SH_HANDOVER_EVENT, NULL, 0, record, len);
+	pthread_mutex_unlock(&h->lock);
+}
+
 static int on_send(void *ctx, uint64_t flow, struct sh_slice text)
 {
 	struct sh_handover *h = ctx;
@@ -389,7 +391,7 @@ void sh_handover_attach(struct sh_handover *h)
 {
 	struct sh_engine *e = h->engine;
 
-	h->ua = (struct sh_ua_abroad){&h->live, on_unreachable, on_message, h};
+	h->ua = (struct sh_ua_abroad){&h->live, on_unreachable, on_message, on_event, h};
 	h->transport = (struct sh_transport_abroad){on_send, on_close, on_alive, h};
 	for (unsigned i = 0; i < e->nworkers; i++) {
 		sh_ua_set_abroad(e->workers[i].ua, &h->ua);

@@ -14,6 +14,7 @@ enum {
 	PACKETS_AT_ONCE = 64,
 	ASK_TRIES = 25000, /* of 200 us */
 	ACCEPT_MS = 100,   /* without descriptors: until the next try */
+	STRANGERS = 16,    /* connections that have not proven themselves, at the most */
 };
 
 static void nap(long us)
@@ -145,6 +146,7 @@ struct begun {
 		size_t count, room;
 		bool failed;
 	} of[SH_ENGINE_MAX_WORKERS];
+	struct sh_handover_packet *known, **known_end; /* by worker 0, and with it by all */
 };
 
 struct of_worker {
@@ -171,12 +173,47 @@ static void add_begun(void *ctx, uint64_t key)
 	l->list[l->count++] = (struct sh_handover_begun){key, w->epoch};
 }
 
+static void add_known(struct begun *b, enum sh_handover_kind kind, const void *data, size_t len)
+{
+	struct sh_handover_packet *p;
+
+	if (len > SH_HANDOVER_PACKET - sizeof(uint32_t)) { /* nobody could send it as a NOTIFY either */
+		atomic_fetch_add(&b->h->lost, 1);
+		return;
+	}
+	p = sh_malloc(sizeof(*p) + len);
+	if (!p) {
+		b->of[0].failed = true;
+		return;
+	}
+	p->next = NULL;
+	p->kind = kind;
+	p->len = len;
+	memcpy(p->data, data, len);
+	*b->known_end = p;
+	b->known_end = &p->next;
+}
+
+static void add_ban(void *ctx, const struct sh_ban *ban)
+{
+	add_known(ctx, SH_HANDOVER_BAN, ban, sizeof(*ban));
+}
+
+static void add_event(void *ctx, const char *record, size_t len)
+{
+	add_known(ctx, SH_HANDOVER_EVENT, record, len);
+}
+
 static void collect_begun(struct sh_worker *w, void *arg)
 {
 	struct begun *b = arg;
 	struct of_worker ctx = {&b->of[w->index], b->h->epoch};
 
 	sh_txn_each_request_key(sh_ua_txn(w->ua), add_begun, &ctx);
+	if (w->index == 0) {
+		sh_transport_each_ban(sh_ua_transport(w->ua), add_ban, b);
+		sh_ua_each_event(w->ua, add_event, b);
+	}
 }
 
 /* Joins what they have with what earlier processes have begun. */
@@ -239,15 +276,9 @@ struct arrival {
 static void arrive_message(struct sh_transport *t, struct arrival *a)
 {
 	struct sh_path *path = &a->head.path;
-	const struct sh_endpoint *ep = sh_transport_endpoint(t, path->endpoint);
 
-	/* The same place where we listen may have another number here. */
-	for (unsigned i = 0; !ep || (uint8_t)ep->proto != path->proto; i++) {
-		ep = sh_transport_endpoint(t, i);
-		path->endpoint = (uint8_t)i;
-		if (!ep)
-			return;
-	}
+	if (!sh_transport_renumber(t, path) && path->proto == SH_PROTO_UDP)
+		return; /* nobody listens there any more, so nobody could answer from there */
 	path->flow = a->flow;
 	sh_transport_arrive(t, path, sh_slice_make(a->text, a->len));
 }
@@ -365,7 +396,8 @@ static void peer_gone(struct sh_handover *h, int peer)
 		sh_location_each(e->location, gone, h);
 }
 
-static void welcome(struct sh_handover *h, int peer, const struct sh_handover_hello *hello)
+/* It has proven itself. What others are told from then on comes behind this. */
+static void welcome(struct sh_handover *h, int peer)
 {
 	struct sh_engine *e = h->engine;
 	char control[CMSG_SPACE(sizeof(int) * SH_HANDOVER_FDS)] __attribute__((aligned(8))) = {0};
@@ -375,12 +407,6 @@ static void welcome(struct sh_handover *h, int peer, const struct sh_handover_he
 	struct msghdr m = {.msg_iov = parts, .msg_iovlen = 2};
 	struct sockets *s = sh_calloc(1, sizeof(*s));
 
-	if (!sh_handover_understood(hello))
-		sh_warn(&e->log, "a process of another version cannot take over from this one");
-	pthread_mutex_lock(&h->lock);
-	h->peers[peer].epoch = hello->epoch;
-	h->peers[peer].greeted = true;
-	pthread_mutex_unlock(&h->lock);
 	if (w.active) {
 		w.key = e->workers[0].env->key;
 		w.secret = sh_auth_secret(e->auth);
@@ -401,9 +427,31 @@ static void welcome(struct sh_handover *h, int peer, const struct sh_handover_he
 		for (unsigned i = 0; i < w.nfds; i++)
 			memcpy(CMSG_DATA(c) + i * sizeof(int), &s->all[i].fd, sizeof(int));
 	}
+	pthread_mutex_lock(&h->lock);
+	h->peers[peer].epoch = h->peers[peer].claims;
+	h->peers[peer].greeted = true;
 	if (sendmsg(h->peers[peer].fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
 		sh_warn(&e->log, "hand-over: %s", strerror(errno));
+	pthread_mutex_unlock(&h->lock);
+	explicit_bzero(&w, sizeof(w));
 	sh_free(s);
+}
+
+/* Of somebody who has not proven himself: HELLO, then PROOF. */
+static void take_greeting(struct sh_handover *h, int peer, enum sh_handover_kind kind, const char *data, size_t len)
+{
+	int err = kind == SH_HANDOVER_HELLO   ? sh_handover_challenge(h, peer, data, len)
+		  : kind == SH_HANDOVER_PROOF ? sh_handover_judge(h, peer, data, len)
+					      : -EPROTO;
+
+	if (!err && kind == SH_HANDOVER_PROOF)
+		welcome(h, peer);
+	if (!err)
+		return;
+	sh_log_write_limited(&h->engine->log, SH_LOG_WARN, &h->strangers_limit, sh_handover_now(),
+			     err == -EACCES ? "hand-over: a process that does not know the secret is refused"
+					    : "hand-over: a process that does not speak this version is refused");
+	shutdown(h->peers[peer].fd, SHUT_RDWR); /* its end is heard of like any other */
 }
 
 /* ------------------------------------------------------------------ being taken over from */
@@ -414,8 +462,10 @@ static int take_stock(struct sh_handover *h)
 	struct begun *b = sh_calloc(1, sizeof(*b));
 	int err = b ? ask(h, deafen, NULL) : -ENOMEM;
 
-	if (b)
+	if (b) {
 		b->h = h;
+		b->known_end = &b->known;
+	}
 	if (!err)
 		err = ask(h, collect_begun, b);
 	if (err == -ETIMEDOUT)
@@ -424,6 +474,8 @@ static int take_stock(struct sh_handover *h)
 		err = join_begun(h, b);
 	for (unsigned i = 0; b && i < h->engine->nworkers; i++)
 		sh_free(b->of[i].list);
+	if (b)
+		h->known = b->known; /* sh_handover_give_rest frees it */
 	sh_free(b);
 	return err;
 }
@@ -443,6 +495,7 @@ static void peer_takes(struct sh_handover *h, int peer)
 		err = take_stock(h);
 	if (!err)
 		err = sh_handover_give_rest(h, peer);
+	sh_handover_free(&h->known);
 	if (err) {
 		sh_error(&h->engine->log, "hand-over: %s", strerror(-err));
 		shutdown(h->peers[peer].fd, SHUT_RDWR); /* its end is heard of like any other */
@@ -507,18 +560,15 @@ static void take_news(struct sh_handover *h, const char *data, size_t len)
 
 static void take_packet(struct sh_handover *h, int peer, enum sh_handover_kind kind, const char *data, size_t len)
 {
-	struct sh_handover_hello hello;
 	struct sh_handover_flow f;
 	struct arrival *a;
 	uint64_t flow;
 
+	if (!h->peers[peer].greeted) {
+		take_greeting(h, peer, kind, data, len);
+		return;
+	}
 	switch (kind) {
-	case SH_HANDOVER_HELLO:
-		if (len < sizeof(hello))
-			break;
-		memcpy(&hello, data, sizeof(hello));
-		welcome(h, peer, &hello);
-		break;
 	case SH_HANDOVER_TAKE:
 		peer_takes(h, peer);
 		break;
@@ -545,6 +595,7 @@ static void take_packet(struct sh_handover *h, int peer, enum sh_handover_kind k
 	case SH_HANDOVER_BINDING:
 	case SH_HANDOVER_UNBINDING:
 	case SH_HANDOVER_WRITE:
+	case SH_HANDOVER_EVENT:
 		a = make_arrival(h, kind, data, len);
 		if (a)
 			pass(h, 0, a);
@@ -571,10 +622,31 @@ static void read_peer(struct sh_handover *h, int peer, char *buffer)
 	}
 }
 
+/* Those who connect and do not prove themselves keep no place that another one needs: the one that is there for longest goes. */
+static void limit_strangers(struct sh_handover *h)
+{
+	int oldest = -1, count = 0;
+
+	for (int i = 0; i < SH_HANDOVER_PEERS; i++) {
+		const struct sh_handover_peer *p = &h->peers[i];
+
+		if (p->fd < 0 || p->greeted)
+			continue;
+		count++;
+		if (oldest < 0 || p->since < h->peers[oldest].since)
+			oldest = i;
+	}
+	if (count >= STRANGERS)
+		peer_gone(h, oldest);
+}
+
 /* False: there is no descriptor for it now. */
 static bool accept_peer(struct sh_handover *h)
 {
-	int fd = accept4(h->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int fd;
+
+	limit_strangers(h);
+	fd = accept4(h->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 	if (fd < 0)
 		return errno == EAGAIN || errno == EINTR || errno == ECONNABORTED;

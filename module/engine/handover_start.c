@@ -145,15 +145,6 @@ static int listen_for_others(struct sh_handover *h)
 
 /* ------------------------------------------------------------------ greetings */
 
-static ssize_t wait_for(struct sh_handover *h, int peer, char *buffer, int *fds, unsigned *nfds)
-{
-	struct pollfd p = {.fd = h->peers[peer].fd, .events = POLLIN};
-
-	if (poll(&p, 1, SH_HANDOVER_MS) <= 0)
-		return -ETIMEDOUT;
-	return sh_handover_receive(p.fd, buffer, fds, nfds);
-}
-
 static void drop_peer(struct sh_handover *h, int peer)
 {
 	close(h->peers[peer].fd);
@@ -161,48 +152,47 @@ static void drop_peer(struct sh_handover *h, int peer)
 	atomic_fetch_sub(&h->live, 1);
 }
 
-/* One that does not answer, or speaks another version, is left alone: it goes on with what comes to it. */
-static void greet(struct sh_handover *h, int peer, char *buffer)
+/* One that does not answer, speaks another version or cannot prove itself is left alone: it goes on with what comes to it. Only when
+ * there is no room for its sockets is this start in vain: other sockets of the same addresses would get a part of what comes. */
+static int greet(struct sh_handover *h, int peer, char *buffer)
 {
-	struct sh_handover_hello hello = sh_handover_hello(h);
 	struct sh_handover_welcome w = {.active = 0};
 	int fds[SH_HANDOVER_FDS];
 	unsigned nfds = 0;
-	ssize_t n = sh_handover_send(h, peer, SH_HANDOVER_HELLO, &hello, sizeof(hello), NULL, 0);
+	int err = sh_handover_greet(h, peer, &w, buffer, fds, &nfds);
 
-	if (n == 0)
-		n = wait_for(h, peer, buffer, fds, &nfds);
-	if (n == (ssize_t)(sizeof(uint32_t) + sizeof(w)))
-		memcpy(&w, buffer + sizeof(uint32_t), sizeof(w));
-	if (!sh_handover_understood(&w.hello)) {
-		sh_warn(&h->engine->log, "handover %s: process %u does not understand, or does not answer", h->folder, h->peers[peer].epoch);
+	if (err) {
+		sh_warn(&h->engine->log, "handover %s: process %u %s", h->folder, h->peers[peer].epoch,
+			err == -EACCES  ? "does not know the secret"
+			: err == -EMFILE ? "gives more sockets than this one may open"
+					 : "does not understand, or does not answer");
 		drop_peer(h, peer);
-	} else {
-		h->peers[peer].greeted = true;
-		if (w.active) {
-			h->active = peer;
-			h->key = w.key;
-			h->secret = w.secret;
-		}
+	} else if (w.active) {
+		h->active = peer;
+		h->key = w.key;
+		h->secret = w.secret;
 	}
 	for (unsigned i = 0; i < nfds; i++) {
-		if (w.active && sh_net_inherit(h->engine->net, fds[i]) < 0)
+		if (!err && w.active && sh_net_inherit(h->engine->net, fds[i]) < 0)
 			sh_warn(&h->engine->log, "handover %s: a socket could not be taken over", h->folder);
 		close(fds[i]);
 	}
+	explicit_bzero(&w, sizeof(w));
+	return err == -EMFILE ? err : 0;
 }
 
 static int meet(struct sh_handover *h)
 {
 	char *buffer = sh_malloc(SH_HANDOVER_PACKET);
+	int err = 0;
 
 	if (!buffer)
 		return -ENOMEM;
-	for (int i = 0; i < SH_HANDOVER_PEERS; i++)
+	for (int i = 0; i < SH_HANDOVER_PEERS && !err; i++)
 		if (h->peers[i].fd >= 0)
-			greet(h, i, buffer);
+			err = greet(h, i, buffer);
 	sh_free(buffer);
-	return 0;
+	return err;
 }
 
 /* ------------------------------------------------------------------ life */
@@ -219,6 +209,7 @@ int sh_handover_open(struct sh_engine *e, char *error, size_t size)
 		return -ENOMEM;
 	h->engine = e;
 	h->folder = e->handover_folder;
+	h->secret_words = sh_slice_cstr(e->handover_secret ? e->handover_secret : "");
 	h->dir = h->lock_file = h->listener = h->active = h->newest = -1;
 	h->taken_end = &h->taken;
 	for (int i = 0; i < SH_HANDOVER_PEERS; i++)
@@ -272,7 +263,7 @@ int sh_handover_take(struct sh_engine *e, char *error, size_t size)
 	buffer = sh_malloc(SH_HANDOVER_PACKET);
 	err = buffer ? sh_handover_send(h, h->active, SH_HANDOVER_TAKE, NULL, 0, NULL, 0) : -ENOMEM;
 	while (!err && kind != SH_HANDOVER_DONE) {
-		ssize_t n = wait_for(h, h->active, buffer, NULL, NULL);
+		ssize_t n = sh_handover_await(h, h->active, buffer, NULL, NULL);
 
 		if (n == -EAGAIN)
 			continue;
@@ -301,11 +292,7 @@ int sh_handover_join(struct sh_engine *e, char *error, size_t size)
 		return 0;
 	sh_handover_attach(h);
 	err = h->active >= 0 ? sh_handover_put_rest(h) : 0;
-	for (struct sh_handover_packet *p = h->taken, *next; p; p = next) {
-		next = p->next;
-		sh_free(p);
-	}
-	h->taken = NULL;
+	sh_handover_free(&h->taken);
 	return err ? say(error, size, h, err, NULL) : 0;
 }
 
@@ -376,10 +363,8 @@ void sh_handover_close(struct sh_engine *e)
 	unlock_folder(h);
 	if (h->dir >= 0)
 		close(h->dir);
-	for (struct sh_handover_packet *p = h->taken, *next; p; p = next) {
-		next = p->next;
-		sh_free(p);
-	}
+	sh_handover_free(&h->taken);
+	sh_handover_free(&h->known);
 	pthread_mutex_destroy(&h->lock);
 	explicit_bzero(&h->secret, sizeof(h->secret));
 	sh_free(h->begun);

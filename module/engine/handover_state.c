@@ -199,6 +199,8 @@ int sh_handover_give_rest(struct sh_handover *h, int peer)
 
 		give(g, SH_HANDOVER_BEGUN, NULL, 0, h->begun + at, n * sizeof(h->begun[0]));
 	}
+	for (struct sh_handover_packet *p = h->known; p; p = p->next)
+		give(g, p->kind, NULL, 0, p->data, p->len);
 	err = sh_shared_pack_all(e->shared, w.now(w.ctx), w.wall(w.ctx), give_store, g);
 	atomic_store(&h->telling_writes, true);
 	sh_shared_tell(e->shared, tell_write, h);
@@ -297,6 +299,7 @@ static int put_binding(struct sh_handover *h, const char *data, size_t len)
 	b.contact.from.flow = sh_handover_flow_in(h, &b.flow);
 	pthread_mutex_unlock(&h->lock);
 	b.contact.from.domain = 0;
+	sh_transport_renumber(sh_ua_transport(w->ua), &b.contact.from);
 	b.contact.keeper = w->runtime;
 	err = sh_location_restore(h->engine->location, aor, &b.contact);
 	if (!err)
@@ -317,6 +320,17 @@ static void put_unbinding(struct sh_handover *h, const char *data, size_t len)
 	if (aor_len < len)
 		sh_location_unbind(h->engine->location, sh_slice_make(data, aor_len), sh_slice_make(data + aor_len, len - aor_len),
 				   sh_env_wall(w->env), w->runtime);
+}
+
+static void put_ban(struct sh_handover *h, const struct sh_handover_packet *p)
+{
+	struct sh_ban ban;
+
+	if (p->len != sizeof(ban))
+		return;
+	memcpy(&ban, p->data, sizeof(ban));
+	for (unsigned i = 0; i < h->engine->nworkers; i++)
+		sh_transport_put_ban(sh_ua_transport(h->engine->workers[i].ua), &ban);
 }
 
 int sh_handover_put_rest(struct sh_handover *h)
@@ -342,6 +356,13 @@ int sh_handover_put_rest(struct sh_handover *h)
 			break;
 		case SH_HANDOVER_WRITE:
 			sh_shared_do(e->shared, p->data, p->len, e->workers[0].env->now);
+			break;
+		case SH_HANDOVER_BAN:
+			put_ban(h, p);
+			break;
+		case SH_HANDOVER_EVENT:
+			for (unsigned i = 0; i < e->nworkers && !err; i++)
+				err = sh_ua_put_event(e->workers[i].ua, p->data, p->len);
 			break;
 		case SH_HANDOVER_NONCE:
 			for (size_t at = 0; at + sizeof(r) <= p->len; at += sizeof(r)) {
@@ -369,4 +390,6 @@ void sh_handover_put_change(struct sh_handover *h, enum sh_handover_kind kind, c
 		put_unbinding(h, data, len);
 	else if (kind == SH_HANDOVER_WRITE)
 		sh_shared_do(e->shared, data, len, e->workers[0].env->now);
+	else if (kind == SH_HANDOVER_EVENT && sh_ua_set_event(e->workers[0].ua, data, len) < 0)
+		sh_warn(&e->log, "what the process before says to subscribers is lost");
 }

@@ -74,7 +74,7 @@ struct sh_engine {
 	char *dns; /* NULL: the machine's */
 	bool default_listen; /* nobody has said where */
 	char *data;                      /* folder of saved stores; NULL: none */
-	char *handover_folder;           /* NULL: none */
+	char *handover_folder, *handover_secret; /* NULL: none */
 	struct sh_handover *handover;    /* NULL: none, or not started */
 	struct sh_timer keep;            /* worker 0: saves them */
 	uint64_t keep_now, keep_wall;    /* when the save that runs was begun */
@@ -158,7 +158,7 @@ void sh_recorder_destroy(struct sh_recorder *r); /* the workers have ended; NULL
 int sh_recorder_put(struct sh_recorder *r, struct sh_json *j); /* the answer to query("record") */
 
 /* handover_start.c: what is there of a process before goes over to this one. In this order: before anything is made; when the script is
- * loaded (the other one stops to read, until we run or fail); when the workers are open; when the threads run. NULL of
+ * loaded (the other one stops to read, until we run or fail); when the workers are open and listen; when the threads run. NULL of
  * e->handover_folder: nothing happens. 0 or -errno with words. */
 int sh_handover_open(struct sh_engine *e, char *error, size_t size);
 int sh_handover_take(struct sh_engine *e, char *error, size_t size);

@@ -165,10 +165,8 @@ static int open_shared(struct sh_engine *e)
 		.trace_ctx = e->simulation.ctx,
 	};
 	struct sh_env *env = sh_engine_env(e, 0);
-	int err = sh_digest_init();
+	int err = sh_location_create(&e->location, &env->key, on_binding, e);
 
-	if (!err)
-		err = sh_location_create(&e->location, &env->key, on_binding, e);
 	if (!err)
 		err = sh_auth_create(&e->auth, &env->random, &(struct sh_auth_config){.credulous = e->simulation.credulous});
 	if (!err)
@@ -197,10 +195,10 @@ static int steer(struct sh_net *net)
 int sh_engine_open(struct sh_engine *e, char *error, size_t size)
 {
 	struct sh_generation *g;
-	int err = 0;
+	int err = sh_digest_init();
 
 	error[0] = 0;
-	if (!e->simulation.envs)
+	if (!err && !e->simulation.envs)
 		err = sh_net_create(&e->net, e->nworkers, &e->log);
 	if (!err && e->net)
 		err = steer(e->net);
@@ -237,8 +235,6 @@ int sh_engine_open(struct sh_engine *e, char *error, size_t size)
 	atomic_store(&e->generation, sh_generation_number(g));
 	for (unsigned i = 0; i < e->nworkers && !err; i++)
 		err = open_worker(e, i);
-	if (!err)
-		err = sh_handover_join(e, error, size);
 	if (!err && wants_tls(e))
 		err = sh_engine_tls_open(e, error, size);
 	if (!err)
@@ -248,6 +244,8 @@ int sh_engine_open(struct sh_engine *e, char *error, size_t size)
 		sh_runtime_update(e->workers[i].runtime);
 		err = sh_runtime_listen(e->workers[i].runtime, error, size);
 	}
+	if (!err)
+		err = sh_handover_join(e, error, size);
 	if (!err && e->watch_files) {
 		err = sh_watch_create(&e->watch, e);
 		if (err)
@@ -374,7 +372,9 @@ int sh_engine_check(const struct sh_engine_config *config, char *error, size_t s
 
 	if (err)
 		return err;
-	err = sh_net_create(&e->net, e->nworkers, &e->log);
+	err = sh_digest_init();
+	if (!err)
+		err = sh_net_create(&e->net, e->nworkers, &e->log);
 	if (!err)
 		err = open_shared(e);
 	if (!err)

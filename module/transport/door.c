@@ -179,7 +179,6 @@ static void ban(struct sh_transport *t, const struct sh_addr *source, uint64_t t
 	}
 	b->until = t->env->now + time;
 	t->guarded = true;
-	t->stats.bans++;
 }
 
 struct ban_news {
@@ -192,8 +191,10 @@ static void arrive(struct sh_env *env, void *arg)
 	struct sh_transport *t = env->events_ctx; /* NULL: destroyed meanwhile */
 	struct ban_news *n = arg;
 
-	if (t)
+	if (t) {
+		t->stats.bans++;
 		ban(t, &n->source, n->time);
+	}
 	sh_free(n);
 }
 
@@ -205,6 +206,7 @@ static void ban_everywhere(struct sh_transport *t, const struct sh_addr *source,
 	sh_log_write_limited(t->env->log, SH_LOG_WARN, &t->ban_limit, t->env->now,
 			     "%s%s is shut out for %llu s: too many wrong passwords", text, source->family == 6 ? "/64" : "",
 			     (unsigned long long)(time / SH_SECOND));
+	t->stats.bans++;
 	ban(t, source, time);
 	for (unsigned i = 0; i < t->env->workers; i++) {
 		struct ban_news *n = i == t->env->worker ? NULL : sh_malloc(sizeof(*n));
@@ -215,6 +217,22 @@ static void ban_everywhere(struct sh_transport *t, const struct sh_addr *source,
 		if (t->env->driver->post(t->env, i, arrive, n) < 0)
 			sh_free(n);
 	}
+}
+
+void sh_transport_each_ban(const struct sh_transport *t, void (*fn)(void *ctx, const struct sh_ban *b), void *ctx)
+{
+	SH_LIST_EACH (l, &t->bans_by_age) {
+		const struct ban *b = SH_CONTAINER(l, struct ban, age);
+		struct sh_ban out = {b->source, b->until - t->env->now};
+
+		if (b->until > t->env->now)
+			fn(ctx, &out);
+	}
+}
+
+void sh_transport_put_ban(struct sh_transport *t, const struct sh_ban *b)
+{
+	ban(t, &b->source, b->left);
 }
 
 /* ---- what is remembered of a source ---- */

@@ -549,6 +549,25 @@ struct sh_listen *sh_listen_for(const struct sh_transport *t, const struct sh_pa
 	return NULL;
 }
 
+bool sh_transport_renumber(const struct sh_transport *t, struct sh_path *path)
+{
+	const struct sh_listen *other;
+
+	for (unsigned i = 0; i < t->listen_count; i++) {
+		const struct sh_endpoint *e = &t->listens[i]->pub;
+
+		if (e->proto != (enum sh_proto)path->proto || e->closed || e->connect_only || e->local.family != path->local.family ||
+		    e->local.port != path->local.port || !(t->listens[i]->any || sh_addr_same_host(&e->local, &path->local)))
+			continue;
+		path->endpoint = (uint8_t)i;
+		return true;
+	}
+	path->endpoint = UINT8_MAX;
+	other = sh_listen_for(t, path);
+	path->endpoint = other ? other->index : 0;
+	return false;
+}
+
 void sh_transport_sent_by(const struct sh_transport *t, const struct sh_path *p, char buf[SH_ADDR_TEXT],
 			  struct sh_slice *host, uint16_t *port)
 {

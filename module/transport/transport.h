@@ -169,6 +169,14 @@ struct sh_door {
 void sh_door_sort(struct sh_door_rule *rules, unsigned count);
 void sh_transport_set_door(struct sh_transport *t, const struct sh_door *d); /* NULL: open */
 
+/* Who is shut out, for another process; every worker knows the same. */
+struct sh_ban {
+	struct sh_addr source;
+	uint64_t left; /* us */
+};
+void sh_transport_each_ban(const struct sh_transport *t, void (*fn)(void *ctx, const struct sh_ban *b), void *ctx);
+void sh_transport_put_ban(struct sh_transport *t, const struct sh_ban *b); /* on this worker alone */
+
 enum sh_admission { SH_ADMITTED, SH_REFUSED /* 503 with Retry-After */, SH_DROPPED };
 /* A request that begins a transaction: the rate of its source. */
 enum sh_admission sh_transport_admit(struct sh_transport *t, const struct sh_msg *m, const struct sh_path *from,
@@ -236,6 +244,9 @@ void sh_transport_set_abroad(struct sh_transport *t, const struct sh_transport_a
 void sh_transport_flow_gone(struct sh_transport *t, uint64_t flow);
 /* What another process has heard of a datagram of ours. */
 void sh_transport_unreachable(struct sh_transport *t, const struct sh_addr *remote, struct sh_slice branch, int error);
+/* A path of another process: from now on with the number that its endpoint has here, found by protocol and local address. False: nobody
+ * listens there any more, and it gets another one of its protocol, or the first. */
+bool sh_transport_renumber(const struct sh_transport *t, struct sh_path *path);
 /* A message that came to another process by that way. */
 void sh_transport_arrive(struct sh_transport *t, const struct sh_path *from, struct sh_slice text);
 

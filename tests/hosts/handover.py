@@ -1,55 +1,13 @@
 """Two `siphook run` with the same option handover, one after the other, and calls and phones that do not notice: handover.py SIPHOOK"""
-import json
 import os
 import signal
-import socket
-import struct
-import subprocess
 import sys
 import tempfile
 import time
 
-import server as _  # a network of its own
-
-sys.argv[1:] = [os.path.dirname(os.path.abspath(sys.argv[1])), os.path.abspath(sys.argv[1])]
-from nginx_reload import PLAN, Phone, call, hang_up  # noqa: E402
-from sip import Caller, field, free_port, wait_for  # noqa: E402
-
-command = sys.argv[2]
-
-
-class Process:
-    count = 0
-
-    def __init__(self, folder, port, *options):
-        Process.count += 1
-        self.log = os.path.join(folder, f"log{Process.count}")
-        self.control = os.path.join(folder, "control")
-        self.p = subprocess.Popen(
-            [command, "run", "-s", self.control, "-l", f"udp://127.0.0.1:{port}", "-l", f"tcp://127.0.0.1:{port}", "-o", f"handover={folder}/state",
-             "-o", "config.callee=bob", *options, os.path.join(folder, "plan.lua")], stdout=subprocess.DEVNULL, stderr=open(self.log, "w"))
-
-    def logged(self):
-        return open(self.log).read()
-
-    def status(self):
-        r = subprocess.run([command, "status", "--json", "-s", self.control], capture_output=True, text=True, timeout=20)
-        assert r.returncode == 0, r.stderr
-        return json.loads(r.stdout)
-
-
-TAKE, DONE = 2, 8
-
-
-def take(folder):
-    """As a process does that takes over from the only one there, up to where it would start."""
-    s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    s.connect(next(e.path for e in os.scandir(folder) if e.name.isdigit()))
-    s.settimeout(20)
-    s.send(struct.pack("I", TAKE))
-    while struct.unpack_from("I", s.recv(1 << 17))[0] != DONE:
-        pass
-    return s
+from instances import Process, both, sizes, take
+from nginx_reload import PLAN, Phone, call, hang_up
+from sip import Caller, free_port, wait_for
 
 
 def does_not_read(old, new, caller, phone):
@@ -94,20 +52,20 @@ with tempfile.TemporaryDirectory() as folder:
         for name in ("plan.lua", "state/17"):
             with open(os.path.join(left, name), "w") as f:
                 f.write(PLAN)
-        forsaken = Process(left, left_port, "-w", "2")
+        forsaken = Process(left, both(left_port), "-w", "2")
         processes.append(forsaken)
         left_caller = Caller(left_port)
         assert left_caller.options(20) == 200
         os.rename(os.path.join(left, "state/17"), os.path.join(left, "17"))
-        taker = take(os.path.join(left, "state"))
-        processes.append(Process(folder, port, "-w", "2"))
+        taker = take(os.path.join(left, "state"), sizes())
+        processes.append(Process(folder, both(port), "-w", "2"))
         caller, second = Caller(port), Caller(port)
         assert caller.options(20) == 200
         bob = Phone(port, "bob")
         bob.register()
         call(caller, bob)
         for workers in ("2", "2", "3"):
-            processes.append(Process(folder, port, "-w", workers))
+            processes.append(Process(folder, both(port), "-w", workers))
             wait_for("it takes over", 30, lambda: "taken over from epoch" in processes[-1].logged())
             assert not bob.register(), "the nonce is known"
             call(second, bob)
@@ -119,18 +77,18 @@ with tempfile.TemporaryDirectory() as folder:
             assert p.p.wait(60) == 0, p.logged()
         assert not processes[-1].status()["succeeded"]
         # A start that fails leaves the one that runs as it was; and so does a folder that others may write to.
-        broken = Process(folder, port, "-l", "udp://192.0.2.1:5060")
+        broken = Process(folder, [*both(port), "udp://192.0.2.1:5060"])
         assert broken.p.wait(30) == 1 and "192.0.2.1" in broken.logged(), broken.logged()
         assert caller.options() == 200 and not bob.register()
         call(second, bob)
         hang_up(second, bob)
         os.chmod(os.path.join(folder, "state"), 0o777)
-        open_to_all = Process(folder, port)
+        open_to_all = Process(folder, both(port))
         assert open_to_all.p.wait(30) == 1 and "nobody else may write" in open_to_all.logged(), open_to_all.logged()
         os.rename(os.path.join(folder, "state"), os.path.join(folder, "elsewhere"))
         os.chmod(os.path.join(folder, "elsewhere"), 0o700)
         os.symlink("elsewhere", os.path.join(folder, "state"))
-        linked = Process(folder, port)
+        linked = Process(folder, both(port))
         assert linked.p.wait(30) == 1 and "nobody else may write" in linked.logged(), linked.logged()
         wait_for("the one that was to be taken over from goes on", 40, lambda: "this one goes on" in forsaken.logged())
         assert "does not start within" in forsaken.logged() and left_caller.options() == 200

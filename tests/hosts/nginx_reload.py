@@ -16,10 +16,10 @@ here = os.path.dirname(os.path.abspath(__file__))
 class Phone:
     """Registers with digest, by UDP or TCP, and takes calls."""
 
-    def __init__(self, port, user, kind=socket.SOCK_DGRAM):
-        self.port, self.user, self.tcp = port, user, kind == socket.SOCK_STREAM
+    def __init__(self, port, user, kind=socket.SOCK_DGRAM, host="127.0.0.1"):
+        self.port, self.user, self.tcp, self.password = port, user, kind == socket.SOCK_STREAM, "secret"
         self.s = socket.socket(socket.AF_INET, kind)
-        self.s.bind(("127.0.0.1", 0))
+        self.s.bind((host, 0))
         self.s.connect(("127.0.0.1", port))
         self.own, self.cseq, self.nc, self.rest = self.s.getsockname()[1], 0, 0, b""
         self.contact = f"<sip:{user}@127.0.0.1:{self.own}{';transport=tcp' if self.tcp else ''}>"
@@ -48,12 +48,12 @@ class Phone:
         text, self.rest = self.rest[:end].decode(), self.rest[end:]
         return text
 
-    def request(self, method, uri, headers, call_id):
+    def request(self, method, uri, headers, call_id, body=""):
         self.cseq += 1
         via = f"SIP/2.0/{'TCP' if self.tcp else 'UDP'} 127.0.0.1:{self.own};branch=z9hG4bKp{self.own}x{self.cseq};rport"
         who = f"<sip:{self.user}@127.0.0.1:{self.port}>"
         self.s.send((f"{method} {uri} SIP/2.0\r\nVia: {via}\r\nMax-Forwards: 70\r\nFrom: {who};tag=p{self.own}\r\nTo: {who}\r\nCall-ID: {call_id}\r\n"
-                     f"CSeq: {self.cseq} {method}\r\n{headers}Content-Length: 0\r\n\r\n").encode())
+                     f"CSeq: {self.cseq} {method}\r\n{headers}Content-Length: {len(body)}\r\n\r\n{body}").encode())
 
     def credentials(self, method, uri):
         def h(*parts):
@@ -61,7 +61,7 @@ class Phone:
 
         count = "%08x" % self.nc
         self.nc += 1
-        answer = h(h(self.user, "hosts", "secret"), self.nonce, count, "cn", "auth", h(method, uri))
+        answer = h(h(self.user, "hosts", self.password), self.nonce, count, "cn", "auth", h(method, uri))
         return (f'Authorization: Digest username="{self.user}", realm="hosts", nonce="{self.nonce}", uri="{uri}", algorithm=SHA-256, '
                 f'qop=auth, nc={count}, cnonce="cn", response="{answer}"\r\n')
 
@@ -202,6 +202,9 @@ def phones_stay_registered(folder):
         assert bob.register() and not bob.register()
         call(caller, bob)
         assert counted(port) == "1 1"
+        if os.geteuid() == 0:
+            key = os.stat(os.path.join(folder, "state.key"))
+            assert (key.st_uid, key.st_mode & 0o7777) == (0, 0o600), "the secret of the workers is root's"
         reload(server)
         assert counted(port) == "1 1", "shared stores go over"
         second = Caller(port)

@@ -103,6 +103,7 @@ beside() {
 	besides="$besides $name:$!"
 }
 if have nginx; then beside nginx serve nginx; fi
+beside handover_state env ASAN_OPTIONS=detect_leaks=0 timeout 120 python3 -B "$here/handover_state.py" "$out/siphook"
 beside handover env ASAN_OPTIONS=detect_leaks=0 timeout 120 python3 -B "$here/handover.py" "$out/siphook"
 for server in redis:redis-server mosquitto:mosquitto apache:apache2ctl postgresql:pg_ctlcluster; do
 	if have "${server#*:}"; then try "${server%:*}" serve "${server%:*}"; fi

@@ -247,8 +247,8 @@ static const char *set_listen(cmd_parms *cmd, void *config, const char *uri)
 static const char *set_option(cmd_parms *cmd, void *config, const char *key, const char *value)
 {
 	(void)config;
-	if (strcmp(key, "control") == 0 || strcmp(key, "handover") == 0)
-		return "control and handover lie in the folder siphook of the DefaultRuntimeDir";
+	if (strcmp(key, "control") == 0 || strncmp(key, "handover", 8) == 0)
+		return "control, handover and its secret lie in the DefaultRuntimeDir";
 	adapter_add(&siphook.options, key, value);
 	return ap_check_cmd_context(cmd, GLOBAL_ONLY);
 }
@@ -325,6 +325,8 @@ static apr_status_t close_lock(void *ctx)
 static int open_lock(apr_pool_t *pool, server_rec *server)
 {
 	const char *folder = ap_runtime_dir_relative(pool, "siphook");
+	char *secret = apr_palloc(pool, SECRET_LEN + 1);
+	int has;
 
 	control_path = apr_pstrcat(pool, folder, "/control.sock", NULL);
 	lock_path = apr_pstrcat(pool, folder, "/lock", NULL);
@@ -333,12 +335,19 @@ static int open_lock(apr_pool_t *pool, server_rec *server)
 		goto failed;
 	if (geteuid() == 0 && chown(folder, ap_unixd_config.user_id, ap_unixd_config.group_id) < 0)
 		goto failed;
+	has = handover_secret(folder, secret);
+	if (has < 0) {
+		ap_log_error(APLOG_MARK, APLOG_ERR, errno, server, "siphook: %s.key, which only root may read: no SIP until the next restart", folder);
+		return -1;
+	}
 	lock_file = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (lock_file < 0)
 		goto failed;
 	apr_pool_cleanup_register(pool, NULL, close_lock, apr_pool_cleanup_null);
 	adapter_add(&siphook.options, "control", control_path);
 	adapter_add(&siphook.options, "handover", peers_path);
+	if (has)
+		adapter_add(&siphook.options, "handover_secret", secret);
 	return 0;
 failed:
 	ap_log_error(APLOG_MARK, APLOG_ERR, errno, server, "siphook: %s: no SIP until the next restart", lock_path);

@@ -44,6 +44,10 @@ static char *add_option(ngx_conf_t *cf, ngx_command_t *cmd, void *ctx)
 	o->value = copy(cf->cycle->pool, &args[2]);
 	if (!o->key || !o->value)
 		return NGX_CONF_ERROR;
+	if (!strcmp(o->key, "handover_secret")) {
+		ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "\"handover_secret\" is made by the module: it stands in the file siphook_folder.key");
+		return NGX_CONF_ERROR;
+	}
 	if (!strcmp(o->key, "script") || !strcmp(o->key, "listen") || !strcmp(o->key, "control") || !strcmp(o->key, "handover")) {
 		ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "\"%s\" has a directive of its own", o->key);
 		return NGX_CONF_ERROR;
@@ -97,6 +101,20 @@ static ngx_int_t push(struct ngx_siphook_conf *conf, const char *key, const char
 	return NGX_OK;
 }
 
+/* So that no other process of the workers' user can take the calls, or give them to it. */
+static ngx_int_t push_secret(ngx_cycle_t *cycle, struct ngx_siphook_conf *conf)
+{
+	const char *folder = (const char *)conf->folder->name.data;
+	char *secret = ngx_pnalloc(cycle->pool, SECRET_LEN + 1);
+	int has = secret ? handover_secret(folder, secret) : 0;
+
+	if (has < 0) {
+		ngx_log_error(NGX_LOG_EMERG, cycle->log, errno, "siphook: %s.key, which only root may read", folder);
+		return NGX_ERROR;
+	}
+	return !secret || (has && push(conf, "handover_secret", secret) != NGX_OK) ? NGX_ERROR : NGX_OK;
+}
+
 /* All that the instance gets, in the order in which its messages make sense. */
 static ngx_int_t complete_options(ngx_cycle_t *cycle, struct ngx_siphook_conf *conf)
 {
@@ -111,7 +129,7 @@ static ngx_int_t complete_options(ngx_cycle_t *cycle, struct ngx_siphook_conf *c
 		ngx_snprintf((u_char *)conf->control, room, "%V/control%Z", &conf->folder->name);
 	}
 	if (push(conf, "script", conf->script) != NGX_OK || push(conf, "control", conf->control) != NGX_OK ||
-	    push(conf, "handover", folder) != NGX_OK)
+	    push(conf, "handover", folder) != NGX_OK || push_secret(cycle, conf) != NGX_OK)
 		return NGX_ERROR;
 	for (ngx_uint_t i = 0; i < conf->sockets.nelts; i++)
 		if (push(conf, "listen", s[i].uri) != NGX_OK)
