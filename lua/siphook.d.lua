@@ -185,7 +185,7 @@ function request:pass(options) end
 ---Waits.
 ---@async
 ---@param targets siphook.targets
----@param options? siphook.target_options
+---@param options? siphook.relay_options
 ---@return siphook.result?, "empty" | string | nil
 function request:relay(targets, options) end
 
@@ -219,20 +219,24 @@ function message:register(options) end
 ---@field branches { uri: string, code: integer, reason: string }[]
 ---@field [string] string | nil
 
----@class siphook.target_options
+---@class siphook.sending_options
+---@field pai? siphook.address
+---@field privacy? string
+---@field headers? siphook.header_values
+---@field transport? "udp" | "tcp" | "tls" | "ws" | "wss"
+---@field route? siphook.address
+---@field auth? siphook.login | siphook.login[]
+---@field listener? string
+
+---@class siphook.relay_options : siphook.sending_options
 ---@field from? siphook.address
 ---@field to? siphook.address
 ---@field display? string
----@field pai? siphook.address
----@field privacy? string
 ---@field diversion? siphook.address
----@field headers? siphook.header_values
 ---@field copy? string[]
----@field transport? "udp" | "tcp" | "tls" | "ws" | "wss"
----@field route? siphook.address
 ---@field timeout? number
----@field auth? siphook.login | siphook.login[]
----@field listener? string
+
+---@class siphook.target_options : siphook.relay_options
 ---@field delay? number
 
 ---@class siphook.target : siphook.target_options
@@ -242,6 +246,22 @@ function message:register(options) end
 ---@field group? integer
 ---@field path? string
 ---@field flow? userdata
+---@field expires? number what sip.lookup tells of it, as are those below
+---@field user_agent? string
+---@field aor? string
+
+---A contact of a redirect.
+---@class siphook.redirect
+---@field uri siphook.address
+---@field q? number
+---@field expires? number
+---@field group? integer ignored, as are those below: sip.lookup gives them
+---@field path? string
+---@field flow? userdata
+---@field user_agent? string
+---@field aor? string
+
+---@alias siphook.redirects siphook.address | siphook.redirect | (siphook.address | siphook.redirect)[]
 
 ---@alias siphook.targets siphook.trunk | siphook.address | siphook.target | (siphook.address | siphook.target | siphook.trunk)[] | (siphook.address | siphook.target | siphook.trunk)[][]
 
@@ -253,7 +273,7 @@ function message:register(options) end
 ---@field on_branch? fun(leg: siphook.leg, event: "trying"|"ringing"|"early"|"answered"|"failed"|"cancelled", res: siphook.result)
 ---@field ignore_6xx? boolean
 ---@field sdp? string
----@field replaces? string | { call_id: string, to_tag: string, from_tag: string, early_only?: boolean } | siphook.leg
+---@field replaces? string | siphook.dialog_ids | siphook.leg
 
 ---@class siphook.call : siphook.message
 ---@field id string
@@ -278,11 +298,11 @@ function call:ring(code, options) end
 ---@overload fun(self, code: integer | siphook.result, options: { headers: siphook.header_values?, warning: string? }): true?, string?, string?
 function call:reject(code, reason, options) end
 
----@param target siphook.targets
+---@param target siphook.redirects
 ---@param code? integer
 ---@param options? { headers: siphook.header_values? }
 ---@return true? ok, string? code, string? detail
----@overload fun(self, target: siphook.targets, options: { headers: siphook.header_values? }): true?, string?, string?
+---@overload fun(self, target: siphook.redirects, options: { headers: siphook.header_values? }): true?, string?, string?
 function call:redirect(target, code, options) end
 
 ---Waits.
@@ -345,13 +365,14 @@ function call:signal(name, data) end
 
 ---@param code integer 101 to 699; a 2xx waits for the ACK
 ---@param reason? string
----@param options? { headers?: siphook.headers, body?: string, content_type?: string }
+---@param options? siphook.reply_options
 ---@return true? ok, string? code, string? detail
----@overload fun(self: siphook.call, code: integer, options: table): true?, string?, string?
+---@overload fun(self: siphook.call, code: integer, options: siphook.reply_options): true?, string?, string?
 function call:reply(code, reason, options) end
 
----@return true? ok, string? code, string? detail
-function call:pass() end
+---@param options? siphook.reply_options
+---@return siphook.result?, string? code, string? detail
+function call:pass(options) end
 
 ---Does not return.
 ---@param name string of sip.timer
@@ -404,6 +425,12 @@ function sip.unbind(aor, contact) end
 ---@param names string[]
 function sip.domains(names) end
 
+---@class siphook.listen_tls
+---@field certificate string | string[]
+---@field private_key? string | string[]
+---@field ca? string
+---@field verify? "yes" | "no" | "optional" | "mutual"
+
 ---@class siphook.listen_options
 ---@field uri string
 ---@field advertise? string
@@ -412,7 +439,7 @@ function sip.domains(names) end
 ---@field max_per_source? integer
 ---@field idle_timeout? number
 ---@field message_timeout? number
----@field tls? {certificate: string|string[], private_key?: string|string[], ca?: string, verify?: "yes"|"no"|"optional"|"mutual"}
+---@field tls? siphook.listen_tls
 ---@field origins? string|string[]
 ---@field ping? number
 
@@ -477,7 +504,7 @@ function snapshot:hangup(how) end
 ---Waits.
 ---@async
 ---@param target siphook.address
----@param options? { keep: ("a" | "b")? }
+---@param options? siphook.transfer_options
 ---@return true? ok, any result
 function snapshot:transfer(target, options) end
 
@@ -620,8 +647,12 @@ function store:lock(key, timeout) end
 ---@return string[]
 function store:keys() end
 
----@class siphook.request_options: siphook.target_options
+---@class siphook.request_options : siphook.sending_options
 ---@field method string
+---@field from? siphook.address
+---@field to? siphook.address
+---@field display? string
+---@field timeout? number
 ---@field uri? siphook.address | siphook.trunk
 ---@field targets? siphook.targets
 ---@field body? string
@@ -632,7 +663,9 @@ function store:keys() end
 ---@return siphook.result
 function sip.request(request) end
 
----@class siphook.originate_options: siphook.target_options
+---@class siphook.originate_options : siphook.sending_options
+---@field timeout? number
+---@field first_timeout? number
 ---@field first siphook.targets
 ---@field second? siphook.targets
 ---@field identity? siphook.address
@@ -650,10 +683,18 @@ function sip.originate(options) end
 ---@field expires? number
 ---@field uri siphook.uri
 
----@class siphook.trunk_options: siphook.target_options
+---@class siphook.trunk_register
+---@field expires? integer
+---@field contact? string
+---@field aor? siphook.address
+
+---@class siphook.trunk_options : siphook.sending_options
 ---@field name string
 ---@field uri siphook.address | siphook.address[]
----@field register? boolean | { expires?: integer, contact?: string, aor?: siphook.address }
+---@field from? siphook.address
+---@field diversion? siphook.address
+---@field copy? string[]
+---@field register? boolean | siphook.trunk_register
 ---@field qualify? boolean | number
 
 ---@param trunk siphook.trunk_options
@@ -668,7 +709,7 @@ function sip.trunk(trunk) end
 ---@field call_id string
 ---@field to_tag string
 ---@field from_tag string
----@field early_only? true
+---@field early_only? boolean
 
 ---@class siphook.transfer_options : siphook.fork_options
 ---@field keep? "a" | "b"

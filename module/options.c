@@ -1,5 +1,6 @@
 #include "options.h"
 #include "core/alloc.h"
+#include "core/nearest.h"
 #include "core/slice.h"
 #include "transport/tls.h"
 
@@ -7,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { OPTIONS_MAX = 65536, WORKERS_MAX = 64, KEY_MAX = 24, GATHER_MAX = 10000, SECRET_MIN = 16 };
+enum { OPTIONS_MAX = 65536, WORKERS_MAX = 64, GATHER_MAX = 10000, SECRET_MIN = 16 };
 
 static const char config_prefix[] = "config.";
 
@@ -174,48 +175,15 @@ static const struct rule {
 
 enum { COUNT_RULES = sizeof(rules) / sizeof(rules[0]) };
 
-/* Edit distance (insert, remove, replace, one each); keys of up to KEY_MAX bytes, longer ones are far from everything.
- */
-static size_t distance(const char *a, const char *b)
-{
-	size_t row[KEY_MAX + 1], na = strlen(a), nb = strlen(b);
-
-	if (na > KEY_MAX || nb > KEY_MAX)
-		return SIZE_MAX;
-	for (size_t j = 0; j <= nb; j++)
-		row[j] = j;
-	for (size_t i = 1; i <= na; i++) {
-		size_t diagonal = row[0];
-
-		row[0] = i;
-		for (size_t j = 1; j <= nb; j++) {
-			size_t best = diagonal + (sh_lower(a[i - 1]) != b[j - 1]);
-
-			diagonal = row[j];
-			if (row[j] + 1 < best)
-				best = row[j] + 1;
-			if (row[j - 1] + 1 < best)
-				best = row[j - 1] + 1;
-			row[j] = best;
-		}
-	}
-	return row[nb];
-}
-
 static const char *nearest_key(const char *key)
 {
-	const char *best = NULL;
-	size_t limit = 3;
+	const char *nearest = NULL;
+	size_t best = SH_NEAREST_NONE;
 
-	for (int i = 0; i < COUNT_RULES; i++) {
-		size_t d = distance(key, rules[i].key);
-
-		if (d < limit) {
-			limit = d;
-			best = rules[i].key;
-		}
-	}
-	return best;
+	for (int i = 0; i < COUNT_RULES; i++)
+		if (sh_is_nearer(key, rules[i].key, &best))
+			nearest = rules[i].key;
+	return nearest;
 }
 
 static int unknown_key(const char *key, char *error, size_t size)

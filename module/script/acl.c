@@ -104,12 +104,12 @@ static void make_rules(lua_State *L, struct sh_generation *g)
 	g->door.closed = g->allow != NULL;
 }
 
+const char *const sh_options_acl[] = {"allow", "deny", "trust", "rate", "burst", "max_failures", "failure_window", "ban_time", "emergency", NULL};
+
 /* sip.acl{allow={"10.0.0.0/8"}, deny=, trust=, rate=, burst=, max_failures=, failure_window=, ban_time=, emergency=}; a key that is
  * named again takes the place of what it was. */
 int sh_acl(lua_State *L)
 {
-	static const char *const known[] = {"allow",	    "deny",	      "trust",	  "rate",      "burst",
-					    "max_failures", "failure_window", "ban_time", "emergency", NULL};
 	struct sh_state *s = sh_state_of(L);
 	struct sh_generation *g = s->generation;
 	struct sh_door other = {0}, *d = s->worker == 0 ? &g->door : &other;
@@ -118,7 +118,7 @@ int sh_acl(lua_State *L)
 
 	sh_check_loading(L, "sip.acl");
 	luaL_checktype(L, 1, LUA_TTABLE);
-	sh_opt_known(L, 1, "sip.acl", known);
+	sh_opt_known(L, 1, "sip.acl", sh_options_acl);
 	if (read_prefixes(L, "allow", &list, &count) && list) {
 		g->allow = list;
 		g->nallow = count;

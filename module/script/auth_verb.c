@@ -8,7 +8,7 @@ enum { MAX_ALGORITHMS = 3 };
 
 /* Those that are not there are not looked for: these run for each REGISTER. */
 enum { REALM, PASSWORD, HA1, ALGORITHMS, QOP, PROXY };
-static const char *const auth_keys[] = {"realm", "password", "ha1", "algorithms", "qop", "proxy", NULL};
+const char *const sh_options_auth[] = {"realm", "password", "ha1", "algorithms", "qop", "proxy", NULL};
 
 static bool has(uint64_t present, unsigned key)
 {
@@ -16,7 +16,7 @@ static bool has(uint64_t present, unsigned key)
 }
 
 struct auth_options {
-	uint64_t present; /* bits: auth_keys */
+	uint64_t present; /* bits: sh_options_auth */
 	struct sh_slice realm;
 	enum sh_digest_alg algs[MAX_ALGORITHMS];
 	unsigned nalgs;
@@ -64,7 +64,7 @@ static void read_options(lua_State *L, const struct sh_view *v, struct auth_opti
 	struct sh_slice qop = {0};
 
 	luaL_checktype(L, 2, LUA_TTABLE);
-	*o = (struct auth_options){.present = sh_opt_known(L, 2, what, auth_keys), .proxy = !v->request};
+	*o = (struct auth_options){.present = sh_opt_known(L, 2, what, sh_options_auth), .proxy = !v->request};
 	o->realm = sh_opt_text(L, 2, "realm");
 	if (!o->realm.len || sh_slice_find(o->realm, '"') >= 0 || sh_slice_find(o->realm, '\\') >= 0)
 		luaL_error(L, "%s: option 'realm': text without quotes expected", what);
@@ -297,7 +297,7 @@ int sh_challenge_verb(lua_State *L)
 /* ------------------------------------------------------------------ register */
 
 enum { AOR, MIN_EXPIRES, MAX_EXPIRES, DEFAULT_EXPIRES, MAX_CONTACTS, ON_LIMIT, NAT, KEEPALIVE, KEEPALIVE_INTERVAL, FLOW_TIMER, OUTBOUND };
-static const char *const register_keys[] = {"aor", "min_expires", "max_expires", "default_expires", "max_contacts", "on_limit",
+const char *const sh_options_register[] = {"aor", "min_expires", "max_expires", "default_expires", "max_contacts", "on_limit",
 					    "nat", "keepalive",   "keepalive_interval", "flow_timer", "outbound", NULL};
 
 static void read_register_options(lua_State *L, struct sh_register_options *o)
@@ -316,10 +316,10 @@ static void read_register_options(lua_State *L, struct sh_register_options *o)
 	struct sh_slice limit = {0};
 
 	luaL_checktype(L, 2, LUA_TTABLE);
-	present = sh_opt_known(L, 2, "register", register_keys);
+	present = sh_opt_known(L, 2, "register", sh_options_register);
 	for (unsigned i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++)
 		if (has(present, numbers[i].key))
-			*numbers[i].at = (uint32_t)sh_opt_integer(L, 2, register_keys[numbers[i].key], 0, numbers[i].min,
+			*numbers[i].at = (uint32_t)sh_opt_integer(L, 2, sh_options_register[numbers[i].key], 0, numbers[i].min,
 								  numbers[i].max);
 	if (o->min_expires && o->max_expires && o->min_expires > o->max_expires)
 		luaL_error(L, "register: option 'min_expires': more than 'max_expires'");

@@ -103,10 +103,11 @@ static void on_bridged(void *ctx, int err)
 	sh_run_resume(ctx, push_bridge, &err);
 }
 
+const char *const sh_options_bridge[] = {"headers", "on_peer_hangup", "max_duration", NULL};
+
 /* then: what goes on with the results, as for sh_run_wait_call(). */
 static int start_bridge(lua_State *L, struct sh_run *run, struct sh_call *c, struct sh_leg *leg, int table, lua_KFunction then)
 {
-	static const char *const known[] = {"headers", "on_peer_hangup", "max_duration", NULL};
 	struct sh_runtime *rt = sh_runtime_check(L, "call:bridge");
 	struct sh_bridge_options o = {0};
 	struct sh_writer w;
@@ -114,7 +115,7 @@ static int start_bridge(lua_State *L, struct sh_run *run, struct sh_call *c, str
 	int err;
 
 	if (table) {
-		sh_opt_known(L, table, "call:bridge", known);
+		sh_opt_known(L, table, "call:bridge", sh_options_bridge);
 		s = sh_opt_text(L, table, "on_peer_hangup");
 		o.keep_on_peer_hangup = sh_slice_eq(s, SH_LIT("continue"));
 		if (s.base && !o.keep_on_peer_hangup && !sh_slice_eq(s, SH_LIT("end")))
@@ -216,12 +217,13 @@ int sh_call_relay_verb(lua_State *L)
 	return results;
 }
 
+const char *const sh_options_answer[] = {"headers", "sdp", NULL};
+
 /* ------------------------------------------------------------------ answer */
 
 /* call:answer([{sdp=, headers=}]) -> true | nil, res */
 int sh_call_answer_verb(lua_State *L)
 {
-	static const char *const known[] = {"headers", "sdp", NULL};
 	struct sh_runtime *rt = sh_runtime_check(L, "call:answer");
 	struct sh_run *run = sh_run_check(L, "call:answer");
 	struct sh_call *c = sh_call_check(L, 1);
@@ -232,7 +234,7 @@ int sh_call_answer_verb(lua_State *L)
 	lua_settop(L, 2);
 	if (!lua_isnil(L, 2)) {
 		luaL_checktype(L, 2, LUA_TTABLE);
-		sh_opt_known(L, 2, "call:answer", known);
+		sh_opt_known(L, 2, "call:answer", sh_options_answer);
 		sh_opt_sdp(L, 2, "sdp", "call:answer", &sdp);
 	}
 	headers = sh_opt_header_lines(L, lua_isnil(L, 2) ? 0 : 2, rt, &w);

@@ -71,12 +71,13 @@ static int own_field(lua_State *L, int id)
 	return 1;
 }
 
+const char *const sh_options_ring[] = {"headers", "sdp", NULL};
+
 /* ------------------------------------------------------------------ answers of our own */
 
 /* call:ring([code=180] [, {headers=, sdp=}]) */
 static int ring(lua_State *L)
 {
-	static const char *const known[] = {"headers", "sdp", NULL};
 	struct sh_runtime *rt = sh_runtime_check(L, "call:ring");
 	struct sh_call *c = sh_call_check(L, 1);
 	struct sh_slice headers, sdp = {0};
@@ -94,7 +95,7 @@ static int ring(lua_State *L)
 		table = 0;
 	} else {
 		luaL_checktype(L, table, LUA_TTABLE);
-		sh_opt_known(L, table, "call:ring", known);
+		sh_opt_known(L, table, "call:ring", sh_options_ring);
 		sh_opt_sdp(L, table, "sdp", "call:ring", &sdp);
 	}
 	headers = sh_opt_header_lines(L, table, rt, &w);
@@ -103,10 +104,11 @@ static int ring(lua_State *L)
 	return sh_push_done(L, sh_call_ring(c, code, (struct sh_slice){0}, headers, sdp));
 }
 
+const char *const sh_options_reject[] = {"headers", "warning", NULL};
+
 /* call:reject(code | res [, reason] [, {headers=, warning=}]) */
 static int reject(lua_State *L)
 {
-	static const char *const known[] = {"headers", "warning", NULL};
 	struct sh_runtime *rt = sh_runtime_check(L, "call:reject");
 	struct sh_call *c = sh_call_check(L, 1);
 	struct sh_slice reason, warning = {0}, type = {0}, body = {0};
@@ -125,7 +127,7 @@ static int reject(lua_State *L)
 		table = 0;
 	} else {
 		luaL_checktype(L, table, LUA_TTABLE);
-		sh_opt_known(L, table, "call:reject", known);
+		sh_opt_known(L, table, "call:reject", sh_options_reject);
 		warning = sh_opt_text(L, table, "warning");
 	}
 	sh_opt_header_lines(L, table, rt, &w);
@@ -155,6 +157,8 @@ static int reject(lua_State *L)
 	return sh_push_done(L, sh_call_reject(c, code, reason, sh_writer_text(&w), type, body));
 }
 
+const char *const sh_options_redirect_entry[] = {"uri", "q", "expires", "group", "path", "flow", "user_agent", "aor", NULL};
+
 static void put_contact(lua_State *L, int idx, struct sh_writer *w)
 {
 	struct sh_slice uri;
@@ -163,9 +167,8 @@ static void put_contact(lua_State *L, int idx, struct sh_writer *w)
 
 	if (lua_type(L, idx) == LUA_TTABLE) {
 		/* what sip.lookup and sip.bindings say beside is for others */
-		static const char *const known[] = {"uri", "q", "expires", "group", "path", "flow", "user_agent", "aor", NULL};
 
-		sh_opt_known(L, idx, "call:redirect", known);
+		sh_opt_known(L, idx, "call:redirect", sh_options_redirect_entry);
 		if (sh_opt_get(L, idx, "uri") == LUA_TNIL)
 			luaL_error(L, "call:redirect: a target without 'uri'");
 		uri = sh_opt_uri(L, lua_gettop(L), "call:redirect", NULL);
@@ -209,10 +212,11 @@ static void put_contact(lua_State *L, int idx, struct sh_writer *w)
 	sh_put_lit(w, "\r\n");
 }
 
+const char *const sh_options_redirect[] = {"headers", NULL};
+
 /* call:redirect(uri | list [, code=302] [, {headers=}]) */
 static int redirect(lua_State *L)
 {
-	static const char *const known[] = {"headers", NULL};
 	struct sh_runtime *rt = sh_runtime_check(L, "call:redirect");
 	struct sh_call *c = sh_call_check(L, 1);
 	struct sh_slice none = {0};
@@ -232,7 +236,7 @@ static int redirect(lua_State *L)
 		table = 0;
 	} else {
 		luaL_checktype(L, table, LUA_TTABLE);
-		sh_opt_known(L, table, "call:redirect", known);
+		sh_opt_known(L, table, "call:redirect", sh_options_redirect);
 	}
 	sh_opt_header_lines(L, table, rt, &w);
 	list = lua_type(L, 2) == LUA_TTABLE && sh_opt_get(L, 2, "uri") == LUA_TNIL;
@@ -269,6 +273,7 @@ static int continue_(lua_State *L)
 		return sh_gone(L);
 	if (run->call != sh_call_handle(c) || sh_list_empty(&run->of_call))
 		return luaL_error(L, "call:continue works in the invite hook, the answer hook and timers of that call");
+	sh_timer_check(L, 2, "call:continue", true);
 	sh_free(run->go_on);
 	run->go_on = sh_strndup(lua_tostring(L, 2), lua_rawlen(L, 2));
 	if (!run->go_on)
@@ -323,12 +328,13 @@ static int limit(lua_State *L)
 	return 1;
 }
 
+const char *const sh_options_hangup[] = {"q850", "reason", NULL};
+
 /* ------------------------------------------------------------------ the end */
 
 /* call:hangup([code | {q850=, reason=}]) */
 static int hangup(lua_State *L)
 {
-	static const char *const known[] = {"q850", "reason", NULL};
 	struct sh_call *c = sh_call_check(L, 1);
 	struct sh_runtime *rt = sh_runtime_check(L, "call:hangup");
 	struct sh_slice text;
@@ -342,7 +348,7 @@ static int hangup(lua_State *L)
 		lua_Integer cause;
 
 		luaL_checktype(L, 2, LUA_TTABLE);
-		sh_opt_known(L, 2, "call:hangup", known);
+		sh_opt_known(L, 2, "call:hangup", sh_options_hangup);
 		cause = sh_opt_integer(L, 2, "q850", -1, 1, 127);
 		text = sh_opt_text(L, 2, "reason");
 		if (cause >= 0) {

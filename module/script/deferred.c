@@ -1,5 +1,6 @@
 /* sip.after, sip.every and call:after: functions that run later. A closure belongs to its generation and is dropped
  * with it; a name is looked up in sip.timer of the newest generation when its time has come. */
+#include "core/nearest.h"
 #include "script/impl.h"
 
 enum { SPAWNED_AT_ONCE = 1000 }; /* the rest in the next turn: others want to live too */
@@ -182,6 +183,61 @@ static struct sh_deferred *create_named(lua_State *L, int idx, uint64_t delay, s
 	return d;
 }
 
+/* The table of timers at `timers`. */
+static const char *nearest_timer(lua_State *L, int timers, const char *name)
+{
+	const char *nearest = NULL, *key;
+	size_t best = SH_NEAREST_NONE;
+
+	for (lua_pushnil(L); lua_next(L, timers); lua_pop(L, 1)) {
+		key = lua_tostring(L, -2); /* they are strings: set_timer() */
+		if (sh_is_nearer(name, key, &best))
+			nearest = key;
+	}
+	return nearest;
+}
+
+static int find_timer(lua_State *L)
+{
+	const char **name = lua_touserdata(L, 1);
+
+	lua_rawgeti(L, LUA_REGISTRYINDEX, sh_state_of(L)->timers);
+	if (lua_getfield(L, -1, *name) != LUA_TFUNCTION)
+		*name = NULL;
+	return 0;
+}
+
+bool sh_timer_exists(struct sh_state *s, const char *name)
+{
+	return sh_vm_call(s->vm, find_timer, &name, 0) == 0 && name;
+}
+
+void sh_timer_check(lua_State *L, int idx, const char *what, bool at_once)
+{
+	struct sh_state *s = sh_state_of(L);
+	const char *name = lua_tostring(L, idx), *near;
+
+	lua_rawgeti(L, LUA_REGISTRYINDEX, s->timers);
+	if (lua_getfield(L, -1, name) == LUA_TFUNCTION) {
+		lua_pop(L, 2);
+		return;
+	}
+	lua_pop(L, 1);
+	if (s->runtime->state != s && sh_timer_exists(s->runtime->state, name)) { /* where it will run */
+		lua_pop(L, 1);
+		return;
+	}
+	near = nearest_timer(L, lua_gettop(L), name);
+	if (near)
+		luaL_error(L, "%s: there is no sip.timer.%s (did you mean '%s'?)", what, name, near);
+	if (at_once)
+		luaL_error(L, "%s: there is no sip.timer.%s", what, name);
+	lua_pop(L, 1);
+	luaL_where(L, 1);
+	sh_runtime_warn(s->runtime, "%s%s: there is no sip.timer.%s so far", lua_tostring(L, -1), what, name);
+	lua_pop(L, 1);
+}
+
 /* False: there are enough of them; nil, "limit" is on the stack. */
 static bool has_room(lua_State *L, struct sh_runtime *rt)
 {
@@ -200,6 +256,8 @@ static int after(lua_State *L)
 	uint64_t delay = check_seconds(L, 1, 0, "seconds from 0 to 1e9 expected");
 
 	lua_settop(L, 3);
+	if (lua_type(L, 2) == LUA_TSTRING)
+		sh_timer_check(L, 2, "sip.after", false);
 	if (!has_room(L, rt))
 		return 2;
 	if (lua_type(L, 2) == LUA_TSTRING) {
@@ -287,10 +345,11 @@ void sh_deferred_init(struct sh_runtime *rt)
 	sh_timer_init(&rt->spawn_rest, on_spawn_rest);
 }
 
+const char *const sh_options_every[] = {"each_worker", NULL};
+
 /* sip.every(seconds, fn [, {each_worker=}]) */
 static int every(lua_State *L)
 {
-	static const char *const known[] = {"each_worker", NULL};
 	struct sh_state *s = sh_state_of(L);
 	uint64_t delay = check_seconds(L, 1, 0.001, "seconds from 0.001 to 1e9 expected");
 	struct sh_deferred *d;
@@ -300,7 +359,7 @@ static int every(lua_State *L)
 	luaL_argexpected(L, lua_type(L, 2) == LUA_TFUNCTION, 2, "function");
 	if (!lua_isnil(L, 3)) {
 		luaL_checktype(L, 3, LUA_TTABLE);
-		sh_opt_known(L, 3, "sip.every", known);
+		sh_opt_known(L, 3, "sip.every", sh_options_every);
 		each = sh_opt_bool(L, 3, "each_worker", false);
 	}
 	d = create_closure(L, 2, delay);
@@ -324,6 +383,7 @@ int sh_call_after(lua_State *L)
 	data = c && sh_call_state(c) != SH_CALL_ENDED ? sh_call_app(c) : NULL;
 	if (!data)
 		return sh_gone(L);
+	sh_timer_check(L, 3, "call:after", false);
 	if (!has_room(L, rt))
 		return 2;
 	d = create_named(L, 3, delay, NULL, rt);

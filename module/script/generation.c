@@ -4,7 +4,7 @@
 #include "script/metric.h"
 #include "script/shared.h"
 
-const char *const sh_hook_names[SH_HOOK_COUNT] = {
+const char *const sh_hook_names[SH_HOOK_COUNT + 1] = {
 #define X(id, name) name,
     SH_HOOKS(X)
 #undef X

@@ -212,14 +212,14 @@ static void read_headers(lua_State *L, int table, struct sh_arena *arena, struct
 	lua_pop(L, 1);
 }
 
+#define COMMON "headers", "content_type", "user", "password", "ca", "verify", "timeout", "max_size", "redirects", "connect_timeout"
+const char *const sh_options_http[] = {COMMON, NULL};
+const char *const sh_options_http_request[] = {COMMON, "url", "method", "body", NULL};
+
 /* The options of all three functions, at `table` (an empty one when the script gave none). */
 static void read_options(lua_State *L, int table, const char *what, struct sh_runtime *rt, struct sh_http_request *rq)
 {
-	static const char *const known[] = {"method",     "url",    "headers",  "body",            "content_type", "user",
-					    "password",   "ca",     "verify",   "timeout",         "max_size",     "redirects",
-					    "connect_timeout", NULL};
-
-	sh_opt_known(L, table, what, known);
+	sh_opt_known(L, table, what, table == 1 ? sh_options_http_request : sh_options_http);
 	rq->user = text_option(L, table, "user");
 	rq->password = text_option(L, table, "password");
 	rq->ca_file = text_option(L, table, "ca");

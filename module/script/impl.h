@@ -48,7 +48,7 @@ enum sh_hook {
 	    SH_HOOK_COUNT,
 	SH_HOOK_NONE = SH_HOOK_COUNT
 };
-extern const char *const sh_hook_names[SH_HOOK_COUNT];
+extern const char *const sh_hook_names[SH_HOOK_COUNT + 1]; /* NULL ends them */
 enum sh_hook sh_hook_of_method(enum sh_method m, bool in_dialog);
 
 /* One Lua state: of one worker in one generation. vm->user. */
@@ -347,6 +347,8 @@ struct sh_field {
 void sh_object_class(lua_State *L, enum sh_object_kind kind, const luaL_Reg *methods, const struct sh_field *fields,
 		     int (*field)(lua_State *L, int id), lua_CFunction other);
 struct sh_object *sh_object_check(lua_State *L, int idx, enum sh_object_kind kind);
+/* luaL_checkudata(); where the object of a method is missing, it says that a colon may be. owner: "call", for that. */
+void *sh_self_check(lua_State *L, int idx, const char *class, const char *owner);
 struct sh_object *sh_object_test(lua_State *L, int idx, enum sh_object_kind kind); /* NULL: something else */
 struct sh_object *sh_object_test_request(lua_State *L, int idx); /* a request of any class; NULL: something else */
 /* Raise when it is something else; NULL when it is gone. */
@@ -415,6 +417,17 @@ lua_Integer sh_opt_integer(lua_State *L, int table, const char *key, lua_Integer
 /* One of the words (ended by NULL): its index. Raises for others. */
 unsigned sh_opt_choice(lua_State *L, int table, const char *key, const char *const *words, unsigned fallback);
 extern const char *const sh_nat_words[]; /* "auto", "always", "never": enum sh_nat and sh_register_nat */
+/* The names of the options of each verb, ended by NULL. names.c says whose they are: from there the editor's stubs are compared. */
+extern const char *const sh_options_accept[], *const sh_options_acl[], *const sh_options_answer[], *const sh_options_auth[],
+    *const sh_options_bridge[], *const sh_options_entry[], *const sh_options_every[], *const sh_options_fork[], *const sh_options_hangup[],
+    *const sh_options_http[], *const sh_options_http_request[], *const sh_options_json[], *const sh_options_listen[],
+    *const sh_options_listen_tls[], *const sh_options_login[], *const sh_options_lookup[], *const sh_options_message[],
+    *const sh_options_originate[], *const sh_options_publish[], *const sh_options_redirect[], *const sh_options_redirect_entry[],
+    *const sh_options_register[], *const sh_options_reject[], *const sh_options_relay[], *const sh_options_replaces[],
+    *const sh_options_request[], *const sh_options_ring[], *const sh_options_store[], *const sh_options_subscribe[],
+    *const sh_options_transfer[], *const sh_options_trunk[], *const sh_options_trunk_register[], *const sh_options_ttl[],
+    *const sh_options_uri[];
+bool sh_options_listed(const char *const *names);
 /* Raises for unknown keys. Bit n of what it returns: the n-th name (of 64 at most) is there. */
 uint64_t sh_opt_known(lua_State *L, int table, const char *what, const char *const *names);
 /* A target as text or URI object, bare or with <> and a display name. Raises when it is no URI. display may be NULL. */
@@ -573,6 +586,10 @@ void sh_call_data_save(struct sh_run *r); /* what the run did to it goes to the 
 void sh_deferred_open(lua_State *L); /* after, every into the table on top */
 int sh_call_after(lua_State *L);
 /* sip.timer.NAME(call) in the newest generation as a run of `hook`, in a moment. 0 or -ENOMEM. */
+bool sh_timer_exists(struct sh_state *s, const char *name);
+/* The name at idx is in sip.timer neither of this generation nor of the newest: a misspelt one raises. Another one does if it is to
+ * run at once; else a later generation may have it, and the log says that none has so far. */
+void sh_timer_check(lua_State *L, int idx, const char *what, bool at_once);
 int sh_deferred_continue(struct sh_runtime *rt, struct sh_call *c, const char *name, enum sh_hook hook);
 void sh_deferred_init(struct sh_runtime *rt);
 void sh_deferred_run_spawned(struct sh_runtime *rt);

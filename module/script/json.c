@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "core/encode.h"
-#include "script/sandbox.h"
+#include "script/impl.h"
 
 enum { DEPTH_MAX = 100, BYTES_PER_STEP = 4 };
 
@@ -287,6 +287,8 @@ static void put_value(struct output *o, int idx, unsigned depth)
 	}
 }
 
+const char *const sh_options_json[] = {"indent", NULL};
+
 /* sip.json.encode(value [, {indent=}]) */
 static int encode(lua_State *L)
 {
@@ -297,15 +299,8 @@ static int encode(lua_State *L)
 	lua_settop(L, 2);
 	if (!lua_isnil(L, 2)) {
 		luaL_checktype(L, 2, LUA_TTABLE);
-		lua_pushnil(L);
-		while (lua_next(L, 2)) {
-			if (lua_type(L, -2) != LUA_TSTRING || strcmp(lua_tostring(L, -2), "indent") != 0)
-				return luaL_error(L, "sip.json.encode: unknown option '%s'", luaL_tolstring(L, -2, NULL));
-			o.indent = luaL_checkinteger(L, -1);
-			lua_pop(L, 1);
-		}
-		if (o.indent < 0 || o.indent > 8)
-			return luaL_error(L, "sip.json.encode: option 'indent': 0 to 8 expected");
+		sh_opt_known(L, 2, "sip.json.encode", sh_options_json);
+		o.indent = sh_opt_integer(L, 2, "indent", 0, 0, 8);
 	}
 	lua_newtable(L);
 	put_value(&o, 1, 0);

@@ -102,10 +102,11 @@ static unsigned read_files(lua_State *L, int idx, const char *key, unsigned max,
 	return n;
 }
 
+const char *const sh_options_listen_tls[] = {"certificate", "private_key", "ca", "verify", NULL};
+
 /* tls = {certificate=, private_key=, ca=, verify=}: files of its own; they are read when the whole script has loaded. */
 static struct sh_listen_tls *read_tls(lua_State *L, const struct sh_listen_spec *spec)
 {
-	static const char *const known[] = {"certificate", "private_key", "ca", "verify", NULL};
 	struct sh_generation *g = sh_state_of(L)->generation;
 	struct sh_listen_tls *tls;
 	const char **ca;
@@ -119,7 +120,7 @@ static struct sh_listen_tls *read_tls(lua_State *L, const struct sh_listen_spec 
 		luaL_error(L, "sip.listen: option 'tls': a table expected, got %s", luaL_typename(L, -1));
 	if (spec->proto != SH_PROTO_TLS && spec->proto != SH_PROTO_WSS)
 		luaL_error(L, "sip.listen: option 'tls': %s has none", spec->uri.base);
-	sh_opt_known(L, lua_gettop(L), "sip.listen: tls", known);
+	sh_opt_known(L, lua_gettop(L), "sip.listen: tls", sh_options_listen_tls);
 	tls = sh_arena_calloc(&g->arena, 1, sizeof(*tls));
 	if (!tls)
 		luaL_error(L, "not enough memory");
@@ -184,11 +185,12 @@ static uint64_t read_ping(lua_State *L)
 	return ping;
 }
 
+const char *const sh_options_listen[] = {"uri", "advertise", "nat", "max_connections", "max_per_source", "idle_timeout", "message_timeout", "tls",
+    "origins", "ping", NULL};
+
 /* sip.listen{uri="udp://0.0.0.0:5060", advertise="203.0.113.5", ...} */
 int sh_listen(lua_State *L)
 {
-	static const char *const known[] = {"uri",	      "advertise",	 "nat", "max_connections", "max_per_source",
-					    "idle_timeout", "message_timeout", "tls", "origins", "ping", NULL};
 	struct sh_state *s = sh_state_of(L);
 	struct sh_generation *g = s->generation;
 	struct sh_listen_spec spec = {0};
@@ -196,7 +198,7 @@ int sh_listen(lua_State *L)
 
 	sh_check_loading(L, "sip.listen");
 	luaL_checktype(L, 1, LUA_TTABLE);
-	sh_opt_known(L, 1, "sip.listen", known);
+	sh_opt_known(L, 1, "sip.listen", sh_options_listen);
 	spec.uri = sh_opt_text(L, 1, "uri");
 	if (!spec.uri.base)
 		return luaL_error(L, "sip.listen: option 'uri' is missing");

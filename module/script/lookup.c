@@ -164,6 +164,8 @@ static int read_aor_or_gruu(lua_State *L, struct sh_runtime *rt, struct sh_slice
 	return kind;
 }
 
+const char *const sh_options_lookup[] = {"expired", NULL};
+
 int sh_lookup(lua_State *L)
 {
 	struct sh_runtime *rt = sh_runtime_check(L, "sip.lookup");
@@ -178,10 +180,8 @@ int sh_lookup(lua_State *L)
 
 	lua_settop(L, 2);
 	if (!lua_isnil(L, 2)) {
-		static const char *const known[] = {"expired", NULL};
-
 		luaL_checktype(L, 2, LUA_TTABLE);
-		sh_opt_known(L, 2, "sip.lookup", known);
+		sh_opt_known(L, 2, "sip.lookup", sh_options_lookup);
 		expired = sh_opt_bool(L, 2, "expired", false);
 	}
 	slot = sh_bindings_guard(L);

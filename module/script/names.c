@@ -4,6 +4,48 @@
 
 enum { DEPTH_MAX = 2 };
 
+/* Whose options are where: a verb, or what is an option itself. A verb that stands here twice has both. */
+static const struct {
+	const char *owner;
+	const char *const *names;
+} option_sets[] = {
+    {"request:reply", sh_options_message},      {"request:pass", sh_options_message},
+    {"request:relay", sh_options_relay},        {"call:reply", sh_options_message},
+    {"call:pass", sh_options_message},          {"message:auth", sh_options_auth},
+    {"message:challenge", sh_options_auth},     {"message:register", sh_options_register},
+    {"message:publish", sh_options_publish},    {"call:ring", sh_options_ring},
+    {"call:reject", sh_options_reject},         {"call:redirect", sh_options_redirect},
+    {"call:fork", sh_options_fork},             {"call:dial", sh_options_fork},
+    {"call:relay", sh_options_fork},            {"call:bridge", sh_options_bridge},
+    {"call:answer", sh_options_answer},         {"call:hangup", sh_options_hangup},
+    {"call:transfer", sh_options_transfer},     {"call:transfer", sh_options_fork},
+    {"snapshot:hangup", sh_options_hangup},     {"snapshot:transfer", sh_options_transfer},
+    {"snapshot:transfer", sh_options_fork},
+    {"refer:accept", sh_options_accept},        {"refer:accept", sh_options_fork},
+    {"subscription:accept", sh_options_subscribe}, {"sip.lookup", sh_options_lookup},
+    {"sip.listen", sh_options_listen},          {"sip.acl", sh_options_acl},
+    {"sip.every", sh_options_every},            {"sip.shared", sh_options_store},
+    {"sip.request", sh_options_request},        {"sip.originate", sh_options_originate},
+    {"sip.trunk", sh_options_trunk},            {"sip.uri", sh_options_uri},
+    {"uri:with", sh_options_uri},               {"http.get", sh_options_http},
+    {"http.post", sh_options_http},             {"http.request", sh_options_http_request},
+    {"json.encode", sh_options_json},           {"store:set", sh_options_ttl},
+    {"store:add", sh_options_ttl},              {"store:incr", sh_options_ttl},
+    {"store:push", sh_options_ttl},             {"siphook.target", sh_options_entry},
+    {"siphook.redirect", sh_options_redirect_entry}, {"siphook.login", sh_options_login},
+    {"siphook.listen_tls", sh_options_listen_tls}, {"siphook.dialog_ids", sh_options_replaces},
+    {"siphook.trunk_register", sh_options_trunk_register},
+};
+enum { OPTION_SETS = sizeof(option_sets) / sizeof(option_sets[0]) };
+
+bool sh_options_listed(const char *const *names)
+{
+	for (unsigned i = 0; i < OPTION_SETS; i++)
+		if (option_sets[i].names == names)
+			return true;
+	return false;
+}
+
 static const char waiting_key; /* its address: the table of the functions that may wait */
 
 void sh_waits_declare(lua_State *L)
@@ -125,6 +167,9 @@ int sh_generation_names(struct sh_generation *g, sh_script_name_fn fn, void *ctx
 {
 	struct listing l = {fn, ctx};
 
+	for (unsigned i = 0; i < OPTION_SETS; i++)
+		for (const char *const *name = option_sets[i].names; *name; name++)
+			fn(ctx, option_sets[i].owner, *name, SH_NAME_OPTION);
 	return sh_vm_call(g->states[0].vm, list, &l, 0);
 }
 

@@ -43,7 +43,22 @@ struct sh_object *sh_object_check(lua_State *L, int idx, enum sh_object_kind kin
 
 	sh_torture_collect(L);
 	o = sh_object_test(L, idx, kind);
-	return o ? o : luaL_checkudata(L, idx, class_names[kind]); /* raises */
+	return o ? o : sh_self_check(L, idx, class_names[kind], verb_names[kind]); /* raises */
+}
+
+void *sh_self_check(lua_State *L, int idx, const char *class, const char *owner)
+{
+	void *object = luaL_testudata(L, idx, class);
+	const char *got, *hint = "";
+	lua_Debug ar;
+
+	if (object)
+		return object;
+	if (idx == 1 && lua_getstack(L, 0, &ar) && lua_getinfo(L, "n", &ar) && ar.name && strcmp(ar.namewhat, "method") != 0)
+		hint = lua_pushfstring(L, "; write %s:%s(...), with a colon", owner, ar.name);
+	got = luaL_getmetafield(L, idx, "__name") == LUA_TSTRING ? lua_tostring(L, -1) : luaL_typename(L, idx);
+	luaL_argerror(L, idx, lua_pushfstring(L, "%s expected, got %s%s", class, got, hint));
+	return NULL;
 }
 
 /* Upvalues: the table of names, the field function, the function for other names. */

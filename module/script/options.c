@@ -1,4 +1,5 @@
 /* Reading what scripts give: every mistake raises an error that names the argument. */
+#include "core/nearest.h"
 #include "script/impl.h"
 #include "script/uri_object.h"
 
@@ -82,10 +83,23 @@ lua_Integer sh_opt_integer(lua_State *L, int table, const char *key, lua_Integer
 	return n;
 }
 
+static void unknown_option(lua_State *L, const char *what, const char *key, const char *const *names)
+{
+	const char *near = sh_nearest(key, names);
+
+	if (near)
+		luaL_error(L, "%s: unknown option '%s' (did you mean '%s'?)", what, key, near);
+	luaL_error(L, "%s: unknown option '%s'", what, key);
+}
+
 uint64_t sh_opt_known(lua_State *L, int table, const char *what, const char *const *names)
 {
 	uint64_t present = 0;
 
+#ifdef SH_ALLOC_FAULTS
+	if (!sh_options_listed(names))
+		luaL_error(L, "%s has options that are not listed (names.c)", what);
+#endif
 	lua_pushnil(L);
 	while (lua_next(L, table)) {
 		const char *key;
@@ -98,7 +112,7 @@ uint64_t sh_opt_known(lua_State *L, int table, const char *what, const char *con
 		while (names[i] && (names[i][0] != key[0] || strcmp(names[i], key) != 0))
 			i++;
 		if (!names[i])
-			luaL_error(L, "%s: unknown option '%s'", what, key);
+			unknown_option(L, what, key, names);
 		present |= UINT64_C(1) << i;
 	}
 	return present;
@@ -249,17 +263,18 @@ struct sh_slice sh_opt_header_lines(lua_State *L, int table, struct sh_runtime *
 	return sh_writer_text(w);
 }
 
+const char *const sh_options_message[] = {"headers", "body", "content_type", NULL};
+
 void sh_opt_message(lua_State *L, int idx, const char *what, struct sh_runtime *rt, struct sh_slice *headers,
 		    struct sh_slice *type, struct sh_slice *body)
 {
-	static const char *const known[] = {"headers", "body", "content_type", NULL};
 	struct sh_writer w;
 
 	*headers = *type = *body = (struct sh_slice){0};
 	if (lua_isnoneornil(L, idx))
 		return;
 	luaL_checktype(L, idx, LUA_TTABLE);
-	sh_opt_known(L, idx, what, known);
+	sh_opt_known(L, idx, what, sh_options_message);
 	*type = sh_opt_text(L, idx, "content_type");
 	if (sh_opt_get(L, idx, "body") == LUA_TSTRING)
 		body->base = lua_tolstring(L, -1, &body->len);

@@ -91,6 +91,10 @@ static void look_up(lua_State *L, int idx)
 	lua_replace(L, idx);
 }
 
+/* Beside those of a fork. */
+const char *const sh_options_accept[] = {"targets", "manual", "anyone", "offer", NULL};
+const char *const sh_options_transfer[] = {"keep", "offer", NULL};
+
 /* Pushes a copy of the options at idx (nil is fine) without our own keys, and with To as the address that was asked for. */
 static void push_fork_options(lua_State *L, int idx, const char *const *own, struct sh_slice to)
 {
@@ -236,7 +240,6 @@ static bool is_proven(const struct sh_run *run, const struct sh_request *q)
 /* ref:accept{targets=, timeout=, headers=, manual=, anyone=} -> true | nil, res */
 static int accept_refer(lua_State *L)
 {
-	static const char *const own[] = {"targets", "manual", "anyone", "offer", NULL};
 	struct sh_runtime *rt = sh_runtime_check(L, "ref:accept");
 	struct sh_run *run = sh_run_check(L, "ref:accept");
 	struct sh_request *q = sh_request_check(L, 1);
@@ -281,7 +284,7 @@ static int accept_refer(lua_State *L)
 		lua_pushvalue(L, 3);
 		look_up(L, 4);
 	}
-	push_fork_options(L, 2, own, text); /* 5 */
+	push_fork_options(L, 2, sh_options_accept, text); /* 5 */
 	about = (struct sh_plan_about){SH_PLAN_CALL, sh_msg_header(sh_request_msg(q), SH_H_TO), text};
 	plan = sh_plan_read(L, 4, 5, "ref:accept", &about);
 	plan->offer = offer;
@@ -351,7 +354,6 @@ static void on_done(void *ctx, const struct sh_result *res)
 /* call:transfer(target, {keep="a"|"b", ...}) -> true | nil, res */
 int sh_call_transfer_verb(lua_State *L)
 {
-	static const char *const own[] = {"keep", "offer", NULL};
 	static const struct sh_transfer_events events = {NULL, on_done};
 	struct sh_run *run = sh_run_check(L, "call:transfer");
 	struct sh_call *c = sh_call_check(L, 1);
@@ -379,7 +381,7 @@ int sh_call_transfer_verb(lua_State *L)
 		sh_opt_uri(L, 4, "call:transfer", NULL); /* raises for what is none */
 		look_up(L, 4);
 	}
-	push_fork_options(L, 3, own, to); /* 5 */
+	push_fork_options(L, 3, sh_options_transfer, to); /* 5 */
 	if (c)
 		about = (struct sh_plan_about){SH_PLAN_CALL, keep_b ? sh_call_to(c) : sh_call_from(c), to};
 	plan = sh_plan_read(L, 4, 5, "call:transfer", &about);

@@ -397,16 +397,6 @@ static void destroy(struct sh_run *r)
 
 /* ---- what a generation that must go leaves behind */
 
-static int check_timer(lua_State *L)
-{
-	const char **name = lua_touserdata(L, 1);
-
-	lua_rawgeti(L, LUA_REGISTRYINDEX, sh_state_of(L)->timers);
-	if (lua_getfield(L, -1, *name) != LUA_TFUNCTION)
-		*name = NULL;
-	return 0;
-}
-
 /* Nobody caught the retired error: sip.timer.retired of the newest generation goes on. 0; or it has none, and there is
  * nothing better than 503. */
 static int hand_over(struct sh_run *r, struct sh_call *c)
@@ -417,7 +407,7 @@ static int hand_over(struct sh_run *r, struct sh_call *c)
 	if (!c || r->request || sh_call_state(c) == SH_CALL_ENDED)
 		return 0;
 	sh_runtime_update(rt);
-	if (sh_vm_call(rt->state->vm, check_timer, &name, 0) == 0 && name && !r->go_on)
+	if (!r->go_on && sh_timer_exists(rt->state, name))
 		r->go_on = sh_strndup(name, strlen(name));
 	if (r->go_on)
 		return 0;

@@ -87,8 +87,9 @@ int sh_generation_selftest(struct sh_generation *g, unsigned i, lua_CFunction fn
 unsigned sh_generation_hooks(const struct sh_generation *g, const char **names, unsigned room);
 unsigned sh_generation_timers(struct sh_generation *g, const char **names, unsigned room);
 /* Everything that a script can name: owner is "_G", "siphook", a part of it ("hooks" is sip.on, "log") or a class ("call"); name a
- * function or method, or one that may wait, or else a field. Two may be told twice. 0 or what sh_vm_call says. */
-enum sh_script_name { SH_NAME_FIELD, SH_NAME_FUNCTION, SH_NAME_WAITS };
+ * function or method, or one that may wait, or else a field; or owner is a verb ("call:bridge", "http.get") or a class of the stubs
+ * ("siphook.login") and name an option of it. Some are told twice. 0 or what sh_vm_call says. */
+enum sh_script_name { SH_NAME_FIELD, SH_NAME_FUNCTION, SH_NAME_WAITS, SH_NAME_OPTION };
 typedef void (*sh_script_name_fn)(void *ctx, const char *owner, const char *name, enum sh_script_name kind);
 int sh_generation_names(struct sh_generation *g, sh_script_name_fn fn, void *ctx);
 /* The local domains that its script declared, in its order. */

@@ -21,7 +21,7 @@ static struct sh_slice check(lua_State *L, int idx)
 {
 	struct sh_slice text;
 
-	luaL_checkudata(L, idx, class_name);
+	sh_self_check(L, idx, class_name, "sdp");
 	sh_sdp_object_text(L, idx, &text);
 	return text;
 }

@@ -15,7 +15,7 @@ enum { SMALL = 512, TRIES = 8 }; /* bytes read without an allocation; a text tha
 
 static struct sh_shared_at check_at(lua_State *L)
 {
-	struct sh_shared_store *const *store = luaL_checkudata(L, 1, class_name);
+	struct sh_shared_store *const *store = sh_self_check(L, 1, class_name, "store");
 	const struct sh_vm *vm = sh_vm_of(L);
 
 	return (struct sh_shared_at){*store, vm->journal, vm->world.now(vm->world.ctx)};
@@ -51,6 +51,8 @@ static struct sh_shared_value check_value(lua_State *L, int idx)
 	}
 	return v;
 }
+
+const char *const sh_options_ttl[] = {"ttl", NULL};
 
 /* {ttl = seconds} at idx, in microseconds; 0: for ever. */
 static uint64_t check_ttl(lua_State *L, int idx)
@@ -252,7 +254,7 @@ static int lock(lua_State *L)
 {
 	struct sh_slice name;
 
-	luaL_checkudata(L, 1, class_name);
+	sh_self_check(L, 1, class_name, "store");
 	lua_getiuservalue(L, 1, 1);
 	name.base = lua_tolstring(L, -1, &name.len);
 	lua_pop(L, 1); /* it stays with the object */
@@ -303,11 +305,13 @@ static int keys(lua_State *L)
 
 static int to_string(lua_State *L)
 {
-	luaL_checkudata(L, 1, class_name);
+	sh_self_check(L, 1, class_name, "store");
 	lua_getiuservalue(L, 1, 1);
 	lua_pushfstring(L, "sip.shared: %s", lua_tostring(L, -1));
 	return 1;
 }
+
+const char *const sh_options_store[] = {"size", "evict", "persist", NULL};
 
 static const struct {
 	const char *name;
@@ -317,7 +321,6 @@ static const struct {
 /* {size=, evict=, persist=} at 2 */
 static void configure(lua_State *L, struct sh_shared_store *store)
 {
-	static const char *const known[] = {"size", "evict", "persist", NULL};
 	const struct sh_vm *vm = sh_vm_of(L);
 	struct sh_shared_options o = {0};
 	struct sh_slice evict;
@@ -327,7 +330,7 @@ static void configure(lua_State *L, struct sh_shared_store *store)
 	luaL_checktype(L, 2, LUA_TTABLE);
 	if (vm->sealed)
 		luaL_error(L, "sip.shared: how a store is kept is for the top level of the script");
-	sh_opt_known(L, 2, "sip.shared", known);
+	sh_opt_known(L, 2, "sip.shared", sh_options_store);
 	o.size = (size_t)sh_opt_integer(L, 2, "size", 0, 1024, (lua_Integer)4 << 30);
 	o.persist = sh_opt_bool(L, 2, "persist", false);
 	evict = sh_opt_text(L, 2, "evict");

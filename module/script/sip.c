@@ -1,4 +1,5 @@
 /* The table that require "siphook" gives. */
+#include "core/nearest.h"
 #include "script/calls.h"
 #include "script/codec.h"
 #include "script/http.h"
@@ -29,7 +30,11 @@ static int set_hook(lua_State *L)
 
 static int no_hook(lua_State *L)
 {
-	return luaL_error(L, "sip.on.%s: no such hook", luaL_tolstring(L, 2, NULL));
+	const char *name = luaL_tolstring(L, 2, NULL), *near = sh_nearest(name, sh_hook_names);
+
+	if (near)
+		return luaL_error(L, "sip.on.%s: no such hook (did you mean '%s'?)", name, near);
+	return luaL_error(L, "sip.on.%s: no such hook", name);
 }
 
 static int read_only(lua_State *L)
@@ -243,8 +248,32 @@ static int set_timer(lua_State *L)
 	if (lua_type(L, 3) != LUA_TFUNCTION)
 		return luaL_error(L, "sip.timer.%s: function expected, got %s", lua_tostring(L, 2),
 				  luaL_typename(L, 3));
-	lua_rawset(L, 1);
+	lua_rawset(L, lua_upvalueindex(1));
 	return 0;
+}
+
+/* sip.timer: an empty table before the one that holds them, so that a hook cannot replace one either. */
+static void open_timers(lua_State *L, struct sh_state *s)
+{
+	lua_newtable(L);
+	lua_newtable(L);
+	lua_pushvalue(L, -1);
+	s->timers = luaL_ref(L, LUA_REGISTRYINDEX);
+	lua_createtable(L, 0, 4);
+	lua_pushvalue(L, -2);
+	lua_setfield(L, -2, "__index");
+	lua_pushvalue(L, -2);
+	lua_pushcclosure(L, set_timer, 1);
+	lua_setfield(L, -2, "__newindex");
+	lua_pushboolean(L, 0);
+	lua_setfield(L, -2, "__metatable");
+	lua_getglobal(L, "pairs");
+	lua_pushvalue(L, -3);
+	lua_pushcclosure(L, pairs_of, 2);
+	lua_setfield(L, -2, "__pairs");
+	lua_setmetatable(L, -3);
+	lua_pop(L, 1);
+	lua_setfield(L, -2, "timer");
 }
 
 int sh_sip_open(lua_State *L)
@@ -282,14 +311,7 @@ int sh_sip_open(lua_State *L)
 	sh_deferred_open(L);
 	sh_trunk_open(L);
 	sh_calls_open(L);
-	lua_newtable(L);
-	lua_createtable(L, 0, 1);
-	lua_pushcfunction(L, set_timer);
-	lua_setfield(L, -2, "__newindex");
-	lua_setmetatable(L, -2);
-	lua_pushvalue(L, -1);
-	s->timers = luaL_ref(L, LUA_REGISTRYINDEX);
-	lua_setfield(L, -2, "timer");
+	open_timers(L, s);
 	sh_result_open(L);
 	sh_lookup_open(L);
 	sh_request_object_open(L);

@@ -79,10 +79,11 @@ static uint32_t read_seconds(lua_State *L, int table)
 	return table ? (uint32_t)(sh_opt_seconds(L, table, "expires", 0) / SH_SECOND) : 0;
 }
 
+const char *const sh_options_subscribe[] = {"expires", "serve", "aor", "headers", "pending", NULL};
+
 /* sub:accept{expires=, serve=, aor=, headers=, pending=} -> true | nil, code, detail */
 static int accept_subscription(lua_State *L)
 {
-	static const char *const known[] = {"expires", "serve", "aor", "headers", "pending", NULL};
 	struct sh_runtime *rt = sh_runtime_check(L, "sub:accept");
 	struct sh_request *q = sh_request_check(L, 1);
 	struct sh_subscribe_options o = {0};
@@ -93,7 +94,7 @@ static int accept_subscription(lua_State *L)
 	lua_settop(L, 2);
 	if (!lua_isnil(L, 2)) {
 		luaL_checktype(L, 2, LUA_TTABLE);
-		sh_opt_known(L, 2, "sub:accept", known);
+		sh_opt_known(L, 2, "sub:accept", sh_options_subscribe);
 		table = 2;
 		o.serve = sh_opt_bool(L, 2, "serve", false);
 		o.pending = sh_opt_bool(L, 2, "pending", false);
@@ -165,10 +166,11 @@ static int terminate(lua_State *L)
 	return sh_push_done(L, sh_subscription_terminate(s, sh_slice_cstr(reason), NULL, NULL));
 }
 
+const char *const sh_options_publish[] = {"expires", "aor", "headers", NULL};
+
 /* req:publish{expires=, aor=, headers=} -> true | nil, code, detail */
 int sh_publish_verb(lua_State *L)
 {
-	static const char *const known[] = {"expires", "aor", "headers", NULL};
 	struct sh_runtime *rt = sh_runtime_check(L, "req:publish");
 	struct sh_request *q = sh_check_no_call(L, "publish");
 	struct sh_slice aor, headers, none = {0};
@@ -178,7 +180,7 @@ int sh_publish_verb(lua_State *L)
 	lua_settop(L, 2);
 	if (!lua_isnil(L, 2)) {
 		luaL_checktype(L, 2, LUA_TTABLE);
-		sh_opt_known(L, 2, "req:publish", known);
+		sh_opt_known(L, 2, "req:publish", sh_options_publish);
 		table = 2;
 	}
 	headers = sh_opt_header_lines(L, table, rt, &w);

@@ -103,10 +103,10 @@ static struct sh_slice rename_caller(struct reader *r, struct sh_slice display)
 
 /* Most entries and options have few keys: only those are looked for that sh_opt_known() has seen. */
 enum { URI, Q, GROUP, FLOW, PATH, TIMEOUT, EXPIRES, USER_AGENT, USER, AOR, ENTRY_COMMON };
-static const char *const entry_keys[] = {"uri",        "q",    "group", "flow",      "path", "timeout", "expires",
+const char *const sh_options_entry[] = {"uri",        "q",    "group", "flow",      "path", "timeout", "expires",
 					 "user_agent", "user", "aor",   COMMON_KEYS, NULL};
 enum { FORK_TIMEOUT, FORK_COMMON, FORK_OWN = FORK_COMMON + 13 };
-static const char *const option_keys[] = {"timeout",    COMMON_KEYS, "first_timeout", "early",     "tags", "follow_redirects",
+const char *const sh_options_fork[] = {"timeout",    COMMON_KEYS, "first_timeout", "early",     "tags", "follow_redirects",
 					  "ignore_6xx", "sdp",       "replaces",      "on_branch", NULL};
 
 static bool has(uint64_t present, unsigned key)
@@ -114,14 +114,14 @@ static bool has(uint64_t present, unsigned key)
 	return present >> key & 1;
 }
 
-static const char *const own_keys[] = {"method",  "uri",   "targets", "body",    "content_type", "to",   "from",
+const char *const sh_options_request[] = {"method",  "uri",   "targets", "body",    "content_type", "to",   "from",
 				       "display", "pai",   "privacy", "headers", "transport",    "auth", "listener",
 				       "route",   "timeout", NULL};
-static const char *const originate_keys[] = {"first",   "second",    "identity", "headers", "timeout", "first_timeout", "pai",
+const char *const sh_options_originate[] = {"first",   "second",    "identity", "headers", "timeout", "first_timeout", "pai",
 					     "privacy", "transport", "route",    "auth",    "listener", NULL};
-static const char *const trunk_keys[] = {"name",    "uri",   "register",  "qualify", "from",      "pai",   "privacy",  "diversion",
+const char *const sh_options_trunk[] = {"name",    "uri",   "register",  "qualify", "from",      "pai",   "privacy",  "diversion",
 					 "headers", "copy",  "transport", "route",   "listener",  "auth",  NULL};
-static const char *const request_keys[] = {"to",      "from", "display",   "pai",   "privacy", "diversion",
+const char *const sh_options_relay[] = {"to",      "from", "display",   "pai",   "privacy", "diversion",
 					   "headers", "copy", "transport", "route", "timeout", "auth", "listener", NULL};
 
 static void read_headers(struct reader *r, int table, struct sh_target *t)
@@ -171,12 +171,13 @@ static void read_copy(struct reader *r, int table, struct sh_target *t)
 	lua_pop(L, 1);
 }
 
+const char *const sh_options_login[] = {"user", "password", "realm", NULL};
+
 static void read_login(struct reader *r, int idx, struct sh_login *out)
 {
-	static const char *const known[] = {"user", "password", "realm", NULL};
 	struct sh_slice user, password;
 
-	sh_opt_known(r->L, idx, lua_pushfstring(r->L, "%s: option 'auth'", r->what), known);
+	sh_opt_known(r->L, idx, lua_pushfstring(r->L, "%s: option 'auth'", r->what), sh_options_login);
 	lua_pop(r->L, 1);
 	user = sh_opt_text(r->L, idx, "user");
 	password = sh_opt_text(r->L, idx, "password");
@@ -471,7 +472,7 @@ static void read_entry(struct reader *r, int idx, lua_Integer group)
 		add_target(r, &t);
 		return;
 	}
-	present = sh_opt_known(L, idx, r->what, entry_keys);
+	present = sh_opt_known(L, idx, r->what, sh_options_entry);
 	if (present >> ENTRY_COMMON)
 		read_common(r, idx, &t);
 	t.timeout = has(present, TIMEOUT) ? sh_opt_seconds(L, idx, "timeout", 0) : 0;
@@ -539,10 +540,11 @@ static void read_list(struct reader *r, int list, lua_Integer group)
 	}
 }
 
+const char *const sh_options_replaces[] = {"call_id", "to_tag", "from_tag", "early_only", NULL};
+
 /* replaces = "call-id;to-tag=a;from-tag=b" | {call_id=, to_tag=, from_tag=} as call.replaces has it | leg: whose far party is called. */
 static void read_replaces(struct reader *r, int table)
 {
-	static const char *const known[] = {"call_id", "to_tag", "from_tag", "early_only", NULL};
 	struct sh_slice text = {0}, call_id = {0}, to_tag = {0}, from_tag = {0};
 	struct sh_dialog_ids ids;
 	bool early_only = false;
@@ -564,7 +566,7 @@ static void read_replaces(struct reader *r, int table)
 		return;
 	}
 	if (type == LUA_TTABLE) {
-		sh_opt_known(L, idx, lua_pushfstring(L, "%s: option 'replaces'", r->what), known);
+		sh_opt_known(L, idx, lua_pushfstring(L, "%s: option 'replaces'", r->what), sh_options_replaces);
 		lua_pop(L, 1);
 		call_id = sh_opt_text(L, idx, "call_id");
 		to_tag = sh_opt_text(L, idx, "to_tag");
@@ -591,8 +593,8 @@ static void read_replaces(struct reader *r, int table)
 static void read_options(struct reader *r, int idx)
 {
 	static const char *const *const keys[] = {
-	    [SH_PLAN_CALL] = option_keys, [SH_PLAN_RELAY] = request_keys, [SH_PLAN_REQUEST] = own_keys, [SH_PLAN_TRUNK] = trunk_keys,
-	    [SH_PLAN_ORIGINATE] = originate_keys};
+	    [SH_PLAN_CALL] = sh_options_fork, [SH_PLAN_RELAY] = sh_options_relay, [SH_PLAN_REQUEST] = sh_options_request, [SH_PLAN_TRUNK] = sh_options_trunk,
+	    [SH_PLAN_ORIGINATE] = sh_options_originate};
 	lua_State *L = r->L;
 	struct sh_fork_plan *p = r->plan;
 	uint64_t present;

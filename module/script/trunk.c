@@ -52,17 +52,18 @@ static void keep_target(lua_State *L, struct sh_arena *a, struct sh_target *t)
 	t->logins = logins;
 }
 
+const char *const sh_options_trunk_register[] = {"expires", "contact", "aor", NULL};
+
 /* register = true | {expires=, contact=, aor=}. The address of record: whom we log in as at the first URI's domain. */
 static void read_register(lua_State *L, struct sh_arena *a, struct sh_trunk_config *c)
 {
-	static const char *const known[] = {"expires", "contact", "aor", NULL};
 	struct sh_slice user = {0}, escaped, aor = {0}, contact = {0};
 	struct sh_uri uri;
 	int type = sh_opt_get(L, 1, "register"), idx = lua_gettop(L);
 
 	c->expires = DEFAULT_EXPIRES;
 	if (type == LUA_TTABLE) {
-		sh_opt_known(L, idx, "sip.trunk: option 'register'", known);
+		sh_opt_known(L, idx, "sip.trunk: option 'register'", sh_options_trunk_register);
 		c->registers = true;
 		c->expires = (uint32_t)sh_opt_integer(L, idx, "expires", DEFAULT_EXPIRES, 10, 1 << 24);
 		contact = sh_opt_text(L, idx, "contact");

@@ -225,10 +225,11 @@ static void push_field_params(lua_State *L, int opts, struct sh_slice old)
 
 /* --- all of it --------------------------------------------------------------------------------------------------- */
 
+const char *const sh_options_uri[] = {"scheme", "user", "password", "host", "port", "params", "headers", "display", "tag", NULL};
+
 static void check_names(lua_State *L, int idx)
 {
-	static const char *const names[] = {"scheme", "user",    "password", "host", "port",
-					    "params", "headers", "display",  "tag",  NULL};
+	const char *const *names = sh_options_uri;
 
 	lua_pushnil(L);
 	while (lua_next(L, idx)) {

@@ -4,6 +4,7 @@
 
 #include "core/encode.h"
 #include "msg/lex.h"
+#include "script/impl.h"
 #include "script/sandbox.h"
 #include "script/uri_build.h"
 
@@ -71,7 +72,7 @@ const struct sh_uri_object *sh_uri_object_test(lua_State *L, int idx)
 
 const struct sh_uri_object *sh_uri_object_check(lua_State *L, int idx)
 {
-	return luaL_checkudata(L, idx, class_name);
+	return sh_self_check(L, idx, class_name, "uri");
 }
 
 bool sh_uri_object_text(lua_State *L, int idx, struct sh_slice *out)

@@ -50,7 +50,8 @@ static void on_name(void *ctx, const char *owner, const char *name, enum sh_scri
 	lua_State *L = ctx;
 	bool own = strcmp(owner, "siphook") == 0;
 
-	(void)kind;
+	if (kind == SH_NAME_OPTION)
+		return;
 	if (own)
 		lua_pushstring(L, name);
 	else

@@ -394,12 +394,12 @@ static void on_name(void *ctx, const char *owner, const char *name, enum sh_scri
 	struct sh_writer *w = ctx;
 
 	sh_put(w, sh_slice_cstr(owner));
-	sh_put_char(w, kind == SH_NAME_WAITS ? '~' : kind == SH_NAME_FUNCTION ? ':' : '.');
+	sh_put_char(w, kind == SH_NAME_OPTION ? '?' : kind == SH_NAME_WAITS ? '~' : kind == SH_NAME_FUNCTION ? ':' : '.');
 	sh_put(w, sh_slice_cstr(name));
 	sh_put_char(w, '\n');
 }
 
-/* w:names() -> text of lines: "call:fork" is a function or method, "call~fork" one that may wait, "call.id" a field; see sh_generation_names */
+/* w:names() -> text of lines: "call:fork" is a function or method, "call~fork" one that may wait, "call.id" a field, "call:bridge?headers" an option; see sh_generation_names */
 static int names(lua_State *L)
 {
 	enum { ROOM = 256 << 10 };

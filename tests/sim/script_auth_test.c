@@ -189,7 +189,7 @@ static void mistakes_are_named(void **state)
 	     "error: t:1: auth: option 'algorithms': \"MD5\", \"SHA-256\" or \"SHA-512-256\" expected"},
 	    {"req:auth{realm = 'a', password = print, qop = 'auth-int'}",
 	     "error: t:1: auth: option 'qop': \"auth\" or \"\" expected"},
-	    {"req:auth{realm = 'a', password = print, pasword = 1}", "error: t:1: auth: unknown option 'pasword'"},
+	    {"req:auth{realm = 'a', password = print, pasword = 1}", "error: t:1: auth: unknown option 'pasword' (did you mean 'password'?)"},
 	    {"req:auth{realm = 'a', password = print, proxy = 1}",
 	     "error: t:1: option 'proxy': boolean expected, got number"},
 	    {"req:challenge{realm = 5}", "error: t:1: option 'realm': string expected, got number"},

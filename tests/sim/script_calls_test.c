@@ -412,7 +412,7 @@ static void what_a_hook_continues_with_answers_in_its_place(void **state)
 	world_reload(w, INVITE("call:continue('nobody')"));
 	c = dial("sip:x@example.org");
 	refused(c, "500");
-	world_expect_log(w, "sip.timer.nobody is no function");
+	world_expect_log(w, "call:continue: there is no sip.timer.nobody");
 	world_forget_log(w);
 	/* a caller who goes away while it waits */
 	world_reload(w, INVITE("call:continue('later')") LATER("local ok, e = pcall(sip.sleep, 60)" NOTE("sip.is_cancel(e)")));

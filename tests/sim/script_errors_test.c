@@ -10,12 +10,17 @@ static void wrong_arguments_are_named(void **state)
 	    {"req:reply(99)", "error: t:1: bad argument #1 to 'reply' (status code from 100 to 699 expected)"},
 	    {"req:reply(700)", "error: t:1: bad argument #1 to 'reply' (status code from 100 to 699 expected)"},
 	    {"req:reply(200, 5)", "error: t:1: bad argument #2 to 'reply' (table expected, got number)"},
-	    {"req:reply(200, {hedders = {}})", "error: t:1: req:reply: unknown option 'hedders'"},
+	    {"req:reply(200, {hedders = {}})", "error: t:1: req:reply: unknown option 'hedders' (did you mean 'headers'?)"},
 	    {"req:reply(200, {'a'})", "error: t:1: req:reply: unknown option [1]"},
 	    {"req:reply(200, {body = 5})", "error: t:1: option 'body': string expected, got number"},
 	    {"req:reply(200, 'a\\r\\nX: y')", "error: t:1: 'reason': CR, LF and NUL are not allowed in a header field"},
 	    {"req:reply(408)", "error: t:1: req:reply: 408 is for INVITE only (RFC 4320)"},
-	    {"req.reply(5, 200)", "error: t:1: bad argument #1 to 'reply' (siphook.request expected, got number)"},
+	    {"req.reply(200)", "error: t:1: bad argument #1 to 'reply' (siphook.request expected, got number; write req:reply(...), with a "
+				"colon)"},
+	    {"sip.shared('s').get('k')", "error: t:1: bad argument #1 to 'get' (sip.shared expected, got string; write store:get(...), with a "
+					 "colon)"},
+	    {"sip.uri('sip:a@b').with{user = 'c'}", "error: t:1: bad argument #1 to 'with' (sip.uri expected, got table; write uri:with(...), with "
+						   "a colon)"},
 	    /* headers */
 	    {"req:reply(200, {headers = 5})", "error: t:1: headers: table expected, got number"},
 	    {"req:reply(200, {headers = {5}})", "error: t:1: headers: names must be strings"},
@@ -44,7 +49,11 @@ static void wrong_arguments_are_named(void **state)
 	    {"req:pass{timeout = 5}", "error: t:1: req:pass: unknown option 'timeout'"},
 	    /* sip */
 	    {"sip.on.invite(print)", "error: t:1: sip.on.invite: hooks are set while the script loads"},
-	    {"sip.on.invte(print)", "error: t:1: sip.on.invte: no such hook"},
+	    {"sip.on.invte(print)", "error: t:1: sip.on.invte: no such hook (did you mean 'invite'?)"},
+	    {"sip.on.swim(print)", "error: t:1: sip.on.swim: no such hook"},
+	    {"sip.after(1, 'remnd')", "error: t:1: sip.after: there is no sip.timer.remnd (did you mean 'remind'?)"},
+	    {"return sip.after(1e6, 'other')", "true"},
+	    {"sip.timer.remind = print", "error: t:1: sip.timer.remind: timers are named while the script loads"},
 	    {"sip.on.invite = print", "error: t:1: sip.on is read-only"},
 	    {"sip.config.a = 1", "error: t:1: sip.config is read-only"},
 	    {"return sip.config.a", "nil"},
@@ -82,7 +91,7 @@ static void wrong_arguments_are_named(void **state)
 	};
 
 	(void)state;
-	begin(EVAL);
+	begin(EVAL "sip.timer.remind = function() end\n");
 	for (unsigned i = 0; i < sizeof(checks) / sizeof(checks[0]) - 1; i++)
 		lua_is(checks[i][0], checks[i][1]);
 	/* an undeclared global */
@@ -108,7 +117,7 @@ static void wrong_arguments_of_calls_are_named(void **state)
 	    {"call:redirect{}", "error: t:1: bad argument #1 to 'redirect' (at least one target expected)"},
 	    {"call:redirect('a')", "error: t:1: call:redirect: 'a' is no URI"},
 	    {"call:redirect({uri = 'sip:a@b', q = 2})", "error: t:1: call:redirect: option 'q': 0 to 1 expected"},
-	    {"call:redirect({uri = 'sip:a@b', Q = 2})", "error: t:1: call:redirect: unknown option 'Q'"},
+	    {"call:redirect({uri = 'sip:a@b', Q = 2})", "error: t:1: call:redirect: unknown option 'Q' (did you mean 'q'?)"},
 	    {"call:redirect('sip:a@b', 200)",
 	     "error: t:1: bad argument #2 to 'redirect' (status code from 300 to 399 expected)"},
 	    {"call:fork()", "error: t:1: call:fork: a target is a URI or a table, got nil"},
@@ -118,8 +127,8 @@ static void wrong_arguments_of_calls_are_named(void **state)
 	    {"call:fork{{'sip:a@b'}, 'sip:c@d'}", "error: t:1: call:fork: targets and lists of targets mixed"},
 	    {"call:fork('sip:a@b', {timeout = 'x'})", "error: t:1: option 'timeout': seconds expected, got string"},
 	    {"call:fork('sip:a@b', {timeout = -1})", "error: t:1: option 'timeout': seconds from 0 to 1e9 expected"},
-	    {"call:fork('sip:a@b', {tmeout = 1})", "error: t:1: call:fork: unknown option 'tmeout'"},
-	    {"call:fork({uri = 'sip:a@b', tmeout = 1})", "error: t:1: call:fork: unknown option 'tmeout'"},
+	    {"call:fork('sip:a@b', {tmeout = 1})", "error: t:1: call:fork: unknown option 'tmeout' (did you mean 'timeout'?)"},
+	    {"call:fork({uri = 'sip:a@b', tmeout = 1})", "error: t:1: call:fork: unknown option 'tmeout' (did you mean 'timeout'?)"},
 	    {"call:fork('sip:a@b', {early = 'x'})",
 	     "error: t:1: call:fork: option 'early': \"relay\", \"drop\" or \"first\" expected"},
 	    {"call:fork('sip:a@b', {tags = 'x'})",
@@ -156,12 +165,15 @@ static void wrong_arguments_of_calls_are_named(void **state)
 	    {"call:fork('sip:a@b', {on_branch = 5})", "error: t:1: call:fork: option 'on_branch': function expected, got number"},
 	    {"call:hangup('x')", "error: t:1: bad argument #1 to 'hangup' (table expected, got string)"},
 	    {"call:hangup{q850 = 200}", "error: t:1: option 'q850': whole number from 1 to 127 expected"},
+	    {"call:after(1, 'rmind')", "error: t:1: call:after: there is no sip.timer.rmind (did you mean 'remind'?)"},
+	    {"call:continue('rmind')", "error: t:1: call:continue: there is no sip.timer.rmind (did you mean 'remind'?)"},
+	    {"call.reject(404)", "error: t:1: bad argument #1 to 'reject' (siphook.call expected, got number; write call:reject(...), with a colon)"},
 	    {"call:after(1)", "error: t:1: bad argument #2 to 'after' (name of a timer expected, got no value)"},
 	    {"call:after(-1, 'x')", "error: t:1: bad argument #1 to 'after' (seconds from 0 to 1e9 expected)"},
 	};
 
 	(void)state;
-	begin(EVAL);
+	begin(EVAL "sip.timer.remind = function() end\n");
 	for (unsigned i = 0; i < sizeof(checks) / sizeof(checks[0]); i++)
 		call_is(checks[i][0], checks[i][1]);
 	end();

@@ -106,7 +106,7 @@ static void what_a_load_must_not_do_is_refused_and_the_old_script_goes_on(void *
 	    {"require 'nowhere'\n", "dialplan.lua:1: module 'nowhere' not found"},
 	    {"\n\nerror 'refused'\n", "dialplan.lua:3: refused"},
 	    {"error {}\n", "table"},
-	    {"local sip = require 'siphook'\nsip.on.invte(print)\n", "dialplan.lua:2: sip.on.invte: no such hook"},
+	    {"local sip = require 'siphook'\nsip.on.invte(print)\n", "dialplan.lua:2: sip.on.invte: no such hook (did you mean 'invite'?)"},
 	    {"local sip = require 'siphook'\nsip.on.bye(print)\nsip.on.bye(print)\n",
 	     "dialplan.lua:3: sip.on.bye: there is one already"},
 	    {"local sip = require 'siphook'\nsip.on.bye('x')\n",
@@ -228,10 +228,11 @@ static void too_many_hooks_and_timers_are_refused(void **state)
 
 	(void)state;
 	w = world_create(&o, PLAN "sip.on.invite(function(call) sip.sleep(5) call:reject(486) end)\n"
+				  "sip.timer.remind = print\n"
 				  "sip.on.message(function(req)\n"
 				  "  local n = 0\n"
 				  "  for i = 1, 10 do if sip.after(1, print) then n = n + 1 end end\n"
-				  "  local ok, code = sip.after(1, 'x')\n"
+				  "  local ok, code = sip.after(1, 'remind')\n"
 				  "  req:reply(200, {body = n .. ' ' .. tostring(ok) .. ' ' .. code})\n"
 				  "end)\n");
 	alice = world_phone(w, "alice", "10.0.0.2");

@@ -84,6 +84,7 @@ static void editors_are_told_what_there_is(void **state)
 {
 	(void)state;
 	run_file("tests/trial/stubs_test.lua");
+	run_file("tests/trial/options_test.lua");
 }
 
 static void the_world_around_a_plan(void **state)
