@@ -15,7 +15,7 @@ struct block {
 struct sh_pool_chunk {
 	union {
 		struct sh_link link; /* in partial or full */
-		struct sh_pool_chunk *next; /* in a stock */
+		struct sh_pool_chunk *next; /* spare, or in a stock */
 	};
 	struct block *free;  /* given back; behind them comes what was never given out */
 	char *fresh, *end;
@@ -30,6 +30,7 @@ void sh_pool_init(struct sh_pool *p, struct sh_pool_stock *stock)
 		sh_list_init(&p->partial[i]);
 	sh_list_init(&p->full);
 	p->spare = NULL;
+	p->spares = 0;
 	p->chunks = 0;
 	p->stock = stock;
 }
@@ -101,10 +102,24 @@ static struct sh_pool_chunk *stock_take(struct sh_pool_stock *s)
 	return c;
 }
 
+static struct sh_pool_chunk *spare_take(struct sh_pool *p)
+{
+	struct sh_pool_chunk *c = p->spare;
+
+	if (c) {
+		p->spare = c->next;
+		p->spares--;
+	}
+	return c;
+}
+
 static struct sh_pool_chunk *chunk_take(struct sh_pool *p)
 {
-	struct sh_pool_chunk *c = stock_take(p->stock);
+	struct sh_pool_chunk *c = spare_take(p);
 
+	if (c)
+		return c;
+	c = stock_take(p->stock);
 	if (!c)
 		c = chunk_map();
 	if (c)
@@ -136,11 +151,10 @@ void sh_pool_stock_finish(struct sh_pool_stock *s)
 
 static struct sh_pool_chunk *chunk_create(struct sh_pool *p, size_t class)
 {
-	struct sh_pool_chunk *c = p->spare ? p->spare : chunk_take(p);
+	struct sh_pool_chunk *c = chunk_take(p);
 
 	if (!c)
 		return NULL;
-	p->spare = NULL;
 	c->free = NULL;
 	c->size = (uint32_t)((class + 1) * SH_POOL_STEP);
 	c->live = 0;
@@ -173,9 +187,8 @@ void sh_pool_finish(struct sh_pool *p)
 	for (size_t i = 0; i < SH_POOL_CLASSES; i++)
 		give_all(p, &p->partial[i]);
 	give_all(p, &p->full);
-	if (p->spare)
-		chunk_give(p, p->spare);
-	p->spare = NULL;
+	for (struct sh_pool_chunk *c; (c = spare_take(p)) != NULL;)
+		chunk_give(p, c);
 }
 
 /* ---- blocks ---- */
@@ -222,10 +235,13 @@ void sh_pool_free(struct sh_pool *p, void *block, size_t n)
 	if (--c->live > 0)
 		return;
 	sh_list_remove(&c->link);
-	if (p->spare)
+	if (p->spares == SH_POOL_SPARES) {
 		chunk_give(p, c);
-	else
+	} else {
+		c->next = p->spare;
 		p->spare = c;
+		p->spares++;
+	}
 }
 
 void *sh_pool_realloc(struct sh_pool *p, void *block, size_t old, size_t n)

@@ -3,7 +3,8 @@
  * are a million times 272 bytes), a dozen instructions for each operation, and everything back at once in the end.
  *
  * Chunks of 256 kB, aligned to their size, each for one class of sizes; pages that nothing was put into are never touched. A
- * chunk that became empty goes back to the system, but for one that is kept. One thread at a time; not for objects that
+ * chunk that became empty goes back to the system, but for a few that are kept: a class of which little is in use has none now and
+ * one again a moment later. One thread at a time; not for objects that
  * another thread frees.
  *
  * Test builds (SH_ALLOC_FAULTS) take each block from sh_malloc(), so that the allocation sweep and the sanitizers see it. */
@@ -14,7 +15,7 @@
 
 #include "core/list.h"
 
-enum { SH_POOL_STEP = 16, SH_POOL_MAX = 2048, SH_POOL_CLASSES = SH_POOL_MAX / SH_POOL_STEP };
+enum { SH_POOL_STEP = 16, SH_POOL_MAX = 2048, SH_POOL_CLASSES = SH_POOL_MAX / SH_POOL_STEP, SH_POOL_SPARES = 8 };
 
 struct sh_pool_chunk;
 
@@ -28,7 +29,8 @@ enum { SH_POOL_STOCK_MAX = 256 };
 struct sh_pool {
 	struct sh_link partial[SH_POOL_CLASSES]; /* chunks that have room, by class */
 	struct sh_link full;                     /* those that have none */
-	struct sh_pool_chunk *spare;
+	struct sh_pool_chunk *spare;             /* the one that became empty last */
+	unsigned spares;
 	size_t chunks; /* in use or spare */
 	struct sh_pool_stock *stock; /* NULL: the system */
 };
