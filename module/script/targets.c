@@ -13,6 +13,7 @@ struct reader {
 	struct sh_plan_about about;
 	struct sh_target all;
 	uint64_t dead; /* bits: targets of trunks that do not answer */
+	unsigned room; /* targets for which plan->targets has room */
 };
 
 static struct sh_slice keep(struct reader *r, struct sh_slice s)
@@ -381,9 +382,22 @@ static struct sh_slice dialled(struct reader *r)
 
 static void add_target(struct reader *r, const struct sh_target *t)
 {
-	if (r->plan->count == SH_PLAN_TARGETS)
+	struct sh_fork_plan *p = r->plan;
+
+	if (p->count == SH_PLAN_TARGETS)
 		luaL_error(r->L, "%s: more than %d targets", r->what, SH_PLAN_TARGETS);
-	r->plan->targets[r->plan->count++] = *t;
+	if (p->count == r->room) { /* mostly there is one */
+		unsigned room = r->room ? 4 * r->room : 2;
+		struct sh_target *grown = sh_arena_alloc(&p->arena, room * sizeof(*grown));
+
+		if (!grown)
+			luaL_error(r->L, "not enough memory");
+		if (p->count)
+			memcpy(grown, p->targets, p->count * sizeof(*grown));
+		p->targets = grown;
+		r->room = room;
+	}
+	p->targets[p->count++] = *t;
 }
 
 /* A trunk: its URIs one after the other, the one that we are registered with first. */
@@ -673,14 +687,11 @@ struct sh_fork_plan *sh_plan_read(lua_State *L, int targets, int options, const 
 {
 	struct sh_state *s = sh_state_of(L);
 	struct sh_fork_plan *plan = &s->verb.plans[s->verb.nplans++ % SH_PLANS];
-	struct reader r = {L, what, s->runtime, plan, *about, {.proto = -1, .endpoint = -1}, 0};
+	struct reader r = {L, what, s->runtime, plan, *about, {.proto = -1, .endpoint = -1}, 0, 0};
 
 	sh_fork_plan_finish(plan); /* of a verb that raised */
 	*plan = (struct sh_fork_plan){0};
 	sh_arena_init(&plan->arena, 2048);
-	plan->targets = sh_arena_alloc(&plan->arena, SH_PLAN_TARGETS * sizeof(*plan->targets));
-	if (!plan->targets)
-		luaL_error(L, "not enough memory");
 	read_options(&r, options);
 	read_targets(&r, targets);
 	leave_out_dead(&r);
