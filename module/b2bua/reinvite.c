@@ -419,7 +419,6 @@ bool sh_reinvite_pending(const struct sh_leg *l)
 
 void sh_reinvite_drop(struct sh_leg *l)
 {
-	struct sh_result res = {487, sh_status_reason(487), SH_NO_ANSWER, NULL, NULL, 0};
 	struct sh_reinvite *r = l->reinvite;
 	sh_request_fn done = NULL;
 	struct sh_link *k;
@@ -437,6 +436,9 @@ void sh_reinvite_drop(struct sh_leg *l)
 	}
 	while (l->state == SH_LEG_ENDED && (k = l->reinvites.next) != &l->reinvites)
 		destroy(SH_CONTAINER(k, struct sh_reinvite, of_target));
-	if (done && !l->ua->closing) /* last: it may end other things */
+	if (done && !l->ua->closing) { /* last: it may end other things */
+		struct sh_result res = {487, sh_status_reason(487), SH_NO_ANSWER, NULL, NULL, 0};
+
 		done(ctx, &res);
+	}
 }

@@ -46,6 +46,11 @@ static inline bool sh_slice_ieq(struct sh_slice a, struct sh_slice b)
 	return a.len == b.len && sh_same_fold(a.base, b.base, a.len);
 }
 
+/* The same for a literal, which is nearly always spelled so: the compiler makes an instruction or two of that. */
+#define sh_slice_is(s, literal)                                                                                        \
+	((s).len == sizeof(literal) - 1 &&                                                                             \
+	 (memcmp((s).base, (literal), sizeof(literal) - 1) == 0 || sh_same_fold((s).base, (literal), sizeof(literal) - 1)))
+
 /* Eight octets at once, A-Z made lower case. Those above 0x7f stay as they are. No branch on them. */
 static inline uint64_t sh_lower8(uint64_t w)
 {

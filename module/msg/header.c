@@ -117,109 +117,89 @@ struct sh_slice sh_method_name(enum sh_method m)
 	return (unsigned)m < SH_METHOD_COUNT && m != SH_METHOD_OTHER ? methods[m] : SH_LIT("");
 }
 
-/* Codes of the IANA registry, sorted. */
-static const struct {
-	uint16_t code;
-	struct sh_slice reason;
-} reasons[] = {
-#define R(code, text)                                                                                                  \
-	{                                                                                                              \
-		code,                                                                                                  \
-		{                                                                                                      \
-			text, sizeof(text) - 1                                                                         \
-		}                                                                                                      \
-	}
-    R(100, "Trying"),
-    R(180, "Ringing"),
-    R(181, "Call Is Being Forwarded"),
-    R(182, "Queued"),
-    R(183, "Session Progress"),
-    R(199, "Early Dialog Terminated"),
-    R(200, "OK"),
-    R(202, "Accepted"),
-    R(204, "No Notification"),
-    R(300, "Multiple Choices"),
-    R(301, "Moved Permanently"),
-    R(302, "Moved Temporarily"),
-    R(305, "Use Proxy"),
-    R(380, "Alternative Service"),
-    R(400, "Bad Request"),
-    R(401, "Unauthorized"),
-    R(402, "Payment Required"),
-    R(403, "Forbidden"),
-    R(404, "Not Found"),
-    R(405, "Method Not Allowed"),
-    R(406, "Not Acceptable"),
-    R(407, "Proxy Authentication Required"),
-    R(408, "Request Timeout"),
-    R(410, "Gone"),
-    R(412, "Conditional Request Failed"),
-    R(413, "Request Entity Too Large"),
-    R(414, "Request-URI Too Long"),
-    R(415, "Unsupported Media Type"),
-    R(416, "Unsupported URI Scheme"),
-    R(417, "Unknown Resource-Priority"),
-    R(420, "Bad Extension"),
-    R(421, "Extension Required"),
-    R(422, "Session Interval Too Small"),
-    R(423, "Interval Too Brief"),
-    R(424, "Bad Location Information"),
-    R(425, "Bad Alert Message"),
-    R(428, "Use Identity Header"),
-    R(429, "Provide Referrer Identity"),
-    R(430, "Flow Failed"),
-    R(433, "Anonymity Disallowed"),
-    R(436, "Bad Identity Info"),
-    R(437, "Unsupported Credential"),
-    R(438, "Invalid Identity Header"),
-    R(439, "First Hop Lacks Outbound Support"),
-    R(440, "Max-Breadth Exceeded"),
-    R(469, "Bad Info Package"),
-    R(470, "Consent Needed"),
-    R(480, "Temporarily Unavailable"),
-    R(481, "Call/Transaction Does Not Exist"),
-    R(482, "Loop Detected"),
-    R(483, "Too Many Hops"),
-    R(484, "Address Incomplete"),
-    R(485, "Ambiguous"),
-    R(486, "Busy Here"),
-    R(487, "Request Terminated"),
-    R(488, "Not Acceptable Here"),
-    R(489, "Bad Event"),
-    R(491, "Request Pending"),
-    R(493, "Undecipherable"),
-    R(494, "Security Agreement Required"),
-    R(500, "Server Internal Error"),
-    R(501, "Not Implemented"),
-    R(502, "Bad Gateway"),
-    R(503, "Service Unavailable"),
-    R(504, "Server Time-out"),
-    R(505, "Version Not Supported"),
-    R(513, "Message Too Large"),
-    R(555, "Push Notification Service Not Supported"),
-    R(580, "Precondition Failure"),
-    R(600, "Busy Everywhere"),
-    R(603, "Decline"),
-    R(604, "Does Not Exist Anywhere"),
-    R(606, "Not Acceptable"),
-    R(607, "Unwanted"),
-    R(608, "Rejected"),
-#undef R
-};
-
 struct sh_slice sh_status_reason(unsigned code)
 {
-	size_t low = 0, high = sizeof(reasons) / sizeof(reasons[0]);
-
-	while (low < high) {
-		size_t mid = (low + high) / 2;
-
-		if (reasons[mid].code == code)
-			return reasons[mid].reason;
-		if (reasons[mid].code < code)
-			low = mid + 1;
-		else
-			high = mid;
+	switch (code) { /* codes of the IANA registry */
+#define R(number, text)                                                                                                \
+	case number:                                                                                                   \
+		return SH_LIT(text);
+		R(100, "Trying")
+		R(180, "Ringing")
+		R(181, "Call Is Being Forwarded")
+		R(182, "Queued")
+		R(183, "Session Progress")
+		R(199, "Early Dialog Terminated")
+		R(200, "OK")
+		R(202, "Accepted")
+		R(204, "No Notification")
+		R(300, "Multiple Choices")
+		R(301, "Moved Permanently")
+		R(302, "Moved Temporarily")
+		R(305, "Use Proxy")
+		R(380, "Alternative Service")
+		R(400, "Bad Request")
+		R(401, "Unauthorized")
+		R(402, "Payment Required")
+		R(403, "Forbidden")
+		R(404, "Not Found")
+		R(405, "Method Not Allowed")
+		R(406, "Not Acceptable")
+		R(407, "Proxy Authentication Required")
+		R(408, "Request Timeout")
+		R(410, "Gone")
+		R(412, "Conditional Request Failed")
+		R(413, "Request Entity Too Large")
+		R(414, "Request-URI Too Long")
+		R(415, "Unsupported Media Type")
+		R(416, "Unsupported URI Scheme")
+		R(417, "Unknown Resource-Priority")
+		R(420, "Bad Extension")
+		R(421, "Extension Required")
+		R(422, "Session Interval Too Small")
+		R(423, "Interval Too Brief")
+		R(424, "Bad Location Information")
+		R(425, "Bad Alert Message")
+		R(428, "Use Identity Header")
+		R(429, "Provide Referrer Identity")
+		R(430, "Flow Failed")
+		R(433, "Anonymity Disallowed")
+		R(436, "Bad Identity Info")
+		R(437, "Unsupported Credential")
+		R(438, "Invalid Identity Header")
+		R(439, "First Hop Lacks Outbound Support")
+		R(440, "Max-Breadth Exceeded")
+		R(469, "Bad Info Package")
+		R(470, "Consent Needed")
+		R(480, "Temporarily Unavailable")
+		R(481, "Call/Transaction Does Not Exist")
+		R(482, "Loop Detected")
+		R(483, "Too Many Hops")
+		R(484, "Address Incomplete")
+		R(485, "Ambiguous")
+		R(486, "Busy Here")
+		R(487, "Request Terminated")
+		R(488, "Not Acceptable Here")
+		R(489, "Bad Event")
+		R(491, "Request Pending")
+		R(493, "Undecipherable")
+		R(494, "Security Agreement Required")
+		R(500, "Server Internal Error")
+		R(501, "Not Implemented")
+		R(502, "Bad Gateway")
+		R(503, "Service Unavailable")
+		R(504, "Server Time-out")
+		R(505, "Version Not Supported")
+		R(513, "Message Too Large")
+		R(555, "Push Notification Service Not Supported")
+		R(580, "Precondition Failure")
+		R(600, "Busy Everywhere")
+		R(603, "Decline")
+		R(604, "Does Not Exist Anywhere")
+		R(606, "Not Acceptable")
+		R(607, "Unwanted")
+		R(608, "Rejected")
+#undef R
+	default:
+		return SH_LIT("Unknown");
 	}
-	return SH_LIT("Unknown");
 }

@@ -42,7 +42,7 @@ static void from_to(struct sh_scan *s, enum sh_header_id id, struct sh_slice val
 			sh_scan_bad(s, id);
 			return;
 		}
-		if (!sh_slice_ieq(name, SH_LIT("tag")))
+		if (!sh_slice_is(name, "tag"))
 			continue;
 		if (tag->len || text.len == 0)
 			sh_scan_bad(s, id);
@@ -130,18 +130,18 @@ static int via_param(struct sh_scan *s, struct sh_slice name, struct sh_slice va
 
 	switch (name.len) {
 	case 5:
-		if (!m->via_has_rport && sh_slice_ieq(name, SH_LIT("rport")))
+		if (!m->via_has_rport && sh_slice_is(name, "rport"))
 			return via_rport(s, name, value);
 		break;
 	case 6:
-		if (m->via_branch.len == 0 && sh_slice_ieq(name, SH_LIT("branch"))) {
+		if (m->via_branch.len == 0 && sh_slice_is(name, "branch")) {
 			if (value.len == 0)
 				return -EINVAL;
 			m->via_branch = sh_scan_span(s, value);
 		}
 		break;
 	case 8:
-		if (m->via_received.len == 0 && sh_slice_ieq(name, SH_LIT("received")))
+		if (m->via_received.len == 0 && sh_slice_is(name, "received"))
 			return via_received(s, value);
 		break;
 	default:

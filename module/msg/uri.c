@@ -6,11 +6,11 @@
 
 static enum sh_uri_kind kind_of(struct sh_slice scheme)
 {
-	if (sh_slice_ieq(scheme, SH_LIT("sip")))
+	if (sh_slice_is(scheme, "sip"))
 		return SH_URI_SIP;
-	if (sh_slice_ieq(scheme, SH_LIT("sips")))
+	if (sh_slice_is(scheme, "sips"))
 		return SH_URI_SIPS;
-	if (sh_slice_ieq(scheme, SH_LIT("tel")))
+	if (sh_slice_is(scheme, "tel"))
 		return SH_URI_TEL;
 	return SH_URI_OTHER;
 }

@@ -7,6 +7,10 @@ void sh_put_uint(struct sh_writer *w, uint64_t n)
 	char digits[20];
 	size_t at = sizeof(digits);
 
+	if (n < 10) { /* most lengths */
+		sh_put_char(w, (char)('0' + n));
+		return;
+	}
 	do
 		digits[--at] = (char)('0' + n % 10);
 	while (n /= 10);
@@ -20,14 +24,30 @@ void sh_put_addr(struct sh_writer *w, const struct sh_addr *a)
 	sh_put(w, sh_slice_make(text, sh_addr_format(a, text)));
 }
 
+static bool has_line_end(const char *p, const char *end)
+{
+#ifdef __SSE2__
+	for (; p < end; p += 16) {
+		__m128i text = sh_lex_sixteen(p, end);
+
+		if (_mm_movemask_epi8(_mm_or_si128(sh_lex_same(text, '\n'), sh_lex_same(text, '\r'))))
+			return true;
+		if (end - p <= 16)
+			break;
+	}
+	return false;
+#else
+	return p < end && (memchr(p, '\n', (size_t)(end - p)) || memchr(p, '\r', (size_t)(end - p)));
+#endif
+}
+
 /* The value on one line: a fold becomes one space. So nothing that is written as a value, wherever it came from, can
  * begin a header field of its own; and peers that never learned to unfold can read it. */
 static void put_value(struct sh_writer *w, struct sh_slice value)
 {
 	const char *p = value.base, *end = value.len ? value.base + value.len : value.base;
 
-	/* Two passes of memchr cost a tenth of one octet by octet, and folds are rare. */
-	if (p == end || (!memchr(p, '\n', value.len) && !memchr(p, '\r', value.len))) {
+	if (!has_line_end(p, end)) { /* nearly always */
 		sh_put(w, value);
 		return;
 	}

@@ -204,6 +204,15 @@ static void accepted(struct sh_client_txn *ct, const struct sh_msg *m, const str
 		stray_2xx(l, m, from);
 }
 
+/* The line that begins so, behind the first one; NULL: there is none. */
+static const char *line_that_begins(const char *p, const char *end, struct sh_slice with)
+{
+	while ((p = memchr(p, '\n', (size_t)(end - p))) && (size_t)(end - ++p) >= with.len)
+		if (memcmp(p, with.base, with.len) == 0)
+			return p;
+	return NULL;
+}
+
 /* Half of an ACK are lines that the 2xx has too. sh_dialog_put_request() has written them one behind the other. */
 void sh_client_txn_keep_ack(struct sh_client_txn *ct, const struct sh_kept_ack *kept)
 {
@@ -223,12 +232,12 @@ void sh_client_txn_keep_ack(struct sh_client_txn *ct, const struct sh_kept_ack *
 		ct->interval = 0;
 	}
 	sh_txn_text_free(l, &ct->text);
-	from = memmem(ack.base, ack.len, "\r\nFrom: ", 8);
-	behind = from ? memmem(from, ack.len - (size_t)(from - ack.base), "\r\nCSeq: ", 8) : NULL;
-	if (!behind || from - ack.base > UINT16_MAX - 2)
+	from = ack.len ? line_that_begins(ack.base, ack.base + ack.len, SH_LIT("From: ")) : NULL;
+	behind = from ? line_that_begins(from, ack.base + ack.len, SH_LIT("CSeq: ")) : NULL;
+	if (!behind || from - ack.base > UINT16_MAX)
 		return;
-	head = sh_slice_make(ack.base, (size_t)(from - ack.base) + 2);
-	rest = sh_slice_make(behind + 2, ack.len - (size_t)(behind + 2 - ack.base));
+	head = sh_slice_make(ack.base, (size_t)(from - ack.base));
+	rest = sh_slice_make(behind, ack.len - (size_t)(behind - ack.base));
 	at = sh_pool_alloc(&l->env->pool, tag.len + head.len + rest.len);
 	if (!at)
 		return; /* the peer waits until it gives up */
