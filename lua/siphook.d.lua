@@ -134,6 +134,7 @@ function uri:with(parts) end
 ---@field auth_user? string whom auth() has proven
 ---@field trusted boolean
 ---@field trunk? siphook.trunk that it came from, by its source address
+---@field flow? userdata of the phone that it comes back to, by a token in its Route
 ---@field call? siphook.call
 ---@field leg? siphook.leg
 ---@field generation integer

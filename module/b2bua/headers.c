@@ -192,6 +192,38 @@ void sh_put_copied(struct sh_writer *w, const struct sh_msg *m, unsigned classes
 	}
 }
 
+/* What a hop says for itself, and what is written before this is asked for. */
+static bool of_one_hop(enum sh_header_id id)
+{
+	switch (id) {
+	case SH_H_VIA:
+	case SH_H_FROM:
+	case SH_H_TO:
+	case SH_H_CALL_ID:
+	case SH_H_CSEQ:
+	case SH_H_ROUTE:
+	case SH_H_RECORD_ROUTE:
+	case SH_H_MAX_FORWARDS:
+	case SH_H_CONTENT_LENGTH:
+	case SH_H_CONTENT_TYPE:
+	case SH_H_SERVER:
+		return true;
+	default:
+		return false;
+	}
+}
+
+void sh_put_whole(struct sh_writer *w, const struct sh_msg *m, struct sh_slice except)
+{
+	for (unsigned i = 0; i < m->nheaders; i++) {
+		const struct sh_header *h = &m->headers[i];
+		struct sh_slice name = h->id ? sh_header_name((enum sh_header_id)h->id) : sh_msg_text(m, h->name);
+
+		if (!of_one_hop((enum sh_header_id)h->id) && !(except.len && sh_header_line_named(except, name)))
+			sh_put_header_named(w, name, sh_msg_text(m, h->value));
+	}
+}
+
 void sh_put_answer_fields(struct sh_writer *w, const struct sh_msg *m, unsigned classes, struct sh_slice except)
 {
 	/* A failure that says "not so" must say how instead (RFC 3261 8.1.3.5, 21.4.6). */

@@ -1,5 +1,6 @@
 /* What a UAS looks at before anything else (RFC 3261 8.2): method, Request-URI, loops, extensions, content. And the
  * default answers to requests outside of a dialog for which there is no hook. */
+#include "b2bua/edge.h"
 #include "b2bua/impl.h"
 
 void sh_ua_hooks_changed(struct sh_ua *ua)
@@ -193,6 +194,7 @@ static bool refers_badly(struct sh_ua *ua, struct sh_server_txn *st, const struc
 bool sh_ua_judge(struct sh_ua *ua, struct sh_server_txn *st, const struct sh_msg *m, const struct sh_path *from)
 {
 	struct sh_slice none = {0}, why;
+	struct sh_path flow;
 	struct sh_uri uri;
 	unsigned code;
 
@@ -212,6 +214,13 @@ bool sh_ua_judge(struct sh_ua *ua, struct sh_server_txn *st, const struct sh_msg
 	if (code) {
 		sh_ua_reply(ua, st, code, why, none, none);
 		return true;
+	}
+	if (m->first[SH_H_ROUTE] && !m->to_tag.len) {
+		code = sh_edge_read(ua->transport, &ua->env->key, m, from, &flow);
+		if (code > 1) {
+			sh_ua_reply(ua, st, code, none, none, none);
+			return true;
+		}
 	}
 	/* what ends here needs no hop more; all else would go on */
 	if (m->max_forwards == 0 && m->method != SH_BYE && (m->to_tag.len || (m->method != SH_OPTIONS && m->method != SH_REGISTER))) {

@@ -119,6 +119,13 @@ static void answer_with(struct sh_ua *ua, struct sh_server_txn *st, struct sh_le
 		return; /* nobody answers 408 here: RFC 4320 4.2 */
 	if (code == 422) /* about our own interval (RFC 4028): the next try is larger */
 		code = 503;
+	if (m && m->method == SH_REGISTER) { /* the registrar and the phone speak with each other: through an edge */
+		w = sh_server_txn_begin(st, code, reason, none);
+		sh_put_whole(w, m, none);
+		sh_put_body_of(w, m);
+		sh_server_txn_respond(st, code, w);
+		return;
+	}
 	if (sh_code_passed_on(code) != code) {
 		code = sh_code_passed_on(code);
 		reason = none;

@@ -1,6 +1,7 @@
 /* Requests other than INVITE outside of dialogs, to a list of targets: those that a script passes on, and our own
  * (sip.request, a trunk's REGISTER and OPTIONS). Groups are tried one after the other, the targets of a group at the same
  * time; the first 2xx wins. */
+#include "b2bua/edge.h"
 #include "b2bua/impl.h"
 
 struct branch {
@@ -135,6 +136,12 @@ static struct sh_slice either(struct sh_slice first, struct sh_slice other)
 	return first.len ? first : other;
 }
 
+/* A REGISTER that is passed on stays the phone's: its contacts, its credentials, its Call-ID and number. */
+static bool passes_edge(const struct sh_msg *m)
+{
+	return m && m->method == SH_REGISTER;
+}
+
 static void put_head(struct branch *b, const struct sh_path *path, struct sh_writer *line, struct sh_writer *rest)
 {
 	struct sh_sending *s = b->sending;
@@ -143,6 +150,7 @@ static void put_head(struct branch *b, const struct sh_path *path, struct sh_wri
 	const struct sh_msg *m = s->rq ? s->rq->msg : NULL;
 	struct sh_slice method = m ? sh_msg_text(m, m->method_name) : own->method;
 	char tag[SH_TAG_LEN], call_id[SH_TAG_LEN];
+	bool passes = passes_edge(m);
 
 	sh_tag_make(s->ua->env, tag);
 	sh_tag_make(s->ua->env, call_id);
@@ -155,7 +163,7 @@ static void put_head(struct branch *b, const struct sh_path *path, struct sh_wri
 	sh_put_lit(rest, "\r\nTo: ");
 	put_party(rest, either(t->to, own->to), m ? sh_msg_text(m, m->to_uri) : t->uri);
 	sh_put_lit(rest, "\r\nCall-ID: ");
-	sh_put(rest, either(own->call_id, sh_slice_make(call_id, SH_TAG_LEN)));
+	sh_put(rest, passes ? sh_msg_text(m, m->call_id) : either(own->call_id, sh_slice_make(call_id, SH_TAG_LEN)));
 	sh_put_lit(rest, "\r\nCSeq: ");
 	sh_put_uint(rest, b->cseq);
 	sh_put_char(rest, ' ');
@@ -165,7 +173,8 @@ static void put_head(struct branch *b, const struct sh_path *path, struct sh_wri
 		sh_put_header(rest, SH_H_ROUTE, t->route);
 	if (own->contact)
 		sh_ua_put_contact_of(s->ua, rest, path, false, own->contact_user);
-	sh_ua_put_product(s->ua, rest, true);
+	if (!passes)
+		sh_ua_put_product(s->ua, rest, true);
 }
 
 static void on_response(struct sh_client_txn *ct, enum sh_client_event ev, const struct sh_msg *m, void *user);
@@ -196,9 +205,14 @@ static int send_to(struct branch *b, const struct sh_path *path)
 	else if (!b->auth && t->nlogins && sh_client_auth_create(&b->auth, t->logins, t->nlogins) < 0)
 		return -ENOMEM;
 	b->cseq = s->own.cseq ? ++*s->own.cseq : (b->cseq ? b->cseq : s->own.first_cseq) + 1;
+	if (passes_edge(m))
+		b->cseq = m->cseq;
 	sh_ua_writers(ua, &line, &rest);
 	put_head(b, path, &line, &rest);
-	if (m)
+	if (passes_edge(m)) {
+		sh_edge_put_path(ua->transport, &ua->env->key, m, &s->rq->from, path, &rest);
+		sh_put_whole(&rest, m, t->headers);
+	} else if (m)
 		sh_put_copied(&rest, m, SH_COPY_REQUEST | (m->body.len ? SH_COPY_BODY : 0) |
 			      sh_identity_classes(ua, m, &s->rq->from.remote, &path->remote), t->headers, (struct sh_slice){0}, t->copy);
 	sh_put_said(&rest, s->own.headers);

@@ -298,6 +298,7 @@ struct sh_run_start {
 	void *arg;
 	struct sh_order *order; /* that it serves; NULL: none */
 	struct sh_question *question; /* of the sdp hook */
+	bool urgent; /* whatever else is in progress: an emergency call */
 };
 /* 0, or nothing was run: -ENOMEM, -EAGAIN (too many in progress). */
 int sh_run_begin(struct sh_state *s, const struct sh_run_start *start);
@@ -475,6 +476,7 @@ struct sh_way {
 	char text[];
 };
 const struct sh_way *sh_way_test(lua_State *L, int idx); /* `flow` of what sip.lookup gives; NULL: something else */
+void sh_push_flow(lua_State *L, const struct sh_path *path); /* the same for a flow that a token has named */
 int sh_aor_read(lua_State *L, int idx, struct sh_runtime *rt,
 		struct sh_slice *out); /* 0 or -EINVAL; text in rt->scratch */
 /* Where a reference is given back whatever raises, at the latest when the hook waits or ends. */

@@ -130,6 +130,15 @@ static void push_way(lua_State *L, const struct sh_bindings *b, unsigned i, uint
 	luaL_setmetatable(L, flow_name);
 }
 
+void sh_push_flow(lua_State *L, const struct sh_path *path)
+{
+	struct sh_way *way = lua_newuserdatauv(L, sizeof(*way), 0);
+
+	way->count = 1;
+	way->reaches[0] = (struct sh_reach){.path = *path, .has_path = true, .behind_nat = true};
+	luaL_setmetatable(L, flow_name);
+}
+
 static void push_target(lua_State *L, const struct sh_bindings *b, unsigned i, uint64_t now, lua_Integer group)
 {
 	const struct sh_contact *c = &b->contacts[i];

@@ -50,7 +50,7 @@ int sh_run_begin(struct sh_state *s, const struct sh_run_start *start)
 	struct sh_runtime *rt = s->runtime;
 	struct sh_run *r;
 
-	if (s->vm->active_count >= rt->script->config.hooks_max) {
+	if (s->vm->active_count >= rt->script->config.hooks_max && !start->urgent) {
 		rt->stats.refused_hooks++;
 		return -EAGAIN;
 	}

@@ -412,8 +412,10 @@ static int run_hook(struct sh_state *s, enum sh_hook h, struct sh_call *c, struc
 		    const struct sh_why *why)
 {
 	struct hook_args args = {s, h, c, q, why};
-	struct sh_run_start start = {h, q ? sh_request_call(q) : c, q, why, push_hook, &args, NULL, NULL};
+	struct sh_run_start start = {h, q ? sh_request_call(q) : c, q, why, push_hook, &args, NULL, NULL, false};
 
+	if (h == SH_HOOK_INVITE)
+		start.urgent = sh_transport_is_emergency(sh_ua_transport(s->runtime->ua), sh_call_invite(c));
 	return sh_run_begin(s, &start);
 }
 

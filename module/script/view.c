@@ -1,4 +1,5 @@
 /* The fields that every request has, a call's INVITE included. Read when asked for. */
+#include "b2bua/edge.h"
 #include "script/impl.h"
 #include "script/uri_object.h"
 
@@ -19,6 +20,7 @@ enum {
 	F_AUTH_USER,
 	F_TRUSTED,
 	F_TRUNK,
+	F_FLOW,
 	F_CALL,
 	F_LEG,
 	F_GENERATION,
@@ -41,6 +43,7 @@ const struct sh_field sh_view_fields[] = {
     {"auth_user", F_AUTH_USER},
     {"trusted", F_TRUSTED},
     {"trunk", F_TRUNK},
+    {"flow", F_FLOW},
     {"call", F_CALL},
     {"leg", F_LEG},
     {"generation", F_GENERATION},
@@ -111,6 +114,18 @@ static void push_trunk(lua_State *L, const struct sh_view *v)
 	if (sh_uri_parse(&uri, v->msg ? sh_msg_text(v->msg, v->msg->uri) : sh_call_uri(v->call)) < 0)
 		uri.user = (struct sh_slice){0};
 	sh_push_trunk_of(L, &v->from->remote, uri.user);
+}
+
+/* The flow that the topmost Route names by a token of ours (RFC 5626 5.3). */
+static void push_flow(lua_State *L, const struct sh_view *v)
+{
+	struct sh_runtime *rt = sh_runtime_check(L, "flow");
+	struct sh_path flow;
+
+	if (v->msg->is_request && sh_edge_read(sh_ua_transport(rt->ua), &rt->env->key, v->msg, v->from, &flow) == 1)
+		sh_push_flow(L, &flow);
+	else
+		lua_pushnil(L);
 }
 
 /* Whom auth() has proven; a name that somebody only claims is none. */
@@ -239,6 +254,9 @@ int sh_view_field(lua_State *L, int id)
 		break;
 	case F_TRUNK:
 		push_trunk(L, &v);
+		break;
+	case F_FLOW:
+		push_flow(L, &v);
 		break;
 	case F_CALL:
 		if (v.call)

@@ -308,13 +308,13 @@ void sh_transport_set_door(struct sh_transport *t, const struct sh_door *d)
 	t->guarded = d || t->bans.count > 0;
 }
 
-bool sh_door_admits_connection(struct sh_transport *t, const struct sh_addr *remote)
+bool sh_door_admits_connection(struct sh_transport *t, const struct sh_addr *remote, unsigned present)
 {
 	if (!t->guarded)
 		return true;
 	if (t->door && !rules_admit(t->door, remote))
 		t->stats.refused_acl++;
-	else if (is_banned(t, remote))
+	else if (present > 0 && is_banned(t, remote))
 		t->stats.refused_banned++;
 	else
 		return true;

@@ -152,6 +152,14 @@ static struct sh_peer *find_peer(const struct sh_transport *t, const struct sh_a
 	return NULL;
 }
 
+static unsigned connections_from(const struct sh_transport *t, const struct sh_addr *remote)
+{
+	struct sh_addr host = sh_source_of(remote);
+	const struct sh_peer *p = find_peer(t, &host, sh_hash_slice(&t->env->key, sh_addr_bytes(&host)));
+
+	return p ? p->count : 0;
+}
+
 /* 0, -ENOMEM, or -EMFILE: it has too many. */
 static int join_peer(struct sh_flow *f)
 {
@@ -353,7 +361,7 @@ struct sh_flow *sh_flow_accept(struct sh_listen *l, struct sh_stream *s, const s
 	struct sh_flow *f;
 	int err;
 
-	if (!sh_door_admits_connection(t, remote))
+	if (t->guarded && !sh_door_admits_connection(t, remote, connections_from(t, remote)))
 		return NULL;
 	if (t->accepted >= t->config.max_connections ||
 	    (l->pub.tuning.max_connections && l->accepted >= l->pub.tuning.max_connections)) {

@@ -332,7 +332,9 @@ void sh_avoid_finish(struct sh_transport *t);
 
 /* ---- door.c ---- */
 
-bool sh_door_admits_connection(struct sh_transport *t, const struct sh_addr *remote);
+/* present: connections from there that it has already. Who is shut out may have one: what comes by it is looked at, and a call for
+ * help passes. */
+bool sh_door_admits_connection(struct sh_transport *t, const struct sh_addr *remote, unsigned present);
 /* Only to be asked when t->guarded. */
 bool sh_door_admits_message(struct sh_transport *t, const struct sh_msg *m, const struct sh_addr *remote);
 void sh_door_finish(struct sh_transport *t);

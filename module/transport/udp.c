@@ -27,7 +27,7 @@ static void answer_stun(struct sh_listen *l, const struct sh_path *from, const c
 {
 	struct sh_transport *t = l->t;
 	uint8_t answer[SH_STUN_ANSWER];
-	size_t n = sh_door_admits_connection(t, &from->remote) ? sh_stun_answer(answer, data, len, &from->remote) : 0;
+	size_t n = sh_door_admits_connection(t, &from->remote, 1) ? sh_stun_answer(answer, data, len, &from->remote) : 0;
 
 	if (n > 0)
 		t->env->driver->udp_send(t->env, l->udp, &from->local, &from->remote, (const char *)answer, n);

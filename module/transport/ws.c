@@ -128,6 +128,10 @@ static int push(struct sh_flow *f)
 
 int sh_ws_send(struct sh_flow *f, struct sh_slice text)
 {
+	if (sh_slice_eq(text, SH_LIT("\r\n\r\n"))) { /* a keep-alive: pages would take it for a broken message (RFC 7118 6) */
+		sh_ws_ping(f);
+		return 0;
+	}
 	const struct wslay_event_msg m = {
 	    /* RFC 7118 5: text is what every client reads; it must be UTF-8, and bodies need not be */
 	    .opcode = sh_slice_is_utf8(text) ? WSLAY_TEXT_FRAME : WSLAY_BINARY_FRAME,

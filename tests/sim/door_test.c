@@ -228,6 +228,46 @@ static void a_ban_is_known_to_all_workers(void **state)
 	world_destroy(w);
 }
 
+static void who_is_shut_out_may_have_one_connection_to_call_for_help(void **state)
+{
+	(void)state;
+	begin(guarded);
+	for (unsigned i = 0; i < 3; i++)
+		wrong_password(alice);
+	world_forget_log(w);
+	phone_proxy(alice, SH_PROTO_TCP, "10.0.0.1", 5060);
+	message(alice); /* the connection is taken, the message is not */
+	phone_expect_none(alice, "*", 40 * SH_SECOND);
+	phone_invite(alice, "urn:service:sos", NULL, SDP_A);
+	phone_reply(soon(bob, "INVITE"), 486, NULL, NULL, NULL);
+	soon(bob, "ACK");
+	phone_ack(soon(alice, "486"), NULL, NULL);
+	assert_int_equal(phone_connections(alice), 1);
+	end();
+}
+
+static void a_call_for_help_begins_its_hook_however_many_run(void **state)
+{
+	struct world_options o = {.hooks_max = 1};
+	struct phone_msg *first;
+
+	(void)state;
+	begin_with(&o, PLAN_HEAD PLAN_TAIL);
+	phone_invite(alice, "sip:bob@example.org", NULL, SDP_A);
+	first = soon(bob, "INVITE");
+	phone_invite(carol, "sip:bob@example.org", NULL, SDP_C);
+	phone_ack(soon(carol, "503"), NULL, NULL);
+	phone_invite(carol, "urn:service:sos.fire", NULL, SDP_C);
+	phone_reply(soon(bob, "INVITE"), 486, NULL, NULL, NULL);
+	soon(bob, "ACK");
+	phone_ack(soon(carol, "486"), NULL, NULL);
+	phone_reply(first, 486, NULL, NULL, NULL);
+	soon(bob, "ACK");
+	phone_ack(soon(alice, "486"), NULL, NULL);
+	world_forget_log(w);
+	end();
+}
+
 /* ---- listeners ---- */
 
 static void a_script_opens_its_own_listeners_and_says_how_others_see_them(void **state)
@@ -465,6 +505,8 @@ int main(void)
 	    cmocka_unit_test(nobody_can_have_somebody_else_shut_out),
 	    cmocka_unit_test(a_phone_that_knows_its_password_is_never_shut_out),
 	    cmocka_unit_test(a_ban_is_known_to_all_workers),
+	    cmocka_unit_test(who_is_shut_out_may_have_one_connection_to_call_for_help),
+	    cmocka_unit_test(a_call_for_help_begins_its_hook_however_many_run),
 	    cmocka_unit_test(a_script_opens_its_own_listeners_and_says_how_others_see_them),
 	    cmocka_unit_test(a_listener_that_no_script_names_any_more_is_closed_when_no_call_needs_it),
 	    cmocka_unit_test(listeners_may_be_changed_for_ever),

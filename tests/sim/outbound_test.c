@@ -26,19 +26,24 @@ static void a_phone_that_answers_options_stays(void **state)
 	struct phone_msg *m;
 
 	(void)state;
-	begin(PLAN_KEEP("keepalive = 'options', keepalive_interval = 30"));
-	put(bob, NULL);
-	for (unsigned i = 0; i < 5; i++) {
-		m = phone_expect(bob, "OPTIONS", 34 * SH_SECOND);
-		assert_string_equal(uri_of(m), "sip:bob@10.0.0.3:5060");
-		phone_assert_contains(m, "From", "<sip:example.org>");
-		phone_reply(m, i ? 200 : 501, NULL, NULL, NULL); /* whatever it says, it is there */
+	for (unsigned stream = 0; stream < 2; stream++) {
+		begin(PLAN_KEEP("keepalive = 'options', keepalive_interval = 30"));
+		if (stream)
+			phone_proxy(bob, SH_PROTO_TCP, "10.0.0.1", 5060);
+		put(bob, stream ? "Contact: <sip:bob@x.invalid;transport=tcp>" : NULL);
+		for (unsigned i = 0; i < 5; i++) {
+			m = phone_expect(bob, "OPTIONS", 34 * SH_SECOND);
+			assert_int_equal(m->proto, stream ? SH_PROTO_TCP : SH_PROTO_UDP);
+			assert_string_equal(uri_of(m), stream ? "sip:bob@x.invalid;transport=tcp" : "sip:bob@10.0.0.3:5060");
+			phone_assert_contains(m, "From", "<sip:example.org>");
+			phone_reply(m, i ? 200 : 501, NULL, NULL, NULL); /* whatever it says, it is there */
+		}
+		world_expect_log(w, "added");
+		unregister(bob);
+		phone_expect_none(bob, "OPTIONS", 100 * SH_SECOND);
+		world_expect_log(w, "removed");
+		end();
 	}
-	world_expect_log(w, "added");
-	unregister(bob);
-	phone_expect_none(bob, "OPTIONS", 100 * SH_SECOND);
-	world_expect_log(w, "removed");
-	end();
 }
 
 static void a_phone_that_is_silent_twice_loses_its_binding(void **state)

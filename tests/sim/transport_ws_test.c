@@ -389,6 +389,10 @@ static void line_ends_are_keep_alives(void **state)
 	assert_int_equal(wire->rx_len, 0);
 	send_request(&w, wire, 1, "x");
 	assert_int_equal(w.s->count, 1);
+	/* One of ours is a ping: pages do not see it, and the browser's answer says that it is there. */
+	assert_int_equal(server_send(w.s, &w.s->got[0].path, "\r\n\r\n", NULL), 0);
+	world_run(&w);
+	assert_int_equal(take_frame(wire, back, sizeof(back)), FIN | PING);
 	world_free(&w);
 }
 
