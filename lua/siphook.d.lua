@@ -670,6 +670,7 @@ function sip.request(request) end
 ---@field first siphook.targets
 ---@field second? siphook.targets
 ---@field identity? siphook.address
+---@field offer? boolean
 
 ---@async
 ---@param options siphook.originate_options

@@ -131,7 +131,7 @@ static bool asks(struct sh_branch *b)
 	return sh_sdp_ask(b->fork->ua, &a);
 }
 
-/* What the party that stays said last, as an offer to a target that cannot make the first one. */
+/* What the party that stays said last, as an offer to a target that cannot make the first one; of nobody when there is none yet. */
 static void make_offer(struct sh_branch *b, const struct sh_path *path)
 {
 	struct sh_fork *f = b->fork;
@@ -141,7 +141,7 @@ static void make_offer(struct sh_branch *b, const struct sh_path *path)
 	struct sh_leg *stays;
 	struct sh_writer w;
 
-	if (!f->call->answered || f->plan.has_sdp || b->offer || f->plan.offer == SH_OFFER_TO_NOBODY ||
+	if (!f->call->answered || f->plan.has_sdp || (f->plan.offer_of && !sh_slots_get(&ua->legs, f->plan.offer_of)) || b->offer || f->plan.offer == SH_OFFER_TO_NOBODY ||
 	    (f->plan.offer == SH_OFFER_TO_BROWSERS && !browser))
 		return;
 	if (!f->plan.offer_of)
@@ -149,7 +149,15 @@ static void make_offer(struct sh_branch *b, const struct sh_path *path)
 	stays = sh_slots_get(&ua->legs, f->plan.offer_of);
 	sh_writer_init(&w, ua->body, SH_UA_BUFFER);
 	sh_random_bytes(&ua->env->random, noise, sizeof(noise));
-	if (stays && sh_sdp_as_offer(&w, sh_leg_remote_sdp(stays), noise) == 0 && !w.full)
+	if (!stays && !browser) { /* the first party of a call of our own */
+		b->offer = sh_solo_silence(f->call, (struct sh_slice){0});
+		return;
+	}
+	if (!stays)
+		sh_sdp_for_browser(&w, noise);
+	else if (sh_sdp_as_offer(&w, sh_leg_remote_sdp(stays), noise) < 0)
+		return;
+	if (!w.full)
 		b->offer = sh_body_make(SH_LIT("application/sdp"), sh_writer_text(&w));
 }
 

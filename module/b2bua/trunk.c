@@ -96,13 +96,14 @@ int sh_trunk_status_route(struct sh_trunk_status *s, struct sh_arena *a, struct 
 	return err;
 }
 
-bool sh_trunk_status_has_peer(struct sh_trunk_status *s, const struct sh_addr *from)
+enum sh_trunk_match sh_trunk_status_match(struct sh_trunk_status *s, const struct sh_addr *from)
 {
-	bool found = false;
+	enum sh_trunk_match found = SH_TRUNK_NOT;
 
 	pthread_mutex_lock(&s->lock);
-	for (unsigned i = 0; i < s->npeers && !found; i++)
-		found = sh_addr_same_host(&s->peers[i], from);
+	for (unsigned i = 0; i < s->npeers && found != SH_TRUNK_PORT; i++)
+		if (sh_addr_same_host(&s->peers[i], from))
+			found = s->peers[i].port == from->port ? SH_TRUNK_PORT : SH_TRUNK_HOST;
 	pthread_mutex_unlock(&s->lock);
 	return found;
 }

@@ -39,7 +39,9 @@ struct sh_trunk_status *sh_trunk_status_ref(struct sh_trunk_status *s);
 void sh_trunk_status_unref(struct sh_trunk_status *s); /* NULL is fine */
 /* Copies the Service-Route; empty: none. 0 or -ENOMEM. */
 int sh_trunk_status_route(struct sh_trunk_status *s, struct sh_arena *a, struct sh_slice *out);
-bool sh_trunk_status_has_peer(struct sh_trunk_status *s, const struct sh_addr *from); /* whatever its port */
+/* Whether a request from there is one of its peers': by the address (requests often leave by another port), or by the port too. */
+enum sh_trunk_match { SH_TRUNK_NOT, SH_TRUNK_HOST, SH_TRUNK_PORT };
+enum sh_trunk_match sh_trunk_status_match(struct sh_trunk_status *s, const struct sh_addr *from);
 
 /* What the script says. Texts are the caller's until the trunk goes. */
 struct sh_trunk_config {

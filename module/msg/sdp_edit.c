@@ -314,3 +314,16 @@ int sh_sdp_as_offer(struct sh_writer *w, struct sh_slice text, const uint8_t noi
 	}
 	return err;
 }
+
+void sh_sdp_for_browser(struct sh_writer *w, const uint8_t noise[SH_SDP_NOISE])
+{
+	static const struct sh_slice text =
+		SH_LIT("v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n"
+		       "m=audio 9 UDP/TLS/RTP/SAVPF 111 0 8 101\r\nc=IN IP4 0.0.0.0\r\na=rtcp:9 IN IP4 0.0.0.0\r\n"
+		       "a=ice-ufrag:x\r\na=ice-pwd:x\r\na=fingerprint:sha-256 00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:"
+		       "00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00\r\na=setup:actpass\r\na=mid:0\r\na=sendrecv\r\na=rtcp-mux\r\n"
+		       "a=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10;useinbandfec=1\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\n"
+		       "a=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\n");
+
+	(void)sh_sdp_as_offer(w, text, noise);
+}

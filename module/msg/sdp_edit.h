@@ -21,6 +21,8 @@ int sh_sdp_edit(struct sh_writer *w, struct sh_slice text, enum sh_sdp_edit how,
  * nothing is begun with whoever said it (RFC 8445 9, RFC 5763 5). 0; -EINVAL: no session description. */
 enum { SH_SDP_NOISE = 32 };
 int sh_sdp_as_offer(struct sh_writer *w, struct sh_slice text, const uint8_t noise[SH_SDP_NOISE]);
+/* The same of nobody: one stream of audio as a browser wants it (RFC 8829), which leads nowhere either. */
+void sh_sdp_for_browser(struct sh_writer *w, const uint8_t noise[SH_SDP_NOISE]);
 
 /* A stream that is not refused has that codec; also "t38" and other formats that are no RTP. */
 bool sh_sdp_has(struct sh_slice text, struct sh_slice name);

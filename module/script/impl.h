@@ -462,6 +462,8 @@ struct sh_plan_about {
 	struct sh_slice from;   /* the caller's: what a display name alone is put before */
 	struct sh_slice uri;    /* the Request-URI: whose user part a trunk is asked for */
 };
+/* Of the option "offer": true, false, or nil: to browsers. */
+enum sh_first_offer sh_opt_offer(lua_State *L, int idx, const char *what);
 struct sh_fork_plan *sh_plan_read(lua_State *L, int targets, int options, const char *what, const struct sh_plan_about *about);
 
 /* ---- lookup.c */

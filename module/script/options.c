@@ -319,3 +319,13 @@ unsigned sh_opt_choice(lua_State *L, int table, const char *key, const char *con
 	luaL_pushresult(&list);
 	return (unsigned)luaL_error(L, "option '%s': one of %s expected, got \"%s\"", key, lua_tostring(L, -1), text.base);
 }
+
+enum sh_first_offer sh_opt_offer(lua_State *L, int idx, const char *what)
+{
+	int type = lua_isnoneornil(L, idx) ? LUA_TNIL : sh_opt_get(L, idx, "offer");
+	bool all = type != LUA_TNIL && lua_toboolean(L, -1);
+
+	if (type != LUA_TNIL && type != LUA_TBOOLEAN)
+		luaL_error(L, "%s: option 'offer': boolean expected, got %s", what, lua_typename(L, type));
+	return type == LUA_TNIL ? SH_OFFER_TO_BROWSERS : all ? SH_OFFER_TO_ALL : SH_OFFER_TO_NOBODY;
+}

@@ -122,17 +122,6 @@ static void push_fork_options(lua_State *L, int idx, const char *const *own, str
 	}
 }
 
-/* offer = true, false, or nil: to browsers. */
-static enum sh_first_offer read_offer(lua_State *L, int idx, const char *what)
-{
-	int type = lua_isnoneornil(L, idx) ? LUA_TNIL : sh_opt_get(L, idx, "offer");
-	bool all = type != LUA_TNIL && lua_toboolean(L, -1);
-
-	if (type != LUA_TNIL && type != LUA_TBOOLEAN)
-		luaL_error(L, "%s: option 'offer': boolean expected, got %s", what, lua_typename(L, type));
-	return type == LUA_TNIL ? SH_OFFER_TO_BROWSERS : all ? SH_OFFER_TO_ALL : SH_OFFER_TO_NOBODY;
-}
-
 /* ------------------------------------------------------------------ the outcome */
 
 static int push_outcome(lua_State *L, void *arg)
@@ -259,7 +248,7 @@ static int accept_refer(lua_State *L)
 		o.manual = sh_opt_bool(L, 2, "manual", false);
 		o.anyone = sh_opt_bool(L, 2, "anyone", false);
 	}
-	offer = read_offer(L, 2, "ref:accept");
+	offer = sh_opt_offer(L, 2, "ref:accept");
 	lua_settop(L, 2);
 	if (!q)
 		return sh_gone(L);
@@ -374,7 +363,7 @@ int sh_call_transfer_verb(lua_State *L)
 	keep_b = sh_slice_eq(keep, SH_LIT("b"));
 	if (keep.base && !keep_b && !sh_slice_eq(keep, SH_LIT("a")))
 		return luaL_error(L, "call:transfer: option 'keep': \"a\" or \"b\" expected");
-	offer = read_offer(L, 3, "call:transfer");
+	offer = sh_opt_offer(L, 3, "call:transfer");
 	lua_settop(L, 3);
 	lua_pushvalue(L, 2); /* 4 */
 	if (sh_uri_object_text(L, 4, &to)) {

@@ -119,7 +119,7 @@ const char *const sh_options_request[] = {"method",  "uri",   "targets", "body",
 				       "display", "pai",   "privacy", "headers", "transport",    "auth", "listener",
 				       "route",   "timeout", NULL};
 const char *const sh_options_originate[] = {"first",   "second",    "identity", "headers", "timeout", "first_timeout", "pai",
-					     "privacy", "transport", "route",    "auth",    "listener", NULL};
+					     "privacy", "transport", "route",    "auth",    "listener", "offer",   NULL};
 const char *const sh_options_trunk[] = {"name",    "uri",   "register",  "qualify", "from",      "pai",   "privacy",  "diversion",
 					 "headers", "copy",  "transport", "route",   "listener",  "auth",  NULL};
 const char *const sh_options_relay[] = {"to",      "from", "display",   "pai",   "privacy", "diversion",
@@ -621,8 +621,10 @@ static void read_options(struct reader *r, int idx)
 	if (r->about.kind != SH_PLAN_CALL || present >> FORK_COMMON)
 		read_common(r, idx, &r->all);
 	p->timeout = sh_opt_seconds(L, idx, "timeout", 0);
-	if (r->about.kind == SH_PLAN_ORIGINATE)
+	if (r->about.kind == SH_PLAN_ORIGINATE) {
 		p->first_timeout = sh_opt_seconds(L, idx, "first_timeout", 0);
+		p->offer = sh_opt_offer(L, idx, r->what);
+	}
 	if (r->about.kind != SH_PLAN_CALL || !(present >> FORK_OWN))
 		return;
 	p->first_timeout = sh_opt_seconds(L, idx, "first_timeout", 0);

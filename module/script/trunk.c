@@ -178,21 +178,24 @@ static int trunk(lua_State *L)
 	return 1;
 }
 
-/* Of several with that address it is the one whose Contact was called, else the first. */
+/* Of several with that address it is the one whose Contact was called; of those, or where that is none, the one with that port, too; else
+ * the first. */
 void sh_push_trunk_of(lua_State *L, const struct sh_addr *from, struct sh_slice user)
 {
 	const struct sh_generation *g = sh_state_of(L)->generation;
 	struct sh_trunk_config *found = NULL;
 	struct trunk_object *o;
+	unsigned best = 0;
 
 	for (unsigned i = 0; i < g->ntrunks; i++) {
 		struct sh_trunk_config *c = &g->trunks[i];
-		bool called = user.len && sh_slice_eq(user, c->contact_user);
+		unsigned match = sh_trunk_status_match(c->status, from);
 
-		if ((!found || called) && sh_trunk_status_has_peer(c->status, from)) {
+		if (match && user.len && sh_slice_eq(user, c->contact_user))
+			match += SH_TRUNK_PORT;
+		if (match > best) {
+			best = match;
 			found = c;
-			if (called)
-				break;
 		}
 	}
 	if (!found) {

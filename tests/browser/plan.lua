@@ -22,6 +22,11 @@ sip.on.refer(function(ref)
 end)
 
 sip.on.message(function(req)
+  if req.uri.user == "connect" then -- "call me and whom I name"
+    req:reply(202)
+    sip.originate { first = sip.lookup(req.from), second = sip.lookup(("sip:%s@example.org"):format(req.body)), timeout = 15 }
+    return
+  end
   local res = req:relay(sip.lookup(req.uri))
   if not res then req:reply(404) end
 end)

@@ -171,6 +171,22 @@ await test("a call is transferred to JsSIP", async () => {
 	await finish(alice, carol);
 });
 
+// Click to dial: the first party is called before there is anybody to talk to.
+for (const [kind, first, second] of [["JsSIP", "alice", "bob"], ["SIP.js", "bob", "alice"]]) {
+	await test(`a call of our own, ${kind} first`, async () => {
+		const [one, other] = first === "alice" ? [alice, bob] : [bob, alice];
+		await one.tell("message", "connect", second);
+		for (const p of [one, other]) {
+			await p.expect("incoming");
+			await p.tell("answer");
+			await p.expect("up");
+		}
+		for (let i = 0; i < 60 && !((await one.packets()).received && (await other.packets()).received); i++) await sleep(50); // each is asked anew
+		await talk(one, other);
+		await finish(one, other);
+	});
+}
+
 await test("a call over WebSocket without TLS", async () => {
 	const dave = await Phone.open("sipjs", "dave", WS);
 	await dave.register();

@@ -48,6 +48,40 @@ static struct phone_msg *first_answers(void)
 	return m;
 }
 
+/* RFC 3725's other flows: who cannot make the first offer gets one, and it is replaced. */
+static void who_cannot_make_the_first_offer_gets_one(void **state)
+{
+	struct phone_msg *first, *second, *re, *ack;
+
+	(void)state;
+	begin(MAKE(BOTH ", offer = true", ""));
+	click();
+	first = soon(bob, "INVITE");
+	phone_assert(bob, strstr(phone_body(first), "m=audio 9 RTP/AVP 0 8 101\r\n") && strstr(phone_body(first), "a=inactive\r\n"));
+	phone_reply(first, 200, NULL, NULL, SDP_B "a=inactive\r\n");
+	ack = soon(bob, "ACK");
+	assert_int_equal(ack->m.body.len, 0);
+	second = soon(carol, "INVITE");
+	phone_assert_body(second, SDP_B "a=sendrecv\r\n");
+	phone_reply(second, 200, NULL, NULL, SDP_C);
+	soon(carol, "ACK");
+	re = soon(carol, "INVITE"); /* what was offered was not what bob says when he talks */
+	assert_int_equal(re->m.body.len, 0);
+	phone_reply(re, 200, NULL, NULL, SDP_C);
+	re = soon(bob, "INVITE");
+	phone_assert_body(re, SDP_C);
+	phone_reply(re, 200, NULL, NULL, SDP_B);
+	soon(bob, "ACK");
+	ack = soon(carol, "ACK");
+	phone_assert_body(ack, SDP_B);
+	made("up");
+	phone_bye(first->call);
+	soon(bob, "200 BYE");
+	phone_reply(soon(carol, "BYE"), 200, NULL, NULL, NULL);
+	over("caller 200");
+	end();
+}
+
 static struct phone_msg *both_talk(void)
 {
 	struct phone_msg *first = first_answers(), *second = soon(carol, "INVITE"), *re, *ack;
@@ -263,7 +297,8 @@ static void mistakes_are_named(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(rfc3725_click_to_dial_connects_two),
+		cmocka_unit_test(who_cannot_make_the_first_offer_gets_one),
+	    cmocka_unit_test(rfc3725_click_to_dial_connects_two),
 		cmocka_unit_test(both_see_the_identity_and_the_headers),
 		cmocka_unit_test(a_first_party_that_is_busy_is_the_result),
 		cmocka_unit_test(nobody_rings_longer_than_the_timeout),

@@ -562,6 +562,18 @@ static void two_accounts_with_one_provider_are_told_apart_by_the_contact(void **
 	end();
 }
 
+static void two_trunks_behind_one_address_are_told_apart_by_the_port(void **state)
+{
+	(void)state;
+	begin(PLAN "sip.trunk{name = 'fax', uri = 'sip:10.0.0.3:5070'}\n"
+		   "sip.trunk{name = 'voice', uri = 'sip:10.0.0.3', auth = {user = 'acct1', password = 'x'}}\n"
+		   "sip.trunk{name = 'other', uri = 'sip:10.0.0.3:5080', auth = {user = 'acct2', password = 'x'}}\n" FROM_TRUNK);
+	world_advance(w, 10 * SH_MS);
+	comes_from(bob, "sip:4930123@10.0.0.1", "voice is up");
+	comes_from(bob, "sip:acct2@10.0.0.1", "other is up"); /* whose Contact that is */
+	end();
+}
+
 static void a_trunks_names_are_looked_up_again(void **state)
 {
 	(void)state;
@@ -603,6 +615,7 @@ int main(void)
 		cmocka_unit_test(mistakes_in_a_trunk_are_named),
 		cmocka_unit_test(a_call_from_a_trunks_address_is_the_trunks),
 		cmocka_unit_test(two_accounts_with_one_provider_are_told_apart_by_the_contact),
+		cmocka_unit_test(two_trunks_behind_one_address_are_told_apart_by_the_port),
 		cmocka_unit_test(a_trunks_names_are_looked_up_again),
 	};
 

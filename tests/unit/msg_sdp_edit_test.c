@@ -124,9 +124,37 @@ static void ice_and_dtls_of_an_answer_lead_nowhere(void **state)
 	assert_slice(sh_writer_text(&w), offer);
 }
 
+/* What a browser needs is there, made of noise. */
+static void an_offer_of_nobody_is_one_for_a_browser(void **state)
+{
+	uint8_t noise[SH_SDP_NOISE];
+	struct sh_sdp_media media;
+	char text[1200];
+	struct sh_slice rest;
+	struct sh_writer w;
+	struct sh_sdp sdp;
+
+	(void)state;
+	memset(noise, 0x5a, sizeof(noise));
+	sh_writer_init(&w, text, sizeof(text) - 1);
+	sh_sdp_for_browser(&w, noise);
+	assert_false(w.full);
+	text[w.len] = '\0';
+	assert_int_equal(sh_sdp_parse(&sdp, sh_writer_text(&w)), 0);
+	rest = sdp.media;
+	assert_int_equal(sh_sdp_media_next(&sdp, &rest, &media), 1);
+	assert_slice(media.proto, "UDP/TLS/RTP/SAVPF");
+	assert_int_equal(sh_sdp_media_next(&sdp, &rest, &media), 0);
+	assert_non_null(strstr(text, "\r\na=ice-pwd:5A5A5A5A5A5A5A5A5A5A5A5A5A5A5A5A\r\n"));
+	assert_int_equal(strcspn(strstr(text, "sha-256 ") + 8, "\r"), 32 * 3 - 1);
+	assert_non_null(strstr(text, "\r\na=setup:actpass\r\n"));
+	assert_non_null(strstr(text, "\r\na=rtcp-mux\r\n"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(an_offer_of_nobody_is_one_for_a_browser),
 	    cmocka_unit_test(what_is_not_listed_goes_with_its_lines),
 	    cmocka_unit_test(what_is_preferred_comes_first_in_the_order_of_the_list),
 	    cmocka_unit_test(the_rate_may_be_named),
