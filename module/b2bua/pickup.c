@@ -33,6 +33,7 @@ void sh_pickup_free(struct sh_pickup *p)
 	if (p->far)
 		sh_wheel_cancel(&p->ua->env->wheel, &p->timer);
 	sh_body_unref(p->offer);
+	sh_body_unref(p->shown);
 	sh_body_unref(p->ack);
 	sh_free(p);
 }
@@ -46,7 +47,7 @@ void sh_pickup_finish(struct sh_pickup *p, unsigned code)
 	if (target && !p->ua->closing) {
 		if (p->keep)
 			restore(p);
-		else if (target->fork)
+		else if (target->fork && target->fork->suspended)
 			sh_fork_resume(target->fork);
 	}
 	if (c)
@@ -116,15 +117,19 @@ unsigned sh_pickup_code(int err)
 	return err == -EBUSY ? 491 : err == -EBADMSG ? 488 : err == -ENOMEM ? 503 : 481;
 }
 
-static void on_offer_looked_at(struct sh_question *q)
+static void go_on(struct sh_pickup *p, int err)
 {
-	struct sh_pickup *p = q->who;
-	int err = sh_reoffer_start(p->keep, q->body, on_kept, p);
-
 	if (err && p->starting)
 		p->error = err;
 	else if (err)
 		sh_pickup_finish(p, sh_pickup_code(err));
+}
+
+static void on_offer_looked_at(struct sh_question *q)
+{
+	struct sh_pickup *p = q->who;
+
+	go_on(p, sh_reoffer_start(p->keep, q->body, on_kept, p));
 }
 
 static int take_over(struct sh_pickup *p, struct sh_leg *old)
@@ -146,19 +151,60 @@ static int take_over(struct sh_pickup *p, struct sh_leg *old)
 	return p->error;
 }
 
+static bool rings(const struct sh_call *t)
+{
+	return t->fork && !t->answered && t->a && t->a->st;
+}
+
+static int win(struct sh_pickup *p, struct sh_body *sdp)
+{
+	int err = rings(p->target) ? tell(p, sh_body_type(sdp), sh_body_text(sdp)) : -EPIPE; /* it may be answered by now */
+
+	if (!err)
+		sh_fork_suspend(p->target->fork, SH_LIT("SIP;cause=200;text=\"Call completed elsewhere\""));
+	return err;
+}
+
+static void on_caller_looked_at(struct sh_question *q)
+{
+	go_on(q->who, win(q->who, q->body));
+}
+
+/* What the caller said goes to who picks up, whose INVITE may have made an offer: then it is the answer. */
+static int tell_what_the_caller_said(struct sh_pickup *p)
+{
+	struct sh_leg *a = p->target->a;
+	struct sh_body *sdp = rings(p->target) ? a->remote_sdp : NULL;
+	struct sh_asking asking = {.slot = &p->question, .who = p, .then = on_caller_looked_at, .from = a, .to = new_one(p), .is_offer = !p->offer,
+				   .type = sh_body_type(sdp), .body = sh_body_text(sdp)};
+
+	if (!sdp)
+		return rings(p->target) ? -EBADMSG : -EPIPE;
+	return sh_sdp_ask(p->ua, &asking) ? 0 : win(p, sdp);
+}
+
+static void on_picker_looked_at(struct sh_question *q)
+{
+	struct sh_pickup *p = q->who;
+
+	p->shown = sh_body_ref(q->body);
+	go_on(p, tell_what_the_caller_said(p));
+}
+
+/* The caller gets what who picks up has offered, as an answer: the application may look at both. */
 static int answer_instead(struct sh_pickup *p)
 {
-	struct sh_call *t = p->target;
-	int err;
+	struct sh_asking asking = {.slot = &p->question, .who = p, .then = on_picker_looked_at, .from = new_one(p), .to = p->target->a,
+				   .type = sh_body_type(p->offer), .body = sh_body_text(p->offer)};
+	int err = 0;
 
-	if (!t->fork || t->answered || !t->a || !t->a->st)
+	if (!rings(p->target))
 		return -EPIPE;
-	if (!t->a->remote_sdp)
-		return -EBADMSG;
-	err = tell(p, sh_body_type(t->a->remote_sdp), sh_body_text(t->a->remote_sdp));
-	if (!err)
-		sh_fork_suspend(t->fork, SH_LIT("SIP;cause=200;text=\"Call completed elsewhere\""));
-	return err;
+	p->starting = true;
+	if (!p->offer || !sh_sdp_ask(p->ua, &asking))
+		err = tell_what_the_caller_said(p);
+	p->starting = false;
+	return err ? err : p->error;
 }
 
 int sh_pickup_begin(struct sh_pickup *p, struct sh_leg *old)
@@ -231,6 +277,10 @@ void sh_pickup_take_in(struct sh_pickup *p, struct sh_leg *l, struct sh_body *ac
 	if (p->keep_unacked && ack) {
 		sh_body_unref(keep->local_sdp);
 		keep->local_sdp = sh_body_ref(ack);
+	}
+	if (p->shown) {
+		sh_body_unref(l->remote_sdp);
+		l->remote_sdp = sh_body_ref(p->shown);
 	}
 	l->call = t;
 	l->acked = true; /* there is no INVITE of ours in it */

@@ -12,6 +12,7 @@ struct sh_pickup {
 	struct sh_leg *keep;    /* the partner that stays, of a call that is up; NULL: it rings */
 	uint64_t replaced;      /* handle of the leg that goes */
 	struct sh_body *offer;  /* of who picks up; NULL: keep makes it */
+	struct sh_body *shown;  /* what of it the caller of one that rings gets; NULL: all */
 	struct sh_question *question; /* about what one of the two is to be told */
 	bool starting;          /* an error goes to who began it */
 	int error;

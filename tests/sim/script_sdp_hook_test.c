@@ -225,6 +225,79 @@ static void when_a_call_is_picked_up_it_sees_what_the_two_tell_each_other(void *
 	end();
 }
 
+/* The phone rings: the caller is answered by who picks up. */
+static void picks_up_while_it_rings(const char *plan, struct phone_call **a, struct phone_msg **invite, struct phone_call **c)
+{
+	char replaces[256];
+
+	begin(plan);
+	*a = phone_invite(alice, "sip:bob@example.org", NULL, A_ALL);
+	*invite = phone_expect(bob, "INVITE", 3 * SH_SECOND);
+	phone_assert_body(*invite, A_PCMA);
+	phone_reply(*invite, 180, NULL, NULL, NULL);
+	soon(alice, "180");
+	world_forget_log(w);
+	snprintf(replaces, sizeof(replaces), "Replaces: %s;to-tag=%s;from-tag=%s", (*invite)->call->id, (*invite)->call->remote_tag, (*invite)->call->local_tag);
+	*c = phone_invite(carol, "sip:bob@example.org", replaces, C_ALL);
+}
+
+static void when_a_call_that_rings_is_picked_up_it_sees_both(void **state)
+{
+	struct phone_msg *invite, *m;
+	struct phone_call *a, *c;
+
+	(void)state;
+	picks_up_while_it_rings(TO_PHONES "sip.on.sdp(function(sdp, info) sdp:keep{'PCMA'} " TOLD "end)\n", &a, &invite, &c);
+	m = phone_expect_in(c, "200 INVITE", SH_SECOND);
+	phone_assert_body(m, A_PCMA);
+	phone_ack(m, NULL, NULL);
+	ok(soon(bob, "CANCEL"));
+	phone_reply(invite, 487, NULL, NULL, NULL);
+	soon(bob, "ACK");
+	m = soon(alice, "200 INVITE");
+	phone_assert_body(m, C_PCMA);
+	phone_ack(m, NULL, NULL);
+	world_expect_log(w, "answer from carol to alice");
+	world_expect_log(w, "answer from alice to carol");
+	hang_up(a, carol);
+	end();
+}
+
+/* While the hook thinks the caller gives up, or bob answers. */
+static void a_pickup_that_is_looked_at_may_come_too_late(void **state)
+{
+	static const char plan[] = TO_PHONES "sip.on.sdp(function(sdp, info) sdp:keep{'PCMA'} if info.from.remote_tag then sip.sleep(1) end end)\n";
+	struct phone_msg *invite, *m;
+	struct phone_call *a, *c;
+
+	(void)state;
+	picks_up_while_it_rings(plan, &a, &invite, &c);
+	phone_expect_none(carol, "2xx", 500 * SH_MS);
+	phone_cancel(a, NULL);
+	soon(alice, "200 CANCEL");
+	phone_ack(soon(alice, "487"), NULL, NULL);
+	ok(soon(bob, "CANCEL"));
+	phone_reply(invite, 487, NULL, NULL, NULL);
+	soon(bob, "ACK");
+	soon(carol, "100");
+	soon(alice, "100");
+	phone_ack(phone_expect(carol, "481", 3 * SH_SECOND), NULL, NULL);
+	end();
+
+	picks_up_while_it_rings(plan, &a, &invite, &c);
+	phone_auto(bob, PHONE_ABSORB);
+	phone_auto(alice, PHONE_ABSORB);
+	phone_auto(carol, PHONE_ABSORB);
+	phone_reply(invite, 200, NULL, NULL, B_ALL);
+	m = phone_expect(alice, "200 INVITE", 5 * SH_SECOND); /* somebody's: of both, one */
+	phone_ack(m, NULL, NULL);
+	world_advance(w, 5 * SH_SECOND);
+	phone_bye(a);
+	world_advance(w, 2 * SH_SECOND);
+	world_settle(w, 300 * SH_SECOND);
+	world_destroy(w);
+}
+
 #define PARTS(codecs)                                                                                                  \
 	"--x\r\nContent-Type: application/isup;version=itu-t92+\r\nContent-Disposition: signal;handling=optional\r\n\r\n"   \
 	"\x01\x02 as it is\r\n--x\r\nContent-Type: application/sdp\r\n\r\n" AUDIO("alice", "10.0.0.2", codecs) "\r\n--x--\r\n"
@@ -273,6 +346,8 @@ int main(void)
 		cmocka_unit_test(what_does_not_parse_passes_untouched),
 		cmocka_unit_test(in_a_transfer_it_sees_what_the_two_tell_each_other),
 		cmocka_unit_test(in_a_transfer_the_other_party_may_go_while_it_waits),
+		cmocka_unit_test(when_a_call_that_rings_is_picked_up_it_sees_both),
+		cmocka_unit_test(a_pickup_that_is_looked_at_may_come_too_late),
 		cmocka_unit_test(when_a_call_is_picked_up_it_sees_what_the_two_tell_each_other),
 		cmocka_unit_test(in_a_body_of_several_parts_it_edits_the_description),
 	};
