@@ -720,7 +720,6 @@ function sip.trunk(trunk) end
 ---@class siphook.call
 ---@field replaces? siphook.dialog_ids of Replaces in its INVITE
 ---@field join? siphook.dialog_ids
-local call = {}
 
 ---Waits.
 ---@async

@@ -9,23 +9,41 @@ Plan.__name = "plan"
 
 local SECOND = 1000000
 local SETTLE = 120 * SECOND                        -- after the end of a case, until nothing may be left
+local number, share = { number = true, what = "a number from 0 on" }, { number = true, what = "a share from 0 to 1" }
+local stores = { table = true, what = "a table" }
 local options_known = {
-  shared = true, config = true, http = true, seed = true, loss = true, duplicate = true, reorder = true, delay = true, workers = true,
-  domain = true, patience = true, time = true, world = true,
-  address = true, port = true, credulous = true,
+  shared = stores, config = stores, http = { table = true, ["function"] = true, what = "a table or function" },
+  seed = number, loss = share, duplicate = share, reorder = share, delay = number, workers = number, patience = number,
+  domain = { string = true, what = "a name" },
+  time = { number = true, table = true, what = "seconds since 1970 or a table as for os.time" },
+  world = true, address = true, port = true, credulous = true,    -- of siphook replay and of self-tests
 }
+
+local function check(key, value)
+  local kind, known = type(value), options_known[key]
+  if not known then native.fail(nil, ("t.load: unknown option '%s'"):format(tostring(key))) end
+  local fits = known == true or known[kind] and (kind ~= "number" or value >= 0)
+  if not fits then
+    native.fail(nil, ("t.load: option '%s': %s expected, got %s"):format(key, known.what, kind == "number" and tostring(value) or kind))
+  end
+end
+
+-- Seconds since 1970 of what the option `time` is.
+local function seconds_of(time)
+  if type(time) ~= "table" then return time end
+  local good, result = pcall(os.time, time)
+  if not good then native.fail(nil, "t.load: option 'time': " .. result:gsub("^.-:%d+: ", "")) end
+  return result
+end
 
 -- native.defaults: seed and loss of the command line.
 function plan.load(path, options)
   local o = options or {}
-  for key in pairs(o) do
-    if not options_known[key] then native.fail(nil, ("t.load: unknown option '%s'"):format(tostring(key))) end
-  end
+  for key, value in pairs(o) do check(key, value) end
   local self = setmetatable({ path = path, wire = {}, parties = {}, places = {}, timers = {}, by_address = {}, counter = 0, options = o }, Plan)
   local loss = o.loss or native.defaults.loss
   local delay = o.delay and math.floor(o.delay * SECOND)
-  local time = o.time
-  if type(time) == "table" then time = os.time(time) end
+  local time = seconds_of(o.time)
   local world, why = o.world, nil
   if not world then world, why = native.world{
     script = path, seed = o.seed or native.defaults.seed, loss = loss, duplicate = o.duplicate, reorder = o.reorder, delay_min = delay,

@@ -160,18 +160,24 @@ local function details(failure)
 end
 
 local function run_one(case)
-  local seconds = 0
+  local seconds, counted = 0, {}
   open = {}
+  local function count(p)
+    if counted[p] or p.closed then return end
+    counted[p] = true
+    seconds = seconds + p:now()
+  end
   local function body()
     for _, fn in ipairs(before) do fn() end
     case.fn()
     for _, fn in ipairs(after) do fn() end
     for i = #open, 1, -1 do
-      if not open[i].closed then seconds = seconds + open[i]:now() end
+      count(open[i])
       open[i]:close()
     end
   end
   local good, why = xpcall(body, with_traceback)
+  for _, p in ipairs(open) do count(p) end
   local failure, more
   if not good then
     why = type(why) == "table" and why or { where = "", message = tostring(why) }

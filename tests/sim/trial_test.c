@@ -144,13 +144,16 @@ static void the_examples_do_what_their_tests_say(void **state)
 	globfree(&files);
 }
 
-/* The text of a block "```lua NAME" of the page from *at on, which moves behind it; NULL: no more. */
+/* The text of a block "```lua NAME" or "```text NAME" of the page from *at on, which moves behind it; NULL: no more. */
 static char *next_block(const char **at, char name[64])
 {
-	const char *begin = strstr(*at, "\n```lua "), *end;
+	const char *begin = *at, *end;
 
-	if (!begin || sscanf(begin + 8, "%63s", name) != 1)
-		return NULL;
+	do {
+		begin = strstr(begin + 1, "\n```");
+		if (!begin)
+			return NULL;
+	} while (sscanf(begin, "\n```lua %63s", name) != 1 && sscanf(begin, "\n```text %63s", name) != 1);
 	begin = strchr(begin + 1, '\n') + 1;
 	end = strstr(begin, "\n```");
 	assert_non_null(end);
@@ -169,12 +172,50 @@ static void write_file(const char *folder, const char *name, const char *text, c
 	fclose(f);
 }
 
+struct failure {
+	char text[8192]; /* as the command prints it */
+	size_t len;
+};
+
+static void add_lines(struct failure *f, const char *text)
+{
+	for (const char *end; *text; text = *end ? end + 1 : end) {
+		end = strchrnul(text, '\n');
+		f->len += (size_t)snprintf(f->text + f->len, sizeof(f->text) - f->len, "      %.*s\n", (int)(end - text), text);
+	}
+}
+
+static void on_failing_case(void *ctx, const struct sh_trial_case *c)
+{
+	struct failure *f = ctx;
+
+	assert_non_null(c->failure);
+	f->len = (size_t)snprintf(f->text, sizeof(f->text), "FAIL  %s\n", c->name);
+	add_lines(f, c->failure);
+	add_lines(f, c->details ? c->details : "");
+}
+
+/* What the command prints of a case in the folder that fails. */
+static void run_failing(const char *folder, struct failure *out)
+{
+	struct sh_trial_options o = {.file = "case.lua", .result = on_failing_case, .ctx = out};
+	char error[2048], *before = getcwd(NULL, 0);
+
+	assert_non_null(before);
+	assert_int_equal(chdir(folder), 0);
+	if (sh_trial_run(&o, error, sizeof(error)) < 0)
+		fail_msg("%s", error);
+	assert_int_equal(chdir(before), 0);
+	free(before);
+}
+
 static void the_examples_of_the_manual_run(void **state)
 {
 	char folder[] = "/tmp/siphook-testing-XXXXXX", name[64], path[300], plan[300], *page, *block;
 	FILE *f = fopen("docs/testing.md", "r");
 	size_t size = 1 << 20;
-	unsigned cases = 0;
+	static struct failure failure;
+	unsigned cases = 0, shown = 0;
 
 	(void)state;
 	assert_non_null(f);
@@ -183,14 +224,21 @@ static void the_examples_of_the_manual_run(void **state)
 	assert_true(fread(page, 1, size - 1, f) > 0);
 	fclose(f);
 	for (const char *at = page; (block = next_block(&at, name)) != NULL; free(block)) {
-		bool is_case = strcmp(name, "case") == 0;
+		bool is_case = strcmp(name, "case") == 0, failing = strcmp(name, "failing") == 0;
 
-		write_file(folder, is_case ? "case.lua" : name, block, is_case ? path : plan);
+		if (strcmp(name, "failure") == 0) {
+			assert_string_equal(failure.text, block);
+			shown++;
+			continue;
+		}
+		write_file(folder, is_case || failing ? "case.lua" : name, block, is_case || failing ? path : plan);
 		if (is_case)
 			run_file(path);
+		else if (failing)
+			run_failing(folder, &failure);
 		cases += is_case;
 	}
-	assert_true(cases >= 4);
+	assert_true(cases >= 4 && shown == 1);
 	unlink(path);
 	unlink(plan);
 	rmdir(folder);

@@ -215,9 +215,9 @@ t.case("garbage does no harm", function()
 end)
 
 t.case("provisional answers that are acknowledged, on both sides of a call", function()
-  local alice = plan:phone("alice", { supported = "100rel" })
+  local caller = plan:phone("alice", { supported = "100rel" })
   local mail = plan:peer("10.0.0.2", { supported = "100rel" })
-  local out = alice:invite "bob"
+  local out = caller:invite "bob"
   local call = mail:expect("INVITE", { Supported = "100rel" })
   call:reply(183, { headers = { Require = "100rel", RSeq = "7" }, sdp = true })
   local progress = out:expect(183, { Require = "100rel", RSeq = true, sdp = { has = "PCMA" } })
@@ -230,9 +230,9 @@ t.case("provisional answers that are acknowledged, on both sides of a call", fun
 end)
 
 t.case("what is not acknowledged comes again", function()
-  local alice = plan:phone("alice", { supported = "100rel" })
+  local caller = plan:phone("alice", { supported = "100rel" })
   local mail = plan:peer("10.0.0.2", { supported = "100rel" })
-  local out = alice:invite "bob"
+  local out = caller:invite "bob"
   mail:expect("INVITE"):reply(183, { headers = { Require = "100rel", RSeq = "1" } })
   local first = out:expect(183)
   plan:advance(0.4)

@@ -155,13 +155,18 @@ end)
 
 -- The names of the contract, by owner: each of them is there.
 local contract = [[
-hooks: invite register subscribe publish reinvite update info message options notify refer ack bye cancel prack answer hangup sdp binding load unload
-request: method uri from to contact call_id cseq source max_forwards expires event body content_type auth_user trusted call leg generation headers reply pass auth challenge register relay publish dtmf
-call: id state a b duration times data auth ring reject redirect fork bridge dial answer hangup transfer pickup wait signal after continue limit pin replaces uri from to
+hooks: invite register subscribe publish reinvite update info message options notify refer ack bye cancel prack answer
+hooks: hangup sdp binding load unload
+request: method uri from to contact call_id cseq source max_forwards expires event body content_type auth_user trusted
+request: call leg generation headers reply pass auth challenge register relay publish dtmf
+call: id state a b duration times data auth ring reject redirect fork bridge dial answer hangup transfer pickup wait
+call: signal after continue limit pin replaces uri from to
 leg: uri state code call_id local_sdp remote_sdp user_agent hangup
 refer: target replaces referred_by leg accept reject notify
 sub: event expires accept reject notify terminate
-siphook: on timer notify lookup bindings unbind domains listen acl trunk request originate calls find_call sleep spawn after every now uuid hash hmac base64 http json uri sdp shared log metric config selftest is_cancel is_retired
+siphook: on timer notify lookup bindings unbind domains listen acl trunk request originate calls find_call sleep spawn
+siphook: after every now uuid hash hmac base64 http json uri sdp shared log metric config selftest is_cancel
+siphook: is_retired
 base64: encode decode
 http: get post request
 json: encode decode
