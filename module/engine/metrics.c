@@ -32,6 +32,11 @@ struct sums {
 	X(script.refused_hooks, "hooks_refused", "hooks_refused_total", "counter", "hooks not begun: too many")          \
 	X(script.refused_timers, "timers_refused", "timers_refused_total", "counter", "timers not set: too many")        \
 	X(script.pauses, "hook_pauses", "hook_pauses_total", "counter", "hooks that others were let in front of")        \
+	X(script.retired, "hooks_retired", "hooks_retired_total", "counter", "hooks of a former dial plan told to go")   \
+	X(script.outputs, "outputs_too_long", "outputs_too_long_total", "counter", "messages and fields of scripts over 64 kB") \
+	X(script.vm.values, "values_too_large", "values_too_large_total", "counter", "call.data and data of timers over 64 kB") \
+	X(script.vm.patterns, "patterns_too_costly", "patterns_too_costly_total", "counter", "patterns that took too many steps") \
+	X(script.vm.lines_cut, "log_lines_cut", "log_lines_cut_total", "counter", "lines of scripts over 1,000 bytes")    \
 	X(ua.requests, "requests_total", "requests_total", "counter", "requests outside of calls")                       \
 	X(registrations, "registrations", "registrations", "gauge", "contacts that are bound")                           \
 	X(transport.connections, "connections", "connections", "gauge", "stream connections")                            \
@@ -118,12 +123,7 @@ static void add_up(struct sh_worker *w, void *arg)
 		s->longest_turn_used = w->env->longest_turn_used;
 	w->env->longest_turn = w->env->longest_turn_used = 0;
 	s->runs += sh_runtime_runs(w->runtime);
-	s->script.errors += sh_runtime_stats(w->runtime)->errors;
-	s->script.too_long += sh_runtime_stats(w->runtime)->too_long;
-	s->script.memory += sh_runtime_stats(w->runtime)->memory;
-	s->script.refused_hooks += sh_runtime_stats(w->runtime)->refused_hooks;
-	s->script.refused_timers += sh_runtime_stats(w->runtime)->refused_timers;
-	s->script.pauses += sh_runtime_stats(w->runtime)->pauses;
+	add_numbers(&s->script, sh_runtime_stats(w->runtime), sizeof(s->script));
 }
 
 static int collect(struct sh_engine *e, struct sums *s)

@@ -129,8 +129,10 @@ static int challenge(lua_State *L, struct sh_runtime *rt, const struct sh_view *
 
 	if (d)
 		d->challenged = true;
-	if (send_challenge(rt, v, &c) == -EMSGSIZE)
+	if (send_challenge(rt, v, &c) == -EMSGSIZE) {
+		sh_count_output(L);
 		sh_view_reply(v, 503, none, none, none, none);
+	}
 	lua_pushnil(L);
 	return 1;
 }

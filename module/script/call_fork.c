@@ -62,7 +62,7 @@ static bool start_fork(lua_State *L, struct sh_run *run, const char *what, sh_fo
 		return false;
 	}
 	sh_vm_check_wait(L, what);
-	err = sh_call_fork(c, plan, done, run);
+	err = plan->sdp.len > SH_MSG_MAX_SIZE ? -EMSGSIZE : sh_call_fork(c, plan, done, run);
 	if (!err)
 		return true;
 	*results = sh_push_errno(L, err);

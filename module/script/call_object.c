@@ -153,7 +153,7 @@ static int reject(lua_State *L)
 	else if (!res.raw.len && sh_sips_warning(code, reason))
 		sh_put_warning(rt->ua, &w, sh_call_source(c), sh_sips_warning(code, reason), reason);
 	if (w.full)
-		return luaL_error(L, "call:reject: header fields are too long");
+		return sh_too_long(L, "call:reject: header fields");
 	return sh_push_done(L, sh_call_reject(c, code, reason, sh_writer_text(&w), type, body));
 }
 
@@ -253,8 +253,10 @@ static int redirect(lua_State *L)
 	} else {
 		put_contact(L, 2, &w);
 	}
-	if (w.full)
+	if (w.full) {
+		sh_count_output(L);
 		return luaL_error(L, "call:redirect: too many targets");
+	}
 	if (!c)
 		return sh_gone(L);
 	return sh_push_done(L, sh_call_reject(c, code, none, sh_writer_text(&w), none, none));
@@ -366,7 +368,7 @@ static int hangup(lua_State *L)
 		}
 	}
 	if (w.full)
-		return luaL_error(L, "call:hangup: option 'reason': too long");
+		return sh_too_long(L, "call:hangup: option 'reason'");
 	if (!c)
 		return sh_gone(L);
 	return sh_push_done(L, sh_call_hangup(c, SH_BY_SCRIPT, code, sh_writer_text(&w)));

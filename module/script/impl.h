@@ -359,6 +359,8 @@ struct sh_request *sh_request_check(lua_State *L, int idx);
 struct sh_request *sh_check_no_call(lua_State *L, const char *verb); /* the same at 1, for a verb that is not for an INVITE */
 int sh_gone(lua_State *L);                           /* nil, "gone" */
 int sh_push_errno(lua_State *L, int err);            /* nil, "code", "detail" */
+void sh_count_output(lua_State *L);                  /* a message of the script was too long to be sent */
+int sh_too_long(lua_State *L, const char *what);     /* the same, and raises */
 int sh_push_done(lua_State *L, int err);             /* true, or the same */
 void sh_push_slice(lua_State *L, struct sh_slice s); /* nil without a base */
 void sh_push_field(lua_State *L, struct sh_slice s); /* a URI object of a From, To, Contact ...; nil when it is none */

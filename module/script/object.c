@@ -212,6 +212,20 @@ int sh_gone(lua_State *L)
 	return 2;
 }
 
+void sh_count_output(lua_State *L)
+{
+	struct sh_runtime *rt = sh_state_of(L)->runtime;
+
+	if (rt)
+		rt->stats.outputs++;
+}
+
+int sh_too_long(lua_State *L, const char *what)
+{
+	sh_count_output(L);
+	return luaL_error(L, "%s: too long", what);
+}
+
 int sh_push_errno(lua_State *L, int err)
 {
 	static const struct {
@@ -230,6 +244,8 @@ int sh_push_errno(lua_State *L, int err)
 	    {-EHOSTUNREACH, "unreachable", "no way to get there"},
 	};
 
+	if (err == -EMSGSIZE)
+		sh_count_output(L);
 	lua_pushnil(L);
 	for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
 		if (words[i].err == err) {

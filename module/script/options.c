@@ -249,7 +249,7 @@ void sh_opt_headers(lua_State *L, int idx, struct sh_writer *w)
 	}
 	lua_pop(L, 1);
 	if (w->full)
-		luaL_error(L, "headers: too long");
+		sh_too_long(L, "headers");
 }
 
 struct sh_slice sh_opt_header_lines(lua_State *L, int table, struct sh_runtime *rt, struct sh_writer *w)

@@ -96,7 +96,7 @@ int sh_request_verb(lua_State *L)
 		return 1;
 	}
 	sh_vm_check_wait(L, "sip.request");
-	err = sh_ua_request_out(rt->ua, &sending, &own, plan, on_done, run);
+	err = own.body.len > SH_MSG_MAX_SIZE ? -EMSGSIZE : sh_ua_request_out(rt->ua, &sending, &own, plan, on_done, run);
 	if (err)
 		return sh_push_errno(L, err);
 	return sh_run_wait_for(L, run, abandon, sending, NULL);

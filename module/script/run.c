@@ -242,6 +242,7 @@ void sh_run_retire(struct sh_run *r, bool last)
 
 	if (!sh_run_waits(r) || !leave_wait(r))
 		return;
+	rt->stats.retired += !r->retired;
 	r->retired = true;
 	if (!last) {
 		sh_run_resume(r, raise_retired, r->state);

@@ -166,6 +166,7 @@ static void take_up(struct sh_runtime *rt, struct sh_generation *g)
 	struct sh_state *old = rt->state, *now = &g->states[rt->env->worker];
 
 	now->runtime = rt;
+	now->vm->counts = &rt->stats.vm;
 	sh_list_append(&rt->states, &now->link);
 	rt->state = now;
 	rt->domains.names = g->domains;

@@ -16,6 +16,7 @@ static void write_line(lua_State *L, enum sh_log_level level)
 	lua_insert(L, -2);
 	lua_concat(L, 2);
 	text = lua_tolstring(L, -1, &len);
+	sh_vm_of(L)->counts->lines_cut += len > SHOWN;
 	sh_log_write(sh_vm_of(L)->log, level, "%.*s", (int)(len < SHOWN ? len : SHOWN), text);
 	lua_pop(L, 1);
 }

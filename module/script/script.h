@@ -145,6 +145,9 @@ struct sh_script_stats {
 	uint64_t refused_hooks;  /* not begun: too many of them in progress */
 	uint64_t refused_timers; /* not set: too many of them pending */
 	uint64_t pauses;         /* hooks that others were let in front of */
+	uint64_t outputs;        /* messages and header fields of scripts that were too long to be sent */
+	uint64_t retired;        /* hooks of a former generation that were told to go */
+	struct sh_vm_counts vm;
 };
 const struct sh_script_stats *sh_runtime_stats(const struct sh_runtime *rt);
 

@@ -49,6 +49,7 @@ static int raise(lua_State *L, const struct sh_match *m)
 	    [SH_MATCH_CAPTURE_MANY] = "too many captures",
 	};
 
+	sh_vm_of(L)->counts->patterns += m->error == SH_MATCH_COSTLY || m->error == SH_MATCH_DEEP;
 	if (m->error == SH_MATCH_CAPTURE_INDEX)
 		return luaL_error(L, "invalid capture index %%%d", m->index);
 	return luaL_error(L, "%s", text[m->error]);

@@ -164,7 +164,7 @@ static void read_copy(struct reader *r, int table, struct sh_target *t)
 			lua_pop(L, 1);
 		}
 		if (w.full)
-			luaL_error(L, "option 'copy': too long");
+			sh_too_long(L, "option 'copy'");
 		t->copy = keep(r, sh_writer_text(&w));
 	} else if (!lua_isnil(L, -1)) {
 		luaL_error(L, "option 'copy': list of header names expected, got %s", luaL_typename(L, -1));

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "core/alloc.h"
+#include "script/vm.h"
 
 /* One octet says what comes; numbers and lengths are in the machine's order, since a record never leaves the process.
  */
@@ -224,6 +225,7 @@ int sh_value_pack(struct sh_value **out, lua_State *L, int first, unsigned count
 		err = pack(&p, first + (int)i, NULL);
 	lua_settop(L, top);
 	if (err) {
+		sh_vm_of(L)->counts->values += err == -E2BIG;
 		sh_free(p.value);
 		return err;
 	}

@@ -419,6 +419,7 @@ int sh_vm_call(struct sh_vm *vm, lua_CFunction fn, void *arg, uint64_t budget)
 static void init(struct sh_vm *vm, const struct sh_vm_config *config)
 {
 	vm->user = config->user;
+	vm->counts = &vm->own_counts;
 	vm->world = config->world;
 	vm->log = config->log;
 	vm->shared = config->shared;

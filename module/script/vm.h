@@ -24,6 +24,13 @@
 
 struct sh_vm;
 struct sh_globals;
+
+/* What scripts have run into beside the limits of their runs. */
+struct sh_vm_counts {
+	uint64_t patterns;  /* too costly */
+	uint64_t lines_cut; /* of the log: they were too long */
+	uint64_t values;    /* call.data, data of timers and signals: too large to be kept */
+};
 struct sh_shared;
 struct sh_shared_journal;
 
@@ -105,6 +112,7 @@ struct sh_vm {
 	struct sh_shared *shared;
 	struct sh_shared_journal
 	    *journal;               /* not NULL: writes of sip.shared go here. The loader takes it away at the swap */
+	struct sh_vm_counts *counts; /* its own, until its owner has others */
 	bool stays_open, deterministic, sealed; /* sealed: the script is loaded, no new globals, no files */
 
 	struct sh_coroutine *current; /* the hook that runs now, or NULL: sh_vm_call() */
@@ -123,6 +131,7 @@ struct sh_vm {
 	const void *ends_waits[2];
 
 	/* --- private to vm*.c */
+	struct sh_vm_counts own_counts;
 	uint64_t slice_max, total_max, load_max, pause_after;
 	uint64_t used, limit; /* instructions of this run */
 	uint64_t pause_at;    /* of them */

@@ -291,6 +291,45 @@ static void a_hook_has_a_budget_for_all_of_its_stretches(void **state)
 	world_destroy(w);
 }
 
+/* What is too long is not sent, nor kept, nor written in part; each is counted, and whoever asked gets an answer. */
+static void outputs_have_a_limit_each_and_are_counted(void **state)
+{
+	const struct sh_script_stats *stats;
+
+	(void)state;
+	begin(EVAL "sip.timer.x = print\n"
+		   "sip.on.register(function(req) req:reply(200, {body = ('x'):rep(70000)}) end)\n");
+	stats = sh_runtime_stats(w->runtime[0]);
+	lua_is("local ok, code = req:reply(200, {body = ('x'):rep(70000)}) return code", "size");
+	assert_int_equal(stats->outputs, 1);
+	lua_is("req:reply(200, {headers = {['X-A'] = ('x'):rep(70000)}})", "error: t:1: headers: too long");
+	assert_int_equal(stats->outputs, 2);
+	call_is("call:redirect('sip:a@b', {headers = {['X-A'] = ('x'):rep(70000)}})", "error: t:1: headers: too long");
+	call_is("call:reject(486, {warning = ('x'):rep(70000)})", "error: t:1: call:reject: header fields: too long");
+	call_is("local ok, code = call:reply(486, {body = ('x'):rep(70000)}) return code", "size");
+	assert_int_equal(stats->outputs, 5);
+	call_is("local sdp = table.concat({'v=0', 'o=a 1 1 IN IP4 10.0.0.2', 's=-', 'c=IN IP4 10.0.0.2', 't=0 0', 'm=audio 4000 RTP/AVP 0', "
+		"'a=x:' .. ('x'):rep(70000), ''}, string.char(13, 10)) "
+		"return call:fork('sip:bob@10.0.0.3', {sdp = sdp})", "nil | size | the message is too long");
+	lua_is("return sip.request{method = 'MESSAGE', uri = 'sip:bob@10.0.0.3', body = ('x'):rep(70000)}", "nil | size | the message is too long");
+	assert_int_equal(stats->outputs, 7);
+	/* a hook that has nothing else to say */
+	phone_request(alice, "REGISTER", "sip:example.org", NULL, NULL);
+	soon(alice, "500");
+	world_expect_log(w, "the register hook ended without an answer");
+	assert_int_equal(stats->outputs, 8);
+	lua_is("sip.after(1, 'x', ('x'):rep(70000))", "error: t:1: data: larger than 65536 bytes");
+	call_is("call.data.a = ('x'):rep(70000) sip.sleep(0.1)", "");
+	world_expect_log(w, "call.data: larger than 65536 bytes; the former value is kept");
+	assert_true(stats->vm.values >= 2);
+	lua_is("(('a'):rep(5000)):find(('a*'):rep(20) .. 'b')", "error: t:1: pattern too costly");
+	assert_int_equal(stats->vm.patterns, 1);
+	lua_is("sip.log.info(('x'):rep(900)) sip.log.info(('x'):rep(2000))", "");
+	assert_int_equal(stats->vm.lines_cut, 1);
+	w->forgiving = true;
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -304,6 +343,7 @@ int main(void)
 	    cmocka_unit_test(a_hook_that_computes_for_ever_costs_that_call_alone),
 	    cmocka_unit_test(too_many_hooks_and_timers_are_refused),
 	    cmocka_unit_test(a_hook_has_a_budget_for_all_of_its_stretches),
+	    cmocka_unit_test(outputs_have_a_limit_each_and_are_counted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -256,6 +256,7 @@ static void a_request_that_was_passed_on_is_answered_though_its_hook_had_to_go(v
 	the_next_generation_comes_and_the_former_goes(DIALS);
 	world_expect_log(w, "closed true");
 	world_expect_log(w, "caught true busy");
+	assert_int_equal(sh_runtime_stats(w->runtime[0])->retired, 2);
 	phone_reply(info, 299, NULL, NULL, NULL);
 	phone_expect_in(c, "299 INFO", SH_SECOND);
 	phone_reply(message, 415, NULL, NULL, NULL);

@@ -87,6 +87,12 @@ static void editors_are_told_what_there_is(void **state)
 	run_file("tests/trial/options_test.lua");
 }
 
+static void limits_are_told_and_counted(void **state)
+{
+	(void)state;
+	run_file("tests/trial/limits_test.lua");
+}
+
 static void the_world_around_a_plan(void **state)
 {
 	(void)state;
@@ -439,6 +445,7 @@ int main(void)
 	    cmocka_unit_test(failures_say_what_came_instead),
 	    cmocka_unit_test(editors_are_told_what_there_is),
 	    cmocka_unit_test(the_world_around_a_plan),
+	    cmocka_unit_test(limits_are_told_and_counted),
 	    cmocka_unit_test(a_call_has_the_verbs_of_a_request),
 	    cmocka_unit_test(legs_that_are_hung_up_take_their_call_along),
 	    cmocka_unit_test(what_a_script_says_takes_the_place_of_ours),
