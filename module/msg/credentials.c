@@ -96,7 +96,8 @@ static int read_known(const char *p, const char *end, const struct known_param *
 		if (p < end && *p != ',') {
 			if (sh_lex_param(&p, end, &name, &value) || (p < end && *p != ','))
 				return -EINVAL;
-			while (i < n && !sh_slice_ieq(table[i].name, name))
+			/* by its first letter: those of one length differ in it */
+			while (i < n && (table[i].name.base[0] != sh_lower(name.base[0]) || !sh_slice_ieq(table[i].name, name)))
 				i++;
 			if (i < n) {
 				if (values[i].base || value.len == 0 || (!table[i].quoted && strip_quotes(&value)))

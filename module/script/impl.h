@@ -351,6 +351,7 @@ struct sh_object *sh_object_check(lua_State *L, int idx, enum sh_object_kind kin
 /* luaL_checkudata(); where the object of a method is missing, it says that a colon may be. owner: "call", for that. */
 void *sh_self_check(lua_State *L, int idx, const char *class, const char *owner);
 struct sh_object *sh_object_test(lua_State *L, int idx, enum sh_object_kind kind); /* NULL: something else */
+struct sh_object *sh_object_check_message(lua_State *L, int idx); /* of a call, or a request of any class; raises */
 struct sh_object *sh_object_test_request(lua_State *L, int idx); /* a request of any class; NULL: something else */
 /* Raise when it is something else; NULL when it is gone. */
 struct sh_call *sh_call_check(lua_State *L, int idx);

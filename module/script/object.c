@@ -184,6 +184,14 @@ struct sh_leg *sh_leg_check(lua_State *L, int idx)
 	return sh_ua_leg(sh_runtime_check(L, "a leg")->ua, o->handle);
 }
 
+struct sh_object *sh_object_check_message(lua_State *L, int idx)
+{
+	struct sh_object *o =
+	    test(L, idx, 1U << SH_OBJECT_CALL | 1U << SH_OBJECT_REQUEST | 1U << SH_OBJECT_REFER | 1U << SH_OBJECT_SUB);
+
+	return o ? o : sh_object_check(L, idx, SH_OBJECT_REQUEST); /* raises */
+}
+
 struct sh_object *sh_object_test_request(lua_State *L, int idx)
 {
 	return test(L, idx, 1U << SH_OBJECT_REQUEST | 1U << SH_OBJECT_REFER | 1U << SH_OBJECT_SUB);
@@ -200,7 +208,7 @@ struct sh_request *sh_request_check(lua_State *L, int idx)
 
 struct sh_request *sh_check_no_call(lua_State *L, const char *verb)
 {
-	if (luaL_testudata(L, 1, class_names[SH_OBJECT_CALL]))
+	if (sh_object_test(L, 1, SH_OBJECT_CALL))
 		luaL_error(L, "call:%s: this is an INVITE", verb);
 	return sh_request_check(L, 1);
 }

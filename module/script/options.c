@@ -149,7 +149,7 @@ struct sh_slice sh_opt_uri(lua_State *L, int idx, const char *what, struct sh_sl
 void sh_check_clean(lua_State *L, struct sh_slice text, const char *what)
 {
 	for (size_t i = 0; i < text.len; i++)
-		if (text.base[i] == '\r' || text.base[i] == '\n' || text.base[i] == 0)
+		if ((unsigned char)text.base[i] <= '\r' && (text.base[i] == '\r' || text.base[i] == '\n' || text.base[i] == 0))
 			luaL_error(L, "'%s': CR, LF and NUL are not allowed in a header field", what);
 }
 

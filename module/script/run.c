@@ -54,7 +54,7 @@ int sh_run_begin(struct sh_state *s, const struct sh_run_start *start)
 		rt->stats.refused_hooks++;
 		return -EAGAIN;
 	}
-	r = sh_calloc(1, sizeof(*r));
+	r = sh_pool_calloc(&rt->env->pool, sizeof(*r));
 	if (!r)
 		return -ENOMEM;
 	r->state = s;
@@ -383,17 +383,19 @@ static void end_request(struct sh_run *r, struct sh_request *q, int err)
 /* The run's own: memory and references. */
 static void destroy(struct sh_run *r)
 {
+	struct sh_runtime *rt = r->state->runtime;
+
 	sh_lock_release_all(r);
 	luaL_unref(r->state->vm->L, LUA_REGISTRYINDEX, r->data_ref);
 	sh_list_remove(&r->link);
 	sh_list_remove(&r->of_call);
 	sh_list_remove(&r->in_waits);
 	sh_free(r->go_on);
-	r->state->runtime->runs--;
+	rt->runs--;
 	sh_value_destroy(r->seen);
 	sh_free(r->auth_user);
 	sh_free(r->result_msg);
-	sh_free(r);
+	sh_pool_free(&rt->env->pool, r, sizeof(*r));
 }
 
 /* ---- what a generation that must go leaves behind */

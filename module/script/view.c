@@ -52,9 +52,11 @@ const struct sh_field sh_view_fields[] = {
 
 bool sh_view_get(lua_State *L, int idx, struct sh_view *v)
 {
+	const struct sh_object *o = sh_object_check_message(L, idx);
+
 	*v = (struct sh_view){0};
-	if (!sh_object_test(L, idx, SH_OBJECT_CALL)) {
-		v->request = sh_request_check(L, idx);
+	if (o->kind != SH_OBJECT_CALL) {
+		v->request = sh_ua_request(sh_runtime_check(L, "a request")->ua, o->handle);
 		if (!v->request)
 			return false;
 		v->msg = sh_request_msg(v->request);
@@ -63,7 +65,7 @@ bool sh_view_get(lua_State *L, int idx, struct sh_view *v)
 		v->leg = sh_request_leg(v->request);
 		return true;
 	}
-	v->call = sh_call_check(L, idx);
+	v->call = sh_ua_call(sh_runtime_check(L, "a call")->ua, o->handle);
 	if (!v->call)
 		return false;
 	v->msg = sh_call_invite(v->call);
