@@ -440,6 +440,7 @@ function sip.domains(names) end
 ---@field max_per_source? integer
 ---@field idle_timeout? number
 ---@field message_timeout? number
+---@field handshake_timeout? number
 ---@field tls? siphook.listen_tls
 ---@field origins? string|string[]
 ---@field ping? number
@@ -457,6 +458,8 @@ function sip.listen(options) end
 ---@field failure_window? number
 ---@field ban_time? number
 ---@field emergency? string[]
+---@field max_connections? integer
+---@field max_handshakes? integer
 
 ---@param rules siphook.acl
 function sip.acl(rules) end

@@ -85,6 +85,8 @@ static void read_numbers(lua_State *L, struct sh_door *d)
 	d->max_failures = (unsigned)sh_opt_integer(L, 1, "max_failures", d->max_failures, 0, 1000000);
 	d->failure_window = sh_opt_seconds(L, 1, "failure_window", d->failure_window);
 	d->ban_time = sh_opt_seconds(L, 1, "ban_time", d->ban_time);
+	d->max_connections = (unsigned)sh_opt_integer(L, 1, "max_connections", d->max_connections, 1, 1000000);
+	d->max_handshakes = (unsigned)sh_opt_integer(L, 1, "max_handshakes", d->max_handshakes, 1, 1000000);
 }
 
 /* Both lists in one table, by the length of their prefixes. */
@@ -104,9 +106,11 @@ static void make_rules(lua_State *L, struct sh_generation *g)
 	g->door.closed = g->allow != NULL;
 }
 
-const char *const sh_options_acl[] = {"allow", "deny", "trust", "rate", "burst", "max_failures", "failure_window", "ban_time", "emergency", NULL};
+const char *const sh_options_acl[] = {"allow", "deny", "trust", "rate", "burst", "max_failures", "failure_window", "ban_time",
+				      "emergency", "max_connections", "max_handshakes", NULL};
 
-/* sip.acl{allow={"10.0.0.0/8"}, deny=, trust=, rate=, burst=, max_failures=, failure_window=, ban_time=, emergency=}; a key that is
+/* sip.acl{allow={"10.0.0.0/8"}, deny=, trust=, rate=, burst=, max_failures=, failure_window=, ban_time=, emergency=, max_connections=,
+ * max_handshakes=}; a key that is
  * named again takes the place of what it was. */
 int sh_acl(lua_State *L)
 {
@@ -144,6 +148,7 @@ int sh_acl(lua_State *L)
 	d->trust_count = g->ntrust;
 	if (d->rate && !d->burst)
 		d->burst = 2 * d->rate;
-	g->has_door = d->rule_count > 0 || d->closed || d->rate || d->max_failures || d->emergency_count;
+	g->has_door = d->rule_count > 0 || d->closed || d->rate || d->max_failures || d->emergency_count || d->max_connections ||
+		      d->max_handshakes;
 	return 0;
 }

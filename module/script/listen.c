@@ -185,7 +185,7 @@ static uint64_t read_ping(lua_State *L)
 	return ping;
 }
 
-const char *const sh_options_listen[] = {"uri", "advertise", "nat", "max_connections", "max_per_source", "idle_timeout", "message_timeout", "tls",
+const char *const sh_options_listen[] = {"uri", "advertise", "nat", "max_connections", "max_per_source", "idle_timeout", "message_timeout", "handshake_timeout", "tls",
     "origins", "ping", NULL};
 
 /* sip.listen{uri="udp://0.0.0.0:5060", advertise="203.0.113.5", ...} */
@@ -213,6 +213,7 @@ int sh_listen(lua_State *L)
 	spec.tuning.max_per_source = (unsigned)sh_opt_integer(L, 1, "max_per_source", 0, 1, 1000000);
 	spec.tuning.idle_timeout = sh_opt_seconds(L, 1, "idle_timeout", 0);
 	spec.tuning.message_timeout = sh_opt_seconds(L, 1, "message_timeout", 0);
+	spec.tuning.handshake_timeout = sh_opt_seconds(L, 1, "handshake_timeout", 0);
 	spec.tuning.ping = read_ping(L);
 	if (s->worker != 0)
 		return 0;

@@ -224,7 +224,8 @@ static struct deadline next_deadline(const struct sh_flow *f)
 	if (!f->connected)
 		return (struct deadline){f->since + c->connect_timeout, -ETIMEDOUT, NULL};
 	if (!f->ready)
-		return (struct deadline){f->since + c->handshake_timeout, -ETIMEDOUT, "no handshake in time"};
+		return (struct deadline){f->since + (tuning->handshake_timeout ? tuning->handshake_timeout : c->handshake_timeout), -ETIMEDOUT,
+					 "no handshake in time"};
 	if ((f->in.len > 0 || (f->ws && sh_ws_has_part(f))) && !f->paused && f->state == SH_FLOW_OPEN)
 		nearer(&d, f->part_since + part, -ETIMEDOUT, slow_sender);
 	if (f->quiet)
@@ -363,12 +364,12 @@ struct sh_flow *sh_flow_accept(struct sh_listen *l, struct sh_stream *s, const s
 
 	if (t->guarded && !sh_door_admits_connection(t, remote, connections_from(t, remote)))
 		return NULL;
-	if (t->accepted >= t->config.max_connections ||
+	if (t->accepted >= (t->door && t->door->max_connections ? t->door->max_connections : t->config.max_connections) ||
 	    (l->pub.tuning.max_connections && l->accepted >= l->pub.tuning.max_connections)) {
 		refuse(t, l->pub.proto, remote, "too many connections");
 		return NULL;
 	}
-	if (t->handshakes >= t->config.max_handshakes && (l->tls || l->sibling || l->pub.proto == SH_PROTO_WS)) {
+	if (t->handshakes >= (t->door && t->door->max_handshakes ? t->door->max_handshakes : t->config.max_handshakes) && (l->tls || l->sibling || l->pub.proto == SH_PROTO_WS)) {
 		refuse(t, l->pub.proto, remote, "too many handshakes at a time");
 		return NULL;
 	}

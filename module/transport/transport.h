@@ -38,6 +38,7 @@ struct sh_listen_tuning {
 	enum sh_nat nat;
 	unsigned max_connections, max_per_source; /* accepted */
 	uint64_t idle_timeout, message_timeout;   /* us; the second: for a message that has begun */
+	uint64_t handshake_timeout;               /* us, of TLS and WebSocket */
 	uint64_t ping; /* us: a WebSocket that said nothing for so long is asked; 0: 30 s, SH_NEVER: not at all */
 };
 
@@ -163,6 +164,7 @@ struct sh_door {
 	uint32_t rate, burst;  /* requests outside of dialogs per second and source; 0: any number */
 	unsigned max_failures; /* wrong passwords from one source within failure_window: shut out for ban_time; 0: never */
 	uint64_t failure_window, ban_time; /* us */
+	unsigned max_connections, max_handshakes; /* accepted, of this worker; 0: those of the configuration */
 	const struct sh_slice *emergency;  /* user parts; calls to them, and to urn:service:sos, pass every limit */
 	unsigned emergency_count;
 };

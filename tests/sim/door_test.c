@@ -361,6 +361,34 @@ static void connections_are_limited_per_listener_and_per_source(void **state)
 	end();
 }
 
+static void the_whole_has_a_limit_of_connections_and_of_handshakes(void **state)
+{
+	struct phone *dave;
+
+	(void)state;
+	begin(PLAN_HEAD "sip.listen{uri = 'ws://10.0.0.1:5080', handshake_timeout = 2}\nsip.acl{max_connections = 2, max_handshakes = 1}\n" PLAN_TAIL);
+	dave = world_phone(w, "dave", DAVE);
+	phone_send(alice, SH_PROTO_TCP, "10.0.0.1", 5080, "GET", 3); /* a handshake that does not end */
+	world_advance(w, 100 * SH_MS);
+	phone_send(bob, SH_PROTO_TCP, "10.0.0.1", 5080, "GET", 3); /* one too many */
+	world_advance(w, SH_SECOND);
+	assert_int_equal(stats()->refused_limit, 1);
+	phone_proxy(carol, SH_PROTO_TCP, "10.0.0.1", 5060);
+	message(carol);
+	soon(carol, "200");
+	phone_proxy(dave, SH_PROTO_TCP, "10.0.0.1", 5060); /* the third */
+	message(dave);
+	world_advance(w, 100 * SH_MS);
+	assert_int_equal(phone_count(dave, "200"), 0);
+	assert_int_equal(stats()->refused_limit, 2);
+	world_advance(w, 2 * SH_SECOND); /* the handshake had its time */
+	assert_int_equal(phone_connections(alice), 0);
+	message(dave);
+	soon(dave, "200");
+	world_forget_log(w);
+	world_abandon(w);
+}
+
 static void a_slow_sender_is_dropped_in_the_time_that_the_script_gives(void **state)
 {
 	struct phone_msg *m;
@@ -512,6 +540,7 @@ int main(void)
 	    cmocka_unit_test(listeners_may_be_changed_for_ever),
 	    cmocka_unit_test(a_place_that_a_call_needs_is_not_given_to_another_listener),
 	    cmocka_unit_test(connections_are_limited_per_listener_and_per_source),
+	    cmocka_unit_test(the_whole_has_a_limit_of_connections_and_of_handshakes),
 	    cmocka_unit_test(a_slow_sender_is_dropped_in_the_time_that_the_script_gives),
 	    cmocka_unit_test(what_a_script_gets_wrong_is_refused_with_its_line),
 	    cmocka_unit_test(a_port_that_is_taken_is_a_line_in_the_log_of_a_reload),
