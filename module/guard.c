@@ -49,8 +49,11 @@ static const struct symbol crypto[] = {
     SYMBOL(X509_NAME_ENTRY_get_data), SYMBOL(X509_NAME_get_entry), SYMBOL(X509_NAME_get_index_by_NID),
     SYMBOL(X509_STORE_CTX_get_current_cert), SYMBOL(X509_STORE_CTX_get_error_depth),
     SYMBOL(X509_STORE_CTX_get_ex_data), SYMBOL(X509_STORE_CTX_set_error), SYMBOL(X509_STORE_add_cert),
+    SYMBOL(X509_STORE_free), SYMBOL(X509_STORE_up_ref),
     SYMBOL(X509_VERIFY_PARAM_set_time), SYMBOL(X509_check_private_key), SYMBOL(X509_cmp_time),
-    SYMBOL(X509_free), SYMBOL(X509_get0_notAfter), SYMBOL(X509_get0_notBefore), SYMBOL(X509_get_ext_d2i),
+    SYMBOL(X509_free), SYMBOL(X509_get0_notAfter), SYMBOL(X509_get0_notBefore), SYMBOL(X509_get_default_cert_dir),
+    SYMBOL(X509_get_default_cert_dir_env), SYMBOL(X509_get_default_cert_file), SYMBOL(X509_get_default_cert_file_env),
+    SYMBOL(X509_get_ext_d2i),
     SYMBOL(X509_get_subject_name), SYMBOL(X509_new_ex), SYMBOL(X509_verify_cert_error_string),
 };
 
@@ -58,7 +61,7 @@ static const struct symbol ssl[] = {
     SYMBOL(SSL_CTX_add_client_CA), SYMBOL(SSL_CTX_callback_ctrl), SYMBOL(SSL_CTX_ctrl), SYMBOL(SSL_CTX_free),
     SYMBOL(SSL_CTX_get0_certificate), SYMBOL(SSL_CTX_get_cert_store), SYMBOL(SSL_CTX_new_ex),
     SYMBOL(SSL_CTX_sess_set_new_cb), SYMBOL(SSL_CTX_set_ciphersuites),
-    SYMBOL(SSL_CTX_set_default_verify_paths), SYMBOL(SSL_CTX_set_num_tickets), SYMBOL(SSL_CTX_set_options),
+    SYMBOL(SSL_CTX_set1_cert_store), SYMBOL(SSL_CTX_set_default_verify_paths), SYMBOL(SSL_CTX_set_num_tickets), SYMBOL(SSL_CTX_set_options),
     SYMBOL(SSL_CTX_set_session_id_context), SYMBOL(SSL_CTX_set_verify), SYMBOL(SSL_CTX_use_PrivateKey),
     SYMBOL(SSL_CTX_use_certificate), SYMBOL(SSL_SESSION_free), SYMBOL(SSL_ctrl), SYMBOL(SSL_do_handshake),
     SYMBOL(SSL_free), SYMBOL(SSL_get0_param), SYMBOL(SSL_get0_peer_certificate), SYMBOL(SSL_get_error),
