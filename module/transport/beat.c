@@ -16,7 +16,7 @@ struct beat {
 	uint64_t flow;
 	uint64_t quiet; /* us without one that are too many */
 	uint64_t last;  /* 0: none came so far */
-	uint64_t until; /* the registration's end */
+	uint64_t until; /* the end of the longest registration */
 };
 
 uint64_t sh_peer_flow(const struct sh_hash_key *key, const struct sh_addr *remote)
@@ -93,7 +93,8 @@ void sh_beat_expect(struct sh_transport *t, uint64_t flow, uint64_t quiet, uint6
 		sh_hash_insert(&t->beats, &b->node, flow);
 	}
 	b->quiet = quiet;
-	b->until = t->env->now + lifetime;
+	if (b->until < t->env->now + lifetime) /* several users may have registered by it */
+		b->until = t->env->now + lifetime;
 	if (b->last)
 		b->last = t->env->now; /* it has just registered: it is there */
 	watch(b);

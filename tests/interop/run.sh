@@ -55,6 +55,7 @@ part() {
 parts=
 part sipp sipp
 part phones baresip
+part outbound baresip
 part transfers baresip
 part command
 part trunks sipp
