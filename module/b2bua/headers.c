@@ -306,7 +306,7 @@ int sh_target_form(struct sh_target *t, struct sh_arena *a, struct sh_slice uri,
 	int err;
 
 	t->uri = uri;
-	if (sh_uri_parse(&parts, uri) < 0)
+	if ((sh_slice_find(uri, '?') < 0 && sh_slice_find(uri, ';') < 0) || sh_uri_parse(&parts, uri) < 0)
 		return 0;
 	if (parts.headers.base)
 		t->uri.len = (size_t)(parts.headers.base - 1 - uri.base);

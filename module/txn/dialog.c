@@ -343,6 +343,13 @@ void sh_dialog_finish(struct sh_dialog *d)
 
 /* --- what messages change --------------------------------------------------------------------- */
 
+/* As the 200 behind a 180 does. */
+static bool says_nothing_new(const struct sh_dialog *d, const struct sh_slice *texts, const struct sh_msg *m)
+{
+	return sh_slice_eq(texts[SH_DIALOG_REMOTE_TAG], d->remote_tag) && sh_slice_eq(texts[SH_DIALOG_TARGET], d->target) &&
+	       !d->routes.len && !m->first[SH_H_RECORD_ROUTE];
+}
+
 int sh_dialog_learn(struct sh_dialog *d, const struct sh_msg *m, const struct sh_path *from)
 {
 	struct sh_slice texts[SH_DIALOG_TEXTS], tag = sh_msg_text(m, m->to_tag), contact;
@@ -361,7 +368,7 @@ int sh_dialog_learn(struct sh_dialog *d, const struct sh_msg *m, const struct sh
 	texts[SH_DIALOG_REMOTE_TAG] = tag;
 	if (!target)
 		texts[SH_DIALOG_TARGET] = contact;
-	if (intern(d, texts, routes ? NULL : m, true))
+	if (!says_nothing_new(d, texts, m) && intern(d, texts, routes ? NULL : m, true))
 		return -ENOMEM;
 	d->confirmed = d->confirmed || success;
 	if (from)
