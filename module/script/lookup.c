@@ -53,7 +53,7 @@ int sh_aor_read(lua_State *L, int idx, struct sh_runtime *rt, struct sh_slice *o
 	struct sh_uri uri;
 
 	if (!sh_uri_object_text(L, idx, &text))
-		luaL_argerror(L, idx, "URI or text expected");
+		luaL_typeerror(L, idx, "URI or text");
 	sh_runtime_scratch(rt);
 	if (sh_uri_parse(&uri, text) < 0) {
 		int err;
@@ -241,7 +241,7 @@ int sh_unbind(lua_State *L)
 
 	lua_settop(L, 2);
 	if (!lua_isnil(L, 2) && !sh_uri_object_text(L, 2, &contact))
-		luaL_argerror(L, 2, "URI or text expected");
+		luaL_typeerror(L, 2, "URI or text");
 	n = sh_aor_read(L, 1, rt, &aor);
 	if (n == 0)
 		n = sh_location_unbind(rt->script->config.location, aor, contact, sh_env_wall(rt->env), rt);

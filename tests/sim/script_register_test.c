@@ -205,11 +205,11 @@ static void mistakes_are_named(void **state)
 {
 	static const char *const checks[][2] = {
 	    {"req:register()", "error: t:1: register: this is a MESSAGE"},
-	    {"sip.lookup()", "error: t:1: bad argument #1 to 'lookup' (URI or text expected)"},
-	    {"sip.lookup({})", "error: t:1: bad argument #1 to 'lookup' (URI or text expected)"},
+	    {"sip.lookup()", "error: t:1: bad argument #1 to 'lookup' (URI or text expected, got nil)"},
+	    {"sip.lookup({})", "error: t:1: bad argument #1 to 'lookup' (URI or text expected, got table)"},
 	    {"sip.lookup('a', {expird = true})", "error: t:1: sip.lookup: unknown option 'expird' (did you mean 'expired'?)"},
-	    {"sip.bindings(nil)", "error: t:1: bad argument #1 to 'bindings' (URI or text expected)"},
-	    {"sip.unbind('a', 5)", "error: t:1: bad argument #2 to 'unbind' (URI or text expected)"},
+	    {"sip.bindings(nil)", "error: t:1: bad argument #1 to 'bindings' (URI or text expected, got nil)"},
+	    {"sip.unbind('a', 5)", "error: t:1: bad argument #2 to 'unbind' (URI or text expected, got number)"},
 	    {"return #sip.lookup('mailto:a@b'), #sip.bindings('urn:service:sos'), sip.unbind('nobody')", "0 | 0 | 0"},
 	};
 
