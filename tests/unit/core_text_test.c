@@ -10,6 +10,7 @@
 #include "core/addr.h"
 #include "core/arena.h"
 #include "core/log.h"
+#include "core/nearest.h"
 #include "core/random.h"
 
 static void numbers_are_digits_only_and_bounded(void **state)
@@ -148,6 +149,21 @@ static void a_log_line_is_one_line_of_bounded_length_and_rate(void **state)
 	assert_int_equal(lines, SH_LOG_LIMIT_PER_SECOND + 2);
 }
 
+static void a_misspelt_name_is_known_and_another_word_is_not(void **state)
+{
+	static const char *const names[] = {"timeout", "headers", "q", "early", NULL};
+
+	(void)state;
+	assert_string_equal(sh_nearest("tmeout", names), "timeout");
+	assert_string_equal(sh_nearest("TimeOut", names), "timeout");
+	assert_string_equal(sh_nearest("hedders", names), "headers");
+	assert_string_equal(sh_nearest("Q", names), "q");
+	assert_null(sh_nearest("x", names));
+	assert_null(sh_nearest("easy", names));
+	assert_null(sh_nearest("", names));
+	assert_null(sh_nearest("a name that is longer than all of them together", names));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -157,6 +173,7 @@ int main(void)
 		cmocka_unit_test(addresses_are_read_and_written_as_sip_wants_them),
 		cmocka_unit_test(random_tokens_follow_from_the_seed_and_are_tokens),
 		cmocka_unit_test(a_log_line_is_one_line_of_bounded_length_and_rate),
+		cmocka_unit_test(a_misspelt_name_is_known_and_another_word_is_not),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
