@@ -214,6 +214,14 @@ static int check_globals(lua_State *L)
 	return 0;
 }
 
+/* Timers that somebody names and nobody has made: only a line, for what looks like a call may be an object of the script's own. */
+static void warn_of_timers(struct sh_state *st)
+{
+	for (const struct sh_globals_use *u = st->generation->globals.first; u; u = u->next)
+		if (u->how == SH_GLOBALS_TIMER && !sh_timer_exists(st, u->name))
+			sh_warn(st->generation->script->config.log, "%s:%d: there is no sip.timer.%s", u->chunk + (*u->chunk == '@'), u->line, u->name);
+}
+
 /* The same top level runs for each worker, and sees its own writes; those of the first one count. */
 static int load_states(struct sh_generation *g, unsigned n, char *error, size_t size)
 {
@@ -241,6 +249,8 @@ static int load_states(struct sh_generation *g, unsigned n, char *error, size_t 
 		err = sh_vm_call(ev.state->vm, check_globals, &g->globals, ev.state->vm->load_max);
 		if (err)
 			tell_error(ev.state, error, size);
+		else
+			warn_of_timers(ev.state);
 	}
 	if (ev.state->vm)
 		ev.state->vm->globals = NULL;

@@ -95,11 +95,15 @@ enum {
 	OP_GETTABLE = 12,
 	OP_GETFIELD = 14,
 	OP_SETTABUP = 15,
+	OP_SELF = 20,
 	OP_NOT = 51,
 	OP_EQK = 60,
 	OP_TEST = 66,
-	OP_TESTSET = 67
+	OP_TESTSET = 67,
+	OP_CALL = 68,
+	OP_TAILCALL = 69
 };
+enum { ARGUMENTS_MAX = 32 }; /* instructions between a function and its call that are looked at */
 
 /* Types of constants. */
 enum {
@@ -138,7 +142,8 @@ struct function {
 	const uint32_t *code;
 	size_t ncode, nconstants, nupvalues;
 	struct sh_slice *constants; /* the strings among them */
-	bool *env;                  /* upvalues named _ENV */
+	bool *env;                  /* upvalues named _ENV, */
+	bool *sip;                  /* and sip */
 	int *lines;                 /* of each instruction; 0: not known */
 	struct sh_slice source;
 };
@@ -222,11 +227,43 @@ static void look_behind(struct sh_globals *g, const struct function *f, size_t p
 	}
 }
 
+static bool constant_is(const struct function *f, size_t constant, const char *text)
+{
+	return constant < f->nconstants && f->constants[constant].base && sh_slice_eq(f->constants[constant], sh_slice_cstr(text));
+}
+
+/* sip.after(s, "name"), call:after(s, "name"), call:continue("name"): the name, where it is written there. */
+static void look_for_timer(struct sh_globals *g, const struct function *f, size_t pc)
+{
+	uint32_t i = f->code[pc];
+	bool self = op(i) == OP_SELF && (i >> 15 & 1), sip = op(i) == OP_GETTABUP && b(i) < f->nupvalues && f->sip[b(i)];
+	unsigned fn = a(i), at;
+	size_t name = SIZE_MAX;
+
+	if (self && constant_is(f, c(i), "continue"))
+		at = fn + 2;
+	else if ((self || sip) && constant_is(f, c(i), "after"))
+		at = self ? fn + 3 : fn + 2;
+	else
+		return;
+	for (size_t k = pc + 1; k < f->ncode && k < pc + ARGUMENTS_MAX; k++) {
+		i = f->code[k];
+		if ((op(i) == OP_CALL || op(i) == OP_TAILCALL) && a(i) == fn) {
+			if (name != SIZE_MAX)
+				note(g, f, k, name, SH_GLOBALS_TIMER);
+			return;
+		}
+		if (a(i) == at)
+			name = op(i) == OP_LOADK ? bx(i) : SIZE_MAX;
+	}
+}
+
 static void scan(struct sh_globals *g, const struct function *f)
 {
 	for (size_t pc = 0; pc < f->ncode; pc++) {
 		uint32_t i = f->code[pc];
 
+		look_for_timer(g, f, pc);
 		if (op(i) == OP_GETTABUP && b(i) < f->nupvalues && f->env[b(i)]) {
 			note(g, f, pc, c(i), how(f, pc, a(i)));
 		} else if (op(i) == OP_SETTABUP && a(i) < f->nupvalues && f->env[a(i)]) {
@@ -318,6 +355,7 @@ static void take_function(struct dump *d, struct sh_globals *g, struct sh_slice 
 	take_constants(d, &f);
 	f.nupvalues = take_size(d);
 	f.env = arena_array(d, f.nupvalues, sizeof(*f.env));
+	f.sip = arena_array(d, f.nupvalues, sizeof(*f.sip));
 	for (size_t i = 0; i < f.nupvalues && !d->bad; i++)
 		take(d, 3);
 	n = take_size(d);
@@ -334,8 +372,10 @@ static void take_function(struct dump *d, struct sh_globals *g, struct sh_slice 
 	for (size_t i = 0; i < n && !d->bad; i++) {
 		struct sh_slice name = take_string(d);
 
-		if (i < f.nupvalues)
+		if (i < f.nupvalues) {
 			f.env[i] = sh_slice_eq(name, SH_LIT("_ENV"));
+			f.sip[i] = sh_slice_eq(name, SH_LIT("sip"));
+		}
 	}
 	if (!d->bad)
 		scan(g, &f);
@@ -385,7 +425,7 @@ static void push_asked(const struct sh_globals *g, lua_State *L)
 
 static bool wrong(lua_State *L, int globals, int asked, const struct sh_globals_use *u)
 {
-	bool fine = u->how == SH_GLOBALS_ASKED;
+	bool fine = u->how == SH_GLOBALS_ASKED || u->how == SH_GLOBALS_TIMER;
 
 	if (!fine && u->how == SH_GLOBALS_READ) {
 		fine = lua_getfield(L, asked, u->name) != LUA_TNIL;

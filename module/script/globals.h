@@ -9,11 +9,11 @@
 
 #include "core/arena.h"
 
-enum sh_globals_how { SH_GLOBALS_READ, SH_GLOBALS_SET, SH_GLOBALS_ASKED };
+enum sh_globals_how { SH_GLOBALS_READ, SH_GLOBALS_SET, SH_GLOBALS_ASKED, SH_GLOBALS_TIMER /* no global: of sip.timer */ };
 
 struct sh_globals_use {
 	struct sh_globals_use *next;
-	const char *name, *chunk;
+	const char *name, *chunk; /* "@dialplan.lua" */
 	int line;
 	enum sh_globals_how how;
 };

@@ -166,6 +166,24 @@ static void a_rollback_brings_the_former_text_back_with_the_files_that_it_requir
 	world_destroy(w);
 }
 
+static void a_timer_that_nobody_has_made_is_told_at_the_load(void **state)
+{
+	(void)state;
+	begin(PLAN "sip.timer.there = function() end\n"
+		   "sip.on.invite(function(call)\n"
+		   "  call:after(30, 'there')\n"
+		   "  call:after(30 + call.cseq, 'lost')\n"
+		   "  if call.trusted then return call:continue 'nowhere' end\n"
+		   "  call:continue('there')\n"
+		   "end)\n"
+		   "sip.on.message(function(req) sip.after(5, 'late', {a = req.from.user}) sip.after(5, function() end) end)\n");
+	world_expect_log(w, "dialplan.lua:6: there is no sip.timer.lost");
+	world_expect_log(w, "dialplan.lua:7: there is no sip.timer.nowhere");
+	world_expect_log(w, "dialplan.lua:10: there is no sip.timer.late");
+	assert_false(world_has_log(w, "sip.timer.there"));
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -173,6 +191,7 @@ int main(void)
 	    cmocka_unit_test(globals_are_found_in_long_functions_too),
 	    cmocka_unit_test(each_file_is_read_once_for_all_workers),
 	    cmocka_unit_test(a_rollback_brings_the_former_text_back_with_the_files_that_it_required),
+	    cmocka_unit_test(a_timer_that_nobody_has_made_is_told_at_the_load),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
