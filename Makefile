@@ -60,7 +60,7 @@ TEST_PACKAGES := $(CLANG_PACKAGES) nginx nginx-dev libnginx-mod-http-lua redis-s
 TEST_PACKAGES += $(if $(shell command -v npm),,nodejs npm)
 LINT_PACKAGES := cppcheck clang-tidy shellcheck lua-check
 
-.PHONY: all dialplans deps test-deps clang-deps lib object test unit memcheck explore replay check asan tsan torture fuzz format lint coverage abi hosts install-hosts test-hosts deb interop browser bench bench-report perf-check perf-record soak demo install clean FORCE
+.PHONY: all dialplans deps test-deps clang-deps lib object test unit memcheck explore replay check asan tsan torture fuzz lint coverage abi hosts install-hosts test-hosts deb interop browser bench bench-report perf-check perf-record soak demo install clean FORCE
 .DEFAULT_GOAL := all
 .SECONDARY:
 
@@ -328,9 +328,6 @@ fuzz: clang-deps
 # Random dial plans with reloads, hang-ups and cancels between any two events, from a fresh seed.
 dialplans: $(OUT)/tests/script_fuzz_test
 	@FUZZ_SECONDS=$(TIME) FUZZ_SEED=$${SEED:-$$(date +%s)} $<
-
-format:
-	clang-format -i $(SRCS) $(wildcard module/*/*.h module/*.h)
 
 lint:
 	@$(MAKE) --no-print-directory deps PACKAGES="$(PACKAGES) $(LINT_PACKAGES)"

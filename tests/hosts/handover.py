@@ -6,7 +6,8 @@ import tempfile
 import time
 
 from instances import Process, both, sizes, take
-from nginx_reload import PLAN, Phone, call, hang_up
+from nginx_reload import PLAN
+from phone import Phone, call, hang_up
 from sip import Caller, free_port, wait_for
 
 

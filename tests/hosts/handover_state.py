@@ -10,7 +10,8 @@ import threading
 import time
 
 from instances import CHALLENGE, HELLO, PROOF, TAKE, WELCOME, Process, both, connect, greet, kind_of, listen, proof, sizes
-from nginx_reload import PLAN, Phone, call, hang_up
+from nginx_reload import PLAN
+from phone import Phone, call, hang_up
 from sip import Caller, field, free_port, wait_for
 
 SECRET = "known to those who may"

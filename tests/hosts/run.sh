@@ -116,6 +116,7 @@ if [ -z "$FLAGS" ]; then
 	else
 		try "the commands of docs/hosts.md" python3 "$here/../trial/tutorial.py" "$built" "$root/docs/hosts.md" "$root"
 	fi
+	try "make demo" python3 -B "$here/demo.py" "$root"
 	try "the links of the pages, here and installed" python3 -B "$here/links.py" "$root"
 	try "the Debian package" sh "$here/deb.sh" "$root"
 fi
