@@ -97,6 +97,9 @@ static inline unsigned sh_code_passed_on(unsigned code)
 	return code == 401 || code == 407 || code == 503 ? 500 : code;
 }
 
+/* Each leg has its own of these fields: nobody writes them but the engine. */
+bool sh_header_is_engines(enum sh_header_id id);
+
 /* Where a branch goes and what its INVITE (or other request) says. Texts live in the plan's arena. */
 struct sh_target {
 	struct sh_slice uri;     /* Request-URI */

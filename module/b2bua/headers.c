@@ -50,11 +50,8 @@ static const uint16_t classes_of[SH_H_COUNT] = {
 	[SH_H_SUBSCRIPTION_STATE] = SH_COPY_DIALOG,
 };
 
-/* Fields that no name and no pattern of `copy` moves: each leg has its own. */
-static bool engines(enum sh_header_id id)
+bool sh_header_is_engines(enum sh_header_id id)
 {
-	if (classes_of[id] & (SH_COPY_IDENTITY | SH_COPY_FORWARDED))
-		return true; /* by their class alone: as far as their sender is believed, and who gets them (identity.c) */
 	switch (id) {
 	case SH_H_VIA:
 	case SH_H_FROM:
@@ -66,7 +63,6 @@ static bool engines(enum sh_header_id id)
 	case SH_H_RECORD_ROUTE:
 	case SH_H_MAX_FORWARDS:
 	case SH_H_CONTENT_LENGTH:
-	case SH_H_CONTENT_TYPE:
 	case SH_H_RACK:
 	case SH_H_RSEQ:
 	case SH_H_AUTHORIZATION:
@@ -77,6 +73,13 @@ static bool engines(enum sh_header_id id)
 	default:
 		return false;
 	}
+}
+
+/* Fields that no name and no pattern of `copy` moves: each leg has its own, or by their class alone: as far as their sender is believed,
+ * and who gets them (identity.c). The type goes with the body. */
+static bool is_not_copied(enum sh_header_id id)
+{
+	return classes_of[id] & (SH_COPY_IDENTITY | SH_COPY_FORWARDED) || id == SH_H_CONTENT_TYPE || sh_header_is_engines(id);
 }
 
 /* The same field by long and compact name. */
@@ -179,7 +182,7 @@ void sh_put_copied(struct sh_writer *w, const struct sh_msg *m, unsigned classes
 		struct sh_slice name;
 
 		if (!(classes_of[h->id] & classes)) {
-			if (!patterns.len || engines((enum sh_header_id)h->id) ||
+			if (!patterns.len || is_not_copied((enum sh_header_id)h->id) ||
 			    !matches(patterns, sh_msg_text(m, h->name), (enum sh_header_id)h->id))
 				continue;
 		}

@@ -165,32 +165,6 @@ bool sh_is_token(struct sh_slice name)
 	return name.len > 0;
 }
 
-/* Fields that are the engine's on every leg. */
-static bool engines(enum sh_header_id id)
-{
-	switch (id) {
-	case SH_H_FROM:
-	case SH_H_TO:
-	case SH_H_VIA:
-	case SH_H_CALL_ID:
-	case SH_H_CSEQ:
-	case SH_H_CONTACT:
-	case SH_H_ROUTE:
-	case SH_H_RECORD_ROUTE:
-	case SH_H_MAX_FORWARDS:
-	case SH_H_CONTENT_LENGTH:
-	case SH_H_RACK:
-	case SH_H_RSEQ:
-	case SH_H_AUTHORIZATION:
-	case SH_H_PROXY_AUTHORIZATION:
-	case SH_H_WWW_AUTHENTICATE:
-	case SH_H_PROXY_AUTHENTICATE:
-		return true;
-	default:
-		return false;
-	}
-}
-
 static void put_value(lua_State *L, struct sh_writer *w, struct sh_slice name)
 {
 	struct sh_slice value;
@@ -224,7 +198,7 @@ void sh_opt_headers(lua_State *L, int idx, struct sh_writer *w)
 		if (!sh_is_token(name))
 			luaL_error(L, "headers: '%s' is no header name", name.base);
 		id = sh_header_lookup(name);
-		if (engines(id))
+		if (sh_header_is_engines(id))
 			luaL_error(L, "headers: %s is the engine's own", name.base);
 		if (id)
 			name = sh_header_name(id);

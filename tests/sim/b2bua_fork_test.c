@@ -22,6 +22,19 @@ static void refused(unsigned code)
 	phone_ack(soon(alice, what), NULL, NULL);
 }
 
+/* One of them takes the call; what alice is told. */
+static struct phone_msg *answers_at(struct phone *p, struct phone_msg *invite, const char *sdp, const char *file, int line)
+{
+	struct phone_msg *answer;
+
+	phone_reply(invite, 200, NULL, NULL, sdp);
+	answer = phone_expect_at(alice, NULL, "200", SH_SECOND, file, line);
+	phone_ack(answer, NULL, NULL);
+	phone_expect_at(p, NULL, "ACK", SH_SECOND, file, line);
+	return answer;
+}
+#define answers(p, invite, sdp) answers_at((p), (invite), (sdp), __FILE__, __LINE__)
+
 static void the_first_2xx_wins_and_the_others_are_cancelled(void **state)
 {
 	struct phone_msg *b, *c, *answer, *cancel;
@@ -97,9 +110,7 @@ static void each_branch_has_a_tag_of_its_own(void **state)
 	assert_string_equal(tag_of(answer), tag_of(second));
 	phone_ack(answer, NULL, NULL);
 	soon(carol, "ACK");
-	ok(soon(bob, "CANCEL"));
-	phone_reply(b, 487, NULL, NULL, NULL);
-	soon(bob, "ACK");
+	is_cancelled(bob, b);
 	phone_follow(answer);
 	hang_up(a, carol);
 	end();
@@ -122,9 +133,7 @@ static void a_silent_winner_does_not_take_the_tag_of_another_branch(void **state
 	assert_string_not_equal(tag_of(ringing), tag_of(answer));
 	phone_ack(answer, NULL, NULL);
 	soon(carol, "ACK");
-	ok(soon(bob, "CANCEL"));
-	phone_reply(b, 487, NULL, NULL, NULL);
-	soon(bob, "ACK");
+	is_cancelled(bob, b);
 	hang_up(a, carol);
 	end();
 }
@@ -148,9 +157,7 @@ static void one_tag_for_all_when_asked_for(void **state)
 	assert_string_equal(tag_of(answer), tag_of(first));
 	phone_ack(answer, NULL, NULL);
 	soon(carol, "ACK");
-	ok(soon(bob, "CANCEL"));
-	phone_reply(b, 487, NULL, NULL, NULL);
-	soon(bob, "ACK");
+	is_cancelled(bob, b);
 	hang_up(a, carol);
 	end();
 }
@@ -171,13 +178,8 @@ static void groups_are_tried_one_after_the_other(void **state)
 	phone_expect_none(carol, "*", 19 * SH_SECOND);
 	c = phone_expect(carol, "INVITE", 2 * SH_SECOND);
 	assert_in_range(c->at - start, 20 * SH_SECOND, 20 * SH_SECOND + 100 * SH_MS);
-	ok(soon(bob, "CANCEL"));
-	phone_reply(b, 487, NULL, NULL, NULL);
-	soon(bob, "ACK");
-	phone_reply(c, 200, NULL, NULL, SDP_C);
-	answer = soon(alice, "200");
-	phone_ack(answer, NULL, NULL);
-	soon(carol, "ACK");
+	is_cancelled(bob, b);
+	answer = answers(carol, c, SDP_C);
 	phone_follow(answer);
 	hang_up(a, carol);
 	end();
@@ -195,9 +197,7 @@ static void nobody_answers_within_the_time(void **state)
 	soon(alice, "180");
 	world_advance(w, 20 * SH_SECOND);
 	refused(408);
-	ok(soon(bob, "CANCEL"));
-	phone_reply(b, 487, NULL, NULL, NULL);
-	soon(bob, "ACK");
+	is_cancelled(bob, b);
 	world_expect_log(w, "fork 408 no_answer");
 	world_expect_log(w, "branch sip:bob@10.0.0.3 408");
 	end();
@@ -205,7 +205,7 @@ static void nobody_answers_within_the_time(void **state)
 
 static void a_dead_trunk_fails_over_after_four_seconds(void **state)
 {
-	struct phone_msg *c, *answer;
+	struct phone_msg *c;
 	struct phone_call *a;
 	uint64_t start;
 
@@ -218,10 +218,7 @@ static void a_dead_trunk_fails_over_after_four_seconds(void **state)
 	soon(alice, "100");
 	c = phone_expect(carol, "INVITE", 5 * SH_SECOND);
 	assert_in_range(c->at - start, 4 * SH_SECOND, 4 * SH_SECOND + 100 * SH_MS);
-	phone_reply(c, 200, NULL, NULL, SDP_C);
-	answer = soon(alice, "200");
-	phone_ack(answer, NULL, NULL);
-	soon(carol, "ACK");
+	answers(carol, c, SDP_C);
 	hang_up(a, carol);
 	end();
 }
@@ -267,9 +264,7 @@ static void a_6xx_ends_all_groups(void **state)
 	phone_reply(c, 603, NULL, NULL, NULL);
 	soon(carol, "ACK");
 	refused(603);
-	ok(soon(bob, "CANCEL"));
-	phone_reply(b, 487, NULL, NULL, NULL);
-	soon(bob, "ACK");
+	is_cancelled(bob, b);
 	world_expect_log(w, "fork 603 declined");
 	end();
 }
@@ -312,7 +307,7 @@ static void the_best_failure_is_reported(void **state)
 
 static void redirects_are_followed_when_asked_for(void **state)
 {
-	struct phone_msg *c, *answer;
+	struct phone_msg *c;
 	struct phone_call *a;
 
 	(void)state;
@@ -323,10 +318,7 @@ static void redirects_are_followed_when_asked_for(void **state)
 	c = soon(carol, "INVITE");
 	assert_string_equal(uri_of(c), "sip:carol@10.0.0.4");
 	phone_expect_none(bob, "INVITE", 100 * SH_MS); /* he was asked already */
-	phone_reply(c, 200, NULL, NULL, SDP_C);
-	answer = soon(alice, "200");
-	phone_ack(answer, NULL, NULL);
-	soon(carol, "ACK");
+	answers(carol, c, SDP_C);
 	hang_up(a, carol);
 	end();
 }
@@ -568,10 +560,7 @@ static void on_branch_hears_of_every_branch(void **state)
 	soon(alice, "183");
 	phone_reply(b, 486, NULL, NULL, NULL);
 	soon(bob, "ACK");
-	phone_reply(c, 200, NULL, NULL, SDP_C);
-	answer = soon(alice, "200");
-	phone_ack(answer, NULL, NULL);
-	soon(carol, "ACK");
+	answer = answers(carol, c, SDP_C);
 	world_advance(w, 10 * SH_MS);
 	assert_true(world_has_log(w, "sip:bob@10.0.0.3 trying 0"));
 	assert_true(world_has_log(w, "sip:bob@10.0.0.3 ringing 180"));
@@ -597,9 +586,7 @@ static void on_branch_may_end_a_branch(void **state)
 	c = soon(carol, "INVITE");
 	phone_reply(b, 183, NULL, NULL, SDP_B);
 	soon(alice, "183");
-	ok(soon(bob, "CANCEL"));
-	phone_reply(b, 487, NULL, NULL, NULL);
-	soon(bob, "ACK");
+	is_cancelled(bob, b);
 	phone_reply(c, 180, NULL, NULL, NULL);
 	soon(alice, "180");
 	ok(phone_expect(carol, "CANCEL", 2 * SH_SECOND));
@@ -692,9 +679,7 @@ static void a_199_from_further_on_is_passed_with_its_tag(void **state)
 	phone_cancel(a, NULL);
 	soon(alice, "200 CANCEL");
 	refused(487);
-	ok(soon(bob, "CANCEL"));
-	phone_reply(b, 487, NULL, NULL, NULL);
-	soon(bob, "ACK");
+	is_cancelled(bob, b);
 	end();
 }
 

@@ -377,9 +377,7 @@ static void each_branch_has_its_own_tag_and_rseq(void **state)
 	m = soon(alice, "200 INVITE");
 	assert_string_equal(tag_of(m), tag_of(from_carol));
 	phone_assert_body(m, "");
-	ok(soon(bob, "CANCEL"));
-	phone_reply(b, 487, NULL, NULL, NULL);
-	soon(bob, "ACK");
+	is_cancelled(bob, b);
 	phone_ack(m, NULL, NULL);
 	soon(carol, "ACK");
 	phone_follow(m);

@@ -190,9 +190,7 @@ static void a_party_that_hangs_up_meanwhile(void **state)
 	phone_bye(c);
 	soon(carol, "200 BYE");
 	assert_int_equal(outcome, 487);
-	ok(soon(alice, "CANCEL"));
-	phone_reply(m, 487, NULL, NULL, NULL);
-	soon(alice, "ACK");
+	is_cancelled(alice, m);
 	soon(carol, "ACK");
 	hang_up(t.a, bob);
 	end();

@@ -50,6 +50,22 @@ static void talk_and_hang_up(void)
 	hang_up(t.a, carol);
 }
 
+/* The consultation is over: bob asks for a blind transfer to carol, and leaves (RFC 5589 7.6). */
+static void blind_instead(void)
+{
+	struct phone_msg *m;
+
+	refer(t.b, "Refer-To: <sip:carol@example.org>");
+	NOTIFIED_TRYING(bob);
+	m = soon(carol, "INVITE");
+	carol_bob = m->call;
+	joined(m, SDP_C, alice, SDP_A);
+	NOTIFIED_LAST(bob, "200");
+	ok(soon(bob, "BYE"));
+	talk_and_hang_up();
+	end();
+}
+
 static void rfc5589_7_3_and_rfc5359_2_5_attended_transfer(void **state)
 {
 	(void)state;
@@ -206,40 +222,22 @@ static void rfc5589_7_7_fallback_to_basic_transfer_after_420(void **state)
 	m = soon(bob, "420");
 	phone_assert_header(m, "Unsupported", "replaces");
 	phone_ack(m, NULL, NULL);
-	refer(t.b, "Refer-To: <sip:carol@example.org>");
-	NOTIFIED_TRYING(bob);
-	m = soon(carol, "INVITE");
-	carol_bob = m->call;
-	joined(m, SDP_C, alice, SDP_A);
-	NOTIFIED_LAST(bob, "200");
-	ok(soon(bob, "BYE"));
-	talk_and_hang_up();
-	end();
+	blind_instead();
 }
 
 /* Figure 15: OPTIONS in both dialogs says what the phones can do; the answers are theirs, not ours. */
 static void rfc5589_7_7_fallback_to_basic_transfer_after_options(void **state)
 {
-	struct phone_msg *m;
-
 	(void)state;
 	consult();
 	phone_in_call(t.b, "OPTIONS", NULL, NULL);
 	phone_reply(soon(alice, "OPTIONS"), 200, NULL, "Allow: INVITE, ACK, BYE, CANCEL, REFER\nSupported: replaces", NULL);
-	m = soon(bob, "200 OPTIONS");
+	soon(bob, "200 OPTIONS");
 	phone_in_call(bob_carol, "OPTIONS", NULL, NULL);
 	phone_reply(soon(carol, "OPTIONS"), 200, NULL, "Allow: INVITE, ACK, BYE, CANCEL", NULL);
-	m = soon(bob, "200 OPTIONS");
+	soon(bob, "200 OPTIONS");
 	hang_up(bob_carol, carol);
-	refer(t.b, "Refer-To: <sip:carol@example.org>");
-	NOTIFIED_TRYING(bob);
-	m = soon(carol, "INVITE");
-	carol_bob = m->call;
-	joined(m, SDP_C, alice, SDP_A);
-	NOTIFIED_LAST(bob, "200");
-	ok(soon(bob, "BYE"));
-	talk_and_hang_up();
-	end();
+	blind_instead();
 }
 
 /* bob's phone is the focus of a conference for the time of the transfer. Each dialog is with us: what the two subscribe to would
@@ -414,18 +412,8 @@ static void rfc5589_7_6_a_dialog_that_is_still_ringing_is_not_replaced(void **st
 	phone_cancel(bob_carol, NULL);
 	soon(bob, "200 CANCEL");
 	phone_ack(soon(bob, "487"), NULL, NULL);
-	ok(soon(carol, "CANCEL"));
-	phone_reply(m, 487, NULL, NULL, NULL);
-	soon(carol, "ACK");
-	refer(t.b, "Refer-To: <sip:carol@example.org>");
-	NOTIFIED_TRYING(bob);
-	m = soon(carol, "INVITE");
-	carol_bob = m->call;
-	joined(m, SDP_C, alice, SDP_A);
-	NOTIFIED_LAST(bob, "200");
-	ok(soon(bob, "BYE"));
-	talk_and_hang_up();
-	end();
+	is_cancelled(carol, m);
+	blind_instead();
 }
 
 /* A Replaces that is none of ours goes to the target with the INVITE (RFC 5589 7.3: it is another server's). */

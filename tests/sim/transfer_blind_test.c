@@ -236,9 +236,7 @@ static void when_the_other_party_hangs_up_the_transfer_is_given_up(void **state)
 	notified(bob, "180", "active");
 	phone_bye(t.a);
 	soon(alice, "200 BYE");
-	ok(soon(carol, "CANCEL"));
-	phone_reply(invite, 487, NULL, NULL, NULL);
-	soon(carol, "ACK");
+	is_cancelled(carol, invite);
 	NOTIFIED_LAST(bob, "SIP/2.0 487 Request Terminated");
 	ok(soon(bob, "BYE"));
 	world_expect_log(w, "transfer to carol: 487");
