@@ -65,7 +65,7 @@ with tempfile.TemporaryDirectory() as folder:
         bob = Phone(port, "bob")
         bob.register()
         call(caller, bob)
-        for workers in ("2", "2", "3"):
+        for workers in ("2", "4", "3"):
             processes.append(Process(folder, both(port), "-w", workers))
             wait_for("it takes over", 30, lambda: "taken over from epoch" in processes[-1].logged())
             assert not bob.register(), "the nonce is known"

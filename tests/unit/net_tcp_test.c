@@ -575,6 +575,46 @@ static void workers_of_a_net_share_a_listening_port(void **state)
 	sh_net_destroy(stranger);
 }
 
+static bool all_deaf(void *ctx, int type, const struct sh_addr *bound)
+{
+	(void)ctx;
+	(void)type;
+	(void)bound;
+	return true;
+}
+
+static void fewer_workers_accept_at_all_listeners_of_the_process_before(void **state)
+{
+	enum { BEFORE = 5, PEERS = 40 };
+	struct sh_addr at, local = address("127.0.0.1", 0);
+	struct sh_net *before, *after = net_with(2, &events, NULL);
+	int fds[PEERS];
+
+	(void)state;
+	sh_net_destroy(net);
+	net = before = net_with(BEFORE, &events, NULL);
+	at = open_listener(0, &local);
+	for (unsigned i = 0; i < BEFORE; i++) {
+		int fd;
+
+		if (i)
+			open_listener(i, &at);
+		assert_int_equal(sh_net_sockets(before, i, &fd, 1), 1);
+		assert_int_equal(sh_net_inherit(after, fd), 0);
+		sh_net_deafen(before, i, all_deaf, NULL);
+	}
+	net = after;
+	open_listener(1, &at);
+	open_listener(0, &at);
+	for (unsigned i = 0; i < PEERS; i++)
+		fds[i] = peer_connect(&at);
+	TURN_UNTIL(net, accepted == PEERS);
+	sh_net_env(net, 0)->driver->listen_close(sh_net_env(net, 0), listener);
+	for (unsigned i = 0; i < PEERS; i++)
+		close(fds[i]);
+	sh_net_destroy(before);
+}
+
 /* Descriptors are out: the connection waits, the loop does not spin, and later it is accepted. */
 static void running_out_of_descriptors_pauses_the_listener(void **state)
 {
@@ -686,6 +726,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(an_occupied_port_is_refused, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_port_is_free_again_after_a_restart, setup, teardown),
 	    cmocka_unit_test_setup_teardown(workers_of_a_net_share_a_listening_port, setup, teardown),
+	    cmocka_unit_test_setup_teardown(fewer_workers_accept_at_all_listeners_of_the_process_before, setup, teardown),
 	    cmocka_unit_test_setup_teardown(running_out_of_descriptors_pauses_the_listener, setup, teardown),
 	    cmocka_unit_test_setup_teardown(memory_that_is_out_is_an_answer, setup, teardown),
 	    cmocka_unit_test_setup_teardown(a_close_reaches_the_peer_while_a_forked_child_lives, setup, teardown),

@@ -657,10 +657,45 @@ static void a_socket_is_handed_over_without_losing_a_datagram(void **state)
 	sh_net_destroy(others);
 }
 
+static void fewer_workers_read_all_sockets_of_the_process_before(void **state)
+{
+	enum { BEFORE = 5, AFTER = 2, PEERS = 40 };
+	struct sh_net *before = net_with(BEFORE, &events, NULL), *after = net_with(AFTER, &events, NULL);
+	struct end old[BEFORE], new[AFTER];
+	struct sh_addr local = address("127.0.0.1", 0), bound;
+	bool deaf = true;
+	int peers[PEERS];
+
+	(void)state;
+	open_end(&old[0], before, 0, "127.0.0.1");
+	for (unsigned i = 0; i < BEFORE; i++) {
+		int fd;
+
+		if (i)
+			assert_int_equal(try_open(&old[i], before, i, &old[0].bound), 0);
+		assert_int_equal(sh_net_sockets(before, i, &fd, 1), 1);
+		assert_int_equal(sh_net_inherit(after, fd), 0);
+		sh_net_deafen(before, i, always, &deaf);
+	}
+	for (unsigned i = 0; i < AFTER; i++)
+		assert_int_equal(try_open(&new[i], after, i, &old[0].bound), 0);
+	for (unsigned i = 0; i < PEERS; i++) {
+		peers[i] = peer_socket(SOCK_DGRAM, &local, &bound);
+		peer_send(peers[i], &old[0].bound, "hello", 5);
+	}
+	TURN_UNTIL(after, new[0].datagrams + new[1].datagrams == PEERS);
+	close_end(&new[0]);
+	sh_net_destroy(after);
+	sh_net_destroy(before);
+	for (unsigned i = 0; i < PEERS; i++)
+		close(peers[i]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_datagram_comes_back_over_ipv4),
+	    cmocka_unit_test(fewer_workers_read_all_sockets_of_the_process_before),
 	    cmocka_unit_test(a_datagram_comes_back_over_ipv6),
 	    cmocka_unit_test(an_any_socket_knows_where_each_datagram_went_and_answers_from_there),
 	    cmocka_unit_test(an_any_socket_of_ipv6_knows_its_address_and_leaves_ipv4_alone),

@@ -200,9 +200,9 @@ int sh_net_inherit(struct sh_net *n, int fd)
 }
 
 /* There may be several for one address, of the workers of another process: all must be read. */
-int net_inherited(struct net_worker *w, int type, const struct sh_addr *local, struct sh_addr *bound)
+int net_inherited(struct net_worker *w, int type, const struct sh_addr *local, unsigned nth, struct sh_addr *bound)
 {
-	unsigned count = 0, wanted;
+	unsigned count = 0, wanted = w->env.worker + nth * w->net->count;
 	int fd;
 
 	SH_LIST_EACH(l, &w->net->inherited)
@@ -211,7 +211,8 @@ int net_inherited(struct net_worker *w, int type, const struct sh_addr *local, s
 
 		count += i->type == type && sh_addr_eq(&i->addr, local);
 	}
-	wanted = count ? w->env.worker % count : 0;
+	if (nth == 0 && count)
+		wanted %= count; /* more workers than sockets */
 	SH_LIST_EACH(l, &w->net->inherited)
 	{
 		const struct net_inherited *i = SH_CONTAINER(l, struct net_inherited, link);

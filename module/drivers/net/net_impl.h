@@ -170,8 +170,9 @@ bool net_is_late(const struct net_worker *w); /* this turn has taken long enough
 
 struct net_port;
 
-/* A copy of the inherited descriptor for that address, and *bound; -ENOENT: there is none. */
-int net_inherited(struct net_worker *w, int type, const struct sh_addr *local, struct sh_addr *bound);
+/* A copy of the inherited descriptor for that address, and *bound; -ENOENT: there is none. An earlier process with more workers leaves
+ * several to each of ours: the first is nth 0. */
+int net_inherited(struct net_worker *w, int type, const struct sh_addr *local, unsigned nth, struct sh_addr *bound);
 void net_inherited_finish(struct sh_net *n);
 /* Binds fd; the workers of a net share a port, others get -EADDRINUSE. *port is NULL when there is nothing to share. */
 int net_bind(struct net_worker *w, int fd, int type, const struct sh_addr *local, struct net_port **port,

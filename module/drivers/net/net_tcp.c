@@ -28,6 +28,7 @@ struct sh_listener {
 	bool inherited; /* or shared with another process */
 	bool deaf;
 	struct sh_timer resume; /* accepts are paused */
+	struct sh_link others;  /* listeners of the same address: what an earlier process with more workers had */
 };
 
 struct sh_stream {
@@ -372,12 +373,12 @@ void net_listener_event(struct net_worker *w, struct net_handle *h)
 	}
 }
 
-static int open_listener(struct sh_listener *l, const struct sh_addr *local)
+static int open_listener(struct sh_listener *l, const struct sh_addr *local, unsigned nth)
 {
-	int fd = net_inherited(l->worker, SOCK_STREAM, local, &l->bound), err = 0;
+	int fd = net_inherited(l->worker, SOCK_STREAM, local, nth, &l->bound), err = 0;
 
 	l->inherited = fd != -ENOENT;
-	if (!l->inherited)
+	if (!l->inherited && nth == 0)
 		fd = net_socket(local, SOCK_STREAM);
 	if (fd < 0)
 		return fd;
@@ -397,29 +398,46 @@ static int open_listener(struct sh_listener *l, const struct sh_addr *local)
 	return err;
 }
 
-int net_listen(struct sh_env *env, const struct sh_addr *local, void *user, struct sh_listener **out,
-	       struct sh_addr *bound)
+static int listen_one(struct net_worker *w, const struct sh_addr *local, void *user, unsigned nth, struct sh_listener **out)
 {
-	struct net_worker *w = net_worker_of(env);
-	struct sh_listener *l;
+	struct sh_listener *l = sh_calloc(1, sizeof(*l));
 	int err;
 
-	if (net_is_stopped(w))
-		return -ESHUTDOWN;
-	l = sh_calloc(1, sizeof(*l));
 	if (!l)
 		return -ENOMEM;
 	l->handle.kind = NET_LISTENER;
 	l->worker = w;
 	l->user = user;
 	sh_timer_init(&l->resume, resume);
-	err = open_listener(l, local);
-	if (err) {
+	sh_list_init(&l->others);
+	err = open_listener(l, local, nth);
+	if (err)
 		sh_free(l);
+	else
+		*out = l;
+	return err;
+}
+
+int net_listen(struct sh_env *env, const struct sh_addr *local, void *user, struct sh_listener **out,
+	       struct sh_addr *bound)
+{
+	struct net_worker *w = net_worker_of(env);
+	struct sh_listener *first, *other;
+	int err;
+
+	if (net_is_stopped(w))
+		return -ESHUTDOWN;
+	err = listen_one(w, local, user, 0, &first);
+	if (err)
+		return err;
+	for (unsigned nth = 1; (err = listen_one(w, local, user, nth, &other)) == 0; nth++)
+		sh_list_append(&first->others, &other->others);
+	if (err != -ENOENT) {
+		net_listen_close(env, first);
 		return err;
 	}
-	*out = l;
-	*bound = l->bound;
+	*out = first;
+	*bound = first->bound;
 	return 0;
 }
 
@@ -428,6 +446,7 @@ void net_listener_destroy(struct net_worker *w, struct net_handle *h)
 	struct sh_listener *l = SH_CONTAINER(h, struct sh_listener, handle);
 
 	sh_env_cancel(&w->env, &l->resume);
+	sh_list_remove(&l->others);
 	if (!l->inherited) /* it is not ours alone */
 		(void)shutdown(h->fd, SHUT_RDWR); /* or a forked child's copy goes on taking connections that nobody accepts */
 	net_release(w, h);
@@ -439,6 +458,9 @@ void net_listen_close(struct sh_env *env, struct sh_listener *l)
 {
 	struct net_worker *w = net_worker_of(env);
 
-	if (!net_is_child(w->net))
-		net_listener_destroy(w, &l->handle);
+	if (net_is_child(w->net))
+		return;
+	while (!sh_list_empty(&l->others))
+		net_listener_destroy(w, &SH_CONTAINER(l->others.next, struct sh_listener, others)->handle);
+	net_listener_destroy(w, &l->handle);
 }

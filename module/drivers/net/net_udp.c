@@ -64,6 +64,7 @@ struct sh_udp {
 	bool deaf;             /* another process reads */
 	bool blocked;          /* the kernel takes no more; EPOLLOUT tells when */
 	struct sh_link unsent; /* net_worker.unsent */
+	struct sh_link others; /* sockets of the same address, which are only read: what an earlier process with more workers had */
 };
 
 /* A datagram that the kernel refused, until the next turn tells. */
@@ -165,12 +166,12 @@ static void set_options(int fd, const struct sh_addr *local)
 	}
 }
 
-static int open_socket(struct net_worker *w, struct sh_udp *u, const struct sh_addr *local)
+static int open_socket(struct net_worker *w, struct sh_udp *u, const struct sh_addr *local, unsigned nth)
 {
-	int fd = net_inherited(w, SOCK_DGRAM, local, &u->bound), err = 0;
+	int fd = net_inherited(w, SOCK_DGRAM, local, nth, &u->bound), err = 0;
 	bool bound = fd != -ENOENT;
 
-	if (!bound)
+	if (!bound && nth == 0)
 		fd = net_socket(local, SOCK_DGRAM);
 	if (fd < 0)
 		return fd;
@@ -183,9 +184,29 @@ static int open_socket(struct net_worker *w, struct sh_udp *u, const struct sh_a
 	if (err) {
 		close(fd);
 		net_unbind(w, u->port);
-	} else if (w->env.worker == 0) {
+	} else if (w->env.worker == 0 && nth == 0) {
 		tell_buffer(w, fd, &u->bound);
 	}
+	return err;
+}
+
+static int open_one(struct net_worker *w, const struct sh_addr *local, void *user, unsigned nth, struct sh_udp **out)
+{
+	struct sh_udp *u = sh_calloc(1, sizeof(*u));
+	int err;
+
+	if (!u)
+		return -ENOMEM;
+	u->handle.kind = NET_UDP;
+	u->user = user;
+	u->any = sh_addr_is_any(local);
+	sh_list_init(&u->unsent);
+	sh_list_init(&u->others);
+	err = open_socket(w, u, local, nth);
+	if (err)
+		sh_free(u);
+	else
+		*out = u;
 	return err;
 }
 
@@ -193,25 +214,22 @@ int net_udp_open(struct sh_env *env, const struct sh_addr *local, void *user, st
 		 struct sh_addr *bound)
 {
 	struct net_worker *w = net_worker_of(env);
-	struct sh_udp *u;
+	struct sh_udp *first, *other;
 	int err;
 
 	if (net_is_stopped(w))
 		return -ESHUTDOWN;
-	u = sh_calloc(1, sizeof(*u));
-	if (!u)
-		return -ENOMEM;
-	u->handle.kind = NET_UDP;
-	u->user = user;
-	u->any = sh_addr_is_any(local);
-	sh_list_init(&u->unsent);
-	err = open_socket(w, u, local);
-	if (err) {
-		sh_free(u);
+	err = open_one(w, local, user, 0, &first);
+	if (err)
+		return err;
+	for (unsigned nth = 1; (err = open_one(w, local, user, nth, &other)) == 0; nth++)
+		sh_list_append(&first->others, &other->others);
+	if (err != -ENOENT) {
+		net_udp_close(env, first);
 		return err;
 	}
-	*out = u;
-	*bound = u->bound;
+	*out = first;
+	*bound = first->bound;
 	return 0;
 }
 
@@ -563,6 +581,7 @@ void net_udp_destroy(struct net_worker *w, struct net_handle *h)
 
 	flush(w, u);
 	w->stats.datagrams_lost += u->count;
+	sh_list_remove(&u->others);
 	net_release(w, h);
 	net_unbind(w, u->port);
 	sh_free(u->queue);
@@ -574,6 +593,9 @@ void net_udp_close(struct sh_env *env, struct sh_udp *u)
 {
 	struct net_worker *w = net_worker_of(env);
 
-	if (!net_is_child(w->net))
-		net_udp_destroy(w, &u->handle);
+	if (net_is_child(w->net))
+		return;
+	while (!sh_list_empty(&u->others))
+		net_udp_destroy(w, &SH_CONTAINER(u->others.next, struct sh_udp, others)->handle);
+	net_udp_destroy(w, &u->handle);
 }
