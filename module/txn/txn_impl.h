@@ -77,8 +77,8 @@ struct sh_server_txn {
 	 * answer has of it. Then text is the reason and what stood behind the head. 0: text is whole. */
 	uint16_t short_code, reason_len;
 	uint8_t state, method;
-	bool rfc2543, mergeable, has_tag, cloned, answered, cancelled;
-	bool provisional; /* one was sent; without text it was a 100, which can be made again */
+	bool rfc2543 : 1, mergeable : 1, has_tag : 1, cloned : 1, answered : 1, cancelled : 1;
+	bool provisional : 1; /* one was sent; without text it was a 100, which can be made again */
 };
 
 /* Where a request goes when it found nobody. */
@@ -126,7 +126,7 @@ static inline bool sh_client_has_others(const struct sh_client_txn *ct)
 }
 
 /* What lingers for half a minute, three of each call: a class of the pool each. */
-_Static_assert(sizeof(struct sh_server_txn) <= 256 && sizeof(struct sh_client_txn) <= 256, "transactions are small");
+_Static_assert(sizeof(struct sh_server_txn) <= 240 && sizeof(struct sh_client_txn) <= 256, "transactions are small");
 
 /* --- timers.c --------------------------------------------------------------------------------- */
 
