@@ -54,7 +54,7 @@ struct sums {
 	X(transport.handshakes_resumed, "tls_handshakes_resumed", "tls_handshakes_resumed_total", "counter", "of these, sessions resumed") \
 	X(transport.upgrades, "ws_upgrades", "websocket_upgrades_total", "counter", "WebSockets that were opened")           \
 	X(transport.upgrades_refused, "ws_upgrades_refused", "websocket_upgrades_refused_total", "counter", "handshakes for one that were refused") \
-	X(transport.quiet, "quiet_peers", "quiet_peers_total", "counter", "connections without keep-alive or answer to a ping") \
+	X(transport.quiet, "quiet_peers", "quiet_peers_total", "counter", "flows without keep-alive or answer to a ping") \
 	X(transport.dns_queries, "dns_queries", "dns_queries_total", "counter", "questions to name servers")                \
 	X(txn.retransmissions_in, "retransmissions_in", "retransmissions_received_total", "counter", "repeats that came") \
 	X(txn.retransmissions_out, "retransmissions_out", "retransmissions_sent_total", "counter", "repeats that left")  \
