@@ -186,6 +186,52 @@ static void a_token_says_nothing_but_what_was_put_in_and_opens_with_its_key_only
 	assert_int_equal(sh_flow_token_read(&key, SH_LIT("alice"), &out), -EINVAL);
 }
 
+/* ------------------------------------------------------------------ every allocation may fail */
+
+/* Requests are answered, and a REGISTER's Path comes back with an INVITE and a MESSAGE. */
+static void answer_all(struct phone_msg *m, void *ctx)
+{
+	(void)ctx;
+	if (m->code || !m->m.is_request || m->m.method == SH_ACK)
+		return;
+	if (m->m.method == SH_REGISTER && phone_value(m, "Path"))
+		snprintf(path, sizeof(path), "%s", phone_value(m, "Path"));
+	phone_reply(m, m->m.method == SH_INVITE ? 486 : 200, NULL, NULL, NULL);
+}
+
+static void stage(struct world *world)
+{
+	w = world;
+	path[0] = 0;
+	alice = world_phone(w, "alice", ALICE);
+	bob = world_phone(w, "bob", BOB);
+	carol = world_phone(w, "carol", CAROL);
+	bob->on_message = carol->on_message = answer_all;
+	phone_auto(carol, PHONE_ABSORB | PHONE_RESEND);
+	phone_auto(bob, PHONE_ABSORB | PHONE_RESEND);
+}
+
+static void act(struct world *world)
+{
+	char headers[400];
+
+	phone_request(bob, "REGISTER", "sip:example.org", FLOW("sip:b@192.168.9.9"), NULL);
+	world_advance(world, 40 * SH_SECOND);
+	if (!path[0])
+		return;
+	call_bob();
+	world_advance(world, SH_SECOND);
+	snprintf(headers, sizeof(headers), "Route: %s\nContent-Type: text/plain", path);
+	phone_request(carol, "MESSAGE", "sip:b@192.168.9.9", headers, "x");
+	world_advance(world, SH_SECOND);
+}
+
+static void every_allocation_may_fail(void **state)
+{
+	(void)state;
+	world_sweep(NULL, PLAN_EDGE, stage, act, NULL, 1500);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -196,6 +242,7 @@ int main(void)
 	    cmocka_unit_test(a_token_that_is_not_ours_is_a_403),
 	    cmocka_unit_test(what_the_phone_sends_with_its_own_token_goes_out),
 	    cmocka_unit_test(a_token_says_nothing_but_what_was_put_in_and_opens_with_its_key_only),
+	    cmocka_unit_test(every_allocation_may_fail),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -551,6 +551,46 @@ static void an_ack_that_does_not_arrive_goes_to_the_next_address_of_the_name(voi
 	}
 }
 
+/* ------------------------------------------------------------------ every allocation may fail */
+
+static void answer_all(struct phone_msg *m, void *ctx)
+{
+	(void)ctx;
+	if (!m->code && m->m.is_request && m->m.method != SH_ACK)
+		phone_reply(m, m->m.method == SH_INVITE ? 430 : 200, NULL, NULL, NULL);
+}
+
+static void stage(struct world *world)
+{
+	w = world;
+	alice = world_phone(w, "alice", ALICE);
+	bob = world_phone(w, "bob", BOB);
+	carol = world_phone(w, "carol", CAROL);
+	phone_identity(carol, "bob", "example.org");
+	alice->on_message = bob->on_message = carol->on_message = answer_all;
+	phone_auto(alice, PHONE_ABSORB | PHONE_RESEND);
+	phone_auto(bob, PHONE_ABSORB | PHONE_RESEND);
+	phone_auto(carol, PHONE_ABSORB | PHONE_RESEND);
+}
+
+/* Two flows, both watched, and a call that tries both. */
+static void act(struct world *world)
+{
+	phone_request(bob, "REGISTER", "sip:example.org", FLOW("sip:b@10.0.0.3", "1"), NULL);
+	world_advance(world, SH_SECOND);
+	phone_request(carol, "REGISTER", "sip:example.org", FLOW("sip:b@10.0.0.4", "2"), NULL);
+	phone_send(bob, SH_PROTO_UDP, "10.0.0.1", 5060, stun, sizeof(stun) - 1);
+	world_advance(world, SH_SECOND);
+	phone_invite(alice, "sip:bob@example.org", "Contact: <sip:alice@10.0.0.9;ob>", SDP_A);
+	world_advance(world, 60 * SH_SECOND);
+}
+
+static void every_allocation_may_fail(void **state)
+{
+	(void)state;
+	world_sweep(NULL, PLAN_FLOW("flow_timer = 30, max_expires = 100"), stage, act, NULL, 2000);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -577,6 +617,7 @@ int main(void)
 	    cmocka_unit_test(a_phone_that_comes_back_by_another_connection_goes_on_with_its_call),
 	    cmocka_unit_test(a_notify_fails_over_to_the_next_address_of_the_name),
 	    cmocka_unit_test(an_ack_that_does_not_arrive_goes_to_the_next_address_of_the_name),
+	    cmocka_unit_test(every_allocation_may_fail),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
