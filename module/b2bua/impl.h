@@ -333,6 +333,9 @@ void sh_ways_keep(struct sh_ways *w, const struct sh_path *paths, unsigned count
 void sh_ways_finish(struct sh_ways *w);
 /* Before a request is sent: d->path may change when it is known not to work. others: where it goes next, how many. */
 unsigned sh_ways_choose(struct sh_ua *ua, const struct sh_ways *w, struct sh_dialog *d, struct sh_path others[SH_MAX_CANDIDATES]);
+/* A request of the dialog has found its connection gone: that of another worker, of which nothing was known before. True: d->path is another
+ * one now. */
+bool sh_dialog_find_again(struct sh_ua *ua, struct sh_dialog *d);
 /* A request in the dialog, by its ways. */
 int sh_dialog_send(struct sh_ua *ua, const struct sh_ways *w, struct sh_dialog *d, struct sh_client_txn **out, enum sh_method method,
 		   const struct sh_writer *line, const struct sh_writer *rest, sh_client_fn fn, void *user);

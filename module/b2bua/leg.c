@@ -487,6 +487,8 @@ void sh_leg_wind_up(struct sh_leg *l)
 		sh_leg_ended(l);
 }
 
+static int send_bye(struct sh_leg *l);
+
 static void on_bye_event(struct sh_client_txn *ct, enum sh_client_event ev, const struct sh_msg *m, void *user)
 {
 	struct sh_leg *l = user;
@@ -497,21 +499,16 @@ static void on_bye_event(struct sh_client_txn *ct, enum sh_client_event ev, cons
 	if (ev != SH_CLIENT_ENDED)
 		sh_client_txn_detach(l->bye);
 	l->bye = NULL;
+	if (ev == SH_CLIENT_UNREACHABLE && sh_dialog_find_again(l->ua, &l->dialog) && send_bye(l) == 0)
+		return;
 	sh_leg_wind_up(l); /* whatever the answer was: 15.1.1 */
 }
 
-void sh_leg_bye(struct sh_leg *l)
+static int send_bye(struct sh_leg *l)
 {
 	struct sh_ua *ua = l->ua;
 	struct sh_writer line, rest;
 
-	if (l->state == SH_LEG_ENDING || l->state == SH_LEG_ENDED)
-		return;
-	sh_reinvite_drop(l);
-	sh_reoffer_drop(l);
-	l->state = SH_LEG_ENDING;
-	sh_leg_told(l);
-	sh_session_drop(l);
 	sh_ua_writers(ua, &line, &rest);
 	sh_dialog_put_request(&l->dialog, SH_LIT("BYE"), 0, 70, &line, &rest);
 	sh_ua_put_product(ua, &rest, true);
@@ -519,7 +516,19 @@ void sh_leg_bye(struct sh_leg *l)
 		sh_put_header(&rest, SH_H_REASON, sh_slice_cstr(l->hangup_reason));
 	sh_session_id_put(l, &rest);
 	sh_put_body(&rest, (struct sh_slice){0}, (struct sh_slice){0});
-	if (sh_leg_send(l, &l->bye, SH_BYE, &line, &rest, on_bye_event, l) < 0)
+	return sh_leg_send(l, &l->bye, SH_BYE, &line, &rest, on_bye_event, l);
+}
+
+void sh_leg_bye(struct sh_leg *l)
+{
+	if (l->state == SH_LEG_ENDING || l->state == SH_LEG_ENDED)
+		return;
+	sh_reinvite_drop(l);
+	sh_reoffer_drop(l);
+	l->state = SH_LEG_ENDING;
+	sh_leg_told(l);
+	sh_session_drop(l);
+	if (send_bye(l) < 0)
 		sh_leg_ended(l);
 }
 

@@ -175,6 +175,16 @@ static void find_again(struct sh_ua *ua, struct sh_dialog *d)
 	sh_locate_cancel(pending);
 }
 
+bool sh_dialog_find_again(struct sh_ua *ua, struct sh_dialog *d)
+{
+	struct sh_path before = d->path;
+
+	if (!before.flow)
+		return false;
+	find_again(ua, d);
+	return d->path.flow != before.flow;
+}
+
 /* Where the next request goes: to another address of the same name when the last one has just failed. */
 unsigned sh_ways_choose(struct sh_ua *ua, const struct sh_ways *w, struct sh_dialog *d, struct sh_path others[SH_MAX_CANDIDATES])
 {

@@ -486,6 +486,18 @@ static void a_phone_that_comes_back_by_another_connection_goes_on_with_its_call(
 	end();
 }
 
+static void so_does_one_whose_connection_was_another_workers(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 1; seed < 9; seed++) { /* who has which connection and which call */
+		struct world_options o = {.workers = 3, .sim = {.seed = seed}};
+
+		begin_with(&o, PLAN_FLOW(""));
+		hang_up_after_a_new_connection("sip:bob@x7.invalid;transport=tcp", true, bob);
+		end();
+	}
+}
+
 /* ------------------------------------------------------------------ the next address (RFC 3263 4.3) */
 
 static void record(const char *name, const char *text)
@@ -615,6 +627,7 @@ int main(void)
 	    cmocka_unit_test(a_subscriber_with_ob_is_notified_by_its_flow),
 	    cmocka_unit_test(a_gruu_as_contact_is_the_phone_that_it_was_given_to),
 	    cmocka_unit_test(a_phone_that_comes_back_by_another_connection_goes_on_with_its_call),
+	    cmocka_unit_test(so_does_one_whose_connection_was_another_workers),
 	    cmocka_unit_test(a_notify_fails_over_to_the_next_address_of_the_name),
 	    cmocka_unit_test(an_ack_that_does_not_arrive_goes_to_the_next_address_of_the_name),
 	    cmocka_unit_test(every_allocation_may_fail),
