@@ -106,7 +106,7 @@ static struct sh_slice rename_caller(struct reader *r, struct sh_slice display)
 enum { URI, Q, GROUP, FLOW, PATH, TIMEOUT, EXPIRES, USER_AGENT, USER, AOR, ENTRY_COMMON };
 const char *const sh_options_entry[] = {"uri",        "q",    "group", "flow",      "path", "timeout", "expires",
 					 "user_agent", "user", "aor",   COMMON_KEYS, NULL};
-enum { FORK_TIMEOUT, FORK_COMMON, FORK_OWN = FORK_COMMON + 13 };
+enum { FORK_TIMEOUT, FORK_COMMON, FORK_OWN = FORK_COMMON + sizeof((const char *const[]){COMMON_KEYS}) / sizeof(char *) };
 const char *const sh_options_fork[] = {"timeout",    COMMON_KEYS, "first_timeout", "early",     "tags", "follow_redirects",
 					  "ignore_6xx", "sdp",       "replaces",      "on_branch", NULL};
 

@@ -115,21 +115,31 @@ static void a_driven_worker_that_catches_up_is_not_overloaded(void **state)
 	close_worker(&w);
 }
 
-/* Nor is one that never rests, while what waits is soon read. */
+/* Nor is one that never rests, while what waits is soon read. A machine that runs us for moments only proves nothing: then again. */
 static void a_worker_that_keeps_up_is_not_overloaded(void **state)
 {
+	uint64_t end = clock_now() + DEADLINE;
+	bool proven = false;
 	struct worker w;
-	uint64_t began = clock_now();
 
 	(void)state;
-	open_worker(&w, false);
-	while (clock_now() - began < 2 * SH_OVERLOAD) {
-		for (int i = 0; i < 20; i++)
-			peer_send(w.peer, &w.bound, "x", 1);
-		turn_all(w.net, w.wait);
-		assert_false(w.env->overloaded);
+	while (!proven && clock_now() < end) {
+		uint64_t began = clock_now();
+		bool overloaded = false;
+
+		open_worker(&w, false);
+		while (clock_now() - began < 2 * SH_OVERLOAD) {
+			for (int i = 0; i < 20; i++)
+				peer_send(w.peer, &w.bound, "x", 1);
+			turn_all(w.net, w.wait);
+			overloaded = overloaded || w.env->overloaded;
+		}
+		proven = w.env->longest_turn < 5 * 20 * WORK; /* ten times that may be overload */
+		assert_false(proven && overloaded);
+		close_worker(&w);
 	}
-	close_worker(&w);
+	if (!proven)
+		skip();
 }
 
 static void pause_for(struct sh_env *env, void *us)

@@ -1,6 +1,6 @@
 /* What the parts of the real driver share. The parts: net.c (life cycle, handles, the turn), net_bind.c (who has which
- * port), net_steer.c (which of them a datagram comes to), net_udp.c, net_tcp.c, net_post.c (messages to a worker), net_background.c (jobs), net_dns.c and net_dns_parse.c,
- * net_http.c (libcurl). */
+ * port), net_steer.c (which of them a datagram comes to), net_udp.c, net_tcp.c, net_post.c (messages to a worker),
+ * net_background.c (jobs), net_dns.c and net_dns_parse.c, net_http.c (libcurl). */
 #ifndef SH_DRIVERS_NET_NET_IMPL_H
 #define SH_DRIVERS_NET_NET_IMPL_H
 

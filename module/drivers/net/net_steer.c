@@ -1,7 +1,8 @@
 /* Datagrams to the worker that they are for. The kernel spreads those of a shared port by addresses and port numbers, so
  * that most of what belongs to a dialog would come to another worker and have to cross. Where a text says itself whose it is,
  * a filter of the port reads that (SO_ATTACH_REUSEPORT_CBPF, socket(7): every process may). It is a hint, and may be wrong or
- * forged: whoever gets a message looks whose it is.
+ * forged: whoever gets a message looks whose it is. Who forges it chooses the worker that reads and passes on what he sends, as he
+ * does anyway with the worker of a call that he began; what a flood may do to one worker is the door's to bound.
  *
  * A classic BPF program has no loops. The search is unrolled, in steps of four: of a mark of seven characters or more one of
  * the words that begin with its first four characters stands at any four consecutive offsets. An answer beyond the sockets of the port
