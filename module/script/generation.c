@@ -217,9 +217,11 @@ static int check_globals(lua_State *L)
 /* Timers that somebody names and nobody has made: only a line, for what looks like a call may be an object of the script's own. */
 static void warn_of_timers(struct sh_state *st)
 {
+	struct sh_log *log = st->generation->script->config.log;
+
 	for (const struct sh_globals_use *u = st->generation->globals.first; u; u = u->next)
 		if (u->how == SH_GLOBALS_TIMER && !sh_timer_exists(st, u->name))
-			sh_warn(st->generation->script->config.log, "%s:%d: there is no sip.timer.%s", u->chunk + (*u->chunk == '@'), u->line, u->name);
+			sh_warn(log, "%s:%d: there is no sip.timer.%s", u->chunk + (*u->chunk == '@'), u->line, u->name);
 }
 
 /* The same top level runs for each worker, and sees its own writes; those of the first one count. */

@@ -217,9 +217,10 @@ const char *const sh_options_http[] = {COMMON, NULL};
 const char *const sh_options_http_request[] = {COMMON, "url", "method", "body", NULL};
 
 /* The options of all three functions, at `table` (an empty one when the script gave none). */
-static void read_options(lua_State *L, int table, const char *what, struct sh_runtime *rt, struct sh_http_request *rq)
+static void read_options(lua_State *L, int table, const char *what, const char *const *known, struct sh_runtime *rt,
+			 struct sh_http_request *rq)
 {
-	sh_opt_known(L, table, what, table == 1 ? sh_options_http_request : sh_options_http);
+	sh_opt_known(L, table, what, known);
 	rq->user = text_option(L, table, "user");
 	rq->password = text_option(L, table, "password");
 	rq->ca_file = text_option(L, table, "ca");
@@ -236,7 +237,7 @@ static void read_options(lua_State *L, int table, const char *what, struct sh_ru
 	read_headers(L, table, &rt->scratch, rq);
 }
 
-static int exchange(lua_State *L, const char *what, int table, struct sh_http_request *rq)
+static int exchange(lua_State *L, const char *what, int table, const char *const *known, struct sh_http_request *rq)
 {
 	struct sh_runtime *rt = sh_runtime_check(L, what);
 	struct sh_run *run = sh_run_check(L, what);
@@ -247,7 +248,7 @@ static int exchange(lua_State *L, const char *what, int table, struct sh_http_re
 		lua_newtable(L);
 	}
 	luaL_checktype(L, table, LUA_TTABLE);
-	read_options(L, table, what, rt, rq);
+	read_options(L, table, what, known, rt, rq);
 	if (!sh_slice_starts(rq->url, SH_LIT("http://")) && !sh_slice_starts(rq->url, SH_LIT("https://")))
 		return push_error(L, -EINVAL, "the URL does not begin with http:// or https://");
 	for (size_t i = 0; i < rq->url.len; i++)
@@ -269,7 +270,7 @@ static int get(lua_State *L)
 	struct sh_http_request rq = {.method = SH_LIT("GET"), .url = sh_sandbox_check_text(L, 1)};
 
 	lua_settop(L, 2);
-	return exchange(L, "sip.http.get", 2, &rq);
+	return exchange(L, "sip.http.get", 2, sh_options_http, &rq);
 }
 
 /* sip.http.post(url, body [, options]) */
@@ -278,7 +279,7 @@ static int post(lua_State *L)
 	struct sh_http_request rq = {.method = SH_LIT("POST"), .url = sh_sandbox_check_text(L, 1), .body = sh_sandbox_check_text(L, 2)};
 
 	lua_settop(L, 3);
-	return exchange(L, "sip.http.post", 3, &rq);
+	return exchange(L, "sip.http.post", 3, sh_options_http, &rq);
 }
 
 /* sip.http.request{url=, method=, ...} */
@@ -296,7 +297,7 @@ static int request(lua_State *L)
 		rq.method = SH_LIT("GET");
 	if (!sh_is_token(rq.method))
 		return luaL_error(L, "sip.http.request: option 'method': a token expected");
-	return exchange(L, "sip.http.request", 1, &rq);
+	return exchange(L, "sip.http.request", 1, sh_options_http_request, &rq);
 }
 
 /* sip.http.escape(text): for a part of a path or query (RFC 3986 2.3). */

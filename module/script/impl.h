@@ -298,7 +298,7 @@ struct sh_run_start {
 	void *arg;
 	struct sh_order *order; /* that it serves; NULL: none */
 	struct sh_question *question; /* of the sdp hook */
-	bool urgent; /* whatever else is in progress: an emergency call */
+	bool urgent; /* an emergency call: there is room for a tenth more of them */
 };
 /* 0, or nothing was run: -ENOMEM, -EAGAIN (too many in progress). */
 int sh_run_begin(struct sh_state *s, const struct sh_run_start *start);
@@ -592,11 +592,11 @@ void sh_call_data_save(struct sh_run *r); /* what the run did to it goes to the 
 /* ---- deferred.c: sip.after, sip.every, call:after */
 void sh_deferred_open(lua_State *L); /* after, every into the table on top */
 int sh_call_after(lua_State *L);
-/* sip.timer.NAME(call) in the newest generation as a run of `hook`, in a moment. 0 or -ENOMEM. */
-bool sh_timer_exists(struct sh_state *s, const char *name);
+bool sh_timer_exists(struct sh_state *s, const char *name); /* in sip.timer of that state; no Lua of it runs */
 /* The name at idx is in sip.timer neither of this generation nor of the newest: a misspelt one raises. Another one does if it is to
  * run at once; else a later generation may have it, and the log says that none has so far. */
 void sh_timer_check(lua_State *L, int idx, const char *what, bool at_once);
+/* sip.timer.NAME(call) in the newest generation as a run of `hook`, in a moment. 0 or -ENOMEM. */
 int sh_deferred_continue(struct sh_runtime *rt, struct sh_call *c, const char *name, enum sh_hook hook);
 void sh_deferred_init(struct sh_runtime *rt);
 void sh_deferred_run_spawned(struct sh_runtime *rt);

@@ -185,8 +185,8 @@ static uint64_t read_ping(lua_State *L)
 	return ping;
 }
 
-const char *const sh_options_listen[] = {"uri", "advertise", "nat", "max_connections", "max_per_source", "idle_timeout", "message_timeout", "handshake_timeout", "tls",
-    "origins", "ping", NULL};
+const char *const sh_options_listen[] = {"uri", "advertise", "nat", "max_connections", "max_per_source", "idle_timeout", "message_timeout",
+    "handshake_timeout", "tls", "origins", "ping", NULL};
 
 /* sip.listen{uri="udp://0.0.0.0:5060", advertise="203.0.113.5", ...} */
 int sh_listen(lua_State *L)

@@ -45,12 +45,20 @@ static void join_call(struct sh_run *r, struct sh_call_data *d)
 		d->run = r;
 }
 
+/* Emergency calls have a reserve of their own. */
+static bool has_room(const struct sh_state *s, bool urgent)
+{
+	unsigned most = s->runtime->script->config.hooks_max;
+
+	return s->vm->active_count < most + (urgent ? most / 10 + 1 : 0);
+}
+
 int sh_run_begin(struct sh_state *s, const struct sh_run_start *start)
 {
 	struct sh_runtime *rt = s->runtime;
 	struct sh_run *r;
 
-	if (s->vm->active_count >= rt->script->config.hooks_max && !start->urgent) {
+	if (!has_room(s, start->urgent)) {
 		rt->stats.refused_hooks++;
 		return -EAGAIN;
 	}

@@ -400,7 +400,11 @@ static int push_hook(lua_State *L, void *arg)
 
 	lua_rawgeti(L, LUA_REGISTRYINDEX, a->state->hooks[a->hook]);
 	if (a->request)
-		sh_object_push(L, a->hook == SH_HOOK_REFER ? SH_OBJECT_REFER : a->hook == SH_HOOK_SUBSCRIBE ? SH_OBJECT_SUB : SH_OBJECT_REQUEST, sh_request_handle(a->request));
+		sh_object_push(L,
+			       a->hook == SH_HOOK_REFER	      ? SH_OBJECT_REFER
+			       : a->hook == SH_HOOK_SUBSCRIBE ? SH_OBJECT_SUB
+							      : SH_OBJECT_REQUEST,
+			       sh_request_handle(a->request));
 	else
 		sh_object_push(L, SH_OBJECT_CALL, sh_call_handle(a->call));
 	if (!a->why)

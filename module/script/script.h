@@ -33,7 +33,7 @@ typedef void (*sh_trace_fn)(void *ctx, const struct sh_trace *t);
 
 /* Limits of a worker's scripts; docs/lua.md lists them all. */
 enum {
-	SH_SCRIPT_HOOKS = 10000,   /* in progress, per generation */
+	SH_SCRIPT_HOOKS = 10000,   /* in progress, per generation; emergency calls may be a tenth more */
 	SH_SCRIPT_TIMERS = 100000, /* pending */
 	SH_SCRIPT_PAUSE = 200000,  /* instructions after which a hook lets others run */
 };
@@ -67,7 +67,8 @@ int sh_script_create(struct sh_script **out, const struct sh_script_config *conf
 void sh_script_destroy(struct sh_script *s); /* after all runtimes; frees the current generation; NULL is fine */
 
 /* Builds the next generation: reads the script's folder, compiles and runs the top level for each worker, looks for
- * globals that nobody defines, then runs the load hook on the first one. One thread at a time. 0, or -EINVAL with "file:line: reason" in error, or -ENOMEM. */
+ * globals that nobody defines, then runs the load hook on the first one. One thread at a time. 0, or -EINVAL with "file:line:
+ * reason" in error, or -ENOMEM. */
 int sh_generation_load(struct sh_generation **out, struct sh_script *s, char *error, size_t size);
 /* The same of the text that the current one took the place of, as it was read then. */
 int sh_generation_load_before(struct sh_generation **out, struct sh_script *s, char *error, size_t size);

@@ -607,7 +607,8 @@ static void read_replaces(struct reader *r, int table)
 static void read_options(struct reader *r, int idx)
 {
 	static const char *const *const keys[] = {
-	    [SH_PLAN_CALL] = sh_options_fork, [SH_PLAN_RELAY] = sh_options_relay, [SH_PLAN_REQUEST] = sh_options_request, [SH_PLAN_TRUNK] = sh_options_trunk,
+	    [SH_PLAN_CALL] = sh_options_fork,	[SH_PLAN_RELAY] = sh_options_relay,
+	    [SH_PLAN_REQUEST] = sh_options_request, [SH_PLAN_TRUNK] = sh_options_trunk,
 	    [SH_PLAN_ORIGINATE] = sh_options_originate};
 	lua_State *L = r->L;
 	struct sh_fork_plan *p = r->plan;

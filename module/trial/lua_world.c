@@ -399,7 +399,8 @@ static void on_name(void *ctx, const char *owner, const char *name, enum sh_scri
 	sh_put_char(w, '\n');
 }
 
-/* w:names() -> text of lines: "call:fork" is a function or method, "call~fork" one that may wait, "call.id" a field, "call:bridge?headers" an option; see sh_generation_names */
+/* w:names() -> text of lines: "call:fork" is a function or method, "call~fork" one that may wait, "call.id" a field,
+ * "call:bridge?headers" an option; see sh_generation_names */
 static int names(lua_State *L)
 {
 	enum { ROOM = 256 << 10 };

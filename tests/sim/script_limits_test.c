@@ -291,6 +291,28 @@ static void a_hook_has_a_budget_for_all_of_its_stretches(void **state)
 	world_destroy(w);
 }
 
+/* They find room where others do not, and no more than a tenth. */
+static void emergency_calls_have_a_reserve_and_an_end(void **state)
+{
+	struct world_options o = {.hooks_max = 20};
+
+	(void)state;
+	w = world_create(&o, PLAN "sip.on.invite(function(call) sip.sleep(60) call:reject(486) end)\n");
+	alice = world_phone(w, "alice", "10.0.0.2");
+	phone_auto(alice, PHONE_ABSORB);
+	for (unsigned i = 0; i < 25; i++)
+		dial("sip:bob@example.org");
+	world_advance(w, SH_SECOND);
+	assert_int_equal(sh_runtime_runs(w->runtime[0]), 20);
+	for (unsigned i = 0; i < 30; i++)
+		dial("urn:service:sos");
+	world_advance(w, SH_SECOND);
+	assert_int_equal(sh_runtime_runs(w->runtime[0]), 23);
+	assert_int_equal(sh_runtime_stats(w->runtime[0])->refused_hooks, 5 + 27);
+	w->forgiving = true;
+	world_abandon(w);
+}
+
 /* What is too long is not sent, nor kept, nor written in part; each is counted, and whoever asked gets an answer. */
 static void outputs_have_a_limit_each_and_are_counted(void **state)
 {
@@ -343,6 +365,7 @@ int main(void)
 	    cmocka_unit_test(a_hook_that_computes_for_ever_costs_that_call_alone),
 	    cmocka_unit_test(too_many_hooks_and_timers_are_refused),
 	    cmocka_unit_test(a_hook_has_a_budget_for_all_of_its_stretches),
+	    cmocka_unit_test(emergency_calls_have_a_reserve_and_an_end),
 	    cmocka_unit_test(outputs_have_a_limit_each_and_are_counted),
 	};
 
