@@ -33,6 +33,19 @@ static void on_unreachable(void *ctx, const struct sh_addr *remote, struct sh_sl
 	(void)epoch;
 }
 
+static struct {
+	size_t len;
+	char text[2048];
+} told; /* the last record */
+
+static void on_event(void *ctx, const char *record, size_t len)
+{
+	(void)ctx;
+	assert_true(len <= sizeof(told.text));
+	memcpy(told.text, record, len);
+	told.len = len;
+}
+
 static struct sh_ua_abroad abroad;
 
 static void stage(const char *plan)
@@ -40,7 +53,7 @@ static void stage(const char *plan)
 	struct world_options o = {.workers = 2, .sim = {.delay_min = 500, .delay_max = 3000}};
 
 	begin_with(&o, plan);
-	abroad = (struct sh_ua_abroad){peers_address, on_unreachable, on_message, NULL};
+	abroad = (struct sh_ua_abroad){peers_address, on_unreachable, on_message, on_event, NULL};
 	for (unsigned i = 0; i < w->workers; i++) {
 		sh_ua_env(w->ua[i])->epoch = EPOCH;
 		sh_ua_set_abroad(w->ua[i], &abroad);
@@ -169,9 +182,44 @@ static void a_connection_of_another_process_is_used_through_it(void **state)
 	finale(true);
 }
 
+/* A record is what another process takes for its own; cut off or longer than it says it is nothing. */
+static void what_a_script_says_of_an_event_is_told_and_understood(void **state)
+{
+	char record[sizeof(told.text)];
+	bool notified = false;
+	size_t len;
+
+	(void)state;
+	stage("local sip = require 'siphook'\nsip.domains{'example.org'}\n"
+	      "sip.on.subscribe(function(sub) sub:accept{} end)\n"
+	      "sip.on.message(function(req) sip.notify('x-lamp', 'sip:bob@example.org', 'text/plain', req.body) req:reply(200) end)\n");
+	phone_request(alice, "MESSAGE", "sip:x@example.org", "Content-Type: text/plain", "shines");
+	world_advance(w, SH_SECOND);
+	assert_true(told.len > 6 && memcmp(told.text + told.len - 6, "shines", 6) == 0);
+	len = told.len;
+	memcpy(record, told.text, len);
+	phone_request(alice, "MESSAGE", "sip:x@example.org", "Content-Type: text/plain", "dark");
+	world_advance(w, SH_SECOND);
+	for (size_t cut = 0; cut < len; cut++)
+		assert_int_equal(sh_ua_put_event(w->ua[0], record, cut), -EBADMSG);
+	for (unsigned i = 0; i < w->workers; i++)
+		assert_int_equal(sh_ua_put_event(w->ua[i], record, len), 0);
+	phone_request(alice, "SUBSCRIBE", "sip:bob@example.org", "Event: x-lamp\nContact: <sip:alice@10.0.0.2>", NULL);
+	world_advance(w, SH_SECOND);
+	SH_LIST_EACH (l, &alice->log) {
+		struct phone_msg *m = SH_CONTAINER(l, struct phone_msg, link);
+
+		notified = notified || (m->m.method == SH_NOTIFY && strcmp(phone_body(m), "shines") == 0);
+	}
+	assert_true(notified);
+	peers = 0;
+	finale(true);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_a_script_says_of_an_event_is_told_and_understood),
 	    cmocka_unit_test(each_message_says_whose_it_is),
 	    cmocka_unit_test(a_cancel_and_a_repetition_have_the_number_of_their_request),
 	    cmocka_unit_test(without_another_process_nobody_is_asked),
