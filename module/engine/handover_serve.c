@@ -682,14 +682,19 @@ static void *serve(void *arg)
 	while (buffer && !atomic_load(&h->quit)) {
 		struct pollfd p[SH_HANDOVER_PEERS + 2] = {{h->wake, POLLIN, 0}, {accepts ? h->listener : -1, POLLIN, 0}};
 		int timeout = !accepts ? ACCEPT_MS : h->run_by ? ms_until(h->run_by) : -1;
+		int who[SH_HANDOVER_PEERS], n = 0; /* those that are there: poll() takes no more than may be open */
 		eventfd_t rung;
 
 		pthread_mutex_lock(&h->lock);
-		for (int i = 0; i < SH_HANDOVER_PEERS; i++)
-			p[i + 2] = (struct pollfd){h->peers[i].fd, h->peers[i].waiting ? POLLIN | POLLOUT : POLLIN, 0};
+		for (int i = 0; i < SH_HANDOVER_PEERS; i++) {
+			if (h->peers[i].fd < 0)
+				continue;
+			p[n + 2] = (struct pollfd){h->peers[i].fd, h->peers[i].waiting ? POLLIN | POLLOUT : POLLIN, 0};
+			who[n++] = i;
+		}
 		pthread_mutex_unlock(&h->lock);
 		accepts = true;
-		if (poll(p, SH_HANDOVER_PEERS + 2, timeout) < 0)
+		if (poll(p, (nfds_t)n + 2, timeout) < 0)
 			continue;
 		while (atomic_load(&h->engine->parked))
 			pause(); /* the process is ending */
@@ -698,16 +703,16 @@ static void *serve(void *arg)
 			eventfd_read(h->wake, &rung); /* to quit, or something waits */
 		if (p[1].revents)
 			accepts = accept_peer(h);
-		for (int i = 0; i < SH_HANDOVER_PEERS; i++) {
-			if (!p[i + 2].revents || p[i + 2].fd != h->peers[i].fd)
+		for (int i = 0; i < n; i++) {
+			if (!p[i + 2].revents || p[i + 2].fd != h->peers[who[i]].fd)
 				continue;
 			if (p[i + 2].revents & POLLOUT) {
 				pthread_mutex_lock(&h->lock);
-				sh_handover_flush(h, i);
+				sh_handover_flush(h, who[i]);
 				pthread_mutex_unlock(&h->lock);
 			}
 			if (p[i + 2].revents & ~POLLOUT)
-				read_peer(h, i, buffer);
+				read_peer(h, who[i], buffer);
 		}
 	}
 	sh_free(buffer);

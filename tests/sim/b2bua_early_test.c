@@ -27,13 +27,6 @@ static void hangs_up_in(struct phone_msg *provisional)
 	soon(alice, "200 BYE");
 }
 
-static void is_cancelled(struct phone_msg *invite)
-{
-	ok(soon(invite->phone, "CANCEL"));
-	phone_reply(invite, 487, NULL, NULL, NULL);
-	soon(invite->phone, "ACK");
-}
-
 static void a_bye_in_one_of_two_ends_that_one(void **state)
 {
 	struct phone_msg *m;

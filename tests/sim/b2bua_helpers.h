@@ -77,13 +77,13 @@ static inline struct phone_msg *ok(struct phone_msg *request)
 }
 
 /* A phone that rings is told that it need not any more. */
-static inline void is_cancelled_at(struct phone *p, struct phone_msg *invite, const char *file, int line)
+static inline void is_cancelled_at(struct phone_msg *invite, const char *file, int line)
 {
-	ok(phone_expect_at(p, NULL, "CANCEL", SH_SECOND, file, line));
+	ok(phone_expect_at(invite->phone, NULL, "CANCEL", SH_SECOND, file, line));
 	phone_reply(invite, 487, NULL, NULL, NULL);
-	phone_expect_at(p, NULL, "ACK", SH_SECOND, file, line);
+	phone_expect_at(invite->phone, NULL, "ACK", SH_SECOND, file, line);
 }
-#define is_cancelled(p, invite) is_cancelled_at((p), (invite), __FILE__, __LINE__)
+#define is_cancelled(invite) is_cancelled_at((invite), __FILE__, __LINE__)
 
 /* An established call: alice's and bob's side of it. */
 struct talk {

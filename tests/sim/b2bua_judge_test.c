@@ -141,7 +141,7 @@ static void a_stopping_server_takes_no_calls_and_hangs_up(void **state)
 	phone_assert_contains(m, "Reason", "Server is stopping");
 	ok(m);
 	ok(soon(bob, "BYE"));
-	is_cancelled(bob, waiting);
+	is_cancelled(waiting);
 	phone_ack(soon(carol, "503"), NULL, NULL);
 	world_expect_log(w, "over by engine");
 	m = answer_to("INVITE", "sip:bob@example.org", NULL, SDP_A, "503");

@@ -190,7 +190,7 @@ static void a_party_that_hangs_up_meanwhile(void **state)
 	phone_bye(c);
 	soon(carol, "200 BYE");
 	assert_int_equal(outcome, 487);
-	is_cancelled(alice, m);
+	is_cancelled(m);
 	soon(carol, "ACK");
 	hang_up(t.a, bob);
 	end();

@@ -412,7 +412,7 @@ static void rfc5589_7_6_a_dialog_that_is_still_ringing_is_not_replaced(void **st
 	phone_cancel(bob_carol, NULL);
 	soon(bob, "200 CANCEL");
 	phone_ack(soon(bob, "487"), NULL, NULL);
-	is_cancelled(carol, m);
+	is_cancelled(m);
 	blind_instead();
 }
 
