@@ -432,11 +432,14 @@ static void on_look(struct sh_timer *timer)
 		struct sh_path found[SH_MAX_CANDIDATES];
 		struct sh_name_addr first;
 		struct sh_uri uri;
+		int count;
 
 		if (list.len && sh_name_addr_next(&list, &first) == 0)
 			hop = first.uri;
-		if (!p->locate && sh_uri_parse(&uri, hop) == 0)
-			learn(p, found, sh_transport_locate(t->ua->transport, &uri, t->config.targets[i].endpoint, found, on_located, p, &p->locate));
+		if (p->locate || sh_uri_parse(&uri, hop) != 0)
+			continue;
+		count = sh_transport_locate(t->ua->transport, &uri, t->config.targets[i].endpoint, found, on_located, p, &p->locate);
+		learn(p, found, count);
 	}
 	publish(t);
 	sh_env_timer(t->ua->env, &t->look, LOOK_AGAIN);

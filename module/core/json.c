@@ -124,9 +124,10 @@ void sh_json_number(struct sh_json *j, double n)
 void sh_json_seconds(struct sh_json *j, uint64_t us)
 {
 	char buf[32];
+	int len = snprintf(buf, sizeof(buf), "%" PRIu64 ".%03u", us / 1000000, (unsigned)(us / 1000 % 1000));
 
 	value(j);
-	put(j, buf, (size_t)snprintf(buf, sizeof(buf), "%" PRIu64 ".%03u", us / 1000000, (unsigned)(us / 1000 % 1000)));
+	put(j, buf, (size_t)len);
 }
 
 void sh_json_bool(struct sh_json *j, bool b)

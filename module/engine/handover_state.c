@@ -65,7 +65,7 @@ static int send_binding(struct sh_handover *h, int peer, struct sh_slice aor, co
 {
 	struct binding b = {.aor_len = aor.len, .contact = *c};
 	struct sh_slice *texts[TEXTS];
-	size_t len = aor.len, at = aor.len;
+	size_t at = aor.len, len = at;
 	char *body;
 	int err;
 

@@ -334,7 +334,7 @@ static void configure(lua_State *L, struct sh_shared_store *store)
 	o.size = (size_t)sh_opt_integer(L, 2, "size", 0, 1024, (lua_Integer)4 << 30);
 	o.persist = sh_opt_bool(L, 2, "persist", false);
 	evict = sh_opt_text(L, 2, "evict");
-	while (evict.base && i < 2 && !sh_slice_eq(evict, sh_slice_cstr(evictions[i].name)))
+	while (i < 2 && evict.base && !sh_slice_eq(evict, sh_slice_cstr(evictions[i].name)))
 		i++;
 	if (i == 2)
 		luaL_error(L, "option 'evict': \"refuse\" or \"oldest\" expected");

@@ -137,7 +137,7 @@ static int push_known(lua_State *L, const struct message *o, enum field id)
 	case F_CODE:
 		return push_number(L, m->is_request ? -1 : m->status);
 	case F_REASON:
-		return push(L, m->is_request ? (struct sh_slice){0} : sh_msg_text(m, m->reason));
+		return push(L, !m->is_request ? sh_msg_text(m, m->reason) : (struct sh_slice){0});
 	case F_FROM:
 		return push_field(L, sh_msg_header(m, SH_H_FROM));
 	case F_TO:
