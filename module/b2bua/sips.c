@@ -53,7 +53,7 @@ unsigned sh_sips_judge(const struct sh_ua *ua, const struct sh_msg *m, const str
 	if (!has_secure_endpoint(ua->transport))
 		return 416; /* 5.1.2: not spoken here */
 	if (from->proto == SH_PROTO_UDP) {
-		*why = SH_LIT("No sips by UDP"); /* 3.1.1 */
+		*why = SH_LIT("No sips by UDP"); /* 3.1.4 */
 		return 400;
 	}
 	if (m->method == SH_REGISTER || m->method == SH_OPTIONS || !(is_in_the_clear(m, SH_H_CONTACT) || is_in_the_clear(m, SH_H_RECORD_ROUTE)))

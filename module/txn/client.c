@@ -160,7 +160,8 @@ static bool is_acked_by_text(const struct sh_client_txn *ct, const struct sh_msg
 
 enum { LOST_ACKS = 1 }; /* one may have crossed the 2xx, or been lost */
 
-/* The ACK as it was; what it has in common with the 2xx is taken from that. */
+/* The ACK as it was; what it has in common with the 2xx is taken from that. It may be lost anywhere between here and the callee, who may
+ * also repeat the 2xx on purpose: so this ACK tries another way, and nothing is said against the one that it had. */
 static void send_kept_ack(struct sh_client_txn *ct, const struct sh_msg *m)
 {
 	struct sh_txn_layer *l = ct->layer;
@@ -174,7 +175,6 @@ static void send_kept_ack(struct sh_client_txn *ct, const struct sh_msg *m)
 	sh_put_header(&w, SH_H_CALL_ID, sh_msg_text(m, m->call_id));
 	sh_put(&w, sh_slice_make(kept.base + ct->ack_cut, kept.len - ct->ack_cut));
 	if (++ct->interval > LOST_ACKS && sh_client_has_others(ct)) {
-		sh_transport_avoid(l->transport, &ct->path, 0);
 		ct->path = ct->others->paths[ct->others->at++];
 		ct->interval = 0;
 	}

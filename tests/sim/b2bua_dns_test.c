@@ -252,6 +252,35 @@ static void the_name_in_a_contact_is_looked_up_only_when_the_call_rings(void **s
 	end();
 }
 
+/* The ACK of a 2xx goes end to end: a callee that repeats the 2xx says nothing about the server on the way. */
+static void a_callee_that_repeats_its_2xx_makes_no_other_call_leave_its_server(void **state)
+{
+	struct phone_msg *invite;
+
+	(void)state;
+	begin(PLAN("local ok, res = call:dial({'sip:bob@example.test'})\nif not ok then call:reject(res) end\n"));
+	record("_sip._udp.example.test", "60 SRV 10 0 5060 first.example.test");
+	record("_sip._udp.example.test", "60 SRV 20 0 5060 second.example.test");
+	record("first.example.test", "60 A 10.0.0.3");
+	record("second.example.test", "60 A 10.0.0.4");
+	phone_invite(alice, "sip:bob@example.org", NULL, SDP_A);
+	invite = soon(bob, "INVITE");
+	phone_reply(invite, 200, NULL, "Contact: <sip:bob@example.test>", SDP_B);
+	phone_ack(soon(alice, "200"), NULL, NULL);
+	soon(bob, "ACK");
+	for (unsigned i = 0; i < 3; i++) {
+		phone_reply(invite, 200, NULL, "Contact: <sip:bob@example.test>", SDP_B);
+		world_advance(w, SH_SECOND / 2);
+	}
+	assert_int_equal(phone_count(bob, "ACK"), 2);
+	assert_int_equal(phone_count(carol, "ACK"), 2); /* the last two tried the other way */
+	phone_invite(alice, "sip:bob@example.org", NULL, SDP_A);
+	soon(bob, "INVITE");
+	assert_int_equal(phone_count(carol, "INVITE"), 0);
+	world_forget_log(w);
+	world_abandon(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -262,6 +291,7 @@ int main(void)
 	    cmocka_unit_test(when_all_servers_fail_the_caller_hears_it),
 	    cmocka_unit_test(messages_fail_over_too),
 	    cmocka_unit_test(a_request_in_a_dialog_fails_over_to_the_next_address_of_the_name),
+	    cmocka_unit_test(a_callee_that_repeats_its_2xx_makes_no_other_call_leave_its_server),
 	    cmocka_unit_test(a_failing_name_server_is_a_failure_of_that_branch),
 	    cmocka_unit_test(the_name_in_a_contact_is_looked_up_only_when_the_call_rings),
 	};
