@@ -122,51 +122,69 @@ static inline void listeners_end(struct listeners *l)
 
 enum { SECRET_LEN = 64 };
 
+static inline int secret_read(const char *path, char out[SECRET_LEN + 1])
+{
+	int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC), ours;
+	struct stat st;
+	ssize_t n = 0;
+
+	if (fd < 0)
+		return -1;
+	ours = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == 0 && !(st.st_mode & 077);
+	if (ours)
+		n = read(fd, out, SECRET_LEN);
+	close(fd);
+	out[SECRET_LEN] = '\0';
+	if (n == SECRET_LEN)
+		return 1;
+	errno = ours && unlink(path) == 0 ? ENOENT : EPERM; /* one that was cut off is as good as none */
+	return -1;
+}
+
+/* As a whole, and only where there is none: of two that come first at once both have the same in the end. */
+static inline int secret_make(const char *path)
+{
+	static const char digits[] = "0123456789abcdef";
+	unsigned char noise[SECRET_LEN / 2];
+	char text[SECRET_LEN], fresh[4128];
+	int fd, err, made;
+
+	if (getentropy(noise, sizeof(noise)) < 0)
+		return -1;
+	for (size_t i = 0; i < SECRET_LEN; i++)
+		text[i] = digits[noise[i / 2] >> (i & 1 ? 0 : 4) & 15];
+	snprintf(fresh, sizeof(fresh), "%s.%d", path, (int)getpid());
+	fd = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0 && errno == EEXIST && unlink(fresh) == 0) /* of one that died */
+		fd = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -1;
+	errno = EIO;
+	made = write(fd, text, SECRET_LEN) == SECRET_LEN && fsync(fd) == 0 && (link(fresh, path) == 0 || errno == EEXIST) ? 0 : -1;
+	err = errno;
+	close(fd);
+	unlink(fresh);
+	errno = err;
+	return made;
+}
+
 /* What the option handover_secret is: children that run as another user than their parent, root, prove by it to each other that they are
  * its children, which other processes of that user cannot. It stands in the file FOLDER.key, which root alone can read, so that a parent that
  * takes the place of this one gives its children the same. 1: out has it; 0: there is none, because the parent is not root and hides
  * nothing from its user; -1 and errno: the file is missing and cannot be made, or somebody else may read or write it (EPERM). */
 static inline int handover_secret(const char *folder, char out[SECRET_LEN + 1])
 {
-	static const char digits[] = "0123456789abcdef";
-	unsigned char noise[SECRET_LEN / 2];
-	struct stat st;
 	char path[4096];
-	int fd, n;
+	int n;
 
 	if (geteuid() != 0)
 		return 0;
 	errno = ENAMETOOLONG;
 	if (snprintf(path, sizeof(path), "%s.key", folder) >= (int)sizeof(path))
 		return -1;
-	fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0 && errno == ENOENT) {
-		if (getentropy(noise, sizeof(noise)) < 0)
-			return -1;
-		for (size_t i = 0; i < sizeof(noise); i++) {
-			out[2 * i] = digits[noise[i] >> 4];
-			out[2 * i + 1] = digits[noise[i] & 15];
-		}
-		out[SECRET_LEN] = '\0';
-		fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-		if (fd < 0)
-			return -1;
-		n = write(fd, out, SECRET_LEN) == SECRET_LEN ? 1 : -1;
-		if (n < 0)
-			unlink(path);
-		close(fd);
-		return n;
-	}
-	if (fd < 0)
-		return -1;
-	n = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == 0 && !(st.st_mode & 077) && st.st_nlink == 1 &&
-		    read(fd, out, SECRET_LEN) == SECRET_LEN
-		? 1
-		: -1;
-	out[SECRET_LEN] = '\0';
-	close(fd);
-	if (n < 0)
-		errno = EPERM;
+	n = secret_read(path, out);
+	if (n < 0 && errno == ENOENT && secret_make(path) == 0)
+		n = secret_read(path, out);
 	return n;
 }
 

@@ -141,7 +141,8 @@ static void make_offer(struct sh_branch *b, const struct sh_path *path)
 	struct sh_leg *stays;
 	struct sh_writer w;
 
-	if (!f->call->answered || f->plan.has_sdp || (f->plan.offer_of && !sh_slots_get(&ua->legs, f->plan.offer_of)) || b->offer || f->plan.offer == SH_OFFER_TO_NOBODY ||
+	if (!f->call->answered || f->plan.has_sdp || (f->plan.offer_of && !sh_slots_get(&ua->legs, f->plan.offer_of)) || b->offer ||
+	    f->plan.offer == SH_OFFER_TO_NOBODY ||
 	    (f->plan.offer == SH_OFFER_TO_BROWSERS && !browser))
 		return;
 	if (!f->plan.offer_of)

@@ -216,13 +216,23 @@ static bool of_one_hop(enum sh_header_id id)
 	}
 }
 
-void sh_put_whole(struct sh_writer *w, const struct sh_msg *m, struct sh_slice except)
+/* Of the fields that only a trusted sender may say: those that are not among classes. */
+static bool is_not_believed(const struct sh_msg *m, const struct sh_header *h, unsigned classes)
+{
+	const unsigned guarded = SH_COPY_IDENTITY | SH_COPY_FORWARDED;
+
+	if (!h->id)
+		return !(classes & guarded) && sh_slice_istarts(sh_msg_text(m, h->name), SH_LIT("P-Charging-")); /* RFC 7315 */
+	return (classes_of[h->id] & guarded) && !(classes_of[h->id] & classes);
+}
+
+void sh_put_whole(struct sh_writer *w, const struct sh_msg *m, unsigned classes, struct sh_slice except)
 {
 	for (unsigned i = 0; i < m->nheaders; i++) {
 		const struct sh_header *h = &m->headers[i];
 		struct sh_slice name = h->id ? sh_header_name((enum sh_header_id)h->id) : sh_msg_text(m, h->name);
 
-		if (!of_one_hop((enum sh_header_id)h->id) && !(except.len && sh_header_line_named(except, name)))
+		if (!of_one_hop((enum sh_header_id)h->id) && !is_not_believed(m, h, classes) && !(except.len && sh_header_line_named(except, name)))
 			sh_put_header_named(w, name, sh_msg_text(m, h->value));
 	}
 }

@@ -291,7 +291,7 @@ enum sh_copy { SH_COPY_INVITE = 1, SH_COPY_RESPONSE = 2, SH_COPY_DIALOG = 4, SH_
 void sh_put_copied(struct sh_writer *w, const struct sh_msg *m, unsigned classes, struct sh_slice except,
 		   struct sh_slice removed, struct sh_slice patterns);
 /* All fields but those of one hop: a REGISTER, and its answer, that pass an edge. */
-void sh_put_whole(struct sh_writer *w, const struct sh_msg *m, struct sh_slice except);
+void sh_put_whole(struct sh_writer *w, const struct sh_msg *m, unsigned classes, struct sh_slice except);
 /* What an application says: "Name: value" takes the place of what w has of that name, copied or ours, but for Require, to which
  * it adds; "Name" alone takes it away. Put behind all that it may replace, before the body. */
 void sh_put_said(struct sh_writer *w, struct sh_slice lines);

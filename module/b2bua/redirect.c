@@ -93,7 +93,10 @@ bool sh_redirect_follow(struct sh_branch *b, const struct sh_msg *m)
 			continue;
 		t.group = f->group + level;
 		t.alternative = false;
-		t.has_path = t.behind_nat = false;
+		if (t.registered) /* what is known of the phone says nothing of whom it names */
+			t.endpoint = -1;
+		t.hop = (struct sh_slice){0};
+		t.has_path = t.behind_nat = t.registered = false;
 		t.other_count = 0;
 		t.route = (struct sh_slice){0};
 		t.nlogins = 0; /* credentials are not for those whom somebody else names */

@@ -121,7 +121,7 @@ static void answer_with(struct sh_ua *ua, struct sh_server_txn *st, struct sh_le
 		code = 503;
 	if (m && m->method == SH_REGISTER) { /* the registrar and the phone speak with each other: through an edge */
 		w = sh_server_txn_begin(st, code, reason, none);
-		sh_put_whole(w, m, none);
+		sh_put_whole(w, m, SH_COPY_IDENTITY | SH_COPY_FORWARDED, none);
 		sh_put_body_of(w, m);
 		sh_server_txn_respond(st, code, w);
 		return;

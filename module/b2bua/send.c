@@ -211,7 +211,7 @@ static int send_to(struct branch *b, const struct sh_path *path)
 	put_head(b, path, &line, &rest);
 	if (passes_edge(m)) {
 		sh_edge_put_path(ua->transport, &ua->env->key, m, &s->rq->from, path, &rest);
-		sh_put_whole(&rest, m, t->headers);
+		sh_put_whole(&rest, m, sh_identity_classes(ua, m, &s->rq->from.remote, &path->remote), t->headers);
 	} else if (m)
 		sh_put_copied(&rest, m, SH_COPY_REQUEST | (m->body.len ? SH_COPY_BODY : 0) |
 			      sh_identity_classes(ua, m, &s->rq->from.remote, &path->remote), t->headers, (struct sh_slice){0}, t->copy);
@@ -339,6 +339,10 @@ static void start_target(struct branch *b)
 	int n = 1;
 
 	b->started = true;
+	if (s->rq && s->rq->msg->max_forwards == 0) { /* RFC 3261 16.3: two that pass it to each other would never end */
+		branch_failed(b, 483, SH_REJECTED, NULL);
+		return;
+	}
 	if (list.len && sh_name_addr_next(&list, &first) == 0)
 		hop = first.uri;
 	if (t->has_path && (!t->path.flow || sh_transport_flow_alive(s->ua->transport, t->path.flow)))

@@ -52,7 +52,7 @@ enum sh_handover_kind {
 	SH_HANDOVER_UNBINDING,
 	SH_HANDOVER_STORE, /* a part of one */
 	SH_HANDOVER_NONCE, /* struct sh_nonce_record[] */
-	SH_HANDOVER_BAN,   /* struct sh_ban[] */
+	SH_HANDOVER_BAN,   /* struct sh_ban */
 	SH_HANDOVER_EVENT, /* a record of b2bua/event.h */
 	SH_HANDOVER_DONE,
 	SH_HANDOVER_RUN, /* struct sh_addr[] */

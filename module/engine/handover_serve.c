@@ -68,7 +68,7 @@ static int ask(struct sh_handover *h, void (*fn)(struct sh_worker *w, void *arg)
 	}
 	for (int i = 0; i < ASK_TRIES && atomic_load(&q->missing) && !atomic_load(&h->quit); i++)
 		nap(200);
-	if (!err && atomic_load(&q->missing))
+	if (atomic_load(&q->missing)) /* even if others were never asked: arg is still in use */
 		err = -ETIMEDOUT;
 	unref(q);
 	return err;
@@ -410,10 +410,13 @@ static void welcome(struct sh_handover *h, int peer)
 	if (w.active) {
 		w.key = e->workers[0].env->key;
 		w.secret = sh_auth_secret(e->auth);
-		if (s && ask(h, collect_sockets, s) == 0)
-			w.nfds = s->count < SH_HANDOVER_FDS ? s->count : SH_HANDOVER_FDS;
-		else
+		if (!s || ask(h, collect_sockets, s) < 0)
 			s = NULL; /* a late worker may still write to it */
+		else
+			w.nfds = s->count < SH_HANDOVER_FDS ? s->count : SH_HANDOVER_FDS;
+		if (s && s->count > SH_HANDOVER_FDS)
+			sh_warn(&e->log, "hand-over: %u sockets are more than the %d that another process can get: it will not start", s->count,
+				SH_HANDOVER_FDS);
 	}
 	if (w.nfds) {
 		struct cmsghdr *c = (struct cmsghdr *)control;

@@ -67,6 +67,39 @@ static void a_register_is_passed_on_with_a_path_that_holds_a_token(void **state)
 	end();
 }
 
+/* RFC 3261 16.3: two edges that pass it to each other would never end. */
+static void a_register_that_may_go_no_further_is_not_passed_on(void **state)
+{
+	(void)state;
+	begin(PLAN_EDGE);
+	phone_request(bob, "REGISTER", "sip:example.org", "Max-Forwards: 0", NULL);
+	soon(bob, "483");
+	assert_int_equal(phone_count(carol, "REGISTER"), 0);
+	phone_assert_header(passed_on(bob, "Max-Forwards: 1"), "Max-Forwards", "0");
+	world_abandon(w);
+}
+
+/* Who the phone is says its password: a registrar that trusts its edge would believe the rest. */
+static void what_a_phone_asserts_of_itself_is_not_passed_on(void **state)
+{
+	static const char asserted[] = "P-Asserted-Identity: <sip:boss@example.org>\nP-Charging-Vector: icid-value=1\nX-Own: yes";
+	struct phone_msg *m;
+
+	(void)state;
+	begin(PLAN_EDGE);
+	m = passed_on(bob, asserted);
+	phone_assert_header(m, "P-Asserted-Identity", NULL);
+	phone_assert(carol, !strstr(m->text, "P-Charging-Vector") && strstr(m->text, "X-Own: yes\r\n"));
+	phone_reply(m, 403, NULL, NULL, NULL);
+	soon(bob, "403");
+	world_reload(w, PLAN_EDGE "sip.acl{trust = {'10.0.0.3'}}\n");
+	m = passed_on(bob, asserted);
+	phone_assert_header(m, "P-Asserted-Identity", "<sip:boss@example.org>");
+	phone_reply(m, 403, NULL, NULL, NULL);
+	soon(bob, "403");
+	end();
+}
+
 static void who_is_not_the_first_hop_says_no_ob(void **state)
 {
 	(void)state;
@@ -236,7 +269,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_register_is_passed_on_with_a_path_that_holds_a_token),
-	    cmocka_unit_test(who_is_not_the_first_hop_says_no_ob),
+		cmocka_unit_test(a_register_that_may_go_no_further_is_not_passed_on),
+		cmocka_unit_test(what_a_phone_asserts_of_itself_is_not_passed_on),
+		cmocka_unit_test(who_is_not_the_first_hop_says_no_ob),
 	    cmocka_unit_test(what_comes_back_with_the_token_goes_by_the_flow),
 	    cmocka_unit_test(a_token_whose_connection_is_gone_is_a_430),
 	    cmocka_unit_test(a_token_that_is_not_ours_is_a_403),

@@ -51,6 +51,27 @@ static void leave(void)
 	sh_tls_unref(tls);
 }
 
+/* Whom a redirect names is found by his own URI, not by where the phone is that has named him. */
+static void a_phone_with_a_sips_contact_that_is_called_by_sip_may_redirect(void **state)
+{
+	(void)state;
+	stage();
+	world_reload(w, "local sip = require 'siphook'\nsip.domains{'example.org'}\nsip.on.register(function(req) req:register() end)\n"
+			"sip.on.invite(function(call) local ok, res = call:dial(sip.lookup(call.uri), {follow_redirects = 2})\n"
+			"  if not ok then call:reject(res) end end)\n");
+	phone_request(bob, "REGISTER", "sips:example.org", "Contact: <sips:b@10.0.0.3>", NULL);
+	soon(bob, "200");
+	phone_invite(alice, "sip:bob@example.org", NULL, SDP_A);
+	phone_reply(soon(bob, "INVITE"), 302, NULL, "Contact: <sip:carol@10.0.0.4>", NULL);
+	soon(bob, "ACK");
+	phone_reply(phone_expect(carol, "INVITE", 5 * SH_SECOND), 486, NULL, NULL, NULL);
+	soon(carol, "ACK");
+	phone_ack(soon(alice, "486"), NULL, NULL);
+	phone_request(bob, "REGISTER", "sip:example.org", "Contact: *\nExpires: 0", NULL);
+	soon(bob, "200");
+	leave();
+}
+
 static void where_no_tls_is_spoken_sips_is_416(void **state)
 {
 	(void)state;
@@ -211,6 +232,7 @@ static int drop_papers(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_phone_with_a_sips_contact_that_is_called_by_sip_may_redirect),
 	    cmocka_unit_test(where_no_tls_is_spoken_sips_is_416),
 	    cmocka_unit_test(sips_by_datagrams_is_refused),
 	    cmocka_unit_test(a_sips_request_with_a_sip_contact_or_record_route_is_refused),
