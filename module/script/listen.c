@@ -248,14 +248,16 @@ int sh_places_create(struct sh_places **out, unsigned workers)
 	return *out ? 0 : -ENOMEM;
 }
 
+static bool is_meant(const struct sh_endpoint *e, const struct sh_listen_spec *spec)
+{
+	return e->proto == spec->proto && sh_addr_eq(&e->local, &spec->addr);
+}
+
 static int find_endpoint(const struct sh_transport *t, const struct sh_listen_spec *spec)
 {
-	for (unsigned i = 0; i < sh_transport_endpoints(t); i++) {
-		const struct sh_endpoint *e = sh_transport_endpoint(t, i);
-
-		if (e->proto == spec->proto && sh_addr_eq(&e->local, &spec->addr))
+	for (unsigned i = 0; i < sh_transport_endpoints(t); i++)
+		if (is_meant(sh_transport_endpoint(t, i), spec))
 			return (int)i;
-	}
 	return -1;
 }
 
@@ -324,10 +326,28 @@ static void let_go(struct sh_runtime *rt, unsigned place)
 	atomic_fetch_sub(&rt->script->places->held[place], 1);
 }
 
+/* Whatever becomes of a listener, its place is taken and none before it is missing: this worker may not have taken up the generation
+ * that named those, or its socket may not open though those of the other workers do. */
+static int take_place(struct sh_transport *t, const struct sh_listen_spec *spec)
+{
+	struct sh_listen_config config = {.proto = spec->proto, .local = &spec->addr};
+	unsigned place = (unsigned)spec->place;
+	int err = 0;
+
+	if (spec->place < 0)
+		return -ENOSPC;
+	while (!err && sh_transport_endpoints(t) <= place)
+		err = sh_transport_listen_reserve(t, &config);
+	if (err || is_meant(sh_transport_endpoint(t, place), spec))
+		return err;
+	config.instead = place + 1;
+	return sh_transport_listen_reserve(t, &config);
+}
+
 static int make_true(struct sh_runtime *rt, const struct sh_listen_spec *spec)
 {
 	struct sh_transport *t = sh_ua_transport(rt->ua);
-	struct sh_listen_config config = {
+	const struct sh_listen_config config = {
 	    .proto = spec->proto,
 	    .local = &spec->addr,
 	    .advertise_host = spec->advertise,
@@ -335,26 +355,20 @@ static int make_true(struct sh_runtime *rt, const struct sh_listen_spec *spec)
 	    .tls = spec->tls ? spec->tls->tls : rt->tls,
 	    .origins = spec->origins,
 	    .origin_count = spec->norigins,
+	    .instead = (unsigned)(spec->place + 1),
 	};
-	unsigned count = sh_transport_endpoints(t), index = (unsigned)spec->place;
-	int err;
+	unsigned place = (unsigned)spec->place;
+	int err = take_place(t, spec);
+	const struct sh_endpoint *e = err ? NULL : sh_transport_endpoint(t, place);
+	bool opens = e && e->retired;
 
-	if (spec->place < 0 || index > count)
-		return -ENOSPC;
-	if (index < count && find_endpoint(t, spec) == spec->place) {
-		bool again = sh_transport_endpoint(t, index)->retired;
-
-		err = sh_transport_listen_again(t, index, &config);
-		if (!err && again)
-			hold(rt, index);
-	} else {
-		config.instead = index < count ? index + 1 : 0;
-		err = sh_transport_listen_with(t, &config);
-		if (!err)
-			hold(rt, index);
-	}
+	if (err)
+		return err;
+	err = e->reserved ? sh_transport_listen_with(t, &config) : sh_transport_listen_again(t, place, &config);
+	if (!err && opens)
+		hold(rt, place);
 	if (!err)
-		sh_transport_tune(t, index, &spec->tuning);
+		sh_transport_tune(t, place, &spec->tuning);
 	/* On the virtual network there are no certificates: a dial plan with such a listener can be tested all the same. */
 	return err == -EPROTONOSUPPORT && rt->script->config.deterministic ? 0 : err;
 }
@@ -362,7 +376,7 @@ static int make_true(struct sh_runtime *rt, const struct sh_listen_spec *spec)
 static bool is_named(const struct sh_generation *g, const struct sh_endpoint *e)
 {
 	for (unsigned i = 0; i < g->nlistens; i++)
-		if (g->listens[i].proto == e->proto && sh_addr_eq(&g->listens[i].addr, &e->local))
+		if (is_meant(e, &g->listens[i]))
 			return true;
 	return false;
 }
@@ -412,6 +426,18 @@ static void retire_unnamed(struct sh_runtime *rt)
 		sh_env_timer(rt->env, &rt->unnamed, UNNAMED_LOOK);
 }
 
+static const char *what_is_wrong(int err)
+{
+	switch (err) {
+	case -EPROTONOSUPPORT:
+		return "the option tls_certificate is missing";
+	case -ENOSPC:
+		return "too many listeners were changed, and are not over yet";
+	default:
+		return strerror(-err);
+	}
+}
+
 int sh_runtime_listen(struct sh_runtime *rt, char *error, size_t size)
 {
 	struct sh_generation *g = rt->state->generation;
@@ -423,11 +449,10 @@ int sh_runtime_listen(struct sh_runtime *rt, char *error, size_t size)
 	for (unsigned i = 0; i < g->nlistens; i++) {
 		int err = make_true(rt, &g->listens[i]);
 
-		if (err && !first)
-			snprintf(error, size, "listen %.*s: %s", SH_FMT(g->listens[i].uri),
-				 err == -EPROTONOSUPPORT ? "the option tls_certificate is missing"
-				 : err == -ENOSPC	 ? "too many listeners were changed, and are not over yet"
-							 : strerror(-err));
+		if (err && error && !first)
+			snprintf(error, size, "listen %.*s: %s", SH_FMT(g->listens[i].uri), what_is_wrong(err));
+		else if (err)
+			sh_error(rt->script->config.log, "listen %.*s: %s", SH_FMT(g->listens[i].uri), what_is_wrong(err));
 		first = first ? first : err;
 	}
 	atomic_store(&rt->script->places->taken[rt->env->worker], g->number);

@@ -19,13 +19,12 @@ enum sh_hook sh_hook_of_method(enum sh_method m, bool in_dialog)
 static void tell_ua(struct sh_runtime *rt)
 {
 	const struct sh_generation *g = rt->state->generation;
-	char error[320];
 
 	if (sh_ua_set_trust(rt->ua, g->trust, g->ntrust) < 0)
 		sh_error(rt->script->config.log, "out of memory: no peer is trusted");
 	sh_transport_set_door(sh_ua_transport(rt->ua), g->has_door ? &g->door : NULL);
-	if (rt->listens && sh_runtime_listen(rt, error, sizeof(error)) < 0)
-		sh_error(rt->script->config.log, "%s", error);
+	if (rt->listens)
+		sh_runtime_listen(rt, NULL, 0);
 	if (rt->env->worker == 0 && !rt->succeeded)
 		sh_ua_set_trunks(rt->ua, g->trunks, g->ntrunks);
 	sh_ua_hooks_changed(rt->ua);

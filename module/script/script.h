@@ -125,8 +125,8 @@ void sh_runtime_attach(struct sh_runtime *rt, struct sh_ua *ua);
 void sh_runtime_update(struct sh_runtime *rt); /* takes up the current generation */
 /* For the listeners of scripts that are tls or wss; it outlives the runtime. */
 void sh_runtime_set_tls(struct sh_runtime *rt, struct sh_tls *tls);
-/* Opens and tunes the listeners that it declares: 0, or -errno and words for the first that cannot be. From then on
- * those of every generation are opened when it is taken up; one that cannot be is a line in the log. */
+/* Opens and tunes the listeners that it declares: 0, or -errno and words for the first that cannot be; the others that cannot
+ * are lines in the log, and without `error` that one too. From then on those of every generation are opened when it is taken up. */
 int sh_runtime_listen(struct sh_runtime *rt, char *error, size_t size);
 void sh_runtime_destroy(struct sh_runtime *rt);        /* drops all runs; before the user agent; NULL is fine */
 /* For sh_location_create: the store's events become runs of the hook `binding`, on the runtime that is the `by` of the

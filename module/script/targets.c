@@ -243,7 +243,7 @@ static void read_listener(struct reader *r, int table, struct sh_target *t)
 		size_t len = sh_addr_format(&e->local, buf);
 		int digits = snprintf(port, sizeof(port), "%u", e->local.port);
 
-		if (!sh_slice_ieq(proto, sh_proto_param(e->proto)))
+		if (e->reserved || !sh_slice_ieq(proto, sh_proto_param(e->proto)))
 			continue;
 		if (sh_slice_eq(rest, sh_slice_make(buf, len)) || sh_slice_eq(rest, sh_slice_make(port, (size_t)digits))) {
 			t->endpoint = (int)i;

@@ -292,17 +292,38 @@ static int copy_origins(struct sh_listen *l, const struct sh_slice *origins, uns
 	return 0;
 }
 
-static int check(const struct sh_transport *t, const struct sh_listen_config *c)
+static int check_place(const struct sh_transport *t, const struct sh_listen_config *c)
 {
-	bool secure = c->proto == SH_PROTO_TLS || c->proto == SH_PROTO_WSS;
-
-	if ((unsigned)c->proto >= SH_PROTO_COUNT || (secure && (!c->tls || (!c->connect_only && !sh_tls_has_identity(c->tls)))))
+	if ((unsigned)c->proto >= SH_PROTO_COUNT)
 		return -EPROTONOSUPPORT;
-	if (c->local->family == 0 || c->advertise_host.len > NAME_MAX_LEN)
+	if (c->local->family == 0)
 		return -EINVAL;
 	if (c->instead)
 		return sh_transport_endpoint_unused(t, c->instead - 1) ? 0 : -EBUSY;
 	return t->listen_count == SH_MAX_ENDPOINTS ? -ENOSPC : 0;
+}
+
+static int check(const struct sh_transport *t, const struct sh_listen_config *c)
+{
+	bool secure = c->proto == SH_PROTO_TLS || c->proto == SH_PROTO_WSS;
+
+	if (secure && (!c->tls || (!c->connect_only && !sh_tls_has_identity(c->tls))))
+		return -EPROTONOSUPPORT;
+	return c->advertise_host.len > NAME_MAX_LEN ? -EINVAL : check_place(t, c);
+}
+
+static struct sh_listen *listen_create(struct sh_transport *t, const struct sh_listen_config *c)
+{
+	struct sh_listen *l = sh_calloc(1, sizeof(*l));
+
+	if (!l)
+		return NULL;
+	l->t = t;
+	l->index = (uint8_t)(c->instead ? c->instead - 1 : t->listen_count);
+	l->any = sh_addr_is_any(c->local);
+	l->pub.proto = c->proto;
+	l->pub.local = *c->local;
+	return l;
 }
 
 /* It takes its place among the others. */
@@ -328,15 +349,10 @@ int sh_transport_listen_with(struct sh_transport *t, const struct sh_listen_conf
 
 	if (err)
 		return err;
-	l = sh_calloc(1, sizeof(*l));
+	l = listen_create(t, c);
 	if (!l)
 		return -ENOMEM;
-	l->t = t;
-	l->index = (uint8_t)(c->instead ? c->instead - 1 : t->listen_count);
-	l->any = sh_addr_is_any(c->local);
-	l->pub.proto = c->proto;
 	l->pub.connect_only = c->connect_only;
-	l->pub.local = *c->local;
 	if (c->proto == SH_PROTO_TLS || c->proto == SH_PROTO_WSS)
 		l->tls = sh_tls_ref(c->tls);
 	err = copy_origins(l, c->origins, c->origin_count);
@@ -362,6 +378,23 @@ out:
 	if (sibling)
 		sibling->sibling = l;
 	return 0;
+}
+
+int sh_transport_listen_reserve(struct sh_transport *t, const struct sh_listen_config *c)
+{
+	int err = check_place(t, c);
+	struct sh_listen *l = err ? NULL : listen_create(t, c);
+
+	if (!l)
+		return err ? err : -ENOMEM;
+	l->pub.reserved = l->pub.retired = l->pub.closed = true;
+	l->pub.port = c->local->port;
+	err = name_endpoint(l, SH_LIT(""), c->local);
+	if (err)
+		sh_listen_close(l);
+	else
+		enter(l, c->instead);
+	return err;
 }
 
 int sh_transport_listen(struct sh_transport *t, enum sh_proto proto, const struct sh_addr *local,
@@ -420,7 +453,7 @@ static int open_again(struct sh_listen *l)
 
 int sh_transport_listen_again(struct sh_transport *t, unsigned index, const struct sh_listen_config *c)
 {
-	struct sh_listen *l = index < t->listen_count ? t->listens[index] : NULL;
+	struct sh_listen *l = index < t->listen_count && !t->listens[index]->pub.reserved ? t->listens[index] : NULL;
 	int err = l ? open_again(l) : -EINVAL;
 	char *origins = l ? l->origins : NULL;
 
@@ -534,7 +567,7 @@ const struct sh_endpoint *sh_transport_endpoint(const struct sh_transport *t, un
 
 static bool fits(const struct sh_listen *l, const struct sh_path *p)
 {
-	return l->pub.proto == (enum sh_proto)p->proto && !(l->pub.closed && l->pub.proto == SH_PROTO_UDP) &&
+	return l->pub.proto == (enum sh_proto)p->proto && !l->pub.reserved && !(l->pub.closed && l->pub.proto == SH_PROTO_UDP) &&
 	       (p->remote.family == 0 || l->pub.local.family == p->remote.family);
 }
 

@@ -50,6 +50,7 @@ struct sh_endpoint {
 	bool connect_only;         /* nobody can connect to it */
 	bool retired;              /* given up */
 	bool closed;               /* retired, and its socket is closed */
+	bool reserved;             /* closed, and it never was open: only its index is taken */
 	struct sh_listen_tuning tuning;
 };
 
@@ -123,7 +124,11 @@ struct sh_listen_config {
  * was sent to is used per message, and otherwise the first non-loopback one that the driver gave as bound, or that a
  * packet came to (127.0.0.1 or [::1] until then). 0, -EPROTONOSUPPORT, -EINVAL, -ENOSPC, -ENOMEM or the driver's. */
 int sh_transport_listen_with(struct sh_transport *t, const struct sh_listen_config *config);
-/* The same for udp and tcp, in short. */
+/* Takes the index and nothing else, so that those behind it have the same on all workers though this one cannot be opened: of
+ * the configuration proto, local and instead count. It is unused from the beginning, and becomes real when one that
+ * listen_with opens takes its place. 0, -EPROTONOSUPPORT, -EINVAL, -EBUSY (`instead` is in use), -ENOSPC or -ENOMEM. */
+int sh_transport_listen_reserve(struct sh_transport *t, const struct sh_listen_config *config);
+/* The same as listen_with for udp and tcp, in short. */
 int sh_transport_listen(struct sh_transport *t, enum sh_proto proto, const struct sh_addr *local,
 			struct sh_slice advertise_host, uint16_t advertise_port);
 /* Takes no more connections (drain). Those that are there live on, and datagram sockets too: the calls that are left
@@ -138,7 +143,7 @@ void sh_transport_sent_by(const struct sh_transport *t, const struct sh_path *p,
 
 void sh_transport_tune(struct sh_transport *t, unsigned index, const struct sh_listen_tuning *tuning);
 /* An endpoint that is there, as the configuration says from now on; what it does not say (advertise_host, tls, origins) stays.
- * Its connections live on. One that was given up is opened again. 0 or as listen_with. */
+ * Its connections live on. One that was given up is opened again. 0, -EINVAL for one that is only reserved, or as listen_with. */
 int sh_transport_listen_again(struct sh_transport *t, unsigned index, const struct sh_listen_config *config);
 /* Gives an endpoint up: nobody can connect to it any more, and nothing new leaves by it. Its connections live on, and so does
  * its datagram socket, for the sake of the dialogs that need it, until the user calls close. Does nothing while another one

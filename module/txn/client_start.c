@@ -49,7 +49,7 @@ static bool find_tcp(const struct sh_txn_layer *l, const struct sh_path *udp, ui
 	for (unsigned i = 0; i < n; i++) {
 		const struct sh_endpoint *e = sh_transport_endpoint(l->transport, i);
 
-		if (e->proto != SH_PROTO_TCP || e->local.family != udp->remote.family)
+		if (e->proto != SH_PROTO_TCP || e->retired || e->local.family != udp->remote.family)
 			continue;
 		if (!found || (ours && sh_addr_same_host(&e->local, &ours->local)))
 			*endpoint = (uint8_t)i;

@@ -460,6 +460,112 @@ static void a_port_that_is_taken_is_a_line_in_the_log_of_a_reload(void **state)
 	end();
 }
 
+static void on_the_virtual_network_a_tls_listener_may_stand_before_another(void **state)
+{
+	(void)state;
+	begin(PLAN_HEAD "sip.listen{uri = 'tls://10.0.0.1:5061'}\nsip.listen{uri = 'udp://10.0.0.1:5070'}\n" PLAN_TAIL);
+	phone_proxy(alice, SH_PROTO_UDP, "10.0.0.1", 5070);
+	message(alice);
+	soon(alice, "200");
+	end();
+}
+
+static void a_port_that_is_taken_keeps_no_other_listener_from_opening(void **state)
+{
+	struct world_options o = {.workers = 2};
+	char plan[700];
+
+	(void)state;
+	begin_with(&o, PLAN_HEAD PLAN_TAIL);
+	for (uint16_t port = 5070; port < 5074; port++) { /* bob's and carol's ports, and another one behind them each time */
+		snprintf(plan, sizeof(plan),
+			 PLAN_HEAD "sip.listen{uri = 'udp://10.0.0.3:5060'}\nsip.listen{uri = 'udp://10.0.0.4:5060'}\n"
+				   "sip.listen{uri = 'udp://10.0.0.1:%u'}\n" PLAN_TAIL,
+			 port);
+		world_reload(w, plan);
+		for (unsigned i = 0; i < 2; i++) {
+			world_expect_log(w, "listen udp://10.0.0.3:5060: Address already in use");
+			world_expect_log(w, "listen udp://10.0.0.4:5060: Address already in use");
+		}
+		phone_proxy(alice, SH_PROTO_UDP, "10.0.0.1", port);
+		message(alice);
+		soon(alice, "200");
+	}
+	end();
+}
+
+static void expect_endpoint(unsigned worker, unsigned index, uint16_t port, bool open)
+{
+	const struct sh_endpoint *e = sh_transport_endpoint(sh_ua_transport(w->ua[worker]), index);
+
+	assert_non_null(e);
+	assert_int_equal(e->local.port, port);
+	assert_int_equal(e->closed, !open);
+}
+
+/* The second worker has no room at that port, and gets it later. */
+static void a_listener_that_opens_on_one_worker_only_has_one_place_on_all(void **state)
+{
+	static const char plan[] = PLAN_HEAD "sip.listen{uri = 'udp://10.0.0.1:5070'}\nsip.listen{uri = 'udp://10.0.0.1:5080'}\n" PLAN_TAIL;
+	struct world_options o = {.workers = 2};
+	struct sh_udp *taken;
+	struct sh_addr addr;
+
+	(void)state;
+	begin_with(&o, PLAN_HEAD PLAN_TAIL);
+	assert_int_equal(sh_addr_parse(&addr, SH_LIT("10.0.0.1"), 5070), 0);
+	assert_int_equal(w->env[1]->driver->udp_open(w->env[1], &addr, NULL, &taken, NULL), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		world_reload(w, plan);
+		world_expect_log(w, "listen udp://10.0.0.1:5070: Address already in use");
+		for (unsigned k = 0; k < 2; k++) {
+			expect_endpoint(k, 2, 5070, k == 0);
+			expect_endpoint(k, 3, 5080, true);
+		}
+	}
+	w->env[1]->driver->udp_close(w->env[1], taken);
+	world_reload(w, plan);
+	expect_endpoint(1, 2, 5070, true);
+	end();
+}
+
+static void publish(const char *plan)
+{
+	struct sh_generation *g;
+	char error[200];
+
+	world_file(w, "dialplan.lua", plan);
+	assert_int_equal(sh_generation_load(&g, w->script, error, sizeof(error)), 0);
+	sh_script_publish(w->script, g);
+	sh_runtime_update(w->runtime[0]);
+}
+
+static void a_worker_that_was_late_has_the_listeners_in_the_same_places(void **state)
+{
+	struct world_options o = {.workers = 2};
+
+	(void)state;
+	begin_with(&o, PLAN_HEAD PLAN_TAIL);
+	publish(PLAN_HEAD "sip.listen{uri = 'udp://10.0.0.1:5070'}\n" PLAN_TAIL);
+	publish(PLAN_HEAD "sip.listen{uri = 'udp://10.0.0.1:5080'}\nsip.on.invite(function(call)\n"
+			  "local ok, res = call:dial({'sip:bob@10.0.0.3'}, {listener = 'udp:5080'}) if not ok then call:reject(res) end end)\n");
+	sh_runtime_update(w->runtime[1]); /* it never hears of the first */
+	for (unsigned i = 0; i < 2; i++)
+		expect_endpoint(i, 3, 5080, true);
+	for (unsigned i = 0; i < 8; i++) { /* from either worker */
+		char ip[16];
+		struct phone *p;
+
+		snprintf(ip, sizeof(ip), "10.0.0.%u", 20 + i);
+		p = world_phone(w, "caller", ip);
+		phone_invite(p, "sip:bob@example.org", NULL, SDP_A);
+		phone_reply(soon(bob, "INVITE"), 486, NULL, NULL, NULL);
+		soon(bob, "ACK");
+		phone_ack(soon(p, "486"), NULL, NULL);
+	}
+	end();
+}
+
 /* An index is one of 256: a listener that is over gives it back. */
 static void listeners_may_be_changed_for_ever(void **state)
 {
@@ -537,6 +643,10 @@ int main(void)
 	    cmocka_unit_test(a_call_for_help_begins_its_hook_however_many_run),
 	    cmocka_unit_test(a_script_opens_its_own_listeners_and_says_how_others_see_them),
 	    cmocka_unit_test(a_listener_that_no_script_names_any_more_is_closed_when_no_call_needs_it),
+	    cmocka_unit_test(on_the_virtual_network_a_tls_listener_may_stand_before_another),
+	    cmocka_unit_test(a_port_that_is_taken_keeps_no_other_listener_from_opening),
+	    cmocka_unit_test(a_listener_that_opens_on_one_worker_only_has_one_place_on_all),
+	    cmocka_unit_test(a_worker_that_was_late_has_the_listeners_in_the_same_places),
 	    cmocka_unit_test(listeners_may_be_changed_for_ever),
 	    cmocka_unit_test(a_place_that_a_call_needs_is_not_given_to_another_listener),
 	    cmocka_unit_test(connections_are_limited_per_listener_and_per_source),

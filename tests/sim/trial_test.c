@@ -273,6 +273,7 @@ static void a_dial_plan_tries_itself_out(void **state)
 	assert_int_equal(selftest("tests/trial/data/selftest.lua", "leak", error, sizeof(error)), -EINVAL);
 	assert_string_equal(error, "selftest: tests/trial/data/selftest.lua:31: as asked");
 	assert_int_equal(selftest("tests/trial/data/config.lua", "", error, sizeof(error)), 0); /* none */
+	assert_int_equal(selftest("tests/trial/data/listeners.lua", "", error, sizeof(error)), 0);
 	assert_int_equal(selftest("tests/trial/data/syntax.lua", "", error, sizeof(error)), -EINVAL);
 }
 
