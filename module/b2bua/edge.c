@@ -7,8 +7,10 @@
 
 enum {
 	VERSION = 1, /* of what is below */
+	KEY = 4, /* says which key, so that a code can be told from one of another key */
 	ADDRESS = 19, /* family, port, octets */
-	PLAIN = 4 + 2 * ADDRESS + 8,
+	FIELDS = 1 + KEY, /* where they begin: protocol, endpoint, worker, addresses, number */
+	PLAIN = FIELDS + 3 + 2 * ADDRESS + 8,
 	SEAL = 12,
 };
 
@@ -45,6 +47,14 @@ static struct sh_addr get_address(const uint8_t *at)
 	return a;
 }
 
+static void name_key(const struct sh_hash_key *key, uint8_t out[KEY])
+{
+	struct sh_slice label = SH_LIT("flow token key");
+	struct sh_id128 id = sh_mac128_slices(key, &label, 1);
+
+	memcpy(out, &id, KEY);
+}
+
 static void seal(const struct sh_hash_key *key, const uint8_t plain[PLAIN], uint8_t out[SEAL])
 {
 	struct sh_slice parts[2] = {SH_LIT("flow token"), {(const char *)plain, PLAIN}};
@@ -53,12 +63,24 @@ static void seal(const struct sh_hash_key *key, const uint8_t plain[PLAIN], uint
 	memcpy(out, &id, SEAL);
 }
 
+/* In constant time: how far a made-up code is right must not show. */
+static bool same_seal(const uint8_t a[SEAL], const uint8_t b[SEAL])
+{
+	uint8_t differs = 0;
+
+	for (unsigned i = 0; i < SEAL; i++)
+		differs |= a[i] ^ b[i];
+	return !differs;
+}
+
 size_t sh_flow_token_write(const struct sh_hash_key *key, const struct sh_path *path, char out[SH_FLOW_TOKEN])
 {
 	uint8_t token[PLAIN + SEAL], *at = token;
 
 	_Static_assert(SH_BASE64_ROOM(PLAIN + SEAL) <= SH_FLOW_TOKEN, "its text has room");
 	*at++ = VERSION;
+	name_key(key, at);
+	at += KEY;
 	*at++ = path->proto;
 	*at++ = path->endpoint;
 	*at++ = path->worker;
@@ -71,20 +93,24 @@ size_t sh_flow_token_write(const struct sh_hash_key *key, const struct sh_path *
 
 int sh_flow_token_read(const struct sh_hash_key *key, struct sh_slice text, struct sh_path *out)
 {
-	uint8_t token[SH_BASE64_OCTETS(SH_FLOW_TOKEN)], sealed[SEAL];
+	uint8_t token[SH_BASE64_OCTETS(SH_FLOW_TOKEN)], sealed[SEAL], name[KEY];
+	const uint8_t *fields = token + FIELDS;
 	ssize_t octets = text.len <= SH_FLOW_TOKEN ? sh_base64_decode(SH_BASE64_URL, text, token) : -EINVAL;
 
 	if (octets != PLAIN + SEAL || token[0] != VERSION)
 		return -EINVAL;
+	name_key(key, name);
+	if (memcmp(name, token + 1, KEY) != 0)
+		return -ESTALE;
 	seal(key, token, sealed);
-	if (memcmp(sealed, token + PLAIN, SEAL) != 0)
+	if (!same_seal(sealed, token + PLAIN))
 		return -EBADMSG;
-	*out = (struct sh_path){.proto = token[1],
-				.endpoint = token[2],
-				.worker = token[3],
-				.local = get_address(token + 4),
-				.remote = get_address(token + 4 + ADDRESS),
-				.flow = get_number(token + 4 + 2 * ADDRESS, 8)};
+	*out = (struct sh_path){.proto = fields[0],
+				.endpoint = fields[1],
+				.worker = fields[2],
+				.local = get_address(fields + 3),
+				.remote = get_address(fields + 3 + ADDRESS),
+				.flow = get_number(fields + 3 + 2 * ADDRESS, 8)};
 	return 0;
 }
 
@@ -109,6 +135,8 @@ unsigned sh_edge_read(const struct sh_transport *t, const struct sh_hash_key *ke
 	err = sh_flow_token_read(key, uri.user, out);
 	if (err == -EINVAL && !sh_param_find(uri.params, SH_LIT("ob"), NULL))
 		return 0; /* whatever that is, it is none of ours */
+	if (err == -ESTALE)
+		return 430; /* whatever it named, this process never had it (9: an edge that has just rebooted) */
 	if (err)
 		return 403; /* 5.3.1 */
 	if (same_flow(out, from))

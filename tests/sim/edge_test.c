@@ -181,6 +181,26 @@ static void a_token_that_is_not_ours_is_a_403(void **state)
 	end();
 }
 
+/* RFC 5626 9, message 22: an edge that has just rebooted. Its proxy tries the phone's other flow. */
+static void a_token_of_the_process_before_is_a_430(void **state)
+{
+	const struct sh_hash_key before = {{7, 8}};
+	struct sh_path flow = {.proto = SH_PROTO_UDP};
+	char token[SH_FLOW_TOKEN];
+	size_t len;
+
+	(void)state;
+	begin(PLAN_EDGE);
+	assert_int_equal(sh_addr_parse(&flow.local, SH_LIT("10.0.0.1"), 5060), 0);
+	assert_int_equal(sh_addr_parse(&flow.remote, SH_LIT("10.0.0.3"), 5060), 0);
+	len = sh_flow_token_write(&before, &flow, token);
+	snprintf(path, sizeof(path), "<sip:%.*s@10.0.0.1;lr;ob>", (int)len, token);
+	call_bob();
+	phone_ack(soon(carol, "430"), NULL, NULL);
+	phone_expect_none(bob, "INVITE", SH_SECOND);
+	end();
+}
+
 static void what_the_phone_sends_with_its_own_token_goes_out(void **state)
 {
 	char route[400];
@@ -214,7 +234,14 @@ static void a_token_says_nothing_but_what_was_put_in_and_opens_with_its_key_only
 	assert_int_equal(out.worker, 2);
 	assert_int_equal(out.flow, in.flow);
 	assert_true(sh_addr_eq(&in.local, &out.local) && sh_addr_eq(&in.remote, &out.remote));
-	assert_int_equal(sh_flow_token_read(&other, sh_slice_make(text, len), &out), -EBADMSG);
+	assert_int_equal(sh_flow_token_read(&other, sh_slice_make(text, len), &out), -ESTALE);
+	for (size_t i = 8; i < len; i++) { /* behind version and name of the key: each letter counts */
+		char kept = text[i];
+
+		text[i] = kept == 'A' ? 'Q' : 'A';
+		assert_int_equal(sh_flow_token_read(&key, sh_slice_make(text, len), &out), -EBADMSG);
+		text[i] = kept;
+	}
 	assert_int_equal(sh_flow_token_read(&key, sh_slice_make(text, len - 1), &out), -EINVAL);
 	assert_int_equal(sh_flow_token_read(&key, SH_LIT("alice"), &out), -EINVAL);
 }
@@ -275,6 +302,7 @@ int main(void)
 	    cmocka_unit_test(what_comes_back_with_the_token_goes_by_the_flow),
 	    cmocka_unit_test(a_token_whose_connection_is_gone_is_a_430),
 	    cmocka_unit_test(a_token_that_is_not_ours_is_a_403),
+	    cmocka_unit_test(a_token_of_the_process_before_is_a_430),
 	    cmocka_unit_test(what_the_phone_sends_with_its_own_token_goes_out),
 	    cmocka_unit_test(a_token_says_nothing_but_what_was_put_in_and_opens_with_its_key_only),
 	    cmocka_unit_test(every_allocation_may_fail),
