@@ -80,6 +80,8 @@ struct sh_driver {
 	void (*udp_send)(struct sh_env *env, struct sh_udp *u, const struct sh_addr *from, const struct sh_addr *to,
 			 const char *data, size_t len);
 	void (*udp_close)(struct sh_env *env, struct sh_udp *u);
+	/* Other workers read the same socket: what one peer sends may come to any of them. */
+	bool (*udp_shared)(struct sh_env *env, const struct sh_udp *u);
 
 	int (*listen)(struct sh_env *env, const struct sh_addr *local, void *user, struct sh_listener **out,
 		      struct sh_addr *bound);

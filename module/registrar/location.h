@@ -86,6 +86,7 @@ struct sh_location_update {
 	enum sh_keep keep_alive;
 	uint32_t keep_interval;
 	void *by;              /* for the event */
+	struct sh_bindings **replaced; /* NULL, or where the snapshot goes that was present before; the caller unrefs */
 };
 
 /* All or nothing (10.3 step 7). Contacts compare by RFC 3261 19.1.4 (with instance and reg-id by RFC 5626 when both

@@ -281,6 +281,8 @@ int sh_location_update(struct sh_location *l, const struct sh_location_update *u
 		err = plan_commit(&plan, l, s, hash, r, &after, &before);
 	pthread_mutex_unlock(&s->lock);
 	if (!err) {
+		if (u->replaced)
+			*u->replaced = before ? sh_bindings_ref(before) : NULL;
 		sh_location_report(l, before, u->by);
 		plan_report(&plan, l, after);
 		*out = after;

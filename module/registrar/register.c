@@ -363,6 +363,7 @@ static int process(struct request *r, struct sh_location *l, const struct sh_pat
 	int err;
 
 	r->domains = d;
+	r->update.replaced = r->o.flow_timer ? &r->out->replaced : NULL;
 	err = read_aor(r, d);
 
 	if (!err)

@@ -34,6 +34,7 @@ struct sh_register_result {
 	struct sh_slice reason;       /* its reason phrase: static; empty: the standard one */
 	struct sh_slice aor;          /* canonical, in the arena; empty when it did not get so far */
 	struct sh_bindings *bindings; /* 200: a reference for the caller; NULL: nothing is bound, or another code */
+	struct sh_bindings *replaced; /* 200, with flow_timer: what was bound before, a reference for the caller; NULL: nothing */
 	uint32_t min_expires;         /* 423: for Min-Expires */
 	bool outbound;                /* 200: RFC 5626 was done; Flow-Timer, if that is not 0 */
 	uint32_t flow_timer;

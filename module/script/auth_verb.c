@@ -340,6 +340,31 @@ static void read_register_options(lua_State *L, struct sh_register_options *o)
 		o->keep_alive = (enum sh_keep)sh_opt_choice(L, 2, "keepalive", kinds, SH_KEEP_NONE);
 }
 
+static bool binds_peer(const struct sh_bindings *b, const struct sh_addr *remote)
+{
+	for (unsigned i = 0; b && i < b->count; i++)
+		if (b->contacts[i].from.proto == SH_PROTO_UDP && sh_addr_eq(&b->contacts[i].from.remote, remote))
+			return true;
+	return false;
+}
+
+/* Keep-alives are waited for where the phone is now, and over datagrams no more where it was. */
+static void expect_keep_alives(struct sh_runtime *rt, const struct sh_path *from, const struct sh_register_result *r)
+{
+	struct sh_transport *t = sh_ua_transport(rt->ua);
+
+	if (r->code != 200)
+		return;
+	for (unsigned i = 0; r->replaced && i < r->replaced->count; i++) {
+		const struct sh_contact *was = &r->replaced->contacts[i];
+
+		if (was->reg_id && was->from.proto == SH_PROTO_UDP && !binds_peer(r->bindings, &was->from.remote))
+			sh_transport_flow_expect(t, &was->from, 0, 0);
+	}
+	if (r->outbound && r->flow_timer && r->longest)
+		sh_transport_flow_expect(t, from, (r->flow_timer + FLOW_GRACE) * SH_SECOND, r->longest * (uint64_t)SH_SECOND);
+}
+
 int sh_register_verb(lua_State *L)
 {
 	struct sh_runtime *rt = sh_runtime_check(L, "register");
@@ -366,6 +391,8 @@ int sh_register_verb(lua_State *L)
 	sh_register_process(rt->script->config.location, &rt->scratch, sh_request_msg(q), sh_request_source(q),
 			    &rt->domains, &o, now, &r);
 	*slot = r.bindings;
+	expect_keep_alives(rt, sh_request_source(q), &r);
+	sh_bindings_unref(r.replaced);
 	w = sh_request_begin(q, r.code, r.reason);
 	if (!w)
 		return sh_push_errno(L, -EALREADY);
@@ -373,9 +400,6 @@ int sh_register_verb(lua_State *L)
 	err = sh_request_send(q, r.code, w);
 	if (err)
 		return sh_push_errno(L, err);
-	if (r.outbound && r.flow_timer)
-		sh_transport_flow_expect(sh_ua_transport(rt->ua), sh_request_source(q), (r.flow_timer + FLOW_GRACE) * SH_SECOND,
-					 r.longest * (uint64_t)SH_SECOND);
 	if (r.code != 200) {
 		lua_pushnil(L);
 		lua_pushinteger(L, r.code);

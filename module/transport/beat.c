@@ -1,13 +1,19 @@
 /* The keep-alives of phones that do outbound over datagrams (RFC 5626 4.4.2, 5.4): STUN binding requests, or whatever else a phone
- * sends to keep its way open. Where they have begun and cease, the flow is dead.
+ * sends to keep its way open. Where they have come in time and cease, the flow is dead.
  *
- * A client that was given a Flow-Timer must keep to it (4.4), but a phone that has never sent a keep-alive has shown only that it
- * ignores that; its binding ends by its time. So nothing is watched before the first one. Such a peer has a number like a connection:
- * SH_FLOW_DATAGRAM in the place of the worker, and a keyed hash of its address; flow_closed says that it is gone.
+ * A client that was given a Flow-Timer must keep to it (4.4), but many a phone ignores that; its binding ends by its time. One keep-alive
+ * does not show that there will be others (a phone may send one when it starts, anybody may send one with its source address): the watch
+ * begins with the third of a row. Such a peer has a number like a connection: SH_FLOW_DATAGRAM in the place of the worker, and a keyed
+ * hash of its address; flow_closed says that it is gone.
  *
- * They are looked after by the worker whose socket the peer's packets come to (the kernel chooses it by both addresses, so it stays the
- * same), and only time and number are kept. */
+ * They are looked after by the worker whose socket the peer's packets come to, and only time and number are kept. The kernel chooses the
+ * socket by both addresses, so it stays the same; where several workers read one socket (inherited ones), nobody is watched. */
 #include "transport/impl.h"
+
+enum {
+	BEGUN = 3, /* in a row: from now on they are expected */
+	BEATS_MAX = 1 << 18 /* peers of a worker; others' bindings end by their time */
+};
 
 struct beat {
 	struct sh_hash_node node; /* sh_transport.beats */
@@ -15,8 +21,9 @@ struct beat {
 	struct sh_transport *t;
 	uint64_t flow;
 	uint64_t quiet; /* us without one that are too many */
-	uint64_t last;  /* 0: none came so far */
+	uint64_t last;  /* when one came */
 	uint64_t until; /* the end of the longest registration */
+	unsigned row;   /* that came in time, the last one included; BEGUN: or more */
 };
 
 uint64_t sh_peer_flow(const struct sh_hash_key *key, const struct sh_addr *remote)
@@ -40,9 +47,14 @@ static void forget(struct beat *b)
 	sh_free(b);
 }
 
+static bool is_watched(const struct beat *b)
+{
+	return b->row == BEGUN;
+}
+
 static uint64_t due(const struct beat *b)
 {
-	uint64_t silent = b->last ? b->last + b->quiet : UINT64_MAX;
+	uint64_t silent = is_watched(b) ? b->last + b->quiet : UINT64_MAX;
 
 	return silent < b->until ? silent : b->until;
 }
@@ -59,7 +71,7 @@ static void on_timer(struct sh_timer *timer)
 {
 	struct beat *b = SH_CONTAINER(timer, struct beat, timer);
 	struct sh_transport *t = b->t;
-	bool dead = b->last && t->env->now >= b->last + b->quiet;
+	bool dead = is_watched(b) && t->env->now >= b->last + b->quiet;
 	uint64_t flow = b->flow;
 
 	if (t->env->now < due(b)) {
@@ -84,7 +96,7 @@ void sh_beat_expect(struct sh_transport *t, uint64_t flow, uint64_t quiet, uint6
 		return;
 	}
 	if (!b) {
-		b = sh_calloc(1, sizeof(*b));
+		b = t->beats.count < BEATS_MAX ? sh_calloc(1, sizeof(*b)) : NULL;
 		if (!b)
 			return; /* its binding ends by its time */
 		b->t = t;
@@ -95,7 +107,7 @@ void sh_beat_expect(struct sh_transport *t, uint64_t flow, uint64_t quiet, uint6
 	b->quiet = quiet;
 	if (b->until < t->env->now + lifetime) /* several users may have registered by it */
 		b->until = t->env->now + lifetime;
-	if (b->last)
+	if (is_watched(b))
 		b->last = t->env->now; /* it has just registered: it is there */
 	watch(b);
 }
@@ -106,6 +118,10 @@ void sh_beat_came(struct sh_transport *t, const struct sh_addr *remote)
 
 	if (!b)
 		return;
+	if (b->row == 0 || t->env->now > b->last + b->quiet)
+		b->row = 1;
+	else if (b->row < BEGUN)
+		b->row++;
 	b->last = t->env->now;
 	watch(b);
 }

@@ -296,13 +296,21 @@ bool sh_transport_flow_alive(const struct sh_transport *t, uint64_t flow)
 	return flow && (sh_flow_worker(flow) != t->env->worker || sh_flow_by_id(t, flow));
 }
 
+/* Whether all datagrams of a peer come to one worker, which then hears when they cease. */
+static bool has_one_reader(const struct sh_transport *t, const struct sh_path *from)
+{
+	const struct sh_listen *l = from->endpoint < t->listen_count ? t->listens[from->endpoint] : NULL;
+
+	return l && l->udp && !t->env->driver->udp_shared(t->env, l->udp);
+}
+
 void sh_transport_flow_expect(struct sh_transport *t, const struct sh_path *from, uint64_t quiet, uint64_t lifetime)
 {
 	bool datagrams = from->proto == SH_PROTO_UDP;
 	uint64_t flow = datagrams ? sh_peer_flow(&t->env->key, &from->remote) : from->flow;
 	unsigned worker = datagrams ? from->worker : sh_flow_worker(flow);
 
-	if (!flow)
+	if (!flow || (datagrams && quiet && !has_one_reader(t, from)))
 		return;
 	if (worker != t->env->worker)
 		sh_relay_expect(t, worker, flow, quiet, lifetime);

@@ -228,8 +228,8 @@ typedef void (*sh_transport_tap_fn)(void *ctx, bool in, const struct sh_path *pa
 void sh_transport_set_tap(struct sh_transport *t, sh_transport_tap_fn fn, void *ctx);
 
 /* From now on a connection that says nothing for `quiet` microseconds has failed (RFC 5626 4.4, Flow-Timer): it is closed. Of datagrams,
- * the peer that has begun to send keep-alives and then sends none for so long, while `lifetime` (us) lasts. 0: no such limit. Another
- * worker's, too. `from`: by which a REGISTER came. */
+ * the peer that sends keep-alives in time (three show that) and then none for so long, while `lifetime` (us) lasts; not by a socket that
+ * several workers read. 0: no such limit. Another worker's, too. `from`: by which a REGISTER came. */
 void sh_transport_flow_expect(struct sh_transport *t, const struct sh_path *from, uint64_t quiet, uint64_t lifetime);
 void sh_transport_forget_beats(struct sh_transport *t); /* another process gets the datagrams from now on */
 /* The number of a peer of datagrams; the same on all workers. */

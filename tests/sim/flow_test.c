@@ -1,6 +1,7 @@
 /* Flows of phones that do outbound (RFC 5626) and what becomes of them: keep-alives over datagrams, ICMP, 430, edge proxies, requests
  * in dialogs by the flow that made them ("ob"), GRUUs as Contact (RFC 5627), phones that come back by another connection. */
 #include "b2bua_helpers.h"
+#include "core/alloc.h"
 
 #define PLAN_FLOW(options)                                                                                             \
 	"local sip = require 'siphook'\nsip.domains{'example.org'}\n"                                                  \
@@ -25,6 +26,15 @@ static void ping(struct phone *p)
 {
 	phone_send(p, SH_PROTO_UDP, "10.0.0.1", 5060, stun, sizeof(stun) - 1);
 	soon(p, "?");
+}
+
+/* So many, a second apart: after three they are expected. */
+static void pings(struct phone *p, unsigned count)
+{
+	while (count-- > 0) {
+		ping(p);
+		world_advance(w, SH_SECOND);
+	}
 }
 
 static struct sh_addr address(const char *text)
@@ -91,12 +101,128 @@ static void a_phone_that_never_sends_keep_alives_over_datagrams_stays(void **sta
 	end();
 }
 
+static void what_is_no_row_of_keep_alives_arms_nothing(void **state)
+{
+	(void)state;
+	begin(PLAN_FLOW("flow_timer = 30, max_expires = 600"));
+	put(bob, FLOW("sip:b@10.0.0.3", "1"));
+	pings(bob, 2);
+	for (unsigned i = 0; i < 5; i++) { /* one with each REGISTER, and those come too seldom */
+		world_advance(w, 100 * SH_SECOND);
+		put(bob, FLOW("sip:b@10.0.0.3", "1"));
+		ping(bob);
+	}
+	world_advance(w, 500 * SH_SECOND);
+	assert_int_equal(bound(), 1);
+	assert_false(world_has_log(w, "lost"));
+	pings(bob, 3);
+	world_advance(w, 50 * SH_SECOND);
+	world_expect_log(w, "sip:b@10.0.0.3 lost");
+	assert_int_equal(bound(), 0);
+	end();
+}
+
+static unsigned next_reader(void *ctx, const char *data, size_t len, unsigned count)
+{
+	(void)data;
+	(void)len;
+	return (*(unsigned *)ctx)++ % count;
+}
+
+static void nobody_is_watched_on_a_socket_that_several_workers_read(void **state)
+{
+	struct world_options o = {.workers = 2};
+	unsigned turn = 0;
+
+	(void)state;
+	begin_with(&o, PLAN_FLOW("flow_timer = 30, max_expires = 600"));
+	sh_sim_set_pick(w->sim, next_reader, &turn);
+	put(bob, FLOW("sip:b@10.0.0.3", "1"));
+	pings(bob, 8);
+	for (unsigned i = 0; i < 6; i++) { /* all are read by the one that has not seen the REGISTER, or by the other */
+		turn = i / 3;
+		world_advance(w, 40 * SH_SECOND);
+		ping(bob);
+	}
+	assert_int_equal(bound(), 1);
+	assert_false(world_has_log(w, "lost"));
+	put(bob, "Contact: *\nExpires: 0");
+	world_forget_log(w);
+	end();
+}
+
+static uint64_t quiet_peers(void)
+{
+	return sh_transport_stats(sh_ua_transport(w->ua[0]))->quiet;
+}
+
+static void where_a_phone_was_nobody_is_waited_for(void **state)
+{
+	(void)state;
+	begin(PLAN_FLOW("flow_timer = 30, max_expires = 600"));
+	phone_identity(carol, "bob", "example.org");
+	put(bob, FLOW("sip:b@10.0.0.3", "1"));
+	pings(bob, 3);
+	put(carol, FLOW("sip:b@10.0.0.4", "1")); /* the same phone elsewhere: one binding */
+	assert_int_equal(bound(), 1);
+	world_advance(w, 60 * SH_SECOND);
+	assert_int_equal(quiet_peers(), 0);
+	assert_int_equal(bound(), 1);
+	pings(carol, 3);
+	put(carol, FLOW("sip:b@10.0.0.4", "1") ";expires=0");
+	world_advance(w, 60 * SH_SECOND);
+	assert_int_equal(quiet_peers(), 0);
+	world_forget_log(w);
+	end();
+}
+
+static void a_registration_that_is_refused_is_not_watched(void **state)
+{
+	(void)state;
+	begin(PLAN_FLOW("flow_timer = 30, max_expires = 600, max_contacts = 1"));
+	put(carol, NULL);
+	phone_identity(carol, "bob", "example.org");
+	put(carol, NULL);
+	phone_request(bob, "REGISTER", "sip:example.org", FLOW("sip:b@10.0.0.3", "1"), NULL);
+	soon(bob, "403");
+	pings(bob, 3);
+	world_advance(w, 60 * SH_SECOND);
+	assert_int_equal(quiet_peers(), 0);
+	put(carol, "Contact: *\nExpires: 0");
+	world_forget_log(w);
+	end();
+}
+
+static void no_more_peers_are_watched_than_memory_should_hold(void **state)
+{
+	struct sh_path from = {.proto = SH_PROTO_UDP, .remote = address("10.9.0.1")};
+	struct sh_transport *t;
+	long before = 0;
+
+	(void)state;
+	begin(PLAN_FLOW("flow_timer = 30"));
+	t = sh_ua_transport(w->ua[0]);
+	sh_alloc_fail_after(LONG_MAX); /* counts */
+	for (unsigned i = 0; i < (1 << 18) + 100; i++) {
+		from.remote.port = (uint16_t)i;
+		from.remote.ip[1] = (uint8_t)(i >> 16);
+		if (i == 1 << 18)
+			before = sh_alloc_count();
+		sh_transport_flow_expect(t, &from, 45 * SH_SECOND, 600 * SH_SECOND);
+	}
+	assert_true(before >= 1 << 18);
+	assert_int_equal(sh_alloc_count(), before);
+	sh_alloc_fail_after(-1);
+	sh_transport_forget_beats(t);
+	end();
+}
+
 static void a_register_counts_as_a_keep_alive_and_begins_the_time_anew(void **state)
 {
 	(void)state;
 	begin(PLAN_FLOW("flow_timer = 30, max_expires = 600"));
 	put(bob, FLOW("sip:b@10.0.0.3", "1"));
-	ping(bob);
+	pings(bob, 3);
 	world_advance(w, 40 * SH_SECOND);
 	put(bob, FLOW("sip:b@10.0.0.3", "1"));
 	world_advance(w, 40 * SH_SECOND);
@@ -112,8 +238,8 @@ static void without_a_flow_timer_silence_means_nothing(void **state)
 	(void)state;
 	begin(PLAN_FLOW("max_expires = 600"));
 	put(bob, FLOW("sip:b@10.0.0.3", "1"));
-	ping(bob);
-	world_advance(w, 590 * SH_SECOND);
+	pings(bob, 3);
+	world_advance(w, 580 * SH_SECOND);
 	assert_int_equal(bound(), 1);
 	world_advance(w, 20 * SH_SECOND);
 	world_forget_log(w);
@@ -125,7 +251,7 @@ static void another_phone_at_that_address_keeps_nobody_alive(void **state)
 	(void)state;
 	begin(PLAN_FLOW("flow_timer = 30"));
 	put(bob, FLOW("sip:b@10.0.0.3", "1"));
-	ping(bob);
+	pings(bob, 3);
 	put(carol, "Contact: <sip:c@10.0.0.4>"); /* plain: no flow, nothing to watch */
 	for (unsigned i = 0; i < 6; i++) {
 		world_advance(w, 10 * SH_SECOND);
@@ -591,8 +717,10 @@ static void act(struct world *world)
 	phone_request(bob, "REGISTER", "sip:example.org", FLOW("sip:b@10.0.0.3", "1"), NULL);
 	world_advance(world, SH_SECOND);
 	phone_request(carol, "REGISTER", "sip:example.org", FLOW("sip:b@10.0.0.4", "2"), NULL);
-	phone_send(bob, SH_PROTO_UDP, "10.0.0.1", 5060, stun, sizeof(stun) - 1);
-	world_advance(world, SH_SECOND);
+	for (unsigned i = 0; i < 3; i++) {
+		phone_send(bob, SH_PROTO_UDP, "10.0.0.1", 5060, stun, sizeof(stun) - 1);
+		world_advance(world, SH_SECOND);
+	}
 	phone_invite(alice, "sip:bob@example.org", "Contact: <sip:alice@10.0.0.9;ob>", SDP_A);
 	world_advance(world, 60 * SH_SECOND);
 }
@@ -608,6 +736,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(stun_that_ceases_ends_the_flow_and_the_script_hears_it),
 	    cmocka_unit_test(a_phone_that_never_sends_keep_alives_over_datagrams_stays),
+	    cmocka_unit_test(what_is_no_row_of_keep_alives_arms_nothing),
+	    cmocka_unit_test(nobody_is_watched_on_a_socket_that_several_workers_read),
+	    cmocka_unit_test(where_a_phone_was_nobody_is_waited_for),
+	    cmocka_unit_test(a_registration_that_is_refused_is_not_watched),
+	    cmocka_unit_test(no_more_peers_are_watched_than_memory_should_hold),
 	    cmocka_unit_test(a_register_counts_as_a_keep_alive_and_begins_the_time_anew),
 	    cmocka_unit_test(without_a_flow_timer_silence_means_nothing),
 	    cmocka_unit_test(another_phone_at_that_address_keeps_nobody_alive),

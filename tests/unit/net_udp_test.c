@@ -657,6 +657,34 @@ static void a_socket_is_handed_over_without_losing_a_datagram(void **state)
 	sh_net_destroy(others);
 }
 
+static bool is_shared(const struct end *e)
+{
+	struct sh_env *env = sh_net_env(e->net, e->worker);
+
+	return env->driver->udp_shared(env, e->udp);
+}
+
+static void one_socket_for_several_workers_is_known_as_shared(void **state)
+{
+	struct sh_net *before = net_with(1, &events, NULL), *after = net_with(2, &events, NULL);
+	struct end old, new[2], own;
+	int fd;
+
+	(void)state;
+	open_end(&old, before, 0, "127.0.0.1");
+	assert_false(is_shared(&old));
+	assert_int_equal(sh_net_sockets(before, 0, &fd, 1), 1);
+	assert_int_equal(sh_net_inherit(after, fd), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(try_open(&new[i], after, i, &old.bound), 0);
+		assert_true(is_shared(&new[i]));
+	}
+	open_end(&own, after, 0, "127.0.0.1");
+	assert_false(is_shared(&own));
+	sh_net_destroy(after);
+	sh_net_destroy(before);
+}
+
 static void fewer_workers_read_all_sockets_of_the_process_before(void **state)
 {
 	enum { BEFORE = 5, AFTER = 2, PEERS = 40 };
@@ -677,8 +705,10 @@ static void fewer_workers_read_all_sockets_of_the_process_before(void **state)
 		assert_int_equal(sh_net_inherit(after, fd), 0);
 		sh_net_deafen(before, i, always, &deaf);
 	}
-	for (unsigned i = 0; i < AFTER; i++)
+	for (unsigned i = 0; i < AFTER; i++) {
 		assert_int_equal(try_open(&new[i], after, i, &old[0].bound), 0);
+		assert_false(is_shared(&new[i])); /* each is read by one */
+	}
 	for (unsigned i = 0; i < PEERS; i++) {
 		peers[i] = peer_socket(SOCK_DGRAM, &local, &bound);
 		peer_send(peers[i], &old[0].bound, "hello", 5);
@@ -695,6 +725,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(a_datagram_comes_back_over_ipv4),
+	    cmocka_unit_test(one_socket_for_several_workers_is_known_as_shared),
 	    cmocka_unit_test(fewer_workers_read_all_sockets_of_the_process_before),
 	    cmocka_unit_test(a_datagram_comes_back_over_ipv6),
 	    cmocka_unit_test(an_any_socket_knows_where_each_datagram_went_and_answers_from_there),

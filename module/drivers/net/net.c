@@ -33,6 +33,7 @@ static const struct sh_driver driver = {
     .udp_open = net_udp_open,
     .udp_send = net_udp_send,
     .udp_close = net_udp_close,
+    .udp_shared = net_udp_shared,
     .listen = net_listen,
     .listen_close = net_listen_close,
     .connect = net_connect,

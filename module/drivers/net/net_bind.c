@@ -199,18 +199,32 @@ int sh_net_inherit(struct sh_net *n, int fd)
 	return 0;
 }
 
-/* There may be several for one address, of the workers of another process: all must be read. */
-int net_inherited(struct net_worker *w, int type, const struct sh_addr *local, unsigned nth, struct sh_addr *bound)
+static unsigned count_inherited(const struct sh_net *n, int type, const struct sh_addr *local)
 {
-	unsigned count = 0, wanted = w->env.worker + nth * w->net->count;
-	int fd;
+	unsigned count = 0;
 
-	SH_LIST_EACH(l, &w->net->inherited)
+	SH_LIST_EACH(l, &n->inherited)
 	{
 		const struct net_inherited *i = SH_CONTAINER(l, struct net_inherited, link);
 
 		count += i->type == type && sh_addr_eq(&i->addr, local);
 	}
+	return count;
+}
+
+bool net_inherited_by_several(const struct net_worker *w, int type, const struct sh_addr *local)
+{
+	unsigned count = count_inherited(w->net, type, local);
+
+	return count > 0 && count < w->net->count;
+}
+
+/* There may be several for one address, of the workers of another process: all must be read. */
+int net_inherited(struct net_worker *w, int type, const struct sh_addr *local, unsigned nth, struct sh_addr *bound)
+{
+	unsigned count = count_inherited(w->net, type, local), wanted = w->env.worker + nth * w->net->count;
+	int fd;
+
 	if (nth == 0 && count)
 		wanted %= count; /* more workers than sockets */
 	SH_LIST_EACH(l, &w->net->inherited)

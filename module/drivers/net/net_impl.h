@@ -173,6 +173,8 @@ struct net_port;
 /* A copy of the inherited descriptor for that address, and *bound; -ENOENT: there is none. An earlier process with more workers leaves
  * several to each of ours: the first is nth 0. */
 int net_inherited(struct net_worker *w, int type, const struct sh_addr *local, unsigned nth, struct sh_addr *bound);
+/* There are fewer of them than workers: some are read by several. */
+bool net_inherited_by_several(const struct net_worker *w, int type, const struct sh_addr *local);
 void net_inherited_finish(struct sh_net *n);
 /* Binds fd; the workers of a net share a port, others get -EADDRINUSE. *port is NULL when there is nothing to share. */
 int net_bind(struct net_worker *w, int fd, int type, const struct sh_addr *local, struct net_port **port,
@@ -198,6 +200,7 @@ int net_udp_open(struct sh_env *env, const struct sh_addr *local, void *user, st
 void net_udp_send(struct sh_env *env, struct sh_udp *u, const struct sh_addr *from, const struct sh_addr *to,
 		  const char *data, size_t len);
 void net_udp_close(struct sh_env *env, struct sh_udp *u);
+bool net_udp_shared(struct sh_env *env, const struct sh_udp *u);
 void net_udp_destroy(struct net_worker *w, struct net_handle *h);
 void net_udp_event(struct net_worker *w, struct net_handle *h, uint32_t events);
 void net_udp_flush(struct net_worker *w);

@@ -56,6 +56,7 @@ struct sh_udp {
 	void *user;
 	struct sh_addr bound;
 	bool any; /* bound to all addresses: each datagram carries its own */
+	bool shared; /* other workers may read it too */
 	struct net_port *port;
 	struct queued *queue;
 	size_t sent, count, room; /* queue[sent] to queue[count - 1] are to leave */
@@ -200,6 +201,7 @@ static int open_one(struct net_worker *w, const struct sh_addr *local, void *use
 	u->handle.kind = NET_UDP;
 	u->user = user;
 	u->any = sh_addr_is_any(local);
+	u->shared = net_inherited_by_several(w, SOCK_DGRAM, local);
 	sh_list_init(&u->unsent);
 	sh_list_init(&u->others);
 	err = open_socket(w, u, local, nth);
@@ -231,6 +233,12 @@ int net_udp_open(struct sh_env *env, const struct sh_addr *local, void *user, st
 	*out = first;
 	*bound = first->bound;
 	return 0;
+}
+
+bool net_udp_shared(struct sh_env *env, const struct sh_udp *u)
+{
+	(void)env;
+	return u->shared;
 }
 
 /* ---- sending ---- */

@@ -12,6 +12,7 @@ static const struct sh_driver sim_driver = {
     .udp_open = sim_udp_open,
     .udp_send = sim_udp_send,
     .udp_close = sim_udp_close,
+    .udp_shared = sim_udp_shared,
     .listen = sim_listen,
     .listen_close = sim_listen_close,
     .connect = sim_connect,

@@ -56,7 +56,7 @@ uint64_t sh_sim_seed(const struct sh_sim *sim); /* so that a failure can tell it
 struct sh_env *sh_sim_env_create(struct sh_sim *sim, unsigned worker, unsigned workers);
 
 /* From now on fn chooses among the `count` workers that a datagram could go to, by their number on the host: for tests of
- * what comes to the wrong one. NULL: the hash again. */
+ * what comes to the wrong one; datagram sockets count as shared (udp_shared) then. NULL: the hash again. */
 typedef unsigned (*sh_sim_pick_fn)(void *ctx, const char *data, size_t len, unsigned count);
 void sh_sim_set_pick(struct sh_sim *sim, sh_sim_pick_fn fn, void *ctx);
 

@@ -164,6 +164,7 @@ int sim_udp_open(struct sh_env *env, const struct sh_addr *local, void *user, st
 void sim_udp_send(struct sh_env *env, struct sh_udp *u, const struct sh_addr *from, const struct sh_addr *to,
 		  const char *data, size_t len);
 void sim_udp_close(struct sh_env *env, struct sh_udp *u);
+bool sim_udp_shared(struct sh_env *env, const struct sh_udp *u);
 void sim_udp_flush(struct sim_env *e); /* the turn is over: what was queued enters the network */
 void sim_udp_finish(struct sh_sim *sim);
 

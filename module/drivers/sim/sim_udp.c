@@ -57,6 +57,11 @@ void sim_udp_close(struct sh_env *env, struct sh_udp *u)
 	destroy(sim_env_of(env)->sim, u);
 }
 
+bool sim_udp_shared(struct sh_env *env, const struct sh_udp *u)
+{
+	return u->member.port->count > 1 && sim_env_of(env)->sim->pick;
+}
+
 void sim_udp_finish(struct sh_sim *sim)
 {
 	while (!sh_list_empty(&sim->udps))
