@@ -282,7 +282,8 @@ static bool harmless(struct sh_slice name, bool ours)
 	case SH_H_USER_TO_USER:
 		return true;
 	case SH_H_OTHER:
-		return ours && sh_slice_istarts(name, SH_LIT("X-")) && sh_lex_run(name.base, name.base + name.len, SH_LEX_TOKEN) == name.base + name.len;
+		return ours && sh_slice_istarts(name, SH_LIT("X-")) &&
+		       sh_lex_run(name.base, name.base + name.len, SH_LEX_TOKEN) == name.base + name.len;
 	default:
 		return false;
 	}

@@ -54,7 +54,8 @@ static bool follow_gruu(struct sh_ua *ua, struct sh_dialog *d)
 	bool found = false;
 	int kind;
 
-	if (!ua->location || sh_slice_find(d->target, ';') < 0 || !memmem(d->target.base, d->target.len, ";gr", 3) || sh_uri_parse(&uri, d->target) < 0 ||
+	if (!ua->location || sh_slice_find(d->target, ';') < 0 || !memmem(d->target.base, d->target.len, ";gr", 3) ||
+	    sh_uri_parse(&uri, d->target) < 0 ||
 	    !sh_param_find(uri.params, SH_LIT("gr"), NULL) || !sh_domains_local(ua->domains, &uri))
 		return false;
 	sh_arena_init(&a, 256);

@@ -39,8 +39,9 @@ static inline bool sh_slice_eq(struct sh_slice a, struct sh_slice b)
 	return a.len == b.len && (a.len == 0 || memcmp(a.base, b.base, a.len) == 0);
 }
 
+bool sh_same_fold(const char *a, const char *b, size_t n); /* as below, of n octets each */
+
 /* ASCII case-insensitive equality (the locale is never consulted). */
-bool sh_same_fold(const char *a, const char *b, size_t n);
 static inline bool sh_slice_ieq(struct sh_slice a, struct sh_slice b)
 {
 	return a.len == b.len && sh_same_fold(a.base, b.base, a.len);

@@ -6,7 +6,8 @@
 #define SH_MSG_LEX_H
 
 #include <errno.h>
-#ifdef __SSE2__
+#if defined(__SSE2__) && defined(__x86_64__)
+#define SH_LEX_SIXTEEN /* octets can be looked at at once; elsewhere one by one */
 #include <emmintrin.h>
 #endif
 
@@ -30,7 +31,7 @@ static inline bool sh_lex_is(char c, unsigned classes)
 	return (sh_lex_class[(unsigned char)c] & classes) != 0;
 }
 
-#ifdef __SSE2__
+#ifdef SH_LEX_SIXTEEN
 static inline uint64_t sh_lex_load8(const char *p)
 {
 	uint64_t w;
@@ -102,7 +103,7 @@ static inline unsigned sh_lex_are(__m128i text, unsigned class)
  * half of what a message costs. */
 static inline const char *sh_lex_run(const char *p, const char *end, unsigned classes)
 {
-#ifdef __SSE2__
+#ifdef SH_LEX_SIXTEEN
 	if (classes == SH_LEX_URI || classes == SH_LEX_HOST || classes == SH_LEX_GENERIC) {
 		for (;; p += 16) {
 			unsigned yes = sh_lex_are(sh_lex_sixteen(p, end), classes);

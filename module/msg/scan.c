@@ -18,7 +18,7 @@ static uint64_t load8(const char *p)
  * only when it was below 0x20, and the lowest set bit is never a false one. */
 static const char *find_control(const char *p, const char *end)
 {
-#ifdef __SSE2__
+#ifdef SH_LEX_SIXTEEN
 	const __m128i limit = _mm_set1_epi8(0x1f), tab = _mm_set1_epi8('\t');
 
 	for (; end - p >= 16; p += 16) {
@@ -190,7 +190,7 @@ static const char *field_name(struct sh_scan *s, struct sh_header *h)
 {
 	const char *name = s->at, *end = name, *colon;
 
-#ifdef __SSE2__
+#ifdef SH_LEX_SIXTEEN
 	/* Nearly always a name that is known in this spelling: then nobody need look whether it is a token. */
 	unsigned colons = (unsigned)_mm_movemask_epi8(sh_lex_same(sh_lex_sixteen(name, s->end), ':'));
 

@@ -26,7 +26,7 @@ void sh_put_addr(struct sh_writer *w, const struct sh_addr *a)
 
 static bool has_line_end(const char *p, const char *end)
 {
-#ifdef __SSE2__
+#ifdef SH_LEX_SIXTEEN
 	for (; p < end; p += 16) {
 		__m128i text = sh_lex_sixteen(p, end);
 
