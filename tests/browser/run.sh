@@ -1,9 +1,9 @@
 #!/bin/sh
 # Browsers against siphook: run.sh FOLDER, which has siphook and siphook.so. Chromium, with JsSIP and SIP.js, which are
-# fetched into build/browser/. A line for each test, then the sum.
+# fetched into its folder browser/. A line for each test, then the sum.
 dir=$(dirname "$(realpath "$0")")
 build=$(realpath "$1") || exit 1
-work=$(dirname "$build")/browser
+work=$build/browser
 for program in node npm chromium openssl baresip; do
 	command -v $program >/dev/null && continue
 	echo "not ok - browsers: $program is not installed"
