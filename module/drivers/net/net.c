@@ -21,7 +21,7 @@ enum {
 	TURN = 2000,                  /* behind that no more is read: timers and other sockets wait, and the clock is old */
 	LONG_WAIT = 100 * SH_MS,      /* of what has come, until it is read */
 	GATHER = 8,                   /* messages at once that are wanted; a turn that had them waits for nothing */
-	WORTH = 4,                    /* messages that a wait must promise */
+	WORTH = 3,                    /* messages that a wait must promise */
 	GATHER_WINDOW = 20 * SH_MS,   /* over which the rate is taken */
 	TELL_OVERLOAD = 10 * 1000000, /* not more often */
 };
@@ -285,15 +285,16 @@ static bool gather(struct net_worker *w)
 	return true;
 }
 
-/* A wait for two or three costs as much as it saves (docs/performance.md), and its delay. */
+/* A wait for two costs as much as it saves (docs/performance.md), and its delay. */
 static void measure_rate(struct net_worker *w)
 {
-	uint64_t elapsed = w->env.now - w->window, in = arrived(w) - w->before_window, limit = w->net->gather_max, wait;
+	uint64_t elapsed = w->env.now - w->window, in = arrived(w) - w->before_window, limit = w->net->gather_max, wait = 0;
 
 	if (elapsed < GATHER_WINDOW)
 		return;
-	wait = in > 0 ? GATHER * elapsed / in : SH_NEVER;
-	w->gather = wait > GATHER / WORTH * limit ? 0 : (unsigned)(wait < limit ? wait : limit);
+	if (in * limit >= WORTH * elapsed && in > 0)
+		wait = GATHER * elapsed / in;
+	w->gather = (unsigned)(wait < limit ? wait : limit);
 	w->window = w->env.now;
 	w->before_window += in;
 }
