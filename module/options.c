@@ -78,14 +78,24 @@ static int set_handover_secret(struct sh_options *o, const char *value)
 	return strlen(value) >= SECRET_MIN ? 0 : -EINVAL;
 }
 
-static int set_gather(struct sh_options *o, const char *value)
+static int read_gather(const char *value, int *out)
 {
 	uint64_t n;
 
 	if (sh_slice_u64(sh_slice_cstr(value), GATHER_MAX, &n) < 0)
 		return -EINVAL;
-	o->engine.gather = n ? (int)n : -1;
+	*out = n ? (int)n : -1;
 	return 0;
+}
+
+static int set_gather(struct sh_options *o, const char *value)
+{
+	return read_gather(value, &o->engine.gather);
+}
+
+static int set_gather_calls(struct sh_options *o, const char *value)
+{
+	return read_gather(value, &o->engine.gather_calls);
 }
 
 static int set_dns(struct sh_options *o, const char *value)
@@ -160,6 +170,7 @@ static const struct rule {
     {"watch", set_watch, false, "yes or no"},
     {"log_level", set_log_level, false, "error, warn, info or debug"},
     {"gather", set_gather, false, "microseconds, 0 to 10000"},
+    {"gather_calls", set_gather_calls, false, "microseconds, 0 to 10000"},
     {"dns", set_dns, false, "the addresses of name servers, such as 127.0.0.1:5353,[::1]"},
     {"data", set_data, false, "the path of a folder"},
     {"session_expires", set_session_expires, false, "0 or 90 to 86400 seconds"},

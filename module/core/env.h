@@ -152,6 +152,9 @@ struct sh_env {
 	/* By the driver: for SH_OVERLOAD there was always more to do than could be done at once, so what arrives now waits in
 	 * the kernel for longer and longer. Who asks for something new is best told so while that is cheap. */
 	bool overloaded;
+	/* For the driver: when a call last began to come in. Somebody hears how long its messages take, so that the driver does not
+	 * wait for more of them as long as for others. */
+	uint64_t called;
 	uint64_t longest_turn; /* microseconds; whoever reads it sets it to 0 again */
 	uint64_t longest_turn_used; /* the same, but the thread's own processor time; turns under a millisecond do not count */
 	uint64_t broken;       /* invariant.h */

@@ -67,6 +67,7 @@ int sh_engine_create(struct sh_engine **out, const struct sh_engine_config *conf
 	e->script_path = copy(config->script);
 	e->session_expires = config->session_expires;
 	e->gather = config->gather;
+	e->gather_calls = config->gather_calls;
 	e->dns = config->dns ? copy(config->dns) : NULL;
 	e->data = config->data ? copy(config->data) : NULL;
 	e->handover_folder = config->handover ? copy(config->handover) : NULL;

@@ -52,6 +52,7 @@ struct sh_engine_config {
 	bool watch;                          /* reload when a file of the script changes (inotify) */
 	uint32_t session_expires;            /* seconds, RFC 4028: what calls ask for; 0: 1800, UINT32_MAX: nothing */
 	int gather;                          /* longest wait for more datagrams under load, microseconds; 0: the driver's, -1: none */
+	int gather_calls;                    /* the same, while calls come in */
 	const char *dns;                     /* name servers, "127.0.0.1:5353,[::1]"; NULL: those of the machine */
 	const char *data;                    /* folder of the shared stores that are saved; NULL: none is */
 	const char *handover;                /* folder in which consecutive processes find each other; NULL: none */

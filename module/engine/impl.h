@@ -70,7 +70,7 @@ struct sh_engine {
 	char *script_path;
 	char **listen;
 	uint32_t session_expires; /* as in the configuration */
-	int gather;
+	int gather, gather_calls;
 	char *dns; /* NULL: the machine's */
 	bool default_listen; /* nobody has said where */
 	char *data;                      /* folder of saved stores; NULL: none */

@@ -192,6 +192,14 @@ static int steer(struct sh_net *net)
 	return sh_net_steer(net, marks, sizeof(marks) / sizeof(marks[0]), sh_tag_put_worker);
 }
 
+/* Of the configuration, where 0 is the driver's own and -1 none. */
+static unsigned microseconds(int configured, unsigned otherwise)
+{
+	if (configured < 0)
+		return 0;
+	return configured ? (unsigned)configured : otherwise;
+}
+
 int sh_engine_open(struct sh_engine *e, char *error, size_t size)
 {
 	struct sh_generation *g;
@@ -202,8 +210,8 @@ int sh_engine_open(struct sh_engine *e, char *error, size_t size)
 		err = sh_net_create(&e->net, e->nworkers, &e->log);
 	if (!err && e->net)
 		err = steer(e->net);
-	if (!err && e->net && e->gather)
-		sh_net_set_gather(e->net, e->gather < 0 ? 0 : (unsigned)e->gather);
+	if (!err && e->net)
+		sh_net_set_gather(e->net, microseconds(e->gather, SH_NET_GATHER), microseconds(e->gather_calls, SH_NET_GATHER_CALLS));
 	if (!err && e->net && e->dns) {
 		err = sh_net_set_dns(e->net, e->dns);
 		if (err == -EINVAL)

@@ -264,6 +264,8 @@ static struct sh_server_txn *create_server(struct sh_txn_layer *l, const struct 
 	st->deadline = l->env->now + sh_txn_64t1(l);
 	sh_timer_init(&st->timer, on_timer);
 	sh_hash_insert(&l->servers, &st->node, key->id.w[0]);
+	if (m->method == SH_INVITE)
+		l->env->called = l->env->now;
 	l->stats.server_created++;
 	l->stats.server_live++;
 	return st;

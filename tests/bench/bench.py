@@ -99,11 +99,11 @@ class Server:
         self.log.close()
 
 
-def siphook(name="siphook", script=os.path.join(HERE, "plan.lua"), port=BASE, workers=1, transport=None, gather=None, **config):
+def siphook(name="siphook", script=os.path.join(HERE, "plan.lua"), port=BASE, workers=1, transport=None, gather_calls=None, **config):
     """transport: by which the callee is called; tls is listened for at the next port."""
     config = {"callee": f"127.0.0.1:{CALLEE}{';transport=' + transport if transport else ''}", **config}
     options = [x for k, v in config.items() for x in ("-o", f"config.{k}={v}")]
-    options += ["-o", f"gather={gather}"] if gather is not None else []
+    options += ["-o", f"gather_calls={gather_calls}"] if gather_calls is not None else []
     if transport == "tls":
         options += ["-l", f"tls://127.0.0.1:{port + 1}", "-o", f"tls_certificate={certificate()}", "-o", f"tls_ca={certificate()}"]
     return Server(name, [f"{BUILD}/siphook", "run", "-s", f"{tmp}/{name}.sock", "-l", f"udp://127.0.0.1:{port}", "-l",
@@ -317,7 +317,7 @@ def row_gather():
     """A call at 2,000/s by the longest wait for more datagrams: processor time against delay."""
     points = []
     rate, other = rate_of_both("gather", lambda: kamailio(dialog=True), 2000, "invite")
-    servers = [(us, siphook(f"gather{us}", port=BASE + 40 + i, gather=us)) for i, us in enumerate((0, 100, 200, 300, 500, 700))]
+    servers = [(us, siphook(f"gather{us}", port=BASE + 40 + i, gather_calls=us)) for i, us in enumerate((0, 100, 200, 300, 500, 700))]
     runs = {us: [] for us, _ in servers}
     for _ in range(3 if quick else 5):
         for us, s in servers + ([("kamailio", other)] if other else []):
@@ -328,7 +328,7 @@ def row_gather():
         if s:
             s.end()
     for us, rs in runs.items():
-        points.append({"gather": us, **{k: statistics.median(r[k] for r in rs) for k in ("us", "p50_us", "p99_us")}})
+        points.append({"gather_calls": us, **{k: statistics.median(r[k] for r in rs) for k in ("us", "p50_us", "p99_us")}})
         show(f"gather {us}: {points[-1]['us']:.0f} us, p50 {points[-1]['p50_us']:.0f} us, p99 {points[-1]['p99_us']:.0f} us")
     return {"rate": rate, "points": points}
 

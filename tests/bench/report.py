@@ -88,7 +88,7 @@ def overload(r):
 
 def gather(r):
     for p in r["points"]:
-        yield (f"a call at {r['rate']:,}/s, " + ("Kamailio" if p["gather"] == "kamailio" else f"gather={p['gather']}"), "-",
+        yield (f"a call at {r['rate']:,}/s, " + ("Kamailio" if p["gather_calls"] == "kamailio" else f"gather_calls={p['gather_calls']}"), "-",
                f"{p['us']:.0f} us, p50 {p['p50_us']:.0f} us, p99 {p['p99_us']:.0f} us", "-", "-", "-", "gather")
 
 

@@ -121,6 +121,7 @@ static void wrong_options_are_named(void)
 	    {"workers", "two", "\"workers\" is \"two\""},
 	    {"watch", "maybe", "\"watch\""},
 	    {"gather", "20000", "\"gather\" is \"20000\""},
+	    {"gather_calls", "soon", "\"gather_calls\" is \"soon\""},
 	    {"log_level", "loud", "\"log_level\""},
 	    {"script", "again.lua", "\"script\" is given twice"},
 	    {"config.", "x", "\"config.\""},

@@ -582,7 +582,7 @@ static uint64_t gathered_of(int limit)
 	uint64_t end = clock_now() + 100 * SH_MS, count;
 
 	if (limit >= 0)
-		sh_net_set_gather(net, (unsigned)limit);
+		sh_net_set_gather(net, (unsigned)limit, 0);
 	open_end(&one, net, 0, "127.0.0.1");
 	open_end(&two, net, 0, "127.0.0.1");
 	while (clock_now() < end) {
@@ -602,6 +602,38 @@ static void a_busy_worker_gathers_datagrams(void **state)
 	(void)state;
 	assert_true(gathered_of(-1) > 0);
 	assert_int_equal(gathered_of(0), 0);
+}
+
+/* The same, but six datagrams in half a millisecond: enough for a wait of 700 us, and too few for one of 200. */
+static uint64_t gathered_at_leisure(bool calls)
+{
+	struct sh_net *net = net_with(1, &events, NULL);
+	struct sh_env *env = sh_net_env(net, 0);
+	struct end one = {0}, two = {0};
+	struct timespec pause = {.tv_nsec = 500000};
+	uint64_t end = clock_now() + (calls ? 200 : 10000) * SH_MS, count = 0;
+
+	open_end(&one, net, 0, "127.0.0.1");
+	open_end(&two, net, 0, "127.0.0.1");
+	while (clock_now() < end && count == 0) {
+		for (int i = 0; i < 6; i++)
+			send_to(&one, &one.bound, &two.bound, "x", 1);
+		nanosleep(&pause, NULL);
+		if (calls)
+			env->called = env->now;
+		sh_net_wake(net, 0);
+		assert_int_equal(sh_net_turn(net, 0, -1), 0);
+		count = sh_net_stats(net, 0)->gathered;
+	}
+	sh_net_destroy(net);
+	return count;
+}
+
+static void a_worker_that_calls_come_to_waits_less(void **state)
+{
+	(void)state;
+	assert_true(gathered_at_leisure(false) > 0);
+	assert_int_equal(gathered_at_leisure(true), 0);
 }
 
 static void turn_end_comes_once_in_each_turn(void **state)
@@ -746,6 +778,7 @@ int main(void)
 	    cmocka_unit_test(datagrams_wait_for_a_full_kernel_up_to_a_bound),
 	    cmocka_unit_test(memory_that_is_out_loses_a_datagram_and_no_more),
 	    cmocka_unit_test(a_busy_worker_gathers_datagrams),
+	    cmocka_unit_test(a_worker_that_calls_come_to_waits_less),
 	    cmocka_unit_test(a_socket_is_handed_over_without_losing_a_datagram),
 	    cmocka_unit_test(turn_end_comes_once_in_each_turn),
 	};

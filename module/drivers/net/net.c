@@ -285,13 +285,16 @@ static bool gather(struct net_worker *w)
 	return true;
 }
 
-/* A wait for two costs as much as it saves (docs/performance.md), and its delay. */
+/* A wait for two costs as much as it saves (docs/performance.md), and its delay. A call walks through several of them until it
+ * rings, and somebody holds the line meanwhile; a registration is between machines. */
 static void measure_rate(struct net_worker *w)
 {
 	uint64_t elapsed = w->env.now - w->window, in = arrived(w) - w->before_window, limit = w->net->gather_max, wait = 0;
 
 	if (elapsed < GATHER_WINDOW)
 		return;
+	if (w->env.called >= w->window && limit > w->net->gather_calls)
+		limit = w->net->gather_calls;
 	if (in * limit >= WORTH * elapsed && in > 0)
 		wait = GATHER * elapsed / in;
 	w->gather = (unsigned)(wait < limit ? wait : limit);
@@ -644,7 +647,7 @@ int sh_net_create(struct sh_net **out, unsigned workers, struct sh_log *log)
 	n->log = log ? log : &n->quiet;
 	sh_list_init(&n->ports);
 	sh_list_init(&n->inherited);
-	n->gather_max = SH_NET_GATHER;
+	sh_net_set_gather(n, SH_NET_GATHER, SH_NET_GATHER_CALLS);
 	n->workers = sh_calloc(workers, sizeof(*n->workers));
 	err = n->workers ? net_background_init(n) : -ENOMEM;
 	for (unsigned i = 0; !err && i < workers; i++)
@@ -680,9 +683,10 @@ struct sh_env *sh_net_env(struct sh_net *n, unsigned worker)
 	return worker < n->count ? &n->workers[worker]->env : NULL;
 }
 
-void sh_net_set_gather(struct sh_net *n, unsigned us)
+void sh_net_set_gather(struct sh_net *n, unsigned us, unsigned calls_us)
 {
 	n->gather_max = us;
+	n->gather_calls = calls_us;
 }
 
 const struct sh_net_stats *sh_net_stats(const struct sh_net *n, unsigned worker)

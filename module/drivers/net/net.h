@@ -18,6 +18,7 @@
 enum {
 	SH_NET_MAX_WORKERS = 256,
 	SH_NET_GATHER = 700, /* microseconds */
+	SH_NET_GATHER_CALLS = 200,
 	SH_NET_MARKS = 2,
 };
 
@@ -47,9 +48,9 @@ void sh_net_destroy(struct sh_net *n);
 int sh_net_set_dns(struct sh_net *n, const char *servers);
 
 /* The longest that a worker with thousands of messages per second waits before it looks, so that it finds several at once: much
- * less processor time for that delay. Only where sh_net_turn() may wait without end. Default SH_NET_GATHER; 0: never.
- * Before the loops run. */
-void sh_net_set_gather(struct sh_net *n, unsigned us);
+ * less processor time for that delay. Only where sh_net_turn() may wait without end. While calls come in
+ * (sh_env.called) it is the shorter of both. Defaults SH_NET_GATHER and SH_NET_GATHER_CALLS; 0: never. Before the loops run. */
+void sh_net_set_gather(struct sh_net *n, unsigned us, unsigned calls_us);
 
 /* Where a datagram itself may say which worker it is for: by a text, and the worker's two characters behind it. */
 struct sh_net_mark {

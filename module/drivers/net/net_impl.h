@@ -138,7 +138,7 @@ struct sh_net {
 	pthread_mutex_t lock;
 	struct sh_link ports; /* net_port.link; under lock */
 	struct sh_link inherited; /* net_inherited.link */
-	unsigned gather_max; /* microseconds */
+	unsigned gather_max, gather_calls; /* microseconds */
 	struct net_steering steering;
 };
 
