@@ -193,11 +193,11 @@ static int final(struct sh_server_txn *st, unsigned code, struct sh_slice text)
 	} else if (st->method != SH_INVITE) {
 		st->state = SH_TXN_COMPLETED;
 		keep_short(st, code, text);
-		sh_env_timer(env, &st->timer, reliable(st) ? 0 : sh_txn_64t1(l)); /* J */
+		sh_txn_linger(env, &st->timer, reliable(st) ? 0 : sh_txn_64t1(l)); /* J */
 	} else if (code < 300) {
 		st->state = SH_TXN_ACCEPTED;
 		sh_txn_text_free(st->layer, &st->text);
-		sh_env_timer(env, &st->timer, sh_txn_64t1(l)); /* L */
+		sh_txn_linger(env, &st->timer, sh_txn_64t1(l)); /* L */
 	} else {
 		st->state = SH_TXN_COMPLETED;
 		keep_answer(st, text);

@@ -137,7 +137,7 @@ static void enter_completed(struct sh_client_txn *ct, const struct sh_msg *m)
 	sh_txn_text_free(ct->layer, &ct->text);
 	if (!reliable(ct)) {
 		sh_txn_text_set(ct->layer, &ct->text, ack);
-		sh_env_timer(l->env, &ct->timer, sh_txn_timer_d(l));
+		sh_txn_linger(l->env, &ct->timer, sh_txn_timer_d(l));
 	}
 	tell(ct, SH_CLIENT_RESPONSE, m);
 	if (reliable(ct)) /* D is zero */
@@ -194,7 +194,7 @@ static void accepted(struct sh_client_txn *ct, const struct sh_msg *m, const str
 	if (ct->state != SH_TXN_ACCEPTED) {
 		ct->state = SH_TXN_ACCEPTED;
 		sh_txn_text_free(ct->layer, &ct->text);
-		sh_env_timer(l->env, &ct->timer, sh_txn_64t1(l)); /* M */
+		sh_txn_linger(l->env, &ct->timer, sh_txn_64t1(l)); /* M */
 	}
 	if (is_acked_by_text(ct, m))
 		send_kept_ack(ct, m);
@@ -301,7 +301,7 @@ static void other_response(struct sh_client_txn *ct, const struct sh_msg *m)
 		return;
 	sh_txn_text_free(ct->layer, &ct->text);
 	if (!reliable(ct))
-		sh_env_timer(l->env, &ct->timer, l->timers.t4); /* K */
+		sh_txn_linger(l->env, &ct->timer, l->timers.t4); /* K */
 	tell(ct, SH_CLIENT_RESPONSE, m);
 	if (reliable(ct))
 		client_end(ct);

@@ -335,7 +335,7 @@ static void leave_behind(struct sh_client_txn *ct, const char branch[SH_TXN_BRAN
 	sh_hash_insert(&l->clients, &old->node, branch_hash(old));
 	l->stats.client_created++;
 	l->stats.client_live++;
-	sh_env_timer(l->env, &old->timer, sh_txn_timer_d(l));
+	sh_txn_linger(l->env, &old->timer, sh_txn_timer_d(l));
 }
 
 bool sh_client_answers_challenge(struct sh_client_txn *ct, const struct sh_msg *m, struct sh_slice ack)

@@ -193,7 +193,7 @@ static void refuse(struct sh_server_txn *st, unsigned code)
 	st->answered = true;
 	st->state = SH_TXN_ACCEPTED;
 	sh_server_drop_request(st);
-	sh_env_timer(st->layer->env, &st->timer, sh_txn_64t1(st->layer));
+	sh_txn_linger(st->layer->env, &st->timer, sh_txn_64t1(st->layer));
 }
 
 /* An INVITE may ring for as long as its user likes; only one that nobody watches any more will never be answered. */
@@ -395,7 +395,7 @@ void sh_server_ack(struct sh_txn_layer *l, const struct sh_msg *m, const struct 
 	}
 	st->state = SH_TXN_CONFIRMED;
 	sh_txn_text_free(st->layer, &st->text);
-	sh_env_timer(l->env, &st->timer, sh_proto_reliable((enum sh_proto)st->from.proto) ? 0 : l->timers.t4);
+	sh_txn_linger(l->env, &st->timer, sh_proto_reliable((enum sh_proto)st->from.proto) ? 0 : l->timers.t4); /* I */
 	sh_server_tell(st, SH_SERVER_ACKED);
 }
 
