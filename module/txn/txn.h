@@ -22,12 +22,15 @@
 
 /* Every SIP timer of this layer in one table; microseconds. RFC 3261 table 4, RFC 6026 8.
  * X(field, default, what). All others follow: A = T1 doubling, B = F = H = J = L = M = 64*T1 (J, K, I, D: 0 on reliable
- * transports; D at least 32 s), E and G = T1 doubling to T2, I = K = T4. */
+ * transports; D at least 32 s), E and G = T1 doubling to T2, I = K = T4. Those that only end something, D I J K L M, fire at the next
+ * full SH_TXN_TOGETHER. */
 #define SH_TXN_TIMERS(X)                                                                          \
 	X(t1, 500 * SH_MS, "T1: round trip estimate, RFC 3261 17.1.1.1")                          \
 	X(t2, 4 * SH_SECOND, "T2: largest retransmission interval, RFC 3261 17.1.2.2")            \
 	X(t4, 5 * SH_SECOND, "T4: how long a message stays in the network, RFC 3261 17.1.2.2")    \
 	X(trying, 200 * SH_MS, "automatic 100 after this long, RFC 3261 17.2.1")
+
+enum { SH_TXN_TOGETHER = 8 * SH_MS };
 
 struct sh_txn_timers {
 #define X(field, value, what) uint64_t field;

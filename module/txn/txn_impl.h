@@ -141,8 +141,6 @@ static inline uint64_t sh_txn_timer_d(const struct sh_txn_layer *l)
 	return sh_txn_64t1(l) > 32 * SH_SECOND ? sh_txn_64t1(l) : 32 * SH_SECOND;
 }
 
-enum { SH_TXN_TOGETHER = 8 * SH_MS };
-
 /* The timer of a transaction that only waits for its end: 0 is at once, else up to SH_TXN_TOGETHER later, since the timers that end
  * then are one wake-up and not one for each millisecond. */
 static inline void sh_txn_linger(struct sh_env *env, struct sh_timer *t, uint64_t delay)

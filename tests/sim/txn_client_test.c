@@ -344,7 +344,7 @@ static void a_2xx_that_crosses_the_cancel_goes_to_the_user(void **state)
 	assert_int_equal(sh_client_txn_cancel(w.ct, SH_LIT("")), 0);
 	answer(200, "t");
 	assert_events(&w, "180;200;");
-	run(&w, 32 * SH_SECOND);
+	run(&w, 32 * SH_SECOND + SH_TXN_TOGETHER);
 	assert_events(&w, "ENDED;"); /* M, not the deadline of the CANCEL */
 }
 

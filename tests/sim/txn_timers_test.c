@@ -1,5 +1,5 @@
-/* Every timer of RFC 3261 table 4 and RFC 6026 by its name, with the times at which it must fire, to the millisecond.
- */
+/* Every timer of RFC 3261 table 4 and RFC 6026 by its name, with the times at which it must fire, to the millisecond;
+ * to the next full SH_TXN_TOGETHER those that only end something: 32,008 is the end of 32,001 ms. */
 #include "txn_world.h"
 
 static struct world w;
@@ -91,7 +91,7 @@ static void timer_d_absorbs_failures_for_32_seconds(void **state)
 	run_until(&w, 32000 * MS);
 	answer_to(&w, m, false, 486, "t"); /* at 32,001 ms */
 	assert_events(&w, "486;");
-	run_until(&w, 32002 * MS);
+	run_until(&w, 32008 * MS);
 	assert_events(&w, "ENDED;");
 	answer_to(&w, m, false, 486, "t");
 	assert_seen_at(&w, "ACK@2;ACK@32001;");
@@ -109,9 +109,9 @@ static void timer_d_is_at_least_32_seconds(void **state)
 	start(&w, SH_INVITE, SH_PROTO_UDP);
 	answer_to(&w, take_request(), false, 486, "t");
 	assert_events(&w, "486;");
-	run_until(&w, 32001 * MS);
+	run_until(&w, 32007 * MS);
 	assert_events(&w, "");
-	run_until(&w, 32002 * MS);
+	run_until(&w, 32008 * MS);
 	assert_events(&w, "ENDED;");
 }
 
@@ -209,9 +209,9 @@ static void timer_i_is_t4(void **state)
 	run_until(&w, 9 * MS);
 	ask(&w, other_method(invite, "ACK")); /* arrives at 10 ms */
 	assert_events(&w, "INVITE;ACKED;");
-	run_until(&w, 5009 * MS);
+	run_until(&w, 5015 * MS);
 	assert_events(&w, "");
-	run_until(&w, 5010 * MS);
+	run_until(&w, 5016 * MS);
 	assert_events(&w, "ENDED;");
 	assert_seen(&w, "486;");
 }
@@ -237,8 +237,9 @@ static void timer_j_repeats_the_answer_for_64_t1(void **state)
 	run_until(&w, 31999 * MS);
 	ask(&w, other_method(invite, "OPTIONS")); /* at 32,000 ms */
 	assert_seen_at(&w, "200@1;200@32000;");
+	run_until(&w, 32008 * MS);
 	assert_events(&w, "OPTIONS;ENDED;");
-	assert_int_equal(w.event_time, 32001 * MS);
+	assert_int_equal(w.event_time, 32008 * MS);
 }
 
 static void timer_j_is_zero_over_streams(void **state)
@@ -260,9 +261,9 @@ static void timer_k_is_t4(void **state)
 	start(&w, SH_OPTIONS, SH_PROTO_UDP);
 	answer_to(&w, take_request(), false, 200, "t"); /* at 2 ms */
 	assert_events(&w, "200;");
-	run_until(&w, 5001 * MS);
+	run_until(&w, 5007 * MS);
 	assert_events(&w, "");
-	run_until(&w, 5002 * MS);
+	run_until(&w, 5008 * MS);
 	assert_events(&w, "ENDED;");
 }
 
@@ -283,7 +284,7 @@ static void timer_l_absorbs_an_accepted_invite_for_64_t1(void **state)
 	run_until(&w, 31999 * MS);
 	ask(&w, invite); /* at 32,000 ms */
 	assert_events(&w, "INVITE;");
-	run_until(&w, 32001 * MS);
+	run_until(&w, 32008 * MS);
 	assert_events(&w, "ENDED;");
 	assert_seen(&w, "200;"); /* the user repeats it, not we */
 	ask(&w, invite);
@@ -300,7 +301,7 @@ static void timer_l_is_not_zero_over_streams(void **state)
 	ask(&w, a);
 	run(&w, 31 * SH_SECOND);
 	assert_events(&w, "INVITE;");
-	run(&w, SH_SECOND);
+	run(&w, SH_SECOND + SH_TXN_TOGETHER);
 	assert_events(&w, "ENDED;");
 }
 
@@ -315,7 +316,7 @@ static void timer_m_hands_up_every_2xx_for_64_t1(void **state)
 	run_until(&w, 32000 * MS);
 	answer_to(&w, m, false, 200, "t"); /* at 32,001 ms */
 	assert_events(&w, "200;200;");
-	run_until(&w, 32002 * MS);
+	run_until(&w, 32008 * MS);
 	assert_events(&w, "ENDED;");
 	answer_to(&w, m, false, 200, "t");
 	assert_events(&w, "stray 200;");
