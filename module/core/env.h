@@ -12,6 +12,7 @@
 #include "core/addr.h"
 #include "core/hash.h"
 #include "core/log.h"
+#include "core/peak.h"
 #include "core/pool.h"
 #include "core/random.h"
 #include "core/wheel.h"
@@ -155,8 +156,8 @@ struct sh_env {
 	/* For the driver: when a call last began to come in. Somebody hears how long its messages take, so that the driver does not
 	 * wait for more of them as long as for others. */
 	uint64_t called;
-	uint64_t longest_turn; /* microseconds; whoever reads it sets it to 0 again */
-	uint64_t longest_turn_used; /* the same, but the thread's own processor time; turns under a millisecond do not count */
+	struct sh_peak longest_turn; /* microseconds, by the driver */
+	struct sh_peak longest_turn_used; /* the same, but the thread's own processor time; turns under a millisecond do not count */
 	uint64_t broken;       /* invariant.h */
 	struct sh_log_limit broken_limit;
 };

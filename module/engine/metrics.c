@@ -65,7 +65,7 @@ struct sums {
 	X(net.gathered, "turns_gathered", "loop_turns_gathered_total", "counter", "of these, after a wait for more")     \
 	X(net.datagrams_lost, "datagrams_lost", "datagrams_lost_total", "counter", "datagrams of ours that could not leave") \
 	X(ua.handed_over, "handed_over", "handed_over_total", "counter", "messages that came to another worker than theirs") \
-	X(longest_turn, "longest_turn_us", "longest_turn_microseconds", "gauge", "longest turn of a loop since last asked") \
+	X(longest_turn, "longest_turn_us", "longest_turn_microseconds", "gauge", "longest turn of a loop in the last minute") \
 	X(longest_turn_used, "longest_turn_cpu_us", "longest_turn_cpu_microseconds", "gauge", "the same in processor time of the thread")
 
 /* The same with a label; only the first of a family says what it counts. */
@@ -96,6 +96,11 @@ static void add_numbers(void *sum, const void *numbers, size_t size)
 		to[i] += from[i];
 }
 
+static uint64_t largest(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
 static void add_up(struct sh_worker *w, void *arg)
 {
 	struct sums *s = arg;
@@ -117,11 +122,8 @@ static void add_up(struct sh_worker *w, void *arg)
 	s->transactions += t->server_live + t->client_live;
 	s->txn.overload += t->overload;
 	s->broken += w->env->broken;
-	if (w->env->longest_turn > s->longest_turn)
-		s->longest_turn = w->env->longest_turn;
-	if (w->env->longest_turn_used > s->longest_turn_used)
-		s->longest_turn_used = w->env->longest_turn_used;
-	w->env->longest_turn = w->env->longest_turn_used = 0;
+	s->longest_turn = largest(s->longest_turn, sh_peak_get(&w->env->longest_turn, w->env->now));
+	s->longest_turn_used = largest(s->longest_turn_used, sh_peak_get(&w->env->longest_turn_used, w->env->now));
 	s->runs += sh_runtime_runs(w->runtime);
 	add_numbers(&s->script, sh_runtime_stats(w->runtime), sizeof(s->script));
 }

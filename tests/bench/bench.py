@@ -21,6 +21,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -421,27 +422,29 @@ def row_scale():
         load(server, 1000, 1000, "register", "-U", bindings)
         load(server, 2000, 4000, "invite")
     load(full, 2000, calls * 0.64, "invite")  # as many transactions as will be there later: what is for them is no call's
+    quiet = time.time()
     time.sleep(LINGER)
-    turn_max(full)
     base = memory(full.pid)
+    turns = Turns(full, quiet)
     r = load(full, 8000, bindings, "register", "-U", bindings, "-x", 86400)
-    turn = turn_max(full)
+    quiet = time.time()
     time.sleep(LINGER)
+    turn = turns.end()
     out = {"bindings": r["ok"], "bindings_lost": r["failed"], "binding_bytes": (memory(full.pid) - base) / max(r["ok"], 1),
            "bindings_turn_us": turn}
     show(f"scale: {r['ok']:.0f} bindings (lost {r['failed']:.0f}): {out['binding_bytes']:.0f} bytes each; {show_turn(turn)}")
-    base, up, lost, gap, turn = memory(full.pid), 0, 0, 0, (0, 0)
-    points = []
+    base, up, lost, gap, points = memory(full.pid), 0, 0, 0, []
+    turns = Turns(full, quiet + LINGER)
     for step in range(5):
         if step:
             r = load(full, 2000, calls / 4, "invite", "-k")
-            up, lost, gap, turn = up + r["ok"], lost + r["failed"], max(gap, r["gap_ms"]), [max(x) for x in zip(turn, turn_max(full))]
+            up, lost, gap = up + r["ok"], lost + r["failed"], max(gap, r["gap_ms"])
         us, us_empty, ratio = cost_beside(full, empty)
-        turn_max(full)
         points.append({"up": up, "us": us, "us_empty": us_empty, "ratio": ratio})
         show(f"scale: {up:.0f} calls up: a new call costs {us:.0f} us, on an empty server {us_empty:.0f} us: "
              f"{ratio['median']:.2f} ({ratio['min']:.2f} to {ratio['max']:.2f})")
     time.sleep(LINGER)
+    turn = turns.end()
     out.update(calls=up, calls_lost=lost, call_bytes=(memory(full.pid) - base) / max(up, 1), points=points, calls_turn_us=turn, gap_ms=gap)
     show(f"scale: {up:.0f} calls up (lost {lost:.0f}): {out['call_bytes']:.0f} bytes each; {show_turn(turn)}")
     for server in (full, empty):
@@ -469,7 +472,7 @@ def row_reload():
     write_plan(script, 0)
     server = siphook("reload", script, users=1)
     quiet = load(server, 500, 500 * seconds, "invite")
-    turn_max(server)
+    turns = Turns(server, time.time())
     run = subprocess.Popen(load_command(server, 500, 500 * seconds, "invite"), stdout=subprocess.PIPE, text=True)
     refused = 0
     for i in range(1, seconds):
@@ -477,7 +480,7 @@ def row_reload():
         write_plan(script, i)
         refused += subprocess.run([f"{BUILD}/siphook", "reload", "-s", f"{tmp}/reload.sock"],
                                   stdout=subprocess.DEVNULL).returncode != 0
-    r, turn = result_of(run.communicate()[0]), turn_max(server)
+    r, turn = result_of(run.communicate()[0]), turns.end()
     show(f"reload: {seconds - 1} reloads, refused {refused}, lost {r['failed']:.0f}, longest gap {r['gap_ms']:.1f} ms "
          f"(without reloads {quiet['gap_ms']:.1f} ms), {show_turn(turn)}")
     server.end()
@@ -564,11 +567,31 @@ def status(server):
     return json.loads(done.stdout) if done.returncode == 0 else {}
 
 
-def turn_max(server):
-    """The longest turn of any worker's loop since the last question, microseconds: of its own processor time, which no other
-    process on the machine adds to, and by the clock."""
-    s = status(server)
-    return s.get("longest_turn_cpu_us", 0), s.get("longest_turn_us", 0)
+class Turns:
+    """The longest turn of any worker's loop from now to end(), microseconds: of its own processor time, which no other process on the
+    machine adds to, and by the clock. The server tells that of the last minute, so it is asked twice a minute; what was a minute before
+    `quiet` is no part of it: that is when the load before was over."""
+
+    def __init__(self, server, quiet):
+        self.server, self.turn = server, (0, 0)
+        time.sleep(max(0, quiet + 61 - time.time()))
+        self.over = threading.Event()
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def look(self):
+        s = status(self.server)
+        self.turn = max(self.turn[0], s.get("longest_turn_cpu_us", 0)), max(self.turn[1], s.get("longest_turn_us", 0))
+
+    def run(self):
+        while not self.over.wait(25):
+            self.look()
+
+    def end(self):
+        self.over.set()
+        self.thread.join()
+        self.look()
+        return self.turn
 
 
 def show_turn(turn):

@@ -26,7 +26,8 @@ reload() {
 	"$build/siphook" reload -s "$tmp/soak.sock" >/dev/null 2>&1
 }
 
-# Processor time of the longest turn of the worker's loop since the last question, microseconds.
+# Processor time of the longest turn of the worker's loop, microseconds: the server knows that of the last minute, so it is asked twice a minute
+# until $tmp/stop is there.
 longest_turn() {
 	"$build/siphook" status --json -s "$tmp/soak.sock" | sed -n 's/.*"longest_turn_cpu_us": *\([0-9]*\).*/\1/p'
 }
@@ -46,7 +47,11 @@ write_plan 0 "$tmp/plan.lua"
 start_siphook soak $siphook_port "$tmp/plan.lua" -o config.users=100
 traffic &
 traffic=$!
-longest_turn >/dev/null
+while [ -d "$tmp" ] && [ ! -e "$tmp/stop" ]; do
+	sleep 25
+	longest_turn
+done >"$tmp/turns" 2>/dev/null &
+turns=$!
 done=0 wrong=0 baseline=
 while [ $done -lt "$reloads" ] && [ $(($(date +%s) - started)) -lt $limit ]; do
 	done=$((done + 1))
@@ -63,14 +68,14 @@ while [ $done -lt "$reloads" ] && [ $(($(date +%s) - started)) -lt $limit ]; do
 		echo "$done reloads, at rest: $baseline kB"
 	fi
 done
-turn=$(longest_turn)
 write_plan $done "$tmp/plan.lua"
 end=$(at_rest)
 echo "$done reloads, at rest: $end kB"
 touch "$tmp/stop"
-wait $traffic
+wait $traffic $turns
+turn=$(sort -n "$tmp/turns" | tail -1)
 lost=$(tr ' ' '\n' <"$tmp/traffic" | awk -F= '$1 == "ok" { ok += $2 } $1 == "failed" { f += $2 } END { print f + 0 " of " ok + f }')
 [ $done -ge $((reloads * 9 / 10)) ] || die "only $done reloads in $limit s"
 growth=$(((end - baseline) * 1024 / (done - from)))
 echo "$done reloads, answered wrongly $wrong; lost calls $lost; $growth bytes of growth per reload, at most $allowed; longest turn $turn us, at most $pause"
-[ $wrong = 0 ] && [ "${lost%% *}" = 0 ] && [ $growth -le $allowed ] && [ "$turn" -le $pause ]
+[ $wrong = 0 ] && [ "${lost%% *}" = 0 ] && [ $growth -le $allowed ] && [ "${turn:-$((pause + 1))}" -le $pause ]

@@ -325,13 +325,11 @@ static void turn_ends(struct net_worker *w)
 
 	w->turned = read_clock(CLOCK_MONOTONIC);
 	took = w->turned - w->env.now;
-	if (took > w->env.longest_turn)
-		w->env.longest_turn = took;
+	sh_peak_add(&w->env.longest_turn, w->turned, took);
 	if (took < LONG_TURN)
 		return;
 	used = read_clock(CLOCK_THREAD_CPUTIME_ID);
-	if (used - w->used > w->env.longest_turn_used)
-		w->env.longest_turn_used = used - w->used;
+	sh_peak_add(&w->env.longest_turn_used, w->turned, used - w->used);
 	w->used = used;
 	w->used_read = w->turned;
 }
