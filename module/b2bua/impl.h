@@ -13,6 +13,15 @@
 
 enum { SH_UA_BUFFER = SH_MSG_MAX_SIZE, SH_ALLOW_ROOM = 192 };
 
+/* drain.c: what is still to be hung up, a portion at a time. */
+struct sh_drain {
+	struct sh_timer timer;
+	unsigned calls, subscriptions; /* how many are left, from the beginning of their lists on */
+	uint64_t until, last;          /* when it is to be over, and when the last portion was */
+};
+void sh_drain_init(struct sh_ua *ua);
+void sh_drain_finish(struct sh_ua *ua);
+
 struct sh_ua {
 	struct sh_env *env;
 	struct sh_transport *transport;
@@ -48,6 +57,7 @@ struct sh_ua {
 	const struct sh_msg *released; /* what came of one of them, while it goes on */
 	bool asks_sdp;
 	const struct sh_ua_abroad *abroad; /* NULL: there are no other processes */
+	struct sh_drain drain;
 	bool draining, closing; /* closing: it is being destroyed, the application is told nothing */
 	struct sh_ua_stats stats;
 	struct sh_log_limit log_limit; /* sh_ua_warn() */

@@ -218,6 +218,7 @@ int sh_ua_create(struct sh_ua **out, struct sh_env *env, const struct sh_ua_conf
 	sh_slots_init(&ua->legs);
 	sh_slots_init(&ua->requests);
 	sh_slots_init(&ua->subscriptions);
+	sh_drain_init(ua);
 	sh_list_init(&ua->live_subscriptions);
 	sh_list_init(&ua->dead_subscriptions);
 	sh_list_init(&ua->live_refers);
@@ -268,6 +269,7 @@ void sh_ua_destroy(struct sh_ua *ua)
 	if (!ua)
 		return;
 	ua->closing = true;
+	sh_drain_finish(ua);
 	sh_trunks_drop_all(ua);
 	sh_relay_drop_all(ua);
 	sh_question_drop_all(ua);
@@ -414,28 +416,4 @@ bool sh_ua_needs_endpoint(const struct sh_ua *ua, unsigned endpoint)
 			return true;
 	}
 	return false;
-}
-
-void sh_ua_refuse(struct sh_ua *ua)
-{
-	ua->draining = true;
-	sh_ua_set_trunks(ua, NULL, 0);
-}
-
-void sh_ua_drain(struct sh_ua *ua)
-{
-	sh_ua_refuse(ua);
-	SH_LIST_EACH_SAFE (l, &ua->live_subscriptions) /* they may come again when we do */
-		sh_subscription_terminate(SH_CONTAINER(l, struct sh_subscription, link), SH_LIT("probation"), NULL, NULL);
-	SH_LIST_EACH_SAFE (l, &ua->live_calls) {
-		struct sh_call *c = SH_CONTAINER(l, struct sh_call, link);
-
-		sh_call_hangup(c, SH_BY_ENGINE, 503, SH_LIT("SIP;cause=503;text=\"Server is stopping\""));
-	}
-}
-
-bool sh_ua_idle(const struct sh_ua *ua)
-{
-	return sh_list_empty(&ua->live_calls) && sh_list_empty(&ua->live_legs) && sh_list_empty(&ua->live_requests) &&
-	       sh_list_empty(&ua->live_sendings);
 }

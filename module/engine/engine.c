@@ -278,7 +278,7 @@ static void drain(struct sh_env *env, void *arg)
 	struct sh_worker *w = &e->workers[env->worker];
 
 	sh_transport_listen_stop(sh_ua_transport(w->ua));
-	sh_ua_drain(w->ua);
+	sh_ua_drain(w->ua, (uint64_t)e->stop_ms * SH_MS / 2); /* the other half is for the answers */
 	atomic_store(&w->idle, sh_ua_idle(w->ua));
 }
 
@@ -286,7 +286,7 @@ static void on_drain_deadline(struct sh_timer *t)
 {
 	struct sh_worker *w = SH_CONTAINER(t, struct sh_worker, drain);
 
-	sh_ua_drain(w->ua);
+	sh_ua_drain(w->ua, 0);
 }
 
 static void refuse(struct sh_env *env, void *arg)
@@ -353,6 +353,17 @@ static bool all_idle(struct sh_engine *e)
 	return true;
 }
 
+/* No thread runs any more. */
+static void tell_left(struct sh_engine *e)
+{
+	uint64_t left = 0;
+
+	for (unsigned i = 0; i < e->nworkers; i++)
+		left += sh_ua_stats(e->workers[i].ua)->calls_live;
+	if (left > 0)
+		sh_warn(&e->log, "stopped with %llu calls that were not over: the time was too short", (unsigned long long)left);
+}
+
 int sh_engine_stop(struct sh_engine *e, int64_t deadline_ms)
 {
 	int64_t end = now_ms() + deadline_ms;
@@ -364,6 +375,7 @@ int sh_engine_stop(struct sh_engine *e, int64_t deadline_ms)
 	if (!was)
 		return 0;
 	if (deadline_ms > 0 && e->net) {
+		e->stop_ms = deadline_ms;
 		for (unsigned i = 0; i < e->nworkers; i++)
 			sh_engine_call(e, i, drain, e);
 		do {
@@ -379,6 +391,8 @@ int sh_engine_stop(struct sh_engine *e, int64_t deadline_ms)
 		} while (!all_idle(e) && now_ms() < end);
 	}
 	join_threads(e);
+	if (deadline_ms > 0 && e->net)
+		tell_left(e);
 	shut(e);
 	return 0;
 }

@@ -108,6 +108,7 @@ struct sh_engine {
 	struct sh_recorder *recorder; /* of the calls; with the engine */
 	_Atomic bool quit, parked, draining;
 	_Atomic int64_t drain_ms; /* 0: no deadline */
+	int64_t stop_ms; /* set before the workers hear of it */
 	_Atomic unsigned parked_count;
 
 	pthread_rwlock_t life; /* read by questions from outside, written by the end of what they look at */

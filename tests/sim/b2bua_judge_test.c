@@ -136,7 +136,7 @@ static void a_stopping_server_takes_no_calls_and_hangs_up(void **state)
 	waiting = soon(bob, "INVITE");
 	phone_reply(waiting, 180, NULL, NULL, NULL);
 	soon(carol, "180");
-	sh_ua_drain(w->ua[0]);
+	sh_ua_drain(w->ua[0], 0);
 	m = soon(alice, "BYE");
 	phone_assert_contains(m, "Reason", "Server is stopping");
 	ok(m);

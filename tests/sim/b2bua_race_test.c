@@ -175,7 +175,7 @@ static void alices_connection_breaks(void)
 
 static void we_drain(void)
 {
-	sh_ua_drain(w->ua[0]);
+	sh_ua_drain(w->ua[0], 0);
 }
 
 static void script_changes(void)

@@ -342,7 +342,7 @@ static void live(void)
 		}
 	}
 	for (unsigned i = 0; i < w->workers; i++)
-		sh_ua_drain(w->ua[i]); /* calls that scripts have begun between two phones that never hang up */
+		sh_ua_drain(w->ua[i], 0); /* calls that scripts have begun between two phones that never hang up */
 	for (unsigned i = 0; i < ncalls; i++)
 		if (!final[i])
 			phone_fail(w->sim, __FILE__, __LINE__, "seed %llu: INVITE %u has no final answer\n%s", (unsigned long long)seed,

@@ -458,7 +458,7 @@ static void a_stop_takes_the_registration_back(void **state)
 	begin(PLAN TRUNK("register = true, " LOGIN) USE);
 	phone_reply(registers(bob, SH_SECOND), 200, NULL, NULL, NULL);
 	world_advance(w, SH_SECOND);
-	sh_ua_drain(w->ua[0]);
+	sh_ua_drain(w->ua[0], 0);
 	assert_false(sh_ua_idle(w->ua[0]));
 	m = registers(bob, SH_SECOND);
 	phone_assert_header(m, "Expires", "0");
