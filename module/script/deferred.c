@@ -6,7 +6,7 @@
 enum { SPAWNED_AT_ONCE = 1000 }; /* the rest in the next turn: others want to live too */
 
 struct sh_deferred {
-	struct sh_link link; /* in state->every or runtime->deferred */
+	struct sh_link link; /* in state->every (closures, and what is not armed yet), runtime->deferred or runtime->spawned */
 	struct sh_link of_call;
 	struct sh_timer timer;
 	struct sh_runtime *runtime; /* NULL: declared at load, not armed yet */
@@ -162,10 +162,11 @@ static struct sh_deferred *create_closure(lua_State *L, int idx, uint64_t delay)
 	return d;
 }
 
-/* A name: kept by the runtime. idx: the name. data is taken over. */
-static struct sh_deferred *create_named(lua_State *L, int idx, uint64_t delay, struct sh_value *data,
-					struct sh_runtime *rt)
+/* A name: kept by the runtime; while the script loads there is none, and the state has it until its generation is used. idx: the
+ * name. data is taken over. */
+static struct sh_deferred *create_named(lua_State *L, int idx, uint64_t delay, struct sh_value *data)
 {
+	struct sh_state *s = sh_state_of(L);
 	struct sh_deferred *d = create(delay);
 	size_t len;
 	const char *name = lua_tolstring(L, idx, &len);
@@ -178,8 +179,9 @@ static struct sh_deferred *create_named(lua_State *L, int idx, uint64_t delay, s
 		luaL_error(L, "not enough memory");
 	}
 	d->data = data;
-	sh_list_append(&rt->deferred, &d->link);
-	arm(d, rt);
+	sh_list_append(s->runtime ? &s->runtime->deferred : &s->every, &d->link);
+	if (s->runtime)
+		arm(d, s->runtime);
 	return d;
 }
 
@@ -249,24 +251,29 @@ static bool has_room(lua_State *L, struct sh_runtime *rt)
 	return false;
 }
 
-/* sip.after(seconds, fn), sip.after(seconds, "name", data) */
+/* sip.after(seconds, fn), sip.after(seconds, "name", data). While the script loads it is like sip.every: armed when the generation
+ * is used, on one worker. */
 static int after(lua_State *L)
 {
-	struct sh_runtime *rt = sh_runtime_check(L, "sip.after");
+	struct sh_runtime *rt = sh_state_of(L)->runtime;
 	uint64_t delay = check_seconds(L, 1, 0, "seconds from 0 to 1e9 expected");
+	bool named = lua_type(L, 2) == LUA_TSTRING;
+	struct sh_deferred *d;
 
+	sh_torture_collect(L);
 	lua_settop(L, 3);
-	if (lua_type(L, 2) == LUA_TSTRING)
+	if (named && rt) /* while the script loads, what it names may stand further down */
 		sh_timer_check(L, 2, "sip.after", false);
-	if (!has_room(L, rt))
+	if (rt && !has_room(L, rt))
 		return 2;
-	if (lua_type(L, 2) == LUA_TSTRING) {
-		create_named(L, 2, delay, lua_isnil(L, 3) ? NULL : sh_value_check(L, 3, 1, 0, "data"), rt);
-		lua_pushboolean(L, 1);
-		return 1;
+	if (named) {
+		create_named(L, 2, delay, lua_isnil(L, 3) ? NULL : sh_value_check(L, 3, 1, 0, "data"));
+	} else {
+		luaL_argexpected(L, lua_type(L, 2) == LUA_TFUNCTION, 2, "function or name of a timer");
+		d = create_closure(L, 2, delay);
+		if (rt)
+			arm(d, rt);
 	}
-	luaL_argexpected(L, lua_type(L, 2) == LUA_TFUNCTION, 2, "function or name of a timer");
-	arm(create_closure(L, 2, delay), rt);
 	lua_pushboolean(L, 1);
 	return 1;
 }
@@ -386,7 +393,7 @@ int sh_call_after(lua_State *L)
 	sh_timer_check(L, 3, "call:after", false);
 	if (!has_room(L, rt))
 		return 2;
-	d = create_named(L, 3, delay, NULL, rt);
+	d = create_named(L, 3, delay, NULL);
 	d->call = sh_call_handle(c);
 	sh_list_append(&data->timers, &d->of_call);
 	lua_pushboolean(L, 1);
@@ -402,12 +409,19 @@ void sh_deferred_open(lua_State *L)
 
 void sh_deferred_take_up(struct sh_state *s)
 {
-	SH_LIST_EACH(l, &s->every)
-	{
+	struct sh_link *next;
+
+	for (struct sh_link *l = s->every.next; l != &s->every; l = next) {
 		struct sh_deferred *d = SH_CONTAINER(l, struct sh_deferred, link);
 
-		if (!d->runtime && (s->worker == 0 || d->each_worker))
-			arm(d, s->runtime);
+		next = l->next;
+		if (d->runtime || (s->worker != 0 && !d->each_worker))
+			continue;
+		if (d->name) {
+			sh_list_remove(l);
+			sh_list_append(&s->runtime->deferred, l);
+		}
+		arm(d, s->runtime);
 	}
 }
 

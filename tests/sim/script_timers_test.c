@@ -92,6 +92,30 @@ static void every_ticks_on_one_worker_or_on_each(void **state)
 	world_destroy(w);
 }
 
+static void after_in_a_file_that_loads_begins_with_the_generation_on_one_worker(void **state)
+{
+	struct world_options o = {.workers = 3};
+	char error[256];
+
+	(void)state;
+	w = world_create(&o, PLAN "sip.after(1, function() sip.log.info('closure 1') end)\n"
+				  "sip.after(2, 'name', {1})\n"
+				  "sip.timer.name = function(data) sip.log.info('name %d', data[1]) end\n"
+				  "sip.on.load(function() sip.after(9, 'name', {9}) sip.after(9, function() error 'no' end) end)\n");
+	world_advance(w, 3 * SH_SECOND);
+	world_expect_log(w, "closure 1");
+	world_expect_log(w, "name 1");
+	assert_false(logged("name 1"));
+	assert_int_not_equal(world_try_reload(w, PLAN "sip.after(1, 'name', {2}) error 'refused'\n", error, sizeof(error)), 0);
+	world_reload(w, PLAN "sip.timer.name = function(data) sip.log.info('new %d', data[1]) end\n"
+			     "sip.after(1, 'name', {3})\n");
+	world_advance(w, 20 * SH_SECOND);
+	world_expect_log(w, "new 3");
+	world_expect_log(w, "new 9");
+	assert_false(logged("new"));
+	world_destroy(w);
+}
+
 static void call_after_runs_in_the_newest_generation_while_the_call_lasts(void **state)
 {
 	struct phone_call *c;
@@ -216,6 +240,7 @@ int main(void)
 	    cmocka_unit_test(after_runs_a_closure_once_and_may_wait),
 	    cmocka_unit_test(named_timers_outlive_their_generation_and_closures_do_not),
 	    cmocka_unit_test(every_ticks_on_one_worker_or_on_each),
+	    cmocka_unit_test(after_in_a_file_that_loads_begins_with_the_generation_on_one_worker),
 	    cmocka_unit_test(call_after_runs_in_the_newest_generation_while_the_call_lasts),
 	    cmocka_unit_test(a_timer_can_hang_up),
 	    cmocka_unit_test(a_timer_that_forks_is_cancelled_when_the_caller_goes),
