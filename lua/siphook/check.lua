@@ -1,5 +1,5 @@
--- What `siphook check` says about a dial plan that loads: hooks that can never run, timers that nobody names, names without a timer,
--- functions that the table siphook does not have.
+-- What `siphook check` says about a dial plan that loads: hooks that can never run, timers that nobody names, functions that the
+-- table siphook does not have, and what loading it warned of (names without a timer, globals that are set without being declared).
 local native = ...
 
 -- Where a call must have come in first.
@@ -50,8 +50,8 @@ local function unknown_names(file, names, warn)
   end
 end
 
--- hooks, timers, names: {name = true}. A list of lines.
-function native.check(hooks, timers, files, names)
+-- hooks, timers, names: {name = true}; said: lines that loading logged as warnings. A list of lines.
+function native.check(hooks, timers, files, names, said)
   local warnings = {}
   local function warn(where, text) warnings[#warnings + 1] = ("%s: warning: %s"):format(where, text) end
   local calls_out = place(files, "sip%.originate") ~= files[1].path
@@ -70,16 +70,10 @@ function native.check(hooks, timers, files, names)
   end
   for _, file in ipairs(files) do
     unknown_names(file, names, warn)
-    local number = 0
-    for line in (file.text .. "\n"):gmatch "(.-)\n" do
-      number = number + 1
-      local code = line:gsub("%-%-.*$", "")
-      for _, pattern in ipairs{ ":continue%s*%(?%s*[\"']([%w_]+)[\"']", "[.:]after%s*%([^,\"']+,%s*[\"']([%w_]+)[\"']" } do
-        for name in code:gmatch(pattern) do
-          if not timers[name] then warn(("%s:%d"):format(file.path, number), ("there is no sip.timer.%s"):format(name)) end
-        end
-      end
-    end
+  end
+  for _, line in ipairs(said) do
+    local where, text = line:match "^(.-:%d+): (.+)$"
+    if where then warn(where, text) end
   end
   return warnings
 end

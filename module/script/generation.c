@@ -214,14 +214,36 @@ static int check_globals(lua_State *L)
 	return 0;
 }
 
-/* Timers that somebody names and nobody has made: only a line, for what looks like a call may be an object of the script's own. */
-static void warn_of_timers(struct sh_state *st)
+static int find_global(lua_State *L)
+{
+	const char **name = lua_touserdata(L, 1);
+
+	lua_pushglobaltable(L);
+	lua_pushstring(L, *name);
+	if (lua_rawget(L, -2) == LUA_TNIL)
+		*name = NULL;
+	return 0;
+}
+
+static bool global_exists(struct sh_state *st, const char *name)
+{
+	return sh_vm_call(st->vm, find_global, &name, 0) < 0 || name;
+}
+
+/* Timers that somebody names and nobody has made: only a line, for what looks like a call may be an object of the script's own. And
+ * global variables that somebody sets then: that raises, and perhaps it is meant to. */
+static void warn_of_names(struct sh_state *st)
 {
 	struct sh_log *log = st->generation->script->config.log;
 
-	for (const struct sh_globals_use *u = st->generation->globals.first; u; u = u->next)
+	for (const struct sh_globals_use *u = st->generation->globals.first; u; u = u->next) {
+		const char *chunk = u->chunk + (*u->chunk == '@');
+
 		if (u->how == SH_GLOBALS_TIMER && !sh_timer_exists(st, u->name))
-			sh_warn(log, "%s:%d: there is no sip.timer.%s", u->chunk + (*u->chunk == '@'), u->line, u->name);
+			sh_warn(log, "%s:%d: there is no sip.timer.%s", chunk, u->line, u->name);
+		else if (u->how == SH_GLOBALS_SET && !global_exists(st, u->name))
+			sh_warn(log, "%s:%d: global '%s' is not declared: setting it will be an error", chunk, u->line, u->name);
+	}
 }
 
 /* The same top level runs for each worker, and sees its own writes; those of the first one count. */
@@ -252,7 +274,7 @@ static int load_states(struct sh_generation *g, unsigned n, char *error, size_t 
 		if (err)
 			tell_error(ev.state, error, size);
 		else
-			warn_of_timers(ev.state);
+			warn_of_names(ev.state);
 	}
 	if (ev.state->vm)
 		ev.state->vm->globals = NULL;

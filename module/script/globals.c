@@ -425,9 +425,9 @@ static void push_asked(const struct sh_globals *g, lua_State *L)
 
 static bool wrong(lua_State *L, int globals, int asked, const struct sh_globals_use *u)
 {
-	bool fine = u->how == SH_GLOBALS_ASKED || u->how == SH_GLOBALS_TIMER;
+	bool fine = u->how != SH_GLOBALS_READ;
 
-	if (!fine && u->how == SH_GLOBALS_READ) {
+	if (!fine) {
 		fine = lua_getfield(L, asked, u->name) != LUA_TNIL;
 		lua_pop(L, 1);
 	}
@@ -462,8 +462,5 @@ void sh_globals_check(const struct sh_globals *g, lua_State *L)
 	if (!first)
 		return;
 	chunk = *first->chunk == '@' || *first->chunk == '=' ? first->chunk + 1 : first->chunk;
-	if (first->how == SH_GLOBALS_SET)
-		luaL_error(L, "%s:%d: global '%s' is not declared (make it local, or set it while the script is loaded)", chunk,
-			   first->line, first->name);
 	luaL_error(L, "%s:%d: global '%s' is not defined", chunk, first->line, first->name);
 }

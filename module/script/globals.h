@@ -1,7 +1,7 @@
 /* Global names that a script uses: found in its compiled chunks while it loads (main file and required ones), judged when
- * it has loaded. A name that is read or set by some function, and that nobody has made by then, is a spelling mistake that
+ * it has loaded. A name that is read by some function, and that nobody has made by then, is a spelling mistake that
  * would show itself in the middle of a call. Names that some function asks for (`if name then`, `name or other`) may be
- * missing. */
+ * missing. One that is set only is an error where it is set, which a script may wait for: that is for a warning. */
 #ifndef SH_SCRIPT_GLOBALS_H
 #define SH_SCRIPT_GLOBALS_H
 

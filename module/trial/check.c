@@ -9,11 +9,39 @@
 #include "trial/trial.h"
 #include "trial/world.h"
 
+struct said {
+	struct said *next;
+	struct sh_slice line;
+};
+
 struct check {
 	struct sh_world *world;
+	struct sh_arena arena;
+	struct said *first, **last; /* warnings in the log */
 	char *out;
 	size_t size, len;
 };
+
+static void on_log(void *ctx, uint64_t at, enum sh_log_level level, const char *line, size_t len)
+{
+	struct check *c = ctx;
+	struct said *s = level == SH_LOG_WARN ? sh_arena_calloc(&c->arena, 1, sizeof(*s)) : NULL;
+
+	(void)at;
+	if (!s || sh_arena_printf(&c->arena, &s->line, "%.*s", (int)len, line) < 0)
+		return;
+	*c->last = s;
+	c->last = &s->next;
+}
+
+static void push_said(lua_State *L, const struct check *c)
+{
+	lua_newtable(L);
+	for (const struct said *s = c->first; s; s = s->next) {
+		lua_pushlstring(L, s->line.base, s->line.len);
+		lua_rawseti(L, -2, luaL_len(L, -2) + 1);
+	}
+}
 
 static void add_name(lua_State *L, int table, const char *name)
 {
@@ -83,7 +111,8 @@ static int run(lua_State *L)
 	lua_newtable(L);
 	luaL_checkstack(L, 10, NULL);
 	sh_generation_names(g, on_name, L);
-	lua_call(L, 4, 1);
+	push_said(L, c);
+	lua_call(L, 5, 1);
 	for (lua_Integer i = 1; lua_rawgeti(L, -1, i) == LUA_TSTRING; i++) {
 		int written = snprintf(c->out + c->len, c->size - c->len, "%s%s", c->len ? "\n" : "", lua_tostring(L, -1));
 
@@ -104,7 +133,7 @@ static uint64_t nothing(void *ctx)
 void sh_trial_check(const char *script, const struct sh_pair *config, unsigned nconfig, char *warnings, size_t size)
 {
 	struct check c = {.out = warnings, .size = size};
-	struct sh_world_options o = {.script = script, .config = config, .nconfig = nconfig, .sim.seed = 1};
+	struct sh_world_options o = {.script = script, .config = config, .nconfig = nconfig, .sim.seed = 1, .log = on_log, .ctx = &c};
 	struct sh_log log;
 	struct sh_vm_config vm_config = {
 	    .world = {.now = nothing, .wall = nothing, .random = nothing, .read = sh_engine_read_file}, .log = &log, .deterministic = true};
@@ -112,12 +141,16 @@ void sh_trial_check(const char *script, const struct sh_pair *config, unsigned n
 	char error[512];
 
 	warnings[0] = '\0';
+	c.last = &c.first;
+	sh_arena_init(&c.arena, 1024);
 	sh_log_init(&log, SH_LOG_ERROR, NULL, NULL);
 	if (sh_world_create(&c.world, &o, error, sizeof(error)) < 0)
-		return; /* a script that works only on the machine's own addresses, say: loading has judged it */
+		goto out; /* a script that works only on the machine's own addresses, say: loading has judged it */
 	if (sh_vm_create(&vm, &vm_config) == 0)
 		sh_vm_call(vm, run, &c, 0);
 	warnings[c.len] = '\0';
 	sh_vm_destroy(vm);
 	sh_world_destroy(c.world);
+out:
+	sh_arena_finish(&c.arena);
 }

@@ -129,12 +129,14 @@ sip.on.message(function(req)
   sip.after(5, "remind", req.body)
   req:reply(200)
   sip.http.gett(sip.lokup "x", "sip.text")         -- sip.comment
+  last = req.body
 end)
 END
 runs 0 check "$dir/strange.lua"
 for line in "strange.lua:2: warning: the hook answer never runs" "strange.lua:3: warning: the hook binding never runs" \
 	"strange.lua:4: warning: sip.timer.tick: nobody names it" "strange.lua:7: warning: there is no sip.timer.remind" \
-	"strange.lua:9: warning: there is no sip.http.gett" "strange.lua:9: warning: there is no sip.lokup"; do says err "$line"; done
+	"strange.lua:9: warning: there is no sip.http.gett" "strange.lua:9: warning: there is no sip.lokup" \
+	"strange.lua:10: warning: global 'last' is not declared: setting it will be an error"; do says err "$line"; done
 grep -Eq "sip.(text|comment)" "$dir/err" && die "texts and comments are not code"
 grep -q tock "$dir/err" && die "tock is named"
 runs 0 check --json "$dir/strange.lua" && python3 -m json.tool "$dir/out" >/dev/null || die "check --json is JSON"
