@@ -86,6 +86,7 @@ end
 
 -- What a test writes as a target: "bob", "bob@host", a URI.
 function Phone:target(text)
+  if text == nil then fail(self.plan, "whom? a name or a URI is expected") end
   text = tostring(text)
   if text:find "^%a[%w+.-]*:" then return text end
   if text:find "@" then return "sip:" .. text end

@@ -172,16 +172,44 @@ function Request:expect(what, demands) return expect(self.phone, self.call, nil,
 function Response:expect(what, demands) return expect(self.phone, self.call, nil, what, demands) end
 function Sent:expect(what, demands) return expect(self.phone, nil, self, what, demands) end
 
+---------------------------------------------------------------------------------------------- options
+
+local function set(names)
+  local out = {}
+  for name in names:gmatch "%S+" do out[name] = true end
+  return out
+end
+local of_answers = set "reason headers sdp body content_type"
+local of_requests = set "headers sdp body content_type from to display auth contact call_id cseq transport"
+local more = { register = set "expires expect", unregister = set "expires expect", subscribe = set "expires", publish = set "expires",
+               reinvite = set "direction", ack = set "sdp", cancel = set "body" }
+local kinds = { headers = set "table", sdp = set "table string boolean", body = set "string", content_type = set "string" }
+
+-- A copy of what a test gives to a verb, over what the verb has by itself.
+local function taken(self, verb, options, known, o)
+  o = o or {}
+  if options ~= nil and type(options) ~= "table" then
+    fail(self.plan, ("%s: options are a table, got %s"):format(verb, type(options)))
+  end
+  for key, value in pairs(options or {}) do
+    if not (known[key] or more[verb] and more[verb][key]) then fail(self.plan, ("%s: unknown option '%s'"):format(verb, tostring(key))) end
+    if kinds[key] and not kinds[key][type(value)] then
+      fail(self.plan, ("%s: option '%s' is a %s"):format(verb, key, type(value)))
+    end
+    o[key] = value
+  end
+  return o
+end
+
 ---------------------------------------------------------------------------------------------- answering
 
 -- reply(code [, reason] [, {headers=, sdp=, body=, content_type=}])
-local function reply(server, code, reason, options)
+local function reply(server, verb, code, reason, options)
   if type(reason) == "table" then reason, options = nil, reason end
-  local o = {}
-  for key, value in pairs(options or {}) do o[key] = value end
-  o.reason = reason or o.reason
-  if math.type(code) ~= "integer" or code < 100 or code > 699 then error("reply: a code from 100 to 699 expected", 3) end
   local self = server.call.phone
+  local o = taken(self, verb, options, of_answers)
+  o.reason = reason or o.reason
+  if math.type(code) ~= "integer" or code < 100 or code > 699 then error(verb .. ": a code from 100 to 699 expected", 3) end
   if server.final then
     if server.habit and server.code // 100 == code // 100 then return end
     fail(self.plan, ("%s has answered this %s with %d already%s"):format(self.name, server.method, server.code,
@@ -197,25 +225,25 @@ local function check_server(self, verb)
 end
 
 function Request:reply(code, reason, options)
-  reply(check_server(self, "reply"), code, reason, options)
+  reply(check_server(self, "reply"), "reply", code, reason, options)
   return self
 end
 Call.reply = Request.reply
 
 function Request:answer(options)
-  reply(check_server(self, "answer"), 200, nil, options)
+  reply(check_server(self, "answer"), "answer", 200, nil, options)
   return self
 end
 Call.answer, Request.accept, Call.accept = Request.answer, Request.answer, Request.answer
 
 function Request:reject(code, reason, options)
-  reply(check_server(self, "reject"), code or 603, reason, options)
+  reply(check_server(self, "reject"), "reject", code or 603, reason, options)
   return self
 end
 Call.reject = Request.reject
 
 function Request:ring(options)
-  reply(check_server(self, "ring"), 180, nil, options)
+  reply(check_server(self, "ring"), "ring", 180, nil, options)
   return self
 end
 Call.ring = Request.ring
@@ -223,6 +251,7 @@ Call.ring = Request.ring
 -- Who acknowledges: the 2xx that came last, or that response.
 function Response:ack(options)
   if not self.sent or self.sent.method ~= "INVITE" or self.code < 200 then error("ack: this is no final answer to an INVITE", 2) end
+  options = taken(self.phone, "ack", options, of_answers)
   if self.code < 300 then phone.ack_success(self.phone, self.raw, self.sent, options) end
   return self.call                                     -- a failure has been acknowledged by the transaction
 end
@@ -240,8 +269,7 @@ function Call:ack(options)
 end
 
 function Response:prack(options)
-  local o = {}
-  for key, value in pairs(options or {}) do o[key] = value end
+  local o = taken(self.phone, "prack", options, of_requests)
   o.headers = { RAck = ("%s %d %s"):format(self.raw.RSeq or "1", self.raw.cseq, self.raw.method) }
   for key, value in pairs(options and options.headers or {}) do o.headers[key] = value end
   if o.sdp then o.body, o.content_type = self.phone:body_of(o) end
@@ -252,8 +280,7 @@ end
 
 -- phone:invite(target [, {headers=, sdp=, from=, display=, to=, auth=false, body=, content_type=}]) -> call
 function Phone:invite(target, options)
-  local o = {}
-  for key, value in pairs(options or {}) do o[key] = value end
+  local o = taken(self, "invite", options, of_requests)
   o.body, o.content_type = self:body_of(o)
   o.contact = o.contact or self.contact
   local sent = phone.request(self, nil, "INVITE", self:target(target), o)
@@ -266,8 +293,11 @@ local function in_call(self, method, o)
   return phone.request(self.phone, self, method, self.target, o)
 end
 
+local function taken_in_call(self, verb, options, o) return taken(self.phone, verb, options, of_requests, o) end
+
 function Call:bye(options)
   if not self.confirmed then fail(self.phone.plan, self.phone.name .. " cannot send BYE: the call is not answered") end
+  options = taken_in_call(self, "bye", options)
   self.over = true
   return in_call(self, "BYE", options)
 end
@@ -277,6 +307,7 @@ function Call:cancel(options)
   local sent = rawget(self, "invite")
   if not sent then error("cancel: this call came in; the caller may cancel it", 2) end
   if sent.final then fail(self.phone.plan, self.phone.name .. " cannot cancel: the call has its final answer") end
+  options = taken_in_call(self, "cancel", options)
   local cancel = setmetatable({ phone = self.phone, call = self, method = "CANCEL", uri = sent.uri, branch = sent.branch, cseq = sent.cseq,
                                 transport = sent.transport, ip = sent.ip, port = sent.port }, Sent)
   self.phone.sent[sent.branch .. "CANCEL"] = cancel
@@ -288,8 +319,7 @@ end
 
 -- Another offer in the call: {sdp=}, {direction=}; the answer is to be acknowledged.
 function Call:reinvite(options)
-  local o, self_phone = {}, self.phone
-  for key, value in pairs(options or {}) do o[key] = value end
+  local o, self_phone = taken_in_call(self, "reinvite", options), self.phone
   self.version = self.version + 1
   if type(o.sdp) ~= "string" and o.sdp ~= false and not o.body then
     local wanted = { version = self.version, direction = o.direction }
@@ -306,16 +336,14 @@ function Call:hold() return self:reinvite{ direction = "sendonly" } end
 function Call:resume() return self:reinvite{ direction = "sendrecv" } end
 
 function Call:update(options)
-  local o = {}
-  for key, value in pairs(options or {}) do o[key] = value end
+  local o = taken_in_call(self, "update", options)
   if o.sdp then o.body, o.content_type = self.phone:body_of(o) end
   o.contact = self.phone.contact
   return in_call(self, "UPDATE", o)
 end
 
 function Call:info(body, options)
-  local o = { body = body, content_type = "application/dtmf-relay" }
-  for key, value in pairs(options or {}) do o[key] = value end
+  local o = taken_in_call(self, "info", options, { body = body, content_type = "application/dtmf-relay" })
   return in_call(self, "INFO", o)
 end
 
@@ -325,18 +353,16 @@ function Call:dtmf(signal, duration)
 end
 
 function Call:message(body, options)
-  local o = { body = body, content_type = "text/plain" }
-  for key, value in pairs(options or {}) do o[key] = value end
+  local o = taken_in_call(self, "message", options, { body = body, content_type = "text/plain" })
   return in_call(self, "MESSAGE", o)
 end
 
 -- Any request in the call.
-function Call:request(method, options) return in_call(self, method, options) end
+function Call:request(method, options) return in_call(self, method, taken_in_call(self, "request", options)) end
 
 -- A transfer: call:refer("carol") blind; call:refer(other_call) attended (RFC 3515, RFC 3891).
 function Call:refer(target, options)
-  local o, to = { headers = {} }
-  for key, value in pairs(options or {}) do o[key] = value end
+  local o, to = taken_in_call(self, "refer", options, { headers = {} })
   if type(target) == "table" and rawget(target, "id") and rawget(target, "phone") then
     local replaces = ("%s;to-tag=%s;from-tag=%s"):format(target.id, target.remote_tag, target.local_tag)
     replaces = replaces:gsub("[^%w%-_.!~*'()]", function(c) return ("%%%02X"):format(c:byte()) end)
@@ -355,8 +381,7 @@ Call.transfer = Call.refer
 
 -- phone:register([{expires=, contact=, headers=, expect=code, auth=false}]) -> the answer
 function Phone:register(options)
-  local o, wanted = { headers = {} }, 200
-  for key, value in pairs(options or {}) do o[key] = value end
+  local o, wanted = taken(self, "register", options, of_requests, { headers = {} }), 200
   wanted = o.expect or wanted
   local headers = {}
   if o.expires then headers.Expires = o.expires end
@@ -391,28 +416,27 @@ function Phone:register(options)
 end
 
 function Phone:unregister(options)
-  local o = { expires = 0 }
-  for key, value in pairs(options or {}) do o[key] = value end
-  return self:register(o)
+  return self:register(taken(self, "unregister", options, of_requests, { expires = 0 }))
 end
 
 -- Any request outside of a call -> something with :expect(code).
-function Phone:request(method, target, options) return phone.request(self, nil, method, self:target(target), options) end
+function Phone:request(method, target, options)
+  return phone.request(self, nil, method, self:target(target), taken(self, "request", options, of_requests))
+end
 
 function Phone:message(target, body, options)
-  local o = { body = body, content_type = "text/plain" }
-  for key, value in pairs(options or {}) do o[key] = value end
+  local o = taken(self, "message", options, of_requests, { body = body, content_type = "text/plain" })
   return phone.request(self, nil, "MESSAGE", self:target(target), o)
 end
 
 function Phone:options(target, options)
-  return phone.request(self, nil, "OPTIONS", target and self:target(target) or "sip:" .. self.domain, options)
+  return phone.request(self, nil, "OPTIONS", target and self:target(target) or "sip:" .. self.domain,
+    taken(self, "options", options, of_requests))
 end
 
 -- phone:subscribe(target, event [, {expires=, headers=}]) -> its call: NOTIFYs come there
 function Phone:subscribe(target, event, options)
-  local o, headers = {}, { Event = event }
-  for key, value in pairs(options or {}) do o[key] = value end
+  local o, headers = taken(self, "subscribe", options, of_requests), { Event = event }
   headers.Expires = o.expires or 3600
   for key, value in pairs(o.headers or {}) do headers[key] = value end
   o.headers, o.contact = headers, self.contact
@@ -423,8 +447,7 @@ end
 
 -- Again in the dialog: a refresh, or the end with expires = 0.
 function Call:subscribe(event, options)
-  local o, headers = {}, { Event = event }
-  for key, value in pairs(options or {}) do o[key] = value end
+  local o, headers = taken_in_call(self, "subscribe", options), { Event = event }
   headers.Expires = o.expires or 3600
   for key, value in pairs(o.headers or {}) do headers[key] = value end
   o.headers, o.contact = headers, self.phone.contact
@@ -432,8 +455,7 @@ function Call:subscribe(event, options)
 end
 
 function Phone:publish(target, event, body, options)
-  local o, headers = { body = body, content_type = "application/pidf+xml" }, { Event = event }
-  for key, value in pairs(options or {}) do o[key] = value end
+  local o, headers = taken(self, "publish", options, of_requests, { body = body, content_type = "application/pidf+xml" }), { Event = event }
   headers.Expires = o.expires or 3600
   for key, value in pairs(o.headers or {}) do headers[key] = value end
   o.headers = headers
@@ -441,9 +463,8 @@ function Phone:publish(target, event, body, options)
 end
 
 function Call:notify(event, state, body, options)
-  local o, headers = { body = body, content_type = "application/simple-message-summary" },
-    { Event = event, ["Subscription-State"] = state or "active" }
-  for key, value in pairs(options or {}) do o[key] = value end
+  local o = taken_in_call(self, "notify", options, { body = body, content_type = "application/simple-message-summary" })
+  local headers = { Event = event, ["Subscription-State"] = state or "active" }
   for key, value in pairs(o.headers or {}) do headers[key] = value end
   o.headers, o.contact = headers, self.phone.contact
   return in_call(self, "NOTIFY", o)
