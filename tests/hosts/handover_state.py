@@ -139,7 +139,7 @@ def bans_and_events_go_over(folder):
     call(caller, bob)
     attacker = Phone(port, "bob", host="127.0.0.2")
     guesses(attacker)
-    assert shut_out(attacker)
+    assert any(shut_out(attacker) for _ in range(5))  # the other worker may hear of it a moment later
     document = "<presence>busy</presence>"
     bob.request("PUBLISH", f"sip:bob@127.0.0.1:{port}", "Event: presence\r\nExpires: 600\r\nContent-Type: application/pidf+xml\r\n", "publish", document)
     tag = field(bob.take("SIP/2.0 200"), "SIP-ETag")
