@@ -51,6 +51,7 @@ struct sh_ua {
 	/* Of the first worker's: addresses that somebody watches, on any worker. */
 	_Atomic unsigned lamps_wanted, bindings_wanted;
 	struct sh_link dead_calls, dead_legs, dead_requests, dead_subscriptions; /* to be freed at the end of the turn */
+	struct sh_link fresh_subscriptions; /* to be told at the end of the turn */
 	struct sh_prefix *trust;
 	unsigned ntrust;
 	struct sh_link questions; /* descriptions that the application looks at */
@@ -537,6 +538,7 @@ struct sh_resource;
 struct sh_subscription {
 	enum sh_owner owner; /* SH_OWNER_SUBSCRIPTION */
 	struct sh_link link; /* in live_subscriptions or dead_subscriptions */
+	struct sh_link fresh; /* in fresh_subscriptions until the end of the turn in which it was accepted */
 	struct sh_link of_leg;
 	struct sh_link of_resource;
 	struct sh_resource *resource; /* NULL: of a REFER, or over */
@@ -570,6 +572,7 @@ int sh_subscription_in_dialog(struct sh_subscription *s, struct sh_request *q); 
 void sh_subscription_set_expires(struct sh_subscription *s, uint32_t seconds);
 int sh_subscription_keep(struct sh_subscription *s, struct sh_slice type, struct sh_slice body); /* for the next NOTIFY */
 void sh_subscription_free(struct sh_subscription *s);
+void sh_subscription_tell_fresh(struct sh_ua *ua); /* at the end of a turn */
 void sh_subscription_leg_gone(struct sh_leg *l);
 void sh_subscription_on_request(struct sh_subscription *s, struct sh_server_txn *st, const struct sh_msg *m,
 				const struct sh_path *from);

@@ -98,6 +98,7 @@ struct sh_subscription *sh_subscription_create(struct sh_ua *ua, struct sh_leg *
 	sh_timer_init(&s->timer, on_expired);
 	sh_list_init(&s->of_leg);
 	sh_list_init(&s->of_resource);
+	sh_list_init(&s->fresh);
 	if (leg)
 		sh_list_append(&leg->subscriptions, &s->of_leg);
 	sh_list_append(&ua->live_subscriptions, &s->link);
@@ -118,6 +119,7 @@ void sh_subscription_free(struct sh_subscription *s)
 	sh_source_give(ua, s->source, SH_KEPT_SUBSCRIPTIONS, 1);
 	sh_slots_remove(&ua->subscriptions, s->handle);
 	sh_list_remove(&s->of_leg);
+	sh_list_remove(&s->fresh);
 	sh_list_remove(&s->link);
 	sh_body_unref(s->body);
 	sh_free(s);
@@ -137,6 +139,7 @@ static void over(struct sh_subscription *s)
 	sh_wheel_cancel(&s->ua->env->wheel, &s->timer);
 	sh_event_leave(s);
 	sh_list_remove(&s->of_leg);
+	sh_list_remove(&s->fresh);
 	sh_list_remove(&s->link);
 	sh_list_append(&s->ua->dead_subscriptions, &s->link);
 	if (done && !s->ua->closing)
@@ -258,7 +261,7 @@ static void send_notify(struct sh_subscription *s)
 	struct sh_writer line, rest;
 
 	s->again = s->notify != NULL;
-	if (s->again || s->dead)
+	if (s->again || s->dead || !sh_list_empty(&s->fresh))
 		return;
 	sh_ua_writers(ua, &line, &rest);
 	sh_dialog_put_request(d, SH_LIT("NOTIFY"), 0, 70, &line, &rest);
@@ -270,6 +273,15 @@ static void send_notify(struct sh_subscription *s)
 		sh_ua_warn(ua, "a NOTIFY of %.*s cannot be sent: the subscription ends", SH_FMT(s->event));
 		over(s);
 	}
+}
+
+/* The first NOTIFY has what the hook that accepted had to say. */
+void sh_subscription_tell_fresh(struct sh_ua *ua)
+{
+	struct sh_link *l;
+
+	while ((l = sh_list_pop(&ua->fresh_subscriptions)) != NULL)
+		send_notify(SH_CONTAINER(l, struct sh_subscription, fresh));
 }
 
 void sh_subscription_changed(struct sh_subscription *s)
@@ -291,9 +303,10 @@ int sh_subscription_keep(struct sh_subscription *s, struct sh_slice type, struct
 
 int sh_subscription_notify(struct sh_subscription *s, struct sh_slice type, struct sh_slice body, enum sh_sub_state state)
 {
-	int err = s->state == SH_SUB_TERMINATED ? -EPIPE : sh_subscription_keep(s, type, body);
+	bool over = s->state == SH_SUB_TERMINATED, fresh = !sh_list_empty(&s->fresh);
+	int err = over && !fresh ? -EPIPE : sh_subscription_keep(s, type, body);
 
-	if (err)
+	if (err || over) /* a poll: its only NOTIFY has that */
 		return err;
 	if (state == SH_SUB_TERMINATED)
 		return sh_subscription_terminate(s, SH_LIT("noresource"), NULL, NULL);
@@ -467,9 +480,9 @@ int sh_subscription_accept(struct sh_request *q, const struct sh_subscribe_optio
 	answer(s, q->st, expires, o->headers);
 	*handle = s->handle;
 	sh_event_join(s);
+	sh_list_append(&ua->fresh_subscriptions, &s->fresh);
 	if (expires) {
 		sh_subscription_set_expires(s, expires);
-		send_notify(s);
 	} else { /* a poll (RFC 6665 4.4.3) */
 		sh_subscription_terminate(s, SH_LIT("timeout"), NULL, NULL);
 	}

@@ -184,6 +184,7 @@ static void on_turn_end(void *ctx)
 
 	if (ua->turn_end)
 		ua->turn_end(ua->turn_end_ctx);
+	sh_subscription_tell_fresh(ua);
 	free_dead(ua);
 }
 
@@ -221,6 +222,7 @@ int sh_ua_create(struct sh_ua **out, struct sh_env *env, const struct sh_ua_conf
 	sh_drain_init(ua);
 	sh_list_init(&ua->live_subscriptions);
 	sh_list_init(&ua->dead_subscriptions);
+	sh_list_init(&ua->fresh_subscriptions);
 	sh_list_init(&ua->live_refers);
 	sh_forward_init(ua);
 	sh_list_init(&ua->passages);

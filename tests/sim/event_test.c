@@ -357,6 +357,31 @@ static void what_is_no_subscription_is_answered_with_what_is_wrong(void **state)
 	end();
 }
 
+static void what_the_hook_says_is_in_the_first_notify(void **state)
+{
+	struct phone_call *c;
+
+	(void)state;
+	begin("local sip = require 'siphook'\nsip.domains{'example.org'}\n"
+	      "sip.on.subscribe(function(sub)\n"
+	      "  assert(sub:accept{expires = 120})\n"
+	      "  if sub.event == 'x-slow' then sip.sleep(0.5) end\n"
+	      "  assert(sub:notify('text/plain', 'sunny'))\n"
+	      "  if sub.event == 'x-once' then assert(sub:terminate('noresource')) end\n"
+	      "end)\n");
+	c = subscribe(carol, "sip:vienna@example.org", "Event: x-weather");
+	told(c, "active;expires=120", "sunny", NULL);
+	c = subscribe(carol, "sip:vienna@example.org", "Event: x-once");
+	told(c, "terminated;reason=noresource", "sunny", NULL);
+	c = subscribe(carol, "sip:vienna@example.org", "Event: x-weather\nExpires: 0"); /* a poll */
+	told(c, "terminated;reason=timeout", "sunny", NULL);
+	c = subscribe(carol, "sip:vienna@example.org", "Event: x-slow");
+	told(c, "active", NULL, "sunny");
+	told(c, "active", "sunny", NULL);
+	phone_expect_none(carol, "NOTIFY", SH_SECOND);
+	end();
+}
+
 static void a_script_serves_any_other_package(void **state)
 {
 	struct phone_call *c, *d;
@@ -764,6 +789,7 @@ int main(void)
 	    cmocka_unit_test(a_subscriber_that_fails),
 	    cmocka_unit_test(one_that_does_not_answer_is_dropped),
 	    cmocka_unit_test(what_is_no_subscription_is_answered_with_what_is_wrong),
+	    cmocka_unit_test(what_the_hook_says_is_in_the_first_notify),
 	    cmocka_unit_test(a_script_serves_any_other_package),
 	    cmocka_unit_test(a_message_waits),
 	    cmocka_unit_test(presence_is_what_was_published_and_for_how_long),
