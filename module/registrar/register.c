@@ -346,7 +346,7 @@ static void set_options(struct request *r, const struct sh_register_options *o)
 {
 	r->o = *o;
 	if (!o->min_expires)
-		r->o.min_expires = MIN_EXPIRES;
+		r->o.min_expires = o->max_expires && o->max_expires < MIN_EXPIRES ? o->max_expires : MIN_EXPIRES;
 	if (!o->max_expires)
 		r->o.max_expires = MAX_EXPIRES;
 	if (!o->default_expires)

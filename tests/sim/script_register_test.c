@@ -55,6 +55,10 @@ static void intervals_that_are_too_short_are_a_423(void **state)
 	phone_assert(bob, strstr(m->text, "expires=1800") != NULL);
 	world_advance(w, 1801 * SH_SECOND);
 	lua_is("sip.lookup('bob')", "");
+	world_reload(w, PLAN "sip.on.register(function(req) req:register{max_expires = 50} end)\n"); /* less than the shortest by default */
+	m = put(bob, "Expires: 600", "200");
+	phone_assert(bob, strstr(m->text, "expires=50") != NULL);
+	phone_assert_header(put(bob, "Expires: 49", "423"), "Min-Expires", "50");
 	end();
 }
 
