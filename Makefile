@@ -28,7 +28,7 @@ FLAGS_coverage := -O0 -DSH_ALLOC_FAULTS --coverage
 CFLAGS   += $(BASE) $(FLAGS_$(VARIANT))
 # What a program (not the object) is linked with beside its own code.
 LINK_tsan := $(OUT)/tests/sanitizer/longjmp.o
-LDLIBS   := -llua5.4 -losipparser2 -lwslay -lcurl -lcares -ljansson -lssl -lcrypto -lm -pthread
+LDLIBS   := -Wl,--wrap=luaT_tryconcatTM -Wl,-u,__wrap_luaT_tryconcatTM -l:liblua5.4.a -losipparser2 -lwslay -lcurl -lcares -ljansson -lssl -lcrypto -lm -pthread
 
 # The layers, which the tests link too; the entry in front of them, which only the object has; the command, a host.
 SRCS     := $(sort $(wildcard module/*/*.c module/drivers/*/*.c))
@@ -47,7 +47,7 @@ REPLAY   := $(FUZZ:tests/fuzz/%.c=$(OUT)/replay/%)
 # Lua and libosip2 go into the object. Debian's archives name stdin, stdout and stderr, which is all that keeps them from being
 # position independent: module/stdio.c has the variables that these references are renamed to.
 SO_LIBS  := -l:liblua5.4.a -l:libosipparser2.a -lwslay -lcurl -lcares -ljansson -lssl -lcrypto -lm -pthread
-SO_FLAGS := -shared -Wl,--wrap=stdin,--wrap=stdout,--wrap=stderr -Wl,--exclude-libs,ALL -Wl,-Bsymbolic -Wl,-z,nodelete \
+SO_FLAGS := -shared -Wl,--wrap=stdin,--wrap=stdout,--wrap=stderr,--wrap=luaT_tryconcatTM -Wl,--exclude-libs,ALL -Wl,-Bsymbolic -Wl,-z,nodelete \
 	    -Wl,-z,relro,-z,now
 
 VERSION  := $(shell sed -n 's/.*SIPHOOK_VERSION *"\(.*\)".*/\1/p' module/siphook.h)

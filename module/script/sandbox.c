@@ -63,6 +63,23 @@ static int set_metatable(lua_State *L)
 	return 1;
 }
 
+/* What Lua calls for an operand of '..' that is neither a string nor a number; the two are on top. The linker puts ours in its
+ * place (--wrap): a metatable may get its __concat at any time. sandbox.h says why nothing may run there. */
+void __real_luaT_tryconcatTM(lua_State *L);
+void __wrap_luaT_tryconcatTM(lua_State *L);
+
+void __wrap_luaT_tryconcatTM(lua_State *L)
+{
+	bool left = luaL_getmetafield(L, -2, "__concat") != LUA_TNIL;
+
+	if (left || luaL_getmetafield(L, -1, "__concat") != LUA_TNIL) {
+		if (lua_type(L, left ? -3 : -2) == LUA_TTABLE) /* a class of ours raises by itself */
+			luaL_error(L, "__concat is not available (use tostring)");
+		lua_pop(L, 1);
+	}
+	__real_luaT_tryconcatTM(L);
+}
+
 static int on_xpcall_error(lua_State *L)
 {
 	/* The budget's error is raised by a hook, and while its handler runs no other hook fires. */

@@ -164,6 +164,15 @@ static void a_script_sees_no_more_than_its_libraries(void **state)
 	script_fails("\33Lua", -EINVAL, "binary chunk");
 	script_fails("setmetatable({}, {__gc = function() while true do end end})", -EINVAL, "__gc is not available");
 	script_fails("setmetatable({}, {__concat = function() end})", -EINVAL, "__concat is not available");
+	for (int left = 0; left < 2; left++) { /* it comes after setmetatable, and makes the stack grow */
+		char text[256];
+
+		snprintf(text, sizeof(text),
+			 "local m = {} local t = setmetatable({}, m) m.__concat = function() table.unpack({}, 1, 200000) return 'x' end\n"
+			 "coroutine.wrap(function(a) return a .. %s .. a end)('a')", left ? "t .. a" : "a .. t");
+		script_fails(text, -EINVAL, "plan.lua:2: __concat is not available");
+	}
+	script_fails("local t = {} return 'a' .. t", -EINVAL, "attempt to concatenate a table value (local 't')");
 	script_fails("collectgarbage('stop')", -EINVAL, "only 'count'");
 	script_holds("assert(collectgarbage('count') > 10)");
 	script_holds("assert(getmetatable('') == false and not pcall(setmetatable, _G, {}))");
