@@ -58,6 +58,15 @@ static int table_concat(lua_State *L)
 	return stock(L);
 }
 
+static int table_unpack(lua_State *L)
+{
+	lua_Integer from = luaL_optinteger(L, 2, 1), to = lua_isnoneornil(L, 3) ? length(L, 1) : luaL_checkinteger(L, 3);
+
+	if (to >= from && (uint64_t)to - (uint64_t)from < LUAI_MAXSTACK) /* more is refused before it loops */
+		charge_items(L, from, to, STEPS_PER_ITEM);
+	return stock(L);
+}
+
 static int table_sort(lua_State *L)
 {
 	lua_Integer n = length(L, 1);
@@ -126,7 +135,7 @@ static const struct {
     {"table", "insert", table_insert},   {"table", "remove", table_remove}, {"table", "move", table_move},
     {"table", "concat", table_concat},   {"table", "sort", table_sort},     {"string", "rep", string_rep},
     {"string", "format", string_format}, {"utf8", "len", scan_text},        {"utf8", "offset", scan_text},
-    {"utf8", "codepoint", scan_text},
+    {"utf8", "codepoint", scan_text},    {"table", "unpack", table_unpack},
 };
 
 void sh_sandbox_bounded_open(lua_State *L)

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <lauxlib.h>
 #include <stdio.h>
+#include <time.h>
 
 #include "core/alloc.h"
 #include "script/sandbox.h"
@@ -17,6 +18,7 @@ enum {
 	LARGE_BLOCK = 4096,      /* allocations above it count as work: s .. s of a megabyte is one instruction */
 	BYTES_PER_STEP = 64,     /* of them */
 	COLLECTED_PER_STEP = 16, /* bytes of heap: a refused allocation costs a full collection */
+	STEP_NS = 500, /* an instruction takes ten; what takes longer than this counts as more than one */
 	DEPTH_MAX = 20000, /* nested calls; Lua's own limit comes after 64 MB, as "not enough memory" without a place */
 };
 
@@ -161,17 +163,48 @@ uint64_t sh_vm_serial(lua_State *L, int idx)
 
 /* --- budget ------------------------------------------------------------------------------------------------------ */
 
+static uint64_t clock_ns(clockid_t clock)
+{
+	struct timespec t;
+
+	clock_gettime(clock, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+/* One instruction may be a function in C, or a comparison of strings of megabytes: how many steps the last SH_VM_HOOK_STEP
+ * instructions were worth beyond their number. It is the time of this thread that counts; the clock that is cheap to read says
+ * whether it is worth asking. Nothing is known of the first ones of a run. */
+static uint64_t overtime(struct sh_vm *vm)
+{
+	uint64_t wall = vm->counted_at ? clock_ns(CLOCK_MONOTONIC) - vm->counted_at : 0, cpu, took;
+
+	if (wall <= (uint64_t)SH_VM_HOOK_STEP * STEP_NS)
+		return 0;
+	cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+	took = cpu - vm->cpu_at < wall ? cpu - vm->cpu_at : wall; /* both: the thread may have slept, cpu_at may be old */
+	vm->cpu_at = cpu;
+	return took > (uint64_t)SH_VM_HOOK_STEP * STEP_NS ? took / STEP_NS - SH_VM_HOOK_STEP : 0;
+}
+
 static void on_count(lua_State *L, lua_Debug *ar)
 {
 	struct sh_vm *vm = sh_vm_of(L);
+	uint64_t more = overtime(vm);
 	lua_Debug deep;
 
 	(void)ar;
 	sh_vm_collect(vm);
+	if (!vm->counted_at)
+		vm->cpu_at = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+	vm->counted_at = clock_ns(CLOCK_MONOTONIC); /* without the collector's share */
 	vm->used += SH_VM_HOOK_STEP;
+	if (vm->deterministic)
+		vm->overtime += more; /* it ends what never ends, and changes nothing else */
+	else
+		vm->used += more;
 	vm->too_deep =
 	    vm->too_deep || (!vm->killed && lua_getstack(L, DEPTH_MAX, &deep)); /* walks what is there, no more */
-	if (vm->killed || vm->too_deep || vm->used > vm->limit)
+	if (vm->killed || vm->too_deep || vm->used + vm->overtime > vm->limit)
 		sh_vm_kill(L);
 	if (vm->used >= vm->pause_at && vm->kind == SH_VM_RUN_HOOK && vm->unwaitable == 0 && lua_isyieldable(L)) {
 		vm->engine_yield = vm->paused = true;
@@ -340,7 +373,7 @@ void sh_vm_run_begin(struct sh_vm *vm, struct sh_vm_run *saved, struct sh_corout
 	saved->wake = vm->wake;
 	saved->wake_arg = vm->wake_arg;
 	vm->current = co;
-	vm->used = 0;
+	vm->used = vm->overtime = vm->counted_at = 0;
 	vm->limit = limit;
 	vm->pause_at = vm->pause_after ? vm->pause_after : UINT64_MAX;
 	vm->paused = false;
@@ -376,6 +409,7 @@ int sh_vm_run_end(struct sh_vm *vm, const struct sh_vm_run *saved, int status)
 	}
 	vm->current = saved->current;
 	vm->used = saved->used;
+	vm->overtime = vm->counted_at = 0;
 	vm->limit = saved->limit;
 	vm->pause_at = saved->pause_at;
 	vm->paused = saved->paused;

@@ -7,7 +7,8 @@
  *   outside. What they run is protected, so the panic function is never reached. Values are made by callbacks that run
  *   inside the protection (sh_vm_push_fn), because a push may already raise "not enough memory".
  * - The extra space of every thread of the state holds the struct sh_vm * and two tag bits; use sh_vm_of(L).
- * - Every thread that runs carries a count hook (each SH_VM_HOOK_STEP instructions). A run that exceeds its budget is
+ * - Every thread that runs carries a count hook (each SH_VM_HOOK_STEP instructions), which looks at the clock too: instructions
+ *   that take long count as many. A run that exceeds its budget is
  *   killed: an error is raised again at every instruction, so no pcall of the script keeps it alive. No Lua code ever
  *   runs where hooks are off: __gc of scripts is refused and message handlers are passed over in a killed run.
  * - A wait (sh_vm_wait) suspends the whole hook, also from inside coroutines that the script made.
@@ -135,6 +136,8 @@ struct sh_vm {
 	uint64_t slice_max, total_max, load_max, pause_after;
 	uint64_t used, limit; /* instructions of this run */
 	uint64_t pause_at;    /* of them */
+	uint64_t overtime;    /* deterministic mode: steps that only time has shown */
+	uint64_t counted_at, cpu_at; /* nanoseconds of the machine and of the thread when they were counted last; 0: not yet in this run */
 	bool paused;          /* the yield that is on its way out is a pause */
 	enum { SH_VM_RUN_CALL, SH_VM_RUN_LOAD, SH_VM_RUN_HOOK } kind;
 	bool killed;         /* this run exceeded its budget: everything raises until it is left */

@@ -37,11 +37,43 @@ static void endless_top_levels_are_stopped(void **state)
 	    "table.sort(setmetatable({}, {__len = function() return 1 << 30 end}), rawequal)",
 	    "local s = ('x'):rep(10000000) while true do local t = s .. s end",
 	    "while true do pcall(string.rep, 'x', 1 << 40) end",
+	    "while true do table.unpack({}, 1, 900000) end",
 	};
 	(void)state;
 
 	for (size_t i = 0; i < sizeof(loops) / sizeof(loops[0]); i++)
 		script_fails(loops[i], -ETIME, "ran too long while it was loaded (2000000 instructions)");
+}
+
+/* One instruction of these takes a long time, and no count shows it. */
+static void what_takes_long_counts_as_many_instructions(void **state)
+{
+	static const char *const loops[] = {
+	    "while true do next(t) end",
+	    "while true do local _ = a < b end",
+	    "while true do tonumber(blank) end",
+	    "load(function() return blank end)",
+	};
+	(void)state;
+
+	for (size_t i = 0; i < 2 * sizeof(loops) / sizeof(loops[0]); i++) {
+		struct world w;
+		struct sh_vm_config config = world_config(&w);
+		struct sh_vm *vm;
+		char text[512];
+
+		config.deterministic = i % 2;
+		config.slice_max = 100000;
+		vm = vm_with(&config);
+		snprintf(text, sizeof(text),
+			 "t = {} for i = 1, 40000 do t[i + 0.5] = true end for i = 1, 40000 do t[i + 0.5] = nil end\n"
+			 "blank = (' '):rep(300000) a, b = blank .. 'a', blank .. 'b'\n"
+			 "function loop() %s end", loops[i / 2]);
+		vm_must_load(vm, text);
+		assert_int_equal(vm_run(vm, "loop"), -ETIME);
+		assert_error(vm, "the hook ran too long (100000 instructions without waiting)");
+		sh_vm_destroy(vm);
+	}
 }
 
 static void an_endless_hook_is_stopped_and_the_next_one_runs(void **state)
@@ -611,6 +643,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(endless_top_levels_are_stopped),
+	    cmocka_unit_test(what_takes_long_counts_as_many_instructions),
 	    cmocka_unit_test(an_endless_hook_is_stopped_and_the_next_one_runs),
 	    cmocka_unit_test(a_coroutine_that_was_killed_stays_dead),
 	    cmocka_unit_test(memory_has_a_limit_and_the_state_stays_usable),
