@@ -199,12 +199,16 @@ static int final(struct sh_server_txn *st, unsigned code, struct sh_slice text)
 		sh_txn_text_free(st->layer, &st->text);
 		sh_txn_linger(env, &st->timer, sh_txn_64t1(l)); /* L */
 	} else {
+		/* Whoever lies about his address would have us send a challenge eleven times to somebody else: it goes out once, and
+		 * again when the request comes again (26.3.2.4), as it does unless a provisional answer has calmed the client. */
+		bool once = (code == 401 || code == 407) && !st->provisional;
+
 		st->state = SH_TXN_COMPLETED;
 		keep_answer(st, text);
 		st->deadline = env->now + sh_txn_64t1(l); /* H */
 		st->interval = (uint32_t)l->timers.t1;    /* G */
 		sh_wheel_add(&env->wheel, &st->timer,
-			     reliable(st) ? st->deadline : sh_txn_earlier(env->now + st->interval, st->deadline));
+			     reliable(st) || once ? st->deadline : sh_txn_earlier(env->now + st->interval, st->deadline));
 	}
 	return err;
 }

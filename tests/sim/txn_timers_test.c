@@ -184,6 +184,31 @@ static void timer_g_doubles_up_to_t2_until_timer_h(void **state)
 	assert_int_equal(w.event_time, 32001 * MS);
 }
 
+/* 26.3.2.4: who lies about his address has one challenge sent to somebody else, not eleven. */
+static void a_challenge_is_repeated_for_repetitions_only(void **state)
+{
+	(void)state;
+	w.auto_answer = 407;
+	ask(&w, invite);
+	run_until(&w, 1000 * MS);
+	ask(&w, invite);
+	run_until(&w, 33000 * MS);
+	assert_seen_at(&w, "407@1;407@1001;");
+	assert_events(&w, "INVITE;TIMEOUT;ENDED;");
+	assert_int_equal(w.event_time, 32001 * MS);
+}
+
+/* It has stopped repeating its INVITE. */
+static void a_challenge_behind_a_provisional_answer_is_repeated(void **state)
+{
+	(void)state;
+	ask(&w, invite);
+	run_until(&w, 300 * MS);
+	assert_int_equal(sh_server_txn_reply(w.st, 407, SH_LIT("")), 0);
+	run_until(&w, 2000 * MS);
+	assert_seen_at(&w, "100@201;407@300;407@800;407@1800;");
+}
+
 static void timer_g_does_not_run_over_streams_but_timer_h_does(void **state)
 {
 	struct ask a = invite;
@@ -399,6 +424,8 @@ int main(void)
 	    T(timer_f_ends_an_unanswered_request),
 	    T(timer_f_runs_after_a_provisional_answer_too),
 	    T(timer_g_doubles_up_to_t2_until_timer_h),
+	    T(a_challenge_is_repeated_for_repetitions_only),
+	    T(a_challenge_behind_a_provisional_answer_is_repeated),
 	    T(timer_g_does_not_run_over_streams_but_timer_h_does),
 	    T(timer_i_is_t4),
 	    T(timer_i_is_zero_over_streams),
