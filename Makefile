@@ -60,7 +60,7 @@ TEST_PACKAGES := $(CLANG_PACKAGES) nginx nginx-dev libnginx-mod-http-lua redis-s
 TEST_PACKAGES += $(if $(shell command -v npm),,nodejs npm)
 LINT_PACKAGES := cppcheck clang-tidy shellcheck lua-check
 
-.PHONY: all dialplans deps test-deps clang-deps lib object test unit memcheck explore replay check asan tsan torture fuzz lint coverage abi hosts install-hosts test-hosts deb interop browser bench bench-report perf-check perf-record soak demo install clean FORCE
+.PHONY: all dialplans deps test-deps clang-deps lib object test unit memcheck explore replay check asan tsan torture fuzz lint coverage abi hosts install-hosts test-hosts deb interop browser bench bench-report perf-check perf-record soak demo install uninstall clean FORCE
 .DEFAULT_GOAL := all
 .SECONDARY:
 
@@ -254,6 +254,13 @@ install: object
 	ln -sfn ../../siphook/examples $(SHARE)/doc/siphook/examples
 	ln -sfn ../doc/siphook/docs $(SHARE)/siphook/docs
 	ln -sfn ../doc/siphook/README.md $(SHARE)/siphook/README.md
+
+# What install has put there, with what was changed in its folders.
+uninstall:
+	rm -rf $(SHARE)/doc/siphook $(SHARE)/siphook $(DESTDIR)$(PREFIX)/lib/siphook
+	rm -f $(DESTDIR)$(PREFIX)/bin/siphook $(DESTDIR)$(PREFIX)/include/siphook.h $(DESTDIR)$(PREFIX)/lib/pkgconfig/siphook.pc \
+		$(DESTDIR)$(PREFIX)/lib/systemd/system/siphook.service $(DESTDIR)$(PREFIX)/lib/systemd/system/siphook.socket \
+		$(SHARE)/man/man1/siphook.1 $(SHARE)/man/man5/siphook.conf.5 $(SHARE)/bash-completion/completions/siphook
 
 # ---------------------------------------------------------------- tests
 

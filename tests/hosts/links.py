@@ -53,7 +53,8 @@ tree = [os.path.join(root, name) for name in listed.stdout.split()] or \
 wrong = [w for page in tree for w in broken(page, os.path.dirname(page))]
 count = len(tree)
 with tempfile.TemporaryDirectory() as stage:
-    subprocess.run(["make", "-C", root, "--no-print-directory", f"DESTDIR={stage}", "PREFIX=/usr", "install"], check=True, stdout=subprocess.DEVNULL)
+    make = ["make", "-C", root, "--no-print-directory", f"DESTDIR={stage}", "PREFIX=/usr"]
+    subprocess.run([*make, "install"], check=True, stdout=subprocess.DEVNULL)
     share = os.path.join(stage, "usr/share")
     installed = {os.path.relpath(p, share) for p in pages(share, followlinks=True)}
     for name in ("doc/siphook/README.md", "doc/siphook/docs/lua/calls.md", "doc/siphook/examples/hosts/nginx/README.md",
@@ -64,5 +65,7 @@ with tempfile.TemporaryDirectory() as stage:
         page = os.path.join(share, name)
         wrong += broken(page, os.path.dirname(page))
     count += len(installed)
+    subprocess.run([*make, "uninstall"], check=True, stdout=subprocess.DEVNULL)
+    wrong += [f"left by make uninstall: {os.path.join(folder, f)}" for folder, _, files in os.walk(stage) for f in files]
 print("\n".join(wrong) or f"{count} pages")
 sys.exit(bool(wrong))
