@@ -18,6 +18,7 @@ local reasons = {
   [493] = "Undecipherable", [500] = "Server Internal Error", [501] = "Not Implemented", [502] = "Bad Gateway",
   [503] = "Service Unavailable", [504] = "Server Time-out", [505] = "Version Not Supported", [513] = "Message Too Large",
   [600] = "Busy Everywhere", [603] = "Decline", [604] = "Does Not Exist Anywhere", [606] = "Not Acceptable",
+  [607] = "Unwanted", [608] = "Rejected",
 }
 
 function sip.reason(code)

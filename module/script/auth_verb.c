@@ -51,7 +51,7 @@ static void read_secret(lua_State *L, const struct auth_options *o)
 	int type;
 
 	if (has(o->present, HA1) == has(o->present, PASSWORD))
-		luaL_error(L, "auth: one of the options 'password' and 'ha1' is needed");
+		luaL_error(L, "auth: one of the options 'password' and 'ha1' is needed%s", has(o->present, HA1) ? ", not both" : "");
 	type = sh_opt_get(L, 2, key);
 	if (type != LUA_TFUNCTION && !(type == LUA_TSTRING && has(o->present, PASSWORD)))
 		luaL_error(L, "auth: option '%s': function expected, got %s", key, luaL_typename(L, -1));

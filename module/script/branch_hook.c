@@ -69,6 +69,8 @@ static int push_event(lua_State *L, void *arg)
 
 	lua_rawgeti(L, LUA_REGISTRYINDEX, t->hook->ref);
 	sh_object_push(L, SH_OBJECT_LEG, e->leg);
+	sh_push_slice(L, e->uri);
+	lua_setiuservalue(L, -2, 1);
 	lua_pushstring(L, names[e->ev]);
 	sh_result_push(L, &r);
 	return 4;
@@ -82,7 +84,7 @@ static void on_timer(struct sh_timer *timer)
 
 	if (k) { /* one at a time: what it does may bring others, or the end */
 		struct telling t = {h, SH_CONTAINER(k, struct happened, link)};
-		struct sh_run_start start = {.hook = SH_HOOK_NONE, .push = push_event, .arg = &t};
+		struct sh_run_start start = {.hook = SH_HOOK_NONE, .name = "on_branch", .push = push_event, .arg = &t};
 
 		sh_env_timer(rt->env, &h->timer, 0);
 		if (sh_run_begin(h->state, &start) < 0)

@@ -27,6 +27,10 @@ static int own_field(lua_State *L, int id)
 	if (id < SH_FIELD_OWN)
 		return sh_view_field(L, id);
 	c = sh_call_check(L, 1);
+	if (!c && id == F_STATE) {
+		sh_push_slice(L, sh_call_state_name(SH_CALL_ENDED));
+		return 1;
+	}
 	if (!c)
 		return sh_gone(L);
 	t = sh_call_times(c);
@@ -225,7 +229,7 @@ static int redirect(lua_State *L)
 	bool list;
 	int table = 3;
 
-	luaL_checkany(L, 2);
+	luaL_argexpected(L, !lua_isnoneornil(L, 2), 2, "URI or list of URIs");
 	if (lua_type(L, 3) == LUA_TNUMBER) {
 		code = sh_opt_code(L, 3, 300, 399);
 		table = 4;
@@ -346,6 +350,13 @@ static int hangup(lua_State *L)
 	sh_writer_init(&w, rt->text, SH_RUNTIME_TEXT);
 	if (lua_type(L, 2) == LUA_TNUMBER) {
 		code = sh_opt_code(L, 2, 300, 699);
+		if (c && sh_call_state(c) == SH_CALL_UP) { /* there is no answer to put it in (RFC 3326) */
+			sh_put_lit(&w, "SIP;cause=");
+			sh_put_uint(&w, code);
+			sh_put_lit(&w, ";text=\"");
+			sh_put(&w, sh_status_reason(code));
+			sh_put_lit(&w, "\"");
+		}
 	} else if (!lua_isnoneornil(L, 2)) {
 		lua_Integer cause;
 

@@ -209,6 +209,7 @@ struct sh_run {
 	struct sh_state *state;
 	struct sh_coroutine *co;
 	enum sh_hook hook; /* SH_HOOK_NONE: a timer or a spawned function */
+	const char *name;  /* what the log calls it */
 	uint64_t call;     /* handle; held while the run lasts */
 	uint64_t request;  /* handle; released when it ends */
 	enum sh_wait wait;
@@ -299,6 +300,7 @@ struct sh_run_start {
 	struct sh_order *order; /* that it serves; NULL: none */
 	struct sh_question *question; /* of the sdp hook */
 	bool urgent; /* an emergency call: there is room for a tenth more of them */
+	const char *name; /* in the log, where it is no hook; NULL: "timer" */
 };
 /* 0, or nothing was run: -ENOMEM, -EAGAIN (too many in progress). */
 int sh_run_begin(struct sh_state *s, const struct sh_run_start *start);

@@ -22,12 +22,30 @@ static void push_text(lua_State *L, struct sh_slice s)
 	sh_push_slice(L, s.len ? s : (struct sh_slice){0});
 }
 
+/* Of a leg that has gone. */
+static int gone_field(lua_State *L, int id)
+{
+	struct sh_slice uri = {0};
+
+	if (id == F_STATE) {
+		lua_pushliteral(L, "ended");
+		return 1;
+	}
+	if (id != F_URI)
+		return sh_gone(L);
+	if (lua_getiuservalue(L, 1, 1) == LUA_TSTRING)
+		uri.base = lua_tolstring(L, -1, &uri.len);
+	if (sh_uri_object_push(L, uri) < 0)
+		return sh_gone(L);
+	return 1;
+}
+
 static int own_field(lua_State *L, int id)
 {
 	struct sh_leg *l = sh_leg_check(L, 1);
 
 	if (!l)
-		return sh_gone(L);
+		return gone_field(L, id);
 	switch (id) {
 	case F_URI:
 		if (sh_uri_object_push(L, sh_leg_uri(l)) < 0)

@@ -8,7 +8,7 @@ static const char *const class_names[] = {"siphook.call", "siphook.request", "si
 
 void sh_object_push(lua_State *L, enum sh_object_kind kind, uint64_t handle)
 {
-	struct sh_object *o = lua_newuserdatauv(L, sizeof(*o), 0);
+	struct sh_object *o = lua_newuserdatauv(L, sizeof(*o), kind == SH_OBJECT_LEG); /* where a leg led, once it has gone */
 
 	*o = (struct sh_object){kind, handle, 0};
 	lua_rawgeti(L, LUA_REGISTRYINDEX, sh_state_of(L)->classes[kind].ref);

@@ -1,17 +1,16 @@
 /* `res`: how a fork, a relay or a request came out. A plain table {code=, reason=, cause=, branches=}; headers, body,
  * contacts and res["Header"] are read from the text of the answer when somebody asks. */
 #include "script/impl.h"
+#include "script/sandbox.h"
 #include "script/uri_object.h"
 
 static const char class_name[] = "siphook.result", headers_class[] = "siphook.result.headers";
-/* Keys that no script can name. */
-static const char raw_key = 'r';
 
 static bool scan_raw(lua_State *L, struct sh_msg *m)
 {
 	struct sh_slice text;
 
-	if (lua_rawgetp(L, 1, &raw_key) != LUA_TSTRING)
+	if (lua_rawgetp(L, 1, &sh_sandbox_hidden) != LUA_TSTRING)
 		return false;
 	text.base = lua_tolstring(L, -1, &text.len); /* stays on the stack */
 	return sh_msg_scan(m, text.base, text.len, false, NULL) >= 0;
@@ -146,7 +145,7 @@ void sh_result_push(lua_State *L, const struct sh_result *r)
 	}
 	if (r->msg) {
 		lua_pushlstring(L, r->msg->base, r->msg->size);
-		lua_rawsetp(L, -2, &raw_key);
+		lua_rawsetp(L, -2, &sh_sandbox_hidden);
 	}
 	lua_createtable(L, (int)r->nbranches, 0);
 	for (unsigned i = 0; i < r->nbranches; i++) {
@@ -185,7 +184,7 @@ bool sh_result_test(lua_State *L, int idx, struct sh_result_view *out)
 	lua_rawget(L, idx);
 	if (lua_type(L, -1) == LUA_TSTRING)
 		out->reason.base = lua_tolstring(L, -1, &out->reason.len);
-	if (lua_rawgetp(L, idx, &raw_key) == LUA_TSTRING)
+	if (lua_rawgetp(L, idx, &sh_sandbox_hidden) == LUA_TSTRING)
 		out->raw.base = lua_tolstring(L, -1, &out->raw.len);
 	lua_pop(L, 3); /* the strings stay in the table */
 	return out->code >= 100 && out->code < 700;

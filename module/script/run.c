@@ -7,7 +7,7 @@ static void finish(struct sh_run *r, int err);
 
 static const char *hook_name(const struct sh_run *r)
 {
-	return r->hook < SH_HOOK_COUNT ? sh_hook_names[r->hook] : "timer";
+	return r->hook < SH_HOOK_COUNT ? sh_hook_names[r->hook] : r->name ? r->name : "timer";
 }
 
 static void on_turn(struct sh_timer *t)
@@ -67,6 +67,7 @@ int sh_run_begin(struct sh_state *s, const struct sh_run_start *start)
 		return -ENOMEM;
 	r->state = s;
 	r->hook = start->hook;
+	r->name = start->name;
 	r->question = start->question;
 	r->order = start->order;
 	sh_list_init(&r->locks);

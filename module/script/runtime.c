@@ -11,6 +11,9 @@ enum sh_hook sh_hook_of_method(enum sh_method m, bool in_dialog)
 	    [SH_REFER] = SH_HOOK_REFER,       [SH_SUBSCRIBE] = SH_HOOK_SUBSCRIBE, [SH_UPDATE] = SH_HOOK_UPDATE,
 	};
 
+	/* What is only observed finds no hook without a call: the engine answers 481. */
+	if (!in_dialog && (m == SH_ACK || m == SH_BYE || m == SH_CANCEL || m == SH_PRACK))
+		return SH_HOOK_NONE;
 	return m == SH_INVITE && in_dialog ? SH_HOOK_REINVITE : (enum sh_hook)hooks[m];
 }
 
@@ -416,7 +419,7 @@ static int run_hook(struct sh_state *s, enum sh_hook h, struct sh_call *c, struc
 		    const struct sh_why *why)
 {
 	struct hook_args args = {s, h, c, q, why};
-	struct sh_run_start start = {h, q ? sh_request_call(q) : c, q, why, push_hook, &args, NULL, NULL, false};
+	struct sh_run_start start = {h, q ? sh_request_call(q) : c, q, why, push_hook, &args, NULL, NULL, false, NULL};
 
 	if (h == SH_HOOK_INVITE)
 		start.urgent = sh_transport_is_emergency(sh_ua_transport(s->runtime->ua), sh_call_invite(c));

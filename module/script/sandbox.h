@@ -32,6 +32,11 @@ struct sh_slice sh_sandbox_check_text(lua_State *L, int idx);
  * raise. */
 lua_Integer sh_sandbox_keys(lua_State *L, int idx);
 
+/* A key, by its address, under which the engine keeps what it needs in a table that is the script's: no traversal shows it,
+ * and no copy takes it along. */
+extern const char sh_sandbox_hidden;
+bool sh_sandbox_is_hidden(lua_State *L, int idx); /* Is the value at idx that key? */
+
 /* --- private to script/sandbox*.c and vm*.c */
 int sh_sandbox_coroutine_open(lua_State *L);  /* pushes the library */
 void sh_sandbox_ordered_open(lua_State *L);   /* deterministic next, pairs and tostring into the table on top */

@@ -92,6 +92,13 @@ static int compare(const void *x, const void *y)
 	}
 }
 
+const char sh_sandbox_hidden = 'h';
+
+bool sh_sandbox_is_hidden(lua_State *L, int idx)
+{
+	return lua_islightuserdata(L, idx) && lua_touserdata(L, idx) == &sh_sandbox_hidden;
+}
+
 lua_Integer sh_sandbox_keys(lua_State *L, int idx)
 {
 	lua_Integer n = 0;
@@ -103,6 +110,8 @@ lua_Integer sh_sandbox_keys(lua_State *L, int idx)
 	lua_pushnil(L);
 	while (lua_next(L, idx)) {
 		lua_pop(L, 1);
+		if (sh_sandbox_is_hidden(L, -1))
+			continue;
 		lua_pushvalue(L, -1);
 		lua_rawseti(L, -3, ++n);
 	}
@@ -187,6 +196,8 @@ static bool push_following(lua_State *L, int idx, const struct key *after)
 		struct key k;
 
 		lua_pop(L, 1);
+		if (sh_sandbox_is_hidden(L, -1))
+			continue;
 		k = read_key(L, 0);
 		if ((after && compare(&k, after) <= 0) || (found && compare(&k, &best) >= 0))
 			continue;

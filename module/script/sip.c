@@ -39,7 +39,11 @@ static int no_hook(lua_State *L)
 
 static int read_only(lua_State *L)
 {
-	return luaL_error(L, "%s is read-only", lua_tostring(L, lua_upvalueindex(1)));
+	const char *table = lua_tostring(L, lua_upvalueindex(1));
+
+	if (strcmp(table, "sip.on") == 0 && lua_type(L, 2) == LUA_TSTRING)
+		return luaL_error(L, "sip.on is read-only: write sip.on.%s(function)", lua_tostring(L, 2));
+	return luaL_error(L, "%s is read-only", table);
 }
 
 /* pairs(guard): upvalues pairs, contents. */

@@ -158,6 +158,8 @@ static void read_copy(struct reader *r, int table, struct sh_target *t)
 				luaL_error(L, "option 'copy': list of header names expected");
 			name.base = lua_tolstring(L, -1, &name.len);
 			sh_check_clean(L, name, "copy");
+			if (sh_header_is_engines(sh_header_lookup(name)))
+				luaL_error(L, "option 'copy': %s is the engine's own", name.base);
 			if (w.len)
 				sh_put_char(&w, ',');
 			sh_put(&w, name);

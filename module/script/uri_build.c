@@ -244,6 +244,18 @@ static void check_names(lua_State *L, int idx)
 	}
 }
 
+/* An IPv6 address on top stands in brackets in a URI. */
+static void put_brackets(lua_State *L)
+{
+	struct sh_slice host;
+
+	host.base = lua_tolstring(L, -1, &host.len);
+	if (sh_slice_find(host, ':') < 0 || host.base[0] == '[')
+		return;
+	lua_pushfstring(L, "[%s]", host.base);
+	lua_remove(L, -2);
+}
+
 /* Pushes "[user[:password]@]host[:port]". */
 static void push_authority(lua_State *L, int idx, const struct sh_uri *u)
 {
@@ -258,6 +270,7 @@ static void push_authority(lua_State *L, int idx, const struct sh_uri *u)
 		lua_pushliteral(L, "@");
 	}
 	push_part(L, idx, "host", true, u->host.base ? u->host : SH_LIT(""), NULL);
+	put_brackets(L);
 	for (unsigned p = u->port; p > 0; p /= 10)
 		port[sizeof(port) - ++digits] = (char)('0' + p % 10);
 	lua_pushliteral(L, ":");

@@ -179,7 +179,7 @@ static void mistakes_are_named(void **state)
 	     "error: t:1: 'realm': CR, LF and NUL are not allowed in a header field"},
 	    {"req:auth{realm = 'a'}", "error: t:1: auth: one of the options 'password' and 'ha1' is needed"},
 	    {"req:auth{realm = 'a', password = 'a', ha1 = print}",
-	     "error: t:1: auth: one of the options 'password' and 'ha1' is needed"},
+	     "error: t:1: auth: one of the options 'password' and 'ha1' is needed, not both"},
 	    {"req:auth{realm = 'a', password = 5}",
 	     "error: t:1: auth: option 'password': function expected, got number"},
 	    {"req:auth{realm = 'a', ha1 = 'x'}", "error: t:1: auth: option 'ha1': function expected, got string"},

@@ -183,7 +183,7 @@ static void what_has_ended_is_gone(void **state)
 	      "  gone(old_leg:hangup())\n"
 	      "  gone(old_req:reply(200)) gone(old_req:pass()) gone(old_req:relay'sip:a@b') gone(old_req:register())\n"
 	      "  gone(old_req:dtmf()) gone(old_req:auth{realm = 'x', password = 'x'})\n"
-	      "  assert(old.state == nil and old_leg.state == nil and old_req.method == nil and old['X'] == nil)\n"
+	      "  assert(old.state == 'ended' and old_leg.state == 'ended' and old.id == nil and old_leg.code == nil and old_req.method == nil and old['X'] == nil)\n"
 	      "  req:reply(200)\n"
 	      "end)\n");
 	refused(dial("sip:bob@example.org"), "486");

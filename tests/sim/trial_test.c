@@ -126,6 +126,12 @@ static void verbs_say_why_not(void **state)
 	run_file("tests/trial/edges_test.lua");
 }
 
+static void a_dial_plan_is_taken_at_its_word(void **state)
+{
+	(void)state;
+	run_file("tests/trial/plain_test.lua");
+}
+
 /* Each dial plan of examples/ has its tests beside it. */
 static void the_examples_do_what_their_tests_say(void **state)
 {
@@ -454,6 +460,7 @@ int main(void)
 	    cmocka_unit_test(legs_that_are_hung_up_take_their_call_along),
 	    cmocka_unit_test(what_a_script_says_takes_the_place_of_ours),
 	    cmocka_unit_test(verbs_say_why_not),
+	    cmocka_unit_test(a_dial_plan_is_taken_at_its_word),
 	    cmocka_unit_test(the_examples_do_what_their_tests_say),
 	    cmocka_unit_test(the_examples_of_the_manual_run),
 	    cmocka_unit_test(a_recorded_call_is_replayed_and_differences_are_told),

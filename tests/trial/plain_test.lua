@@ -1,0 +1,90 @@
+-- Results, legs and observers as a dial plan takes them that was written from the reference alone.
+local t = require "siphook.test"
+
+local function busy(plan, bob)
+  bob:expect("INVITE"):reply(486, "Busy", { headers = { ["X-Why"] = "lunch" } })
+end
+
+t.case("a result shows its own fields and nothing else, and is written as JSON", function()
+  local plan = t.load "data/plain.lua"
+  local bob = plan:peer "10.0.0.2"
+  local out = plan:phone("alice"):invite "result"
+  busy(plan, bob)
+  out:expect(486)
+  local said = plan:shared "said"
+  t.equal(said:get "keys", "branches cause code reason")
+  t.equal(said:get "next", "nil")
+  t.equal(said:get "json", '{"branches":[{"code":486,"reason":"Busy","uri":"sip:bob@10.0.0.2"}],"cause":"busy","code":486,"reason":"Busy"}')
+  t.equal(said:get "why", "lunch")
+end)
+
+t.case("on_branch knows the leg also when it has failed", function()
+  local plan = t.load "data/plain.lua"
+  local bob = plan:peer "10.0.0.2"
+  local out = plan:phone("alice"):invite "branches"
+  busy(plan, bob)
+  out:expect(486)
+  t.equal(plan:shared("said"):get "events", "trying bob trying\nfailed bob ended")
+end)
+
+t.case("an error in on_branch is told as its own", function()
+  local plan = t.load "data/plain.lua"
+  local bob = plan:peer "10.0.0.2"
+  local out = plan:phone("alice"):invite "raises"
+  busy(plan, bob)
+  out:expect(486)
+  plan:expect_log "hook on_branch, .*plain%.lua:%d+: on purpose"
+end)
+
+t.case("a leg that was hung up is ended", function()
+  local plan = t.load "data/plain.lua"
+  local bob = plan:peer "10.0.0.2"
+  local out = plan:phone("alice"):invite "ended"
+  local call = bob:expect "INVITE"
+  call:answer()
+  call:expect "BYE"
+  plan:advance(1)
+  out:expect(486)
+  t.equal(plan:shared("said"):get "state", "ended")
+  t.equal(plan:shared("said"):get "code", "nil")
+end)
+
+t.case("the code of a hangup goes into the Reason of a call that is up", function()
+  local plan = t.load "data/plain.lua"
+  local out = plan:phone("alice"):invite "hangup"
+  out:expect(200):ack()
+  plan:advance(1)
+  t.equal(out:expect("BYE"):header "Reason", 'SIP;cause=486;text="Busy Here"')
+end)
+
+t.case("mistakes are named", function()
+  local plan = t.load "data/plain.lua"
+  local bob = plan:peer "10.0.0.2"
+  plan:phone("alice"):invite("wrong"):expect(486)
+  bob:expect_none "INVITE"
+  t.equal(plan:shared("said"):get "errors", [[
+option 'copy': Via is the engine's own
+option 'copy': f is the engine's own
+option 'copy': Proxy-Authorization is the engine's own
+auth: one of the options 'password' and 'ha1' is needed, not both
+bad argument #1 to 'redirect' (URI or list of URIs expected, got no value)
+sip.on is read-only: write sip.on.invite(function)]])
+end)
+
+t.case("an IPv6 address is put into brackets", function()
+  local plan = t.load "data/plain.lua"
+  plan:phone("alice"):invite("wrong"):expect(486)
+  local said = plan:shared "said"
+  t.equal(said:get "v6", "sip:bob@[2001:db8::1]:5070")
+  t.equal(said:get "v6 with", "sip:bob@[::1]")
+  t.equal(said:get "v6 bare", "sip:bob@[::1]")
+end)
+
+for _, method in ipairs{ "BYE", "PRACK" } do
+  t.case(method .. " outside of a dialog is 481 and no hook's business", function()
+    local plan = t.load "data/plain.lua"
+    plan:phone("alice"):request(method, "bob"):expect(481)
+    t.is_nil(plan:shared("said"):get(method:lower()))
+    for _, line in ipairs(plan:log()) do t.no_match(line, "traceback") end
+  end)
+end
