@@ -150,7 +150,7 @@ static void begin_ack(struct sh_leg *l, struct sh_writer *line, struct sh_writer
 static void send_ack(struct sh_leg *l, const struct sh_writer *line, const struct sh_writer *rest)
 {
 	struct sh_path others[SH_MAX_CANDIDATES];
-	unsigned other_count = sh_ways_choose(l->ua, &l->ways, &l->dialog, others);
+	unsigned other_count = sh_next_hop_choose(l->ua, &l->next_hop, &l->dialog, others);
 	struct sh_kept_ack ack = {.path = l->dialog.path, .others = others, .other_count = other_count,
 				  .cseq = l->dialog.invite_cseq, .tag = l->dialog.remote_tag};
 

@@ -164,7 +164,7 @@ int sh_leg_send(struct sh_leg *l, struct sh_client_txn **out, enum sh_method met
 		struct sh_writer *rest, sh_client_fn fn, void *user)
 {
 	struct sh_path others[SH_MAX_CANDIDATES];
-	unsigned other_count = sh_ways_choose(l->ua, &l->ways, &l->dialog, others);
+	unsigned other_count = sh_next_hop_choose(l->ua, &l->next_hop, &l->dialog, others);
 	struct sh_client_request rq = {.method = method, .path = l->dialog.path, .others = others, .other_count = other_count};
 	int err = l->auth ? put_known(l->auth, line, rest) : 0;
 

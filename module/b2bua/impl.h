@@ -89,8 +89,8 @@ struct sh_slice sh_body_type(const struct sh_body *b);
 struct sh_body *sh_body_ref(struct sh_body *b);
 void sh_body_unref(struct sh_body *b);
 
-/* All addresses of the next hop of a dialog's requests, when it is a name with several (RFC 3263 4.3): way.c. */
-struct sh_ways {
+/* All addresses of the next hop of a dialog's requests, when it is a name with several (RFC 3263 4.3): next_hop.c. */
+struct sh_next_hop {
 	struct sh_path *paths; /* count of them; NULL: one, which is the dialog's */
 	unsigned count;
 };
@@ -157,7 +157,7 @@ struct sh_leg {
 	struct sh_client_txn *bye;
 	struct sh_client_txn *probe; /* OPTIONS that asks whether it lives */
 	struct sh_locate *locate; /* of the next hop of requests in the dialog */
-	struct sh_ways ways;
+	struct sh_next_hop next_hop;
 	struct sh_unacked *answer; /* the 2xx that we sent and that is not acknowledged, of INVITE or re-INVITE; or NULL */
 	struct sh_client_txn *invite_ct; /* of the last INVITE that we sent in the dialog, until it ends: it keeps our ACK */
 	const struct sh_msg *answered_with; /* outbound: its 2xx, until the bridge passes it on */
@@ -335,20 +335,20 @@ void sh_why_read(struct sh_why *why, const struct sh_msg *m);
 void sh_why_read_value(struct sh_why *why, struct sh_slice values);
 void sh_why_read_lines(struct sh_why *why, struct sh_slice lines);
 
-/* ---- way.c */
+/* ---- next_hop.c */
 /* Where requests in that dialog go from now on: d->path; and all addresses of that, the number of which it returns where they are
  * known. fn comes when a name has been looked up; *locate is the look-up in progress. */
 unsigned sh_dialog_locate(struct sh_ua *ua, struct sh_dialog *d, const struct sh_path *from, bool behind_nat,
 			  struct sh_path found[SH_MAX_CANDIDATES], sh_locate_fn fn, void *ctx, struct sh_locate **locate);
-void sh_ways_keep(struct sh_ways *w, const struct sh_path *paths, unsigned count);
-void sh_ways_finish(struct sh_ways *w);
+void sh_next_hop_keep(struct sh_next_hop *h, const struct sh_path *paths, unsigned count);
+void sh_next_hop_finish(struct sh_next_hop *h);
 /* Before a request is sent: d->path may change when it is known not to work. others: where it goes next, how many. */
-unsigned sh_ways_choose(struct sh_ua *ua, const struct sh_ways *w, struct sh_dialog *d, struct sh_path others[SH_MAX_CANDIDATES]);
+unsigned sh_next_hop_choose(struct sh_ua *ua, const struct sh_next_hop *h, struct sh_dialog *d, struct sh_path others[SH_MAX_CANDIDATES]);
 /* A request of the dialog has found its connection gone: that of another worker, of which nothing was known before. True: d->path is another
  * one now. */
 bool sh_dialog_find_again(struct sh_ua *ua, struct sh_dialog *d);
-/* A request in the dialog, by its ways. */
-int sh_dialog_send(struct sh_ua *ua, const struct sh_ways *w, struct sh_dialog *d, struct sh_client_txn **out, enum sh_method method,
+/* A request in the dialog, to its next hop. */
+int sh_dialog_send(struct sh_ua *ua, const struct sh_next_hop *h, struct sh_dialog *d, struct sh_client_txn **out, enum sh_method method,
 		   const struct sh_writer *line, const struct sh_writer *rest, sh_client_fn fn, void *user);
 
 /* ---- leg.c */
@@ -546,7 +546,7 @@ struct sh_subscription {
 	struct sh_ua *ua;
 	struct sh_leg *leg;      /* whose dialog it shares; NULL: it has its own */
 	struct sh_dialog dialog;
-	struct sh_ways ways;      /* of it */
+	struct sh_next_hop next_hop; /* of it */
 	struct sh_locate *locate;
 	struct sh_source *source; /* whose it is; NULL: not counted */
 	const struct sh_package *package; /* NULL: the script says what is notified */

@@ -125,7 +125,7 @@ void sh_leg_free(struct sh_leg *l)
 	sh_body_unref(l->remote_sdp);
 	sh_leg_forget_answer(l);
 	sh_client_auth_unref(l->auth);
-	sh_ways_finish(&l->ways);
+	sh_next_hop_finish(&l->next_hop);
 	sh_free(l->invite_credentials);
 	sh_free(l->session_id);
 	sh_free(l->hangup_reason);
@@ -202,7 +202,7 @@ static void on_located(const struct sh_path *paths, unsigned count, int error, v
 	l->locate = NULL;
 	if (count)
 		l->dialog.path = paths[0];
-	sh_ways_keep(&l->ways, paths, count);
+	sh_next_hop_keep(&l->next_hop, paths, count);
 }
 
 void sh_leg_find_path(struct sh_leg *l, struct sh_dialog *d, const struct sh_path *from)
@@ -211,7 +211,7 @@ void sh_leg_find_path(struct sh_leg *l, struct sh_dialog *d, const struct sh_pat
 	unsigned n = sh_dialog_locate(l->ua, d, from, l->behind_nat, found, on_located, l, &l->locate);
 
 	if (d == &l->dialog)
-		sh_ways_keep(&l->ways, found, n);
+		sh_next_hop_keep(&l->next_hop, found, n);
 	if (l->locate && d != &l->dialog) { /* an early dialog beside the first: the way that the answer came will do */
 		sh_locate_cancel(l->locate);
 		l->locate = NULL;

@@ -1,6 +1,5 @@
-/* What each source address keeps on this worker, so that one of them cannot take all the memory: subscriptions, and octets of what it
- * has published. A source is an IPv4 address or an IPv6 network of 64 bits, which is what one subscriber line has. Trusted
- * peers bring those of many others: only the sum counts for them, which whoever takes looks at. */
+/* What each source (sh_source_of) keeps on this worker, so that one of them cannot take all the memory: subscriptions, and octets of
+ * what it has published. Trusted peers bring those of many others: only the sum counts for them, which whoever takes looks at. */
 #include "b2bua/impl.h"
 
 static const size_t most_of_one[SH_KEPT_COUNT] = {
@@ -17,16 +16,6 @@ struct sh_source {
 static uint64_t hash_of(const struct sh_ua *ua, const struct sh_addr *host)
 {
 	return sh_hash_slice(&ua->env->key, sh_slice_make((const char *)host, sizeof(*host)));
-}
-
-static struct sh_addr host_of(const struct sh_addr *peer)
-{
-	struct sh_addr host = *peer;
-
-	host.port = 0;
-	if (host.family == 6)
-		memset(host.ip + 8, 0, 8);
-	return host;
 }
 
 static struct sh_source *find(const struct sh_ua *ua, const struct sh_addr *host)
@@ -49,7 +38,7 @@ struct sh_addr sh_source_host(const struct sh_source *s)
 
 bool sh_source_has_room(const struct sh_ua *ua, const struct sh_addr *peer, enum sh_kept what, size_t n)
 {
-	struct sh_addr host = host_of(peer);
+	struct sh_addr host = sh_source_of(peer);
 	const struct sh_source *s = sh_ua_trusts(ua, peer) ? NULL : find(ua, &host);
 
 	return !s || s->kept[what] + n <= most_of_one[what];
@@ -57,7 +46,7 @@ bool sh_source_has_room(const struct sh_ua *ua, const struct sh_addr *peer, enum
 
 int sh_source_take(struct sh_ua *ua, const struct sh_addr *peer, enum sh_kept what, size_t n, struct sh_source **out)
 {
-	struct sh_addr host = host_of(peer);
+	struct sh_addr host = sh_source_of(peer);
 	struct sh_source *s;
 
 	*out = NULL;

@@ -115,7 +115,7 @@ void sh_subscription_free(struct sh_subscription *s)
 	sh_locate_cancel(s->locate);
 	sh_event_leave(s);
 	sh_dialog_finish(&s->dialog);
-	sh_ways_finish(&s->ways);
+	sh_next_hop_finish(&s->next_hop);
 	sh_source_give(ua, s->source, SH_KEPT_SUBSCRIPTIONS, 1);
 	sh_slots_remove(&ua->subscriptions, s->handle);
 	sh_list_remove(&s->of_leg);
@@ -162,8 +162,8 @@ void sh_subscription_leg_gone(struct sh_leg *l)
 		taken = true;
 		s->leg = NULL;
 		sh_dialog_move(&s->dialog, &l->dialog, s);
-		s->ways = l->ways;
-		l->ways = (struct sh_ways){0};
+		s->next_hop = l->next_hop;
+		l->next_hop = (struct sh_next_hop){0};
 	}
 }
 
@@ -269,7 +269,7 @@ static void send_notify(struct sh_subscription *s)
 	sh_ua_put_product(ua, &rest, true);
 	put_state(s, &rest);
 	put_body(s, &rest);
-	if (sh_dialog_send(ua, s->leg ? &s->leg->ways : &s->ways, d, &s->notify, SH_NOTIFY, &line, &rest, on_notify_event, s) < 0) {
+	if (sh_dialog_send(ua, s->leg ? &s->leg->next_hop : &s->next_hop, d, &s->notify, SH_NOTIFY, &line, &rest, on_notify_event, s) < 0) {
 		sh_ua_warn(ua, "a NOTIFY of %.*s cannot be sent: the subscription ends", SH_FMT(s->event));
 		over(s);
 	}
@@ -354,7 +354,7 @@ static void on_located(const struct sh_path *paths, unsigned count, int error, v
 	s->locate = NULL;
 	if (count)
 		s->dialog.path = paths[0];
-	sh_ways_keep(&s->ways, paths, count);
+	sh_next_hop_keep(&s->next_hop, paths, count);
 }
 
 static void find_path(struct sh_subscription *s, const struct sh_msg *m, const struct sh_path *from)
@@ -363,7 +363,7 @@ static void find_path(struct sh_subscription *s, const struct sh_msg *m, const s
 	struct sh_path found[SH_MAX_CANDIDATES];
 	unsigned n = sh_dialog_locate(s->ua, &s->dialog, from, behind_nat, found, on_located, s, &s->locate);
 
-	sh_ways_keep(&s->ways, found, n);
+	sh_next_hop_keep(&s->next_hop, found, n);
 }
 
 /* How long: what was asked for, shortened to what we give (RFC 6665 4.2.1.1); 0 stays 0. Without a limit of the script's

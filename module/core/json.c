@@ -104,9 +104,10 @@ void sh_json_text(struct sh_json *j, struct sh_slice s)
 void sh_json_int(struct sh_json *j, int64_t n)
 {
 	char buf[24];
+	int len = snprintf(buf, sizeof(buf), "%" PRId64, n);
 
 	value(j);
-	put(j, buf, (size_t)snprintf(buf, sizeof(buf), "%" PRId64, n));
+	put(j, buf, (size_t)len);
 }
 
 void sh_json_number(struct sh_json *j, double n)

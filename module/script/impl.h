@@ -476,13 +476,13 @@ int sh_lookup(lua_State *L); /* sip.lookup */
 int sh_bindings(lua_State *L);
 int sh_unbind(lua_State *L);
 /* The flows of a contact: a phone that does outbound has several (RFC 5626 5.1), one is used at a time. */
-enum { SH_WAYS_MAX = 4 };
-struct sh_way {
+enum { SH_FLOWS_MAX = 4 };
+struct sh_flows {
 	unsigned count;
-	struct sh_reach reaches[SH_WAYS_MAX]; /* texts behind it */
+	struct sh_reach reaches[SH_FLOWS_MAX]; /* texts behind it */
 	char text[];
 };
-const struct sh_way *sh_way_test(lua_State *L, int idx); /* `flow` of what sip.lookup gives; NULL: something else */
+const struct sh_flows *sh_flows_test(lua_State *L, int idx); /* `flow` of what sip.lookup gives; NULL: something else */
 void sh_push_flow(lua_State *L, const struct sh_path *path); /* the same for a flow that a token has named */
 int sh_aor_read(lua_State *L, int idx, struct sh_runtime *rt,
 		struct sh_slice *out); /* 0 or -EINVAL; text in rt->scratch */

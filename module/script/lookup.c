@@ -3,7 +3,7 @@
 #include "script/impl.h"
 #include "script/uri_object.h"
 
-/* By which way a contact registered: a userdata with a struct sh_way, so that no script can make one up. */
+/* By which flows a contact registered: a userdata with a struct sh_flows, so that no script can make one up. */
 static const char flow_name[] = "siphook.flow";
 
 void sh_lookup_open(lua_State *L)
@@ -13,7 +13,7 @@ void sh_lookup_open(lua_State *L)
 	sh_sandbox_class(L, flow_name, none, NULL);
 }
 
-const struct sh_way *sh_way_test(lua_State *L, int idx)
+const struct sh_flows *sh_flows_test(lua_State *L, int idx)
 {
 	return luaL_testudata(L, idx, flow_name);
 }
@@ -103,27 +103,27 @@ static bool is_another_flow(const struct sh_bindings *b, unsigned i, uint64_t no
 }
 
 /* The entry itself has the texts of the first. */
-static void push_way(lua_State *L, const struct sh_bindings *b, unsigned i, uint64_t now)
+static void push_flows(lua_State *L, const struct sh_bindings *b, unsigned i, uint64_t now)
 {
-	const struct sh_contact *flows[SH_WAYS_MAX] = {&b->contacts[i]};
+	const struct sh_contact *contacts[SH_FLOWS_MAX] = {&b->contacts[i]};
 	unsigned count = 1;
 	size_t size = 0;
-	struct sh_way *way;
+	struct sh_flows *flows;
 	char *at;
 
-	for (unsigned k = i + 1; k < b->count && count < SH_WAYS_MAX; k++) {
-		if (b->contacts[k].expires_at <= now || !same_phone(flows[0], &b->contacts[k]))
+	for (unsigned k = i + 1; k < b->count && count < SH_FLOWS_MAX; k++) {
+		if (b->contacts[k].expires_at <= now || !same_phone(contacts[0], &b->contacts[k]))
 			continue;
-		flows[count++] = &b->contacts[k];
+		contacts[count++] = &b->contacts[k];
 		size += b->contacts[k].uri.len + b->contacts[k].path.len;
 	}
-	way = lua_newuserdatauv(L, sizeof(*way) + size, 0);
-	way->count = count;
-	at = way->text;
+	flows = lua_newuserdatauv(L, sizeof(*flows) + size, 0);
+	flows->count = count;
+	at = flows->text;
 	for (unsigned k = 0; k < count; k++) {
-		struct sh_reach *r = &way->reaches[k];
+		struct sh_reach *r = &flows->reaches[k];
 
-		*r = sh_reach_of(flows[k]);
+		*r = sh_reach_of(contacts[k]);
 		r->uri = k ? take(&at, r->uri) : (struct sh_slice){0};
 		r->route = k ? take(&at, r->route) : (struct sh_slice){0};
 	}
@@ -132,10 +132,10 @@ static void push_way(lua_State *L, const struct sh_bindings *b, unsigned i, uint
 
 void sh_push_flow(lua_State *L, const struct sh_path *path)
 {
-	struct sh_way *way = lua_newuserdatauv(L, sizeof(*way), 0);
+	struct sh_flows *flow = lua_newuserdatauv(L, sizeof(*flow), 0);
 
-	way->count = 1;
-	way->reaches[0] = (struct sh_reach){.path = *path, .has_path = true, .behind_nat = true};
+	flow->count = 1;
+	flow->reaches[0] = (struct sh_reach){.path = *path, .has_path = true, .behind_nat = true};
 	luaL_setmetatable(L, flow_name);
 }
 
@@ -154,7 +154,7 @@ static void push_target(lua_State *L, const struct sh_bindings *b, unsigned i, u
 		sh_push_slice(L, c->path);
 		lua_setfield(L, -2, "path");
 	}
-	push_way(L, b, i, now);
+	push_flows(L, b, i, now);
 	lua_setfield(L, -2, "flow");
 }
 

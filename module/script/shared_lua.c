@@ -336,8 +336,10 @@ static void configure(lua_State *L, struct sh_shared_store *store)
 	evict = sh_opt_text(L, 2, "evict");
 	while (i < 2 && evict.base && !sh_slice_eq(evict, sh_slice_cstr(evictions[i].name)))
 		i++;
-	if (i == 2)
+	if (i == 2) {
 		luaL_error(L, "option 'evict': \"refuse\" or \"oldest\" expected");
+		return;
+	}
 	o.evict = evictions[i].evict;
 	err = sh_shared_configure(vm->shared, store, &o, vm->world.now(vm->world.ctx), vm->world.wall(vm->world.ctx));
 	if (err == -ENOENT)

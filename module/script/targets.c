@@ -448,25 +448,25 @@ static void leave_out_dead(struct reader *r)
 }
 
 /* What sip.lookup has said of the contact: the entry's URI and Path stay. */
-static void read_way(struct reader *r, const struct sh_way *way, struct sh_target *t)
+static void read_flows(struct reader *r, const struct sh_flows *flows, struct sh_target *t)
 {
-	struct sh_reach first = way->reaches[0], *others = NULL;
+	struct sh_reach first = flows->reaches[0], *others = NULL;
 
 	first.uri = t->uri;
 	first.route = t->route;
 	sh_target_reach(t, &first);
 	t->registered = true;
-	if (way->count > 1)
-		others = sh_arena_alloc(&r->plan->arena, (way->count - 1) * sizeof(*others));
-	if (way->count > 1 && !others)
+	if (flows->count > 1)
+		others = sh_arena_alloc(&r->plan->arena, (flows->count - 1) * sizeof(*others));
+	if (flows->count > 1 && !others)
 		luaL_error(r->L, "not enough memory");
-	for (unsigned i = 1; i < way->count; i++) {
-		others[i - 1] = way->reaches[i];
-		others[i - 1].uri = keep(r, way->reaches[i].uri);
-		others[i - 1].route = keep(r, way->reaches[i].route);
+	for (unsigned i = 1; i < flows->count; i++) {
+		others[i - 1] = flows->reaches[i];
+		others[i - 1].uri = keep(r, flows->reaches[i].uri);
+		others[i - 1].route = keep(r, flows->reaches[i].route);
 	}
 	t->others = others;
-	t->other_count = way->count - 1;
+	t->other_count = flows->count - 1;
 }
 
 static void read_entry(struct reader *r, int idx, lua_Integer group)
@@ -474,7 +474,7 @@ static void read_entry(struct reader *r, int idx, lua_Integer group)
 	const struct sh_trunk_config *trunk = sh_trunk_test(r->L, idx);
 	lua_State *L = r->L;
 	struct sh_target t = r->all;
-	const struct sh_way *way;
+	const struct sh_flows *flows;
 	struct sh_slice s = {0};
 	uint64_t present;
 
@@ -513,9 +513,9 @@ static void read_entry(struct reader *r, int idx, lua_Integer group)
 	if (has(present, PATH) && !t.route.len)
 		t.route = keep(r, sh_opt_text(L, idx, "path"));
 	sh_opt_get(L, idx, "flow");
-	way = sh_way_test(L, -1);
-	if (way) {
-		read_way(r, way, &t);
+	flows = sh_flows_test(L, -1);
+	if (flows) {
+		read_flows(r, flows, &t);
 	} else if (!lua_isnil(L, -1)) {
 		luaL_error(L, "%s: option 'flow': only what sip.lookup gives", r->what);
 	}

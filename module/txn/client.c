@@ -1,4 +1,4 @@
-/* Client transactions: the two machines, and what happens to their ways. */
+/* Client transactions: the two machines, and what happens to the paths that they take. */
 #include "txn/txn_impl.h"
 
 static struct sh_client_txn *find_client(const struct sh_txn_layer *l, struct sh_slice branch, unsigned method)
@@ -228,7 +228,7 @@ void sh_client_txn_keep_ack(struct sh_client_txn *ct, const struct sh_kept_ack *
 	ct->path = kept->path;
 	if (!ct->cancelled) {
 		sh_free(ct->others);
-		ct->others = sh_other_ways_make(kept->others, kept->other_count);
+		ct->others = sh_failover_make(kept->others, kept->other_count);
 		ct->interval = 0;
 	}
 	sh_txn_text_free(l, &ct->text);
@@ -346,7 +346,7 @@ void sh_client_response(struct sh_txn_layer *l, const struct sh_msg *m, const st
 	}
 }
 
-/* --- ways that ended -------------------------------------------------------------------------- */
+/* --- paths that ended ------------------------------------------------------------------------- */
 
 /* A peer that has answered something may close its connection and send the rest by another one (18.2.2), so only an
  * error is the end then. */

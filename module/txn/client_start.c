@@ -32,7 +32,7 @@ void sh_client_leave_flow(struct sh_client_txn *ct)
 	ct->path.flow = 0;
 }
 
-/* --- ways ------------------------------------------------------------------------------------- */
+/* --- paths ------------------------------------------------------------------------------------ */
 
 static bool reliable(const struct sh_client_txn *ct)
 {
@@ -188,16 +188,16 @@ static void enter(struct sh_client_txn *ct)
 	sh_client_arm(ct);
 }
 
-struct sh_other_ways *sh_other_ways_make(const struct sh_path *paths, unsigned count)
+struct sh_failover *sh_failover_make(const struct sh_path *paths, unsigned count)
 {
 	size_t size = count * sizeof(*paths);
-	struct sh_other_ways *ways = count ? sh_malloc(sizeof(*ways) + size) : NULL;
+	struct sh_failover *f = count ? sh_malloc(sizeof(*f) + size) : NULL;
 
-	if (!ways)
+	if (!f)
 		return NULL;
-	*ways = (struct sh_other_ways){.count = count};
-	memcpy(ways->paths, paths, size);
-	return ways;
+	*f = (struct sh_failover){.count = count};
+	memcpy(f->paths, paths, size);
+	return f;
 }
 
 int sh_client_txn_start(struct sh_client_txn **out, struct sh_txn_layer *l, const struct sh_client_request *r,
@@ -215,7 +215,7 @@ int sh_client_txn_start(struct sh_client_txn **out, struct sh_txn_layer *l, cons
 	ct->user = user;
 	ct->challenged = r->challenged;
 	ct->challenged_ctx = r->challenged_ctx;
-	ct->others = sh_other_ways_make(r->others, r->other_count);
+	ct->others = sh_failover_make(r->others, r->other_count);
 	sh_txn_branch_make(l->env, ct->branch);
 	if (!reliable(ct) && r->line.len + r->rest.len + SH_TXN_VIA_ROOM > SH_TXN_DATAGRAM_MAX)
 		go_by_tcp(ct);

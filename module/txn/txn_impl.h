@@ -81,8 +81,8 @@ struct sh_server_txn {
 	bool provisional : 1; /* one was sent; without text it was a 100, which can be made again */
 };
 
-/* Where a request goes when it found nobody. */
-struct sh_other_ways {
+/* Where a request goes when it found nobody (RFC 3263 4.3). */
+struct sh_failover {
 	unsigned count, at;
 	struct sh_path paths[];
 };
@@ -110,7 +110,7 @@ struct sh_client_txn {
 		};
 	};
 	union {
-		struct sh_other_ways *others; /* not cancelled; NULL: none were given */
+		struct sh_failover *others; /* not cancelled; NULL: none were given */
 		char *reason;                 /* cancelled: of the CANCEL that waits for a 1xx; or NULL */
 	};
 	struct sh_path path;
@@ -230,8 +230,8 @@ void sh_client_free(struct sh_client_txn *ct);
 int sh_client_start_beside(struct sh_client_txn *invite, enum sh_method method, struct sh_slice text);
 /* In Completed: true when the challenge was answered, and the transaction has begun anew. ack: what the answer got. */
 bool sh_client_answers_challenge(struct sh_client_txn *ct, const struct sh_msg *m, struct sh_slice ack);
-struct sh_other_ways *sh_other_ways_make(const struct sh_path *paths, unsigned count); /* NULL: none, or no memory: then there is one way */
-/* To the next of its ways; false: there is none, or nobody waits for it. */
+struct sh_failover *sh_failover_make(const struct sh_path *paths, unsigned count); /* NULL: none, or no memory: then there is one path */
+/* To the next of its paths; false: there is none, or nobody waits for it. */
 bool sh_client_go_elsewhere(struct sh_client_txn *ct);
 int sh_client_switch_to_udp(struct sh_client_txn *ct); /* 0, or -errno: it went by no way */
 void sh_client_forget_udp(struct sh_client_txn *ct);

@@ -3,21 +3,21 @@
 #include "b2bua/impl.h"
 #include "registrar/gruu.h"
 
-void sh_ways_keep(struct sh_ways *w, const struct sh_path *paths, unsigned count)
+void sh_next_hop_keep(struct sh_next_hop *h, const struct sh_path *paths, unsigned count)
 {
 	size_t size = count * sizeof(*paths);
 
-	sh_free(w->paths);
-	w->paths = count > 1 ? sh_malloc(size) : NULL; /* without memory one address will do */
-	w->count = w->paths ? count : 0;
-	if (w->paths)
-		memcpy(w->paths, paths, size);
+	sh_free(h->paths);
+	h->paths = count > 1 ? sh_malloc(size) : NULL; /* without memory one address will do */
+	h->count = h->paths ? count : 0;
+	if (h->paths)
+		memcpy(h->paths, paths, size);
 }
 
-void sh_ways_finish(struct sh_ways *w)
+void sh_next_hop_finish(struct sh_next_hop *h)
 {
-	sh_free(w->paths);
-	*w = (struct sh_ways){0};
+	sh_free(h->paths);
+	*h = (struct sh_next_hop){0};
 }
 
 /* ------------------------------------------------------------------ registered phones */
@@ -187,29 +187,29 @@ bool sh_dialog_find_again(struct sh_ua *ua, struct sh_dialog *d)
 }
 
 /* Where the next request goes: to another address of the same name when the last one has just failed. */
-unsigned sh_ways_choose(struct sh_ua *ua, const struct sh_ways *w, struct sh_dialog *d, struct sh_path others[SH_MAX_CANDIDATES])
+unsigned sh_next_hop_choose(struct sh_ua *ua, const struct sh_next_hop *h, struct sh_dialog *d, struct sh_path others[SH_MAX_CANDIDATES])
 {
 	struct sh_transport *t = ua->transport;
 	unsigned n = 0;
 
 	if (d->path.flow && !sh_transport_flow_alive(t, d->path.flow))
 		find_again(ua, d);
-	if (!w->count)
+	if (!h->count)
 		return 0;
-	for (unsigned i = 0; sh_transport_avoids(t, &d->path) && i < w->count; i++)
-		if (!sh_transport_avoids(t, &w->paths[i]))
-			d->path = w->paths[i];
-	for (unsigned i = 0; i < w->count; i++)
-		if (!sh_addr_eq(&w->paths[i].remote, &d->path.remote))
-			others[n++] = w->paths[i];
+	for (unsigned i = 0; sh_transport_avoids(t, &d->path) && i < h->count; i++)
+		if (!sh_transport_avoids(t, &h->paths[i]))
+			d->path = h->paths[i];
+	for (unsigned i = 0; i < h->count; i++)
+		if (!sh_addr_eq(&h->paths[i].remote, &d->path.remote))
+			others[n++] = h->paths[i];
 	return n;
 }
 
-int sh_dialog_send(struct sh_ua *ua, const struct sh_ways *w, struct sh_dialog *d, struct sh_client_txn **out, enum sh_method method,
+int sh_dialog_send(struct sh_ua *ua, const struct sh_next_hop *h, struct sh_dialog *d, struct sh_client_txn **out, enum sh_method method,
 		   const struct sh_writer *line, const struct sh_writer *rest, sh_client_fn fn, void *user)
 {
 	struct sh_path others[SH_MAX_CANDIDATES];
-	unsigned other_count = sh_ways_choose(ua, w, d, others);
+	unsigned other_count = sh_next_hop_choose(ua, h, d, others);
 	struct sh_client_request rq = {.method = method, .line = sh_writer_text(line), .rest = sh_writer_text(rest), .path = d->path,
 				       .others = others, .other_count = other_count};
 
