@@ -35,9 +35,9 @@ static void some(struct sh_timer *t)
 	for (; portion > 0 && ua->drain.subscriptions > 0; portion--, ua->drain.subscriptions--) {
 		if (sh_list_empty(&ua->live_subscriptions))
 			ua->drain.subscriptions = 1;
-		else /* they may come again when we do */
+		else
 			sh_subscription_terminate(SH_CONTAINER(turn_over(&ua->live_subscriptions), struct sh_subscription, link),
-						  SH_LIT("probation"), NULL, NULL);
+						  ua->drain.reason, NULL, NULL);
 	}
 	for (; portion > 0 && ua->drain.calls > 0; portion--, ua->drain.calls--) {
 		if (sh_list_empty(&ua->live_calls))
@@ -50,6 +50,21 @@ static void some(struct sh_timer *t)
 		sh_env_timer(ua->env, &ua->drain.timer, SH_MS);
 }
 
+static void begin(struct sh_ua *ua, uint64_t calls, struct sh_slice reason, uint64_t within)
+{
+	ua->drain.calls = (unsigned)calls;
+	ua->drain.subscriptions = ua->subscriptions.count;
+	ua->drain.reason = reason;
+	ua->drain.last = ua->env->now;
+	ua->drain.until = ua->env->now + within;
+	some(&ua->drain.timer);
+}
+
+void sh_drain_subscriptions(struct sh_ua *ua)
+{
+	begin(ua, ua->drain.calls, SH_LIT("deactivated"), 0);
+}
+
 void sh_ua_refuse(struct sh_ua *ua)
 {
 	ua->draining = true;
@@ -59,11 +74,7 @@ void sh_ua_refuse(struct sh_ua *ua)
 void sh_ua_drain(struct sh_ua *ua, uint64_t within)
 {
 	sh_ua_refuse(ua);
-	ua->drain.calls = (unsigned)ua->stats.calls_live;
-	ua->drain.subscriptions = ua->subscriptions.count;
-	ua->drain.last = ua->env->now;
-	ua->drain.until = ua->env->now + within;
-	some(&ua->drain.timer);
+	begin(ua, ua->stats.calls_live, SH_LIT("probation"), within); /* they may come again when we do */
 }
 
 bool sh_ua_idle(const struct sh_ua *ua)

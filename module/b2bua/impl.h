@@ -17,10 +17,12 @@ enum { SH_UA_BUFFER = SH_MSG_MAX_SIZE, SH_ALLOW_ROOM = 192 };
 struct sh_drain {
 	struct sh_timer timer;
 	unsigned calls, subscriptions; /* how many are left, from the beginning of their lists on */
+	struct sh_slice reason;        /* that subscriptions are told (RFC 6665 4.1.3) */
 	uint64_t until, last;          /* when it is to be over, and when the last portion was */
 };
 void sh_drain_init(struct sh_ua *ua);
 void sh_drain_finish(struct sh_ua *ua);
+void sh_drain_subscriptions(struct sh_ua *ua); /* they come again at once, to the process that has taken over */
 
 struct sh_ua {
 	struct sh_env *env;

@@ -397,8 +397,7 @@ void sh_ua_set_abroad(struct sh_ua *ua, const struct sh_ua_abroad *a)
 
 void sh_ua_succeeded(struct sh_ua *ua)
 {
-	SH_LIST_EACH_SAFE (l, &ua->live_subscriptions)
-		sh_subscription_terminate(SH_CONTAINER(l, struct sh_subscription, link), SH_LIT("deactivated"), NULL, NULL);
+	sh_drain_subscriptions(ua);
 	sh_trunks_drop_all(ua);
 	sh_transport_forget_beats(ua->transport);
 }
