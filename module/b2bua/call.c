@@ -342,6 +342,7 @@ void sh_call_end(struct sh_call *c, const struct sh_why *why, struct sh_slice re
 
 	if (c->state == SH_CALL_ENDED)
 		return;
+	ua->app->ending(ua->app_ctx, c);
 	c->state = SH_CALL_ENDED;
 	c->times.stop = sh_env_wall(ua->env);
 	c->bridge_done = NULL;
@@ -363,7 +364,6 @@ void sh_call_end(struct sh_call *c, const struct sh_why *why, struct sh_slice re
 		sh_leg_hangup(a, reason);
 	if (!c->times.answer)
 		ua->stats.failed++;
-	ua->app->interrupted(ua->app_ctx, c, why);
 	sh_call_tell(c, SH_CALL_EVENT_END, why);
 	ua->app->ended(ua->app_ctx, c, why);
 	if (ua->observer && a)

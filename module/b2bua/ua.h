@@ -45,10 +45,9 @@ struct sh_app {
 	void (*peer_gone)(void *ctx, struct sh_call *call, const struct sh_why *why);
 	/* The caller has connected (2xx sent and ACKed). */
 	void (*answered)(void *ctx, struct sh_call *call);
-	/* The caller cancelled or hung up, or the engine must end the call, while the invite hook may be waiting: its fork and bridge
-	 * are over (no callback comes). `ended` follows at once. */
-	void (*interrupted)(void *ctx, struct sh_call *call, const struct sh_why *why);
-	/* Once per call. */
+	/* The call is about to end, once per call: its legs are there for the last time. */
+	void (*ending)(void *ctx, struct sh_call *call);
+	/* Once per call: its fork and bridge are over (no callback comes), though the invite hook may be waiting for them. */
 	void (*ended)(void *ctx, struct sh_call *call, const struct sh_why *why);
 	/* The call is about to be freed: release call->app. */
 	void (*freed)(void *ctx, struct sh_call *call);

@@ -240,7 +240,7 @@ static int status(struct sh_engine *e, struct sh_json *j)
 	struct sh_json trunks;
 	_Atomic bool busy = false;
 	struct listeners listeners = {.count = 0};
-	struct timespec now;
+	struct sh_vm_world world;
 	uint64_t wall;
 	int err = sh_engine_ask(e, list_listeners, &listeners);
 
@@ -248,8 +248,8 @@ static int status(struct sh_engine *e, struct sh_json *j)
 		err = sh_engine_ask(e, look_busy, &busy);
 	if (err)
 		return err;
-	clock_gettime(CLOCK_REALTIME, &now);
-	wall = (uint64_t)now.tv_sec * SH_SECOND + (uint64_t)now.tv_nsec / 1000;
+	sh_engine_world(e, &world);
+	wall = world.wall(world.ctx);
 	sh_json_open(j, '{');
 	sh_json_key(j, "script");
 	sh_json_text(j, sh_slice_cstr(e->script_path));

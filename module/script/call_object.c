@@ -18,6 +18,20 @@ static void set_time(lua_State *L, const char *key, uint64_t t)
 	lua_setfield(L, -2, key);
 }
 
+/* A leg of a call that has ended. */
+static void push_party(lua_State *L, const struct sh_call_data *d, unsigned which)
+{
+	const struct sh_party *p = d && d->parties ? &d->parties[which] : NULL;
+
+	if (!p || !p->leg) {
+		lua_pushnil(L);
+		return;
+	}
+	sh_object_push(L, SH_OBJECT_LEG, p->leg);
+	lua_pushstring(L, p->uri);
+	lua_setiuservalue(L, -2, 1);
+}
+
 static int own_field(lua_State *L, int id)
 {
 	struct sh_call *c;
@@ -47,7 +61,7 @@ static int own_field(lua_State *L, int id)
 		if (l)
 			sh_object_push(L, SH_OBJECT_LEG, sh_leg_handle(l));
 		else
-			lua_pushnil(L);
+			push_party(L, sh_call_app(c), id == F_B);
 		break;
 	case F_DURATION:
 		lua_pushnumber(

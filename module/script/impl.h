@@ -261,6 +261,10 @@ struct sh_call_data { /* in the worker's pool: there is one for each call that i
 	/* It ended while Lua ran: in runtime->over. */
 	struct sh_link link;
 	struct sh_call *call; /* held while it is in one of the runtime's lists */
+	struct sh_party {
+		uint64_t leg; /* handle; 0: there was none */
+		char *uri;
+	} *parties; /* the legs a and b when it ended, for the hangup hook; NULL: there is none */
 	struct {
 		char *text; /* reason and q850_text of the why */
 		uint32_t reason_len, q850_len, q850;

@@ -22,7 +22,7 @@ static void push_text(lua_State *L, struct sh_slice s)
 	sh_push_slice(L, s.len ? s : (struct sh_slice){0});
 }
 
-/* Of a leg that has gone. */
+/* Of a leg that has gone: on_branch and the hangup hook were told where it led. */
 static int gone_field(lua_State *L, int id)
 {
 	struct sh_slice uri = {0};

@@ -372,6 +372,50 @@ struct hook_args {
 	const struct sh_why *why;
 };
 
+/* ITU-T Q.850, table 1. */
+static const char *q850_name(unsigned cause)
+{
+	static const char *const names[128] = {
+	    [1] = "Unallocated (unassigned) number",
+	    [2] = "No route to specified transit network",
+	    [3] = "No route to destination",
+	    [16] = "Normal call clearing",
+	    [17] = "User busy",
+	    [18] = "No user responding",
+	    [19] = "No answer from user",
+	    [20] = "Subscriber absent",
+	    [21] = "Call rejected",
+	    [22] = "Number changed",
+	    [26] = "Non-selected user clearing",
+	    [27] = "Destination out of order",
+	    [28] = "Invalid number format",
+	    [29] = "Facility rejected",
+	    [31] = "Normal, unspecified",
+	    [34] = "No circuit/channel available",
+	    [38] = "Network out of order",
+	    [41] = "Temporary failure",
+	    [42] = "Switching equipment congestion",
+	    [44] = "Requested circuit/channel not available",
+	    [47] = "Resource unavailable, unspecified",
+	    [50] = "Requested facility not subscribed",
+	    [55] = "Incoming calls barred within CUG",
+	    [57] = "Bearer capability not authorized",
+	    [58] = "Bearer capability not presently available",
+	    [63] = "Service or option not available, unspecified",
+	    [65] = "Bearer capability not implemented",
+	    [69] = "Requested facility not implemented",
+	    [79] = "Service or option not implemented, unspecified",
+	    [87] = "User not member of CUG",
+	    [88] = "Incompatible destination",
+	    [95] = "Invalid message, unspecified",
+	    [102] = "Recovery on timer expiry",
+	    [111] = "Protocol error, unspecified",
+	    [127] = "Interworking, unspecified",
+	};
+
+	return cause < 128 && names[cause] ? names[cause] : "";
+}
+
 void sh_why_push(lua_State *L, const struct sh_why *why)
 {
 	static const char *const by[] = {"caller", "callee", "script", "engine"};
@@ -391,7 +435,10 @@ void sh_why_push(lua_State *L, const struct sh_why *why)
 		sh_runtime_scratch(rt);
 		if (why->q850_text.len)
 			sh_unquote(&rt->scratch, why->q850_text, &name);
-		lua_pushlstring(L, name.base ? name.base : "", name.len);
+		if (name.len)
+			lua_pushlstring(L, name.base, name.len);
+		else
+			lua_pushstring(L, q850_name(why->q850));
 		lua_setfield(L, -2, "q850_name");
 	}
 }
@@ -600,11 +647,23 @@ static struct sh_why kept_why(const struct sh_call_data *d)
 	return why;
 }
 
-static void on_interrupted(void *ctx, struct sh_call *c, const struct sh_why *why)
+/* A hangup hook may ask who they were. */
+static void on_ending(void *ctx, struct sh_call *c)
 {
-	(void)ctx;
-	(void)c;
-	(void)why; /* on_ended follows at once */
+	struct sh_call_data *d = sh_call_app(c);
+	struct sh_leg *legs[] = {sh_call_a(c), sh_call_b(c)};
+
+	if (!d || !has(state_for(ctx, c), SH_HOOK_HANGUP))
+		return;
+	d->parties = sh_calloc(2, sizeof(*d->parties)); /* without memory it is told of nobody */
+	for (unsigned i = 0; d->parties && i < 2; i++) {
+		if (!legs[i])
+			continue;
+		struct sh_slice uri = sh_leg_uri(legs[i]);
+
+		d->parties[i].leg = sh_leg_handle(legs[i]);
+		d->parties[i].uri = sh_strndup(uri.base, uri.len);
+	}
 }
 
 static void on_ended(void *ctx, struct sh_call *c, const struct sh_why *why)
@@ -671,9 +730,12 @@ static void on_freed(void *ctx, struct sh_call *c)
 	sh_value_destroy(d->data);
 	sh_free(d->auth_user);
 	sh_free(d->limits);
+	for (unsigned i = 0; d->parties && i < 2; i++)
+		sh_free(d->parties[i].uri);
+	sh_free(d->parties);
 	sh_pool_free(&sh_ua_env(sh_call_ua(c))->pool, d, sizeof(*d));
 	sh_call_set_app(c, NULL);
 }
 
 const struct sh_app sh_runtime_app = {on_invite,      on_request, on_wants, on_peer_gone,       on_answered,
-				      on_interrupted, on_ended,   on_freed, sh_sdp_hook_wanted, sh_sdp_hook_ask};
+				      on_ending,      on_ended,   on_freed, sh_sdp_hook_wanted, sh_sdp_hook_ask};

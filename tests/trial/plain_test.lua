@@ -57,6 +57,34 @@ t.case("the code of a hangup goes into the Reason of a call that is up", functio
   t.equal(out:expect("BYE"):header "Reason", 'SIP;cause=486;text="Busy Here"')
 end)
 
+t.case("the hangup hook knows both parties, and the cause by name", function()
+  local plan = t.load "data/plain.lua"
+  local bob = plan:peer "10.0.0.2"
+  local out = plan:phone("alice"):invite "record"
+  local call = bob:expect "INVITE"
+  call:answer()
+  out:expect(200):ack()
+  call:bye{ headers = { Reason = "Q.850;cause=16" } }
+  out:expect "BYE"
+  plan:advance(6)
+  t.equal(plan:shared("said"):get "over", "alice sip:peer@10.0.0.2:5060 by callee, cause 16 Normal call clearing\nended alice ended")
+end)
+
+t.case("a caller who was never connected is known to the hangup hook", function()
+  local plan = t.load "data/plain.lua"
+  local bob = plan:peer "10.0.0.2"
+  local out = plan:phone("alice"):invite "record"
+  bob:expect("INVITE"):reply(486, "Busy", { headers = { Reason = 'Q.850;cause=17;text="Not now"' } })
+  out:expect(486)
+  t.match(plan:shared("said"):get "over", "^alice nil by script, cause 17 Not now")
+end)
+
+t.case("the age of a generation is counted in the time of the test", function()
+  local plan = t.load "data/plain.lua"
+  plan:advance(7)
+  t.near(plan:status().generations[1].age, 7, 0.5)
+end)
+
 t.case("mistakes are named", function()
   local plan = t.load "data/plain.lua"
   local bob = plan:peer "10.0.0.2"

@@ -45,6 +45,14 @@ function plans.hangup(call)
   call:hangup(486)
 end
 
+function plans.record(call) call:dial{ "sip:bob@10.0.0.2" } end
+
+sip.on.hangup(function(call, why)
+  note("over", ("%s %s by %s, cause %s %s"):format(call.a and call.a.uri.user, call.b and call.b.uri, why.by, why.q850, why.q850_name))
+  sip.sleep(5)
+  note("over", ("%s %s %s"):format(call.a.state, call.a.uri.user, call.state))
+end)
+
 function plans.wrong(call)
   local function try(fn, ...)
     local ok, err = pcall(fn, ...)
