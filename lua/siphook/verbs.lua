@@ -362,7 +362,8 @@ function Call:request(method, options) return in_call(self, method, taken_in_cal
 
 -- A transfer: call:refer("carol") blind; call:refer(other_call) attended (RFC 3515, RFC 3891).
 function Call:refer(target, options)
-  local o, to = taken_in_call(self, "refer", options, { headers = {} })
+  local o = taken_in_call(self, "refer", options, { headers = {} })
+  local to
   if type(target) == "table" and rawget(target, "id") and rawget(target, "phone") then
     local replaces = ("%s;to-tag=%s;from-tag=%s"):format(target.id, target.remote_tag, target.local_tag)
     replaces = replaces:gsub("[^%w%-_.!~*'()]", function(c) return ("%%%02X"):format(c:byte()) end)

@@ -1,7 +1,7 @@
 -- Results, legs and observers as a dial plan takes them that was written from the reference alone.
 local t = require "siphook.test"
 
-local function busy(plan, bob)
+local function busy(bob)
   bob:expect("INVITE"):reply(486, "Busy", { headers = { ["X-Why"] = "lunch" } })
 end
 
@@ -9,7 +9,7 @@ t.case("a result shows its own fields and nothing else, and is written as JSON",
   local plan = t.load "data/plain.lua"
   local bob = plan:peer "10.0.0.2"
   local out = plan:phone("alice"):invite "result"
-  busy(plan, bob)
+  busy(bob)
   out:expect(486)
   local said = plan:shared "said"
   t.equal(said:get "keys", "branches cause code reason")
@@ -22,7 +22,7 @@ t.case("on_branch knows the leg also when it has failed", function()
   local plan = t.load "data/plain.lua"
   local bob = plan:peer "10.0.0.2"
   local out = plan:phone("alice"):invite "branches"
-  busy(plan, bob)
+  busy(bob)
   out:expect(486)
   t.equal(plan:shared("said"):get "events", "trying bob trying\nfailed bob ended")
 end)
@@ -31,7 +31,7 @@ t.case("an error in on_branch is told as its own", function()
   local plan = t.load "data/plain.lua"
   local bob = plan:peer "10.0.0.2"
   local out = plan:phone("alice"):invite "raises"
-  busy(plan, bob)
+  busy(bob)
   out:expect(486)
   plan:expect_log "hook on_branch, .*plain%.lua:%d+: on purpose"
 end)

@@ -9,7 +9,7 @@ local function note(key, line)
 end
 
 function plans.result(call)
-  local leg, res = call:fork{ "sip:bob@10.0.0.2" }
+  local _, res = call:fork{ "sip:bob@10.0.0.2" }
   local keys = {}
   for key in pairs(res) do keys[#keys + 1] = tostring(key) end
   said:set("keys", table.concat(keys, " "))
@@ -20,7 +20,7 @@ function plans.result(call)
 end
 
 function plans.branches(call)
-  local leg, res = call:fork({ "sip:bob@10.0.0.2" }, { on_branch = function(leg, event, res)
+  local leg, res = call:fork({ "sip:bob@10.0.0.2" }, { on_branch = function(leg, event)
     note("events", ("%s %s %s"):format(event, leg.uri.user, leg.state))
   end })
   if not leg then call:reject(res) end
