@@ -66,6 +66,9 @@ static void answer(const struct connection *c, const char *request)
 					s->port);
 		assert_true(room < sizeof(text));
 		say(c, text);
+	} else if (strcmp(path, "/plain") == 0) {
+		snprintf(text, sizeof(text), "HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:%u/there\r\nContent-Length: 0\r\n\r\n", s->port);
+		say(c, text);
 	} else if (strcmp(path, "/loop") == 0) {
 		say(c, "HTTP/1.1 302 Found\r\nLocation: /loop\r\nContent-Length: 0\r\n\r\n");
 	} else if (strcmp(path, "/broken") == 0) {
@@ -84,7 +87,7 @@ static void *serve_connection(void *arg)
 	ssize_t n;
 
 	free(arg);
-	if (c.server->tls) {
+	if (c.server->tls && recv(c.fd, buf, 1, MSG_PEEK) == 1 && buf[0] == 0x16) { /* a TLS hello: the port serves both */
 		c.tls = SSL_new(c.server->tls);
 		SSL_set_fd(c.tls, c.fd);
 	}
@@ -427,6 +430,33 @@ static void a_server_proves_its_name_by_an_authority_that_is_believed(void **sta
 	paper_free(old);
 }
 
+/* The same host and port, but anybody on the way could read them. */
+static void a_redirect_from_https_to_http_takes_no_secrets_along(void **state)
+{
+	struct sh_net *net = net_with(1, &quiet, NULL);
+	struct paper *paper = paper_make("localhost", "IP:127.0.0.1", 30, NULL);
+	char url[128];
+	struct sh_http_request rq = ask("/plain", url);
+
+	(void)state;
+	secure.tls = SSL_CTX_new(TLS_server_method());
+	assert_int_equal(SSL_CTX_use_certificate(secure.tls, paper->certificate), 1);
+	assert_int_equal(SSL_CTX_use_PrivateKey(secure.tls, paper->key), 1);
+	start(&secure);
+	snprintf(url, sizeof(url), "https://127.0.0.1:%u/plain", secure.port);
+	rq.url = sh_slice_cstr(url);
+	rq.insecure = true;
+	rq.user = SH_LIT("me");
+	rq.redirects = 1;
+	assert_int_equal(exchange(net, &rq).status, 200);
+	sh_net_destroy(net);
+	stop(&secure);
+	assert_non_null(strstr(secure.last, "GET /there "));
+	assert_null(strstr(secure.last, "Authorization"));
+	SSL_CTX_free(secure.tls);
+	paper_free(paper);
+}
+
 static void bad_urls_are_refused_at_once(void **state)
 {
 	static const char *const urls[] = {"ftp://127.0.0.1/", "http://", "http://a:b:c/", "file:///etc/passwd", "x"};
@@ -484,6 +514,7 @@ int main(void)
 	    cmocka_unit_test(names_are_looked_up_and_redirects_followed_without_their_secrets),
 	    cmocka_unit_test(limits_of_time_and_size_are_kept),
 	    cmocka_unit_test(a_server_proves_its_name_by_an_authority_that_is_believed),
+	    cmocka_unit_test(a_redirect_from_https_to_http_takes_no_secrets_along),
 	    cmocka_unit_test(bad_urls_are_refused_at_once),
 	    cmocka_unit_test(what_is_cancelled_or_stopped_tells_nothing),
 	};

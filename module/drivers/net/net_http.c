@@ -415,6 +415,7 @@ static int go(struct sh_http *h)
 static bool follow(struct sh_http *h, long status, const char *to)
 {
 	char *url = strlen(to) <= URL_MAX ? sh_strndup(to, strlen(to)) : NULL;
+	bool was_tls = strncasecmp(h->url, "https:", 6) == 0;
 	char *host = h->host;
 	unsigned port = h->port;
 
@@ -437,7 +438,8 @@ static bool follow(struct sh_http *h, long status, const char *to)
 			h->method = sh_strndup("GET", 3);
 		}
 	}
-	if (parse_url(h) == 0 && (strcmp(host, h->host) != 0 || port != h->port)) { /* secrets stay at home */
+	if (parse_url(h) == 0 && (strcmp(host, h->host) != 0 || port != h->port ||
+				  (was_tls && strncasecmp(h->url, "https:", 6) != 0))) { /* secrets stay at home */
 		struct curl_slist *kept = NULL;
 
 		sh_free(h->user);
