@@ -3,7 +3,8 @@
 #include "b2bua/impl.h"
 #include "b2bua/trunk.h"
 
-enum { LEAST = 32, MOST = 128 }; /* of one portion: one to four milliseconds where none is in a cache */
+/* Of one portion: one and four milliseconds where none is in a cache; seven when there is no time for less. */
+enum { LEAST = 32, USUAL = 128, MOST = 256 };
 
 /* The first of a list, which goes to its end: there it is out of the way, should it not be gone at once. */
 static struct sh_link *turn_over(struct sh_link *list)
@@ -15,11 +16,13 @@ static struct sh_link *turn_over(struct sh_link *list)
 	return l;
 }
 
-/* As many as it takes to be in time. */
+/* As many as it takes to be in time: that a call ends with a BYE is worth more than a short turn. */
 static unsigned portion_of(const struct sh_ua *ua)
 {
 	uint64_t now = ua->env->now, left = ua->drain.calls + ua->drain.subscriptions, part;
 
+	if (ua->drain.until == 0)
+		return USUAL;
 	if (now >= ua->drain.until)
 		return MOST;
 	part = left * (now - ua->drain.last) / (ua->drain.until - ua->drain.last);
@@ -56,7 +59,7 @@ static void begin(struct sh_ua *ua, uint64_t calls, struct sh_slice reason, uint
 	ua->drain.subscriptions = ua->subscriptions.count;
 	ua->drain.reason = reason;
 	ua->drain.last = ua->env->now;
-	ua->drain.until = ua->env->now + within;
+	ua->drain.until = within ? ua->env->now + within : 0;
 	some(&ua->drain.timer);
 }
 

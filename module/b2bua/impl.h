@@ -18,7 +18,7 @@ struct sh_drain {
 	struct sh_timer timer;
 	unsigned calls, subscriptions; /* how many are left, from the beginning of their lists on */
 	struct sh_slice reason;        /* that subscriptions are told (RFC 6665 4.1.3) */
-	uint64_t until, last;          /* when it is to be over, and when the last portion was */
+	uint64_t until, last;          /* when it is to be over (0: no matter), and when the last portion was */
 };
 void sh_drain_init(struct sh_ua *ua);
 void sh_drain_finish(struct sh_ua *ua);

@@ -162,7 +162,7 @@ void sh_ua_each_call(struct sh_ua *ua, void (*fn)(void *ctx, struct sh_call *cal
 /* No new calls and requests from now on (503 with Retry-After); what is in progress goes on. */
 void sh_ua_refuse(struct sh_ua *ua);
 /* The same, and live calls are hung up, subscriptions ended: a few at once, the others a portion in each millisecond, so that no turn is
- * a pause. Within so many microseconds, if that can be done so. */
+ * a pause. within: microseconds that there are for it, 0: no matter; when they are few, portions are larger. */
 void sh_ua_drain(struct sh_ua *ua, uint64_t within);
 bool sh_ua_idle(const struct sh_ua *ua); /* no call, leg or request is left, none waits for its hangup */
 

@@ -81,7 +81,7 @@ static void portions_are_larger_when_time_is_short(void **state)
 	sh_ua_drain(w->ua[0], 4 * SH_MS);
 	world_advance(w, SH_SECOND);
 	assert_int_equal(byes, 2 * TALKS);
-	assert_in_range(last_bye(2 * 128), 3, 6);
+	assert_in_range(last_bye(2 * 256), 3, 6);
 	assert_true(sh_ua_idle(w->ua[0]));
 	end();
 }
