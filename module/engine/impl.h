@@ -119,6 +119,7 @@ struct sh_engine {
 	bool loading, again;
 	enum sh_reload_kind kind;        /* of the load that runs */
 	struct sh_timer retry;           /* worker 0: too many generations are alive */
+	bool full;                       /* the same, and the log has been told */
 	struct sh_generation *loaded;    /* from the loader to worker 0 */
 	char load_error[512];
 	_Atomic uint64_t generation, reloads, reload_failures;

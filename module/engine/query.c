@@ -153,6 +153,23 @@ static void add_generations(struct sh_worker *w, void *arg)
 	sh_runtime_each_generation(w->runtime, add_generation, arg);
 }
 
+/* The oldest first, whichever worker was asked first: there are few. */
+static void sort_generations(struct generations *all)
+{
+	for (unsigned i = 1; i < all->count; i++) {
+		for (unsigned k = i; k > 0 && all->list[k].number < all->list[k - 1].number; k--) {
+			struct sh_generation_state g = all->list[k];
+			char hash[sizeof(all->hash[0])];
+
+			all->list[k] = all->list[k - 1];
+			all->list[k - 1] = g;
+			memcpy(hash, all->hash[k], sizeof(hash));
+			memcpy(all->hash[k], all->hash[k - 1], sizeof(hash));
+			memcpy(all->hash[k - 1], hash, sizeof(hash));
+		}
+	}
+}
+
 static int put_generations(struct sh_engine *e, struct sh_json *j, uint64_t now)
 {
 	struct generations all = {.count = 0};
@@ -160,6 +177,7 @@ static int put_generations(struct sh_engine *e, struct sh_json *j, uint64_t now)
 
 	sh_json_key(j, "generations");
 	sh_json_open(j, '[');
+	sort_generations(&all);
 	for (unsigned i = 0; i < all.count; i++) {
 		const struct sh_generation_state *g = &all.list[i];
 

@@ -89,22 +89,50 @@ static void done(void *arg)
 		begin(e->workers[0].env, e);
 }
 
+/* Moves those that can be served to e->served, in their order: all, or those about certificates alone. Lock held. */
+static void take_waiting(struct sh_engine *e, bool all)
+{
+	struct sh_reload_waiter **from = &e->waiting, **to = &e->served;
+
+	e->kind = SH_RELOAD_TLS;
+	while (*from) {
+		struct sh_reload_waiter *w = *from;
+
+		if (!all && w->kind != SH_RELOAD_TLS) {
+			from = &w->next;
+			continue;
+		}
+		if (e->kind == SH_RELOAD_TLS)
+			e->kind = w->kind; /* the newest comes first: of several that are about the script, it counts */
+		*from = w->next;
+		w->next = NULL;
+		*to = w;
+		to = &w->next;
+	}
+}
+
 static void begin(struct sh_env *env, void *arg)
 {
 	struct sh_engine *e = arg;
+	bool full = sh_script_alive(e->script) >= SH_ENGINE_MAX_GENERATIONS, ready, wanted;
 	int err;
 
-	if (sh_script_alive(e->script) >= SH_ENGINE_MAX_GENERATIONS) { /* wait until an old one has no hook left */
+	pthread_mutex_lock(&e->lock);
+	take_waiting(e, !full);
+	ready = e->served != NULL;
+	e->loading = wanted = ready || e->waiting;
+	pthread_mutex_unlock(&e->lock);
+	if (!wanted) /* the instance stops */
+		return;
+	if (!ready) { /* until an old generation has no hook left */
+		if (!e->full)
+			sh_warn(&e->log, "a reload waits: hooks of %d generations are in progress (each has %d s from the reload on)",
+				SH_ENGINE_MAX_GENERATIONS, (int)(SH_SCRIPT_DEADLINE / SH_SECOND));
+		e->full = true;
 		sh_env_timer(env, &e->retry, 100 * SH_MS);
 		return;
 	}
-	pthread_mutex_lock(&e->lock);
-	e->served = e->waiting;
-	e->waiting = NULL;
-	e->kind = SH_RELOAD_TLS;
-	for (struct sh_reload_waiter *w = e->served; w && e->kind == SH_RELOAD_TLS; w = w->next)
-		e->kind = w->kind; /* the newest comes first: of several that are about the script, it counts */
-	pthread_mutex_unlock(&e->lock);
+	e->full = e->full && full;
 	err = env->driver->background(env, work, done, e);
 	if (err) {
 		snprintf(e->load_error, sizeof(e->load_error), "the loader cannot be started: %s", strerror(-err));

@@ -85,6 +85,19 @@ t.case("the age of a generation is counted in the time of the test", function()
   t.near(plan:status().generations[1].age, 7, 0.5)
 end)
 
+t.case("with four generations alive a reload waits, and says so", function()
+  local plan = t.load "data/plain.lua"
+  local alice = plan:phone "alice"
+  for i = 1, 4 do
+    alice:invite("stay"):expect(480)
+    plan:advance(10)
+    if i < 4 then t.equal(plan:reload(), i + 1) end
+  end
+  for i, g in ipairs(plan:status().generations) do t.equal(g.number, i) end
+  t.equal(plan:reload(), 5)
+  plan:expect_log "a reload waits: hooks of 4 generations are in progress %(each has 300 s from the reload on%)"
+end)
+
 t.case("mistakes are named", function()
   local plan = t.load "data/plain.lua"
   local bob = plan:peer "10.0.0.2"

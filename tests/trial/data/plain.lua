@@ -53,6 +53,11 @@ sip.on.hangup(function(call, why)
   note("over", ("%s %s %s"):format(call.a.state, call.a.uri.user, call.state))
 end)
 
+function plans.stay(call)
+  sip.spawn(function() sip.sleep(50) end)
+  call:reject(480)
+end
+
 function plans.wrong(call)
   local function try(fn, ...)
     local ok, err = pcall(fn, ...)
