@@ -14,11 +14,11 @@ local sip = require "siphook"
 
 -- ---------------------------------------------------------------- who is who
 
--- What the host gives with `-o KEY=VALUE` stands in sip.config. `a or b` is b when there is no a.
+-- What the host gives with `-o config.KEY=VALUE` stands in sip.config. `a or b` is b when there is no a.
 local realm     = sip.config.realm or "office"                  -- the name that phones show when they ask for a password
 local ring_time = tonumber(sip.config.ring_time or "20")        -- seconds until nobody answers
 
--- User names and passwords. `-o user.carol=secret` adds a user or changes a password.
+-- User names and passwords. `-o config.user.carol=secret` adds a user or changes a password.
 local passwords = {
   alice = "wonder",
   bob   = "builder",
@@ -28,15 +28,15 @@ for key, value in pairs(sip.config) do
   if name then passwords[name] = value end
 end
 
--- Extensions, for telephones that have digits only. `-o extension.300=carol` adds one.
+-- Extensions, for telephones that have digits only. `-o config.extension.300=carol` adds one.
 local extensions = { ["100"] = "alice", ["200"] = "bob" }
 for key, value in pairs(sip.config) do
   local number = key:match "^extension%.(%d+)$"
   if number then extensions[number] = value end
 end
 
--- Where calls go that nobody takes (`-o mailbox=sip:mail@10.0.0.9`; without it the caller hears so), and the hours at which phones ring at all
--- (`-o hours=9-17`, Monday to Friday; without it always).
+-- Where calls go that nobody takes (`-o config.mailbox=sip:mail@10.0.0.9`; without it the caller hears so), and the hours at which phones ring at all
+-- (`-o config.hours=9-17`, Monday to Friday; without it always).
 local mailbox = sip.config.mailbox
 local opens, closes = (sip.config.hours or ""):match "^(%d+)%-(%d+)$"
 

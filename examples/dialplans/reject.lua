@@ -7,7 +7,7 @@ local blocked = {
   boss     = { 603, "Not today" },
 }
 
--- The desk is staffed from 8 to 18; `-o closed=yes` closes it altogether.
+-- The desk is staffed from 8 to 18; `-o config.closed=yes` closes it altogether.
 local function closed()
   local hour = tonumber(os.date "%H")
   return sip.config.closed == "yes" or hour < 8 or hour >= 18

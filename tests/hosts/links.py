@@ -1,5 +1,5 @@
 """Every relative link of a page leads to a file, and to a heading of it where it names one; in the tree, and in what `make install`
-installs: links.py ROOT_OF_THE_TREE"""
+installs. Every option and every dial plan stands in its lists, and what a dial plan says of `-o` is right: links.py ROOT_OF_THE_TREE"""
 import os
 import re
 import subprocess
@@ -9,15 +9,20 @@ import tempfile
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)|!\[[^\]]*\]\(([^)\s]+)\)")
 
 
+def read(path):
+    with open(path) as f:
+        return f.read()
+
+
 def text_of(path):
     """Without code, in which a bracket before a parenthesis is no link."""
-    text = re.sub(r"^(```|~~~).*?^\1", "", open(path).read(), flags=re.M | re.S)
+    text = re.sub(r"^(```|~~~).*?^\1", "", read(path), flags=re.M | re.S)
     return re.sub(r"`[^`\n]*`", "`", text)
 
 
 def anchors(path):
     """As the usual renderers make them of headings, and what is named by hand."""
-    text = re.sub(r"^```.*?^```", "", open(path).read(), flags=re.M | re.S)
+    text = re.sub(r"^```.*?^```", "", read(path), flags=re.M | re.S)
     found, seen = set(re.findall(r'<a (?:id|name)="([^"]+)"', text)), {}
     for heading in re.findall(r"^#+ +(.*?) *#*$", text, flags=re.M):
         heading = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
@@ -50,7 +55,16 @@ root = os.path.realpath(sys.argv[1])
 listed = subprocess.run(["git", "-C", root, "ls-files", "*.md"], capture_output=True, text=True)
 tree = [os.path.join(root, name) for name in listed.stdout.split()] or \
     [p for p in pages(root) if not os.path.relpath(p, root).startswith(("build", "."))]
-wrong = [w for page in tree for w in broken(page, os.path.dirname(page))]
+options = re.findall(r'^    {"(\w+)", set_', read(os.path.join(root, "module/options.c")), re.M)
+plans = [p for p in os.listdir(os.path.join(root, "examples/dialplans")) if p.endswith(".lua") and not p.endswith("_test.lua")]
+lists = (("packaging/siphook.conf.5", options), ("docs/host-abi.md", options), ("examples/dialplans/README.md", plans))
+wrong = [f"{page}: {name} is missing" for page, names in lists for name in names
+         if not re.search(rf"(?<![a-z_]){re.escape(name)}(?![a-z_])", read(os.path.join(root, page)))]
+wrong += [f"{plan}: -o {name}: there is no such option" for plan in plans
+          for name in re.findall(r"`-o ([\w.]+)=", read(os.path.join(root, "examples/dialplans", plan)))
+          if name not in options and not name.startswith("config.")]
+assert len(options) > 10 and len(plans) > 10
+wrong += [w for page in tree for w in broken(page, os.path.dirname(page))]
 count = len(tree)
 with tempfile.TemporaryDirectory() as stage:
     make = ["make", "-C", root, "--no-print-directory", f"DESTDIR={stage}", "PREFIX=/usr"]
