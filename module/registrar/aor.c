@@ -95,11 +95,24 @@ static void put_host(struct sh_writer *w, struct sh_slice host)
 		sh_put(w, sh_slice_make(text, sh_addr_format_host(&addr, text)));
 }
 
+/* Of a host that is ours: a name stands for itself, since bob at one domain is not bob at another; an address, and the name
+ * of a listener, for the first. */
+static struct sh_slice domain_of(const struct sh_uri *uri, const struct sh_domains *d)
+{
+	struct sh_slice host = host_of(uri);
+	struct sh_addr addr;
+
+	for (unsigned i = 1; i < d->count; i++)
+		if (sh_slice_ieq(d->names[i], host) && sh_addr_parse(&addr, host, 0) && !(d->transport && is_endpoint(d->transport, uri)))
+			return d->names[i];
+	return d->names[0];
+}
+
 static void put_domain(struct sh_writer *w, const struct sh_uri *uri, const struct sh_domains *d)
 {
 	if (d && sh_domains_local(d, uri)) {
 		if (d->count)
-			put_lower(w, d->names[0]);
+			put_lower(w, domain_of(uri, d));
 		else
 			put_lower(w, sh_transport_endpoint(d->transport, 0)->host);
 		return;

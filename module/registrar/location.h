@@ -137,8 +137,8 @@ bool sh_domains_this_server(const struct sh_domains *d, const struct sh_uri *uri
 
 /* The canonical address of record of a URI (10.3 step 5): scheme, user with no more escapes than it needs, host in
  * lower case, port only if it is not the default, no password, parameters or headers: "sip:alice@example.org". It is a
- * URI again, so that it can be written anywhere. A host that is ours becomes the first name (without names: the first
- * endpoint's host) and has no port. tel: URIs give "tel:+123", a local number keeps its phone-context. d may be NULL.
+ * URI again, so that it can be written anywhere. A host that is ours has no port; an address
+ * or an endpoint's name becomes the first of our names (without names: the first endpoint's host). tel: URIs give "tel:+123", a local number keeps its phone-context. d may be NULL.
  * In the arena. 0, -EINVAL (another scheme), -ENOMEM. */
 int sh_aor_canonical(struct sh_arena *a, const struct sh_uri *uri, const struct sh_domains *d, struct sh_slice *out);
 

@@ -98,6 +98,21 @@ t.case("with four generations alive a reload waits, and says so", function()
   plan:expect_log "a reload waits: hooks of 4 generations are in progress %(each has 300 s from the reload on%)"
 end)
 
+t.case("each domain has users of its own; the address stands for the first", function()
+  local plan = t.load "data/tenants.lua"
+  local org, com = plan:phone "bob@example.org", plan:phone "bob@example.com"
+  org:register()
+  com:register()
+  local alice = plan:phone "alice"
+  for target, phone in pairs{ ["sip:bob@example.com"] = com, ["sip:bob@example.org"] = org, ["sip:bob@198.18.0.1"] = org } do
+    local out = alice:invite(target)
+    phone:expect("INVITE"):reply(486)
+    out:expect(486)
+    org:expect_none("INVITE", 0)
+    com:expect_none("INVITE", 0)
+  end
+end)
+
 t.case("mistakes are named", function()
   local plan = t.load "data/plain.lua"
   local bob = plan:peer "10.0.0.2"

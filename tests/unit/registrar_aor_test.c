@@ -107,6 +107,34 @@ static void without_domains_nothing_is_ours(void **state)
 	sh_arena_finish(&a);
 }
 
+static void each_of_our_domains_has_users_of_its_own(void **state)
+{
+	static struct sh_slice two[] = {{"example.org", 11}, {"example.com", 11}, {"192.0.2.1", 9}};
+	static const struct sh_domains both = {two, 3, NULL};
+	static const struct {
+		const char *uri, *aor;
+	} cases[] = {
+	    {"sip:bob@example.org", "sip:bob@example.org"},
+	    {"sip:bob@Example.COM.", "sip:bob@example.com"},
+	    {"sip:bob@example.com:5060", "sip:bob@example.com"},
+	    {"sip:bob@192.0.2.1", "sip:bob@example.org"},
+	    {"sip:bob@example.net", "sip:bob@example.net"},
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct sh_slice aor;
+		struct sh_arena a;
+		struct sh_uri uri;
+
+		sh_arena_init(&a, 256);
+		assert_int_equal(sh_uri_parse(&uri, sh_slice_cstr(cases[i].uri)), 0);
+		assert_int_equal(sh_aor_canonical(&a, &uri, &both, &aor), 0);
+		assert_slice(aor, cases[i].aor);
+		sh_arena_finish(&a);
+	}
+}
+
 static void nobody_calls(void *ctx, const struct sh_msg *m, const struct sh_path *from, int code, const char *why)
 {
 	(void)ctx, (void)m, (void)from, (void)code, (void)why;
@@ -206,6 +234,7 @@ int main(void)
 	    cmocka_unit_test(all_our_hosts_are_the_first_domain),
 	    cmocka_unit_test(telephone_numbers_lose_their_decoration),
 	    cmocka_unit_test(without_domains_nothing_is_ours),
+	    cmocka_unit_test(each_of_our_domains_has_users_of_its_own),
 	    cmocka_unit_test(the_endpoints_are_ours_too),
 	    cmocka_unit_test(a_lack_of_memory_is_said),
 	};

@@ -116,6 +116,8 @@ static void the_address_of_record_is_canonical(void **state)
 {
 	(void)state;
 	assert_int_equal(send_as("", "\"B\" <sip:b%6Fb:pw@SIP.example.ORG:5060;user=phone>", "c", 1, BOB "\r\n"), 200);
+	assert_slice(result.aor, "sip:bob@sip.example.org");
+	assert_int_equal(send_as("", "<sip:b%6Fb@Example.ORG:5060>", "c", 1, BOB "\r\n"), 200);
 	assert_slice(result.aor, "sip:bob@example.org");
 	assert_int_equal(send_as("", "<tel:+1-201-555>", "c", 1, BOB "\r\n"), 200);
 	assert_slice(result.aor, "tel:+1201555");
