@@ -60,6 +60,7 @@ int sh_run_begin(struct sh_state *s, const struct sh_run_start *start)
 
 	if (!has_room(s, start->urgent)) {
 		rt->stats.refused_hooks++;
+		sh_runtime_warn(rt, "%u hooks are in progress: no further one was begun", s->vm->active_count);
 		return -EAGAIN;
 	}
 	r = sh_pool_calloc(&rt->env->pool, sizeof(*r));

@@ -499,8 +499,8 @@ static void on_invite(void *ctx, struct sh_call *c)
 
 	if (!err && !has(s, SH_HOOK_INVITE))
 		sh_call_reject(c, 404, none, none, none, none);
-	else if (err || run_hook(s, SH_HOOK_INVITE, c, NULL, NULL) < 0)
-		sh_call_reject(c, 503, SH_LIT("Out of memory"), none, none, none);
+	else if (err || (err = run_hook(s, SH_HOOK_INVITE, c, NULL, NULL)) < 0)
+		sh_call_reject(c, 503, err == -EAGAIN ? SH_LIT("Too many hooks in progress") : SH_LIT("Out of memory"), none, none, none);
 }
 
 /* First those who wait for it, then the hook, or else the default. */

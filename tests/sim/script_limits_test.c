@@ -244,6 +244,7 @@ static void too_many_hooks_and_timers_are_refused(void **state)
 		c[i] = dial("sip:bob@example.org");
 	world_advance(w, SH_SECOND);
 	refused(dial("sip:bob@example.org"), "503");
+	world_expect_log(w, "3 hooks are in progress: no further one was begun");
 	phone_request(alice, "MESSAGE", "sip:x@example.org", NULL, NULL);
 	phone_expect(alice, "503", SH_SECOND);
 	for (unsigned i = 0; i < 3; i++)
