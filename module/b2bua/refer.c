@@ -164,20 +164,25 @@ static void answer(struct sh_request *q, bool no_subscription, struct sh_slice h
 	sh_request_send(q, 200, w);
 }
 
-/* The implied subscription, with the first NOTIFY behind the 200. NULL: none, or out of memory. */
+/* The implied subscription, with the first NOTIFY behind the 200. NULL: none, out of memory, or its source has too many. */
 static struct sh_subscription *subscribe(struct sh_request *q, const struct sh_refer_options *o)
 {
 	bool none = wants_no_subscription(q->msg);
 	struct sh_leg *l = sh_request_leg(q);
 	struct sh_subscription *s = NULL;
+	struct sh_source *source = NULL;
 	struct sh_writer id;
 	char text[16];
 
 	sh_writer_init(&id, text, sizeof(text));
 	if (l && l->refers++) /* the first needs none (RFC 3515 2.4.6) */
 		sh_put_uint(&id, q->msg->cseq);
-	if (!none)
+	if (!none && sh_source_take(q->ua, &q->from.remote, SH_KEPT_SUBSCRIPTIONS, 1, &source) == 0)
 		s = sh_subscription_create(q->ua, l, SH_LIT("refer"), sh_writer_text(&id), (struct sh_slice){0}, (struct sh_slice){0});
+	if (s)
+		s->source = source;
+	else
+		sh_source_give(q->ua, source, SH_KEPT_SUBSCRIPTIONS, 1);
 	if (s && !l && sh_subscription_in_dialog(s, q) < 0)
 		s = NULL;
 	if (s) {

@@ -699,6 +699,31 @@ static void says_200(struct phone_msg *m, void *ctx)
 	}
 }
 
+/* Those that a REFER implies are among them. */
+static void one_source_does_not_take_all_subscriptions(void **state)
+{
+	enum { MOST = 5000 };
+	struct sh_source *others;
+	struct sh_addr peer;
+	struct phone_call *c;
+
+	(void)state;
+	begin("local sip = require 'siphook'\n"
+	      "sip.on.refer(function(ref) ref:accept{manual = true} end)\n"
+	      "sip.on.subscribe(function(sub) sub:accept{} end)\n");
+	assert_int_equal(sh_addr_parse(&peer, SH_LIT(ALICE), 0), 0);
+	assert_int_equal(sh_source_take(w->ua[0], &peer, SH_KEPT_SUBSCRIPTIONS, MOST - 1, &others), 0);
+	c = phone_request(alice, "REFER", "sip:bob@example.org", "Contact: <sip:alice@" ALICE ">\nRefer-To: <sip:carol@example.org>", NULL);
+	phone_expect_in(c, "200 REFER", SH_SECOND);
+	ok(phone_expect_in(c, "NOTIFY", SH_SECOND));
+	c = phone_request(alice, "SUBSCRIBE", "sip:bob@example.org", "Contact: <sip:alice@" ALICE ">\nEvent: weather", NULL);
+	phone_expect_in(c, "503", SH_SECOND);
+	sh_source_give(w->ua[0], others, SH_KEPT_SUBSCRIPTIONS, MOST - 1);
+	c = subscribe(alice, "sip:bob@example.org", "Event: weather");
+	world_settle(w, 600 * SH_SECOND);
+	world_destroy(w);
+}
+
 /* Each poll of a lamp makes all workers look at all their calls: only so many in a second. */
 static void polls_of_lamps_have_a_budget(void **state)
 {
@@ -798,6 +823,7 @@ int main(void)
 	    cmocka_unit_test(subscribers_of_all_workers_hear_of_calls_of_all_workers),
 	    cmocka_unit_test(presence_that_does_not_fit_is_told_as_far_as_it_does),
 	    cmocka_unit_test(one_publisher_does_not_take_all_the_memory),
+	    cmocka_unit_test(one_source_does_not_take_all_subscriptions),
 	    cmocka_unit_test(polls_of_lamps_have_a_budget),
 	};
 
