@@ -65,3 +65,33 @@ t.case("the centre calls back", function()
   desk:expect("INVITE"):answer()
   back:expect(200):ack()
 end)
+
+t.case("a phone that has used up its rate still reaches the centre", function()
+  local _, desk, berlin = house()
+  for _ = 1, 40 do desk:invite("77"):expect(480) end
+  desk:invite("77"):expect(503)
+  for _, number in ipairs{ "112", "+49110", "911", "urn:service:sos" } do
+    local out = desk:invite(number)
+    berlin:expect("INVITE", { uri = "sip:112@10.0.3.1" }):answer()
+    out:expect(200):ack()
+  end
+end)
+
+t.case("another place, another centre; the number is the one by which the centre calls back", function()
+  local plan, _, _, _, munich = house()
+  local desk = plan:phone "40"
+  desk:register()
+  desk:invite "112"
+  munich:expect("INVITE", { from = "%+4989555040" })
+  munich:invite "+4989555040"
+  desk:expect "INVITE"
+end)
+
+t.case("no centre takes the call: the caller hears so, and the log says it loudly", function()
+  local plan, desk, berlin, reserve = house()
+  local out = desk:invite "112"
+  berlin:expect("INVITE"):reply(503)
+  reserve:expect("INVITE"):reply(480)
+  out:expect(480)
+  plan:expect_log "EMERGENCY: 10.0.3.2 does not take the call: 480"
+end)

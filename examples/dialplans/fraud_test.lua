@@ -58,13 +58,27 @@ t.case("a call ends after an hour, and the day after two", function()
   talk(alice, "+4930111")
 end)
 
-t.case("who guesses passwords is not asked any more", function()
+t.case("who guesses passwords is not heard any more", function()
   local thief = plan:phone("alice", { password = "guess", ip = "203.0.113.66" })
   for _ = 1, 5 do thief:invite("+4930111"):expect(407) end
-  thief:invite("+4930111"):expect(403)
+  thief:invite("+4930111"):expect_none()
   talk(alice, "+4930111")                               -- from another address
-  plan:advance(601)
+  plan:advance(660)
   thief:invite("+4930111"):expect(407)
+end)
+
+t.case("an office whose phones answer old challenges is not shut out", function()
+  local old = 'Digest username="alice", realm="fraud", nonce="f00d", uri="sip:+4930111@10.0.0.1", response="%s", algorithm=MD5'
+  local office = plan:phone("alice", { password = "wonder", ip = "198.51.100.7" })
+  for _ = 1, 10 do
+    office:invite("+4930111", { auth = false, headers = { ["Proxy-Authorization"] = old:format(("0"):rep(32)) } }):expect(407)
+  end
+  talk(office, "+4930111")
+end)
+
+t.case("everybody registers the own name only", function()
+  alice:register()
+  plan:phone("bob", { login = "alice", password = "wonder" }):register{ expect = 403 }
 end)
 
 t.case("calls inside cost nothing", function()

@@ -32,6 +32,14 @@ t.case("a guest is woken up, by a voice", function()
   leg:expect "BYE"
 end)
 
+t.case("times that there are not", function()
+  local _, guest, reception = house()
+  guest:invite("*55*2400"):expect(484)
+  guest:invite("*55*2260"):expect(484)
+  guest:invite "reception"
+  reception:expect("INVITE"):reply(486)
+end)
+
 local function sleeps_on(plan, guest)
   guest:expect("INVITE"):ring()
   plan:advance(30)

@@ -11,9 +11,11 @@ local function who(request)
   return request:auth{ realm = "messages", password = function(name) return passwords[name] end }
 end
 
+-- One that is put back does not live longer for it.
 local function keep(user, message)
-  if kept:len(user) >= longest then return false end
-  return kept:push(user, sip.json.encode(message), { ttl = days * 86400 }) ~= nil
+  local left = message.expires - os.time()
+  if left <= 0 or kept:len(user) >= longest then return false end
+  return kept:push(user, sip.json.encode(message), { ttl = left }) ~= nil
 end
 
 -- Sends what is kept for a user, oldest first, until one does not get through. Only one delivery at a time for each user.
@@ -59,7 +61,7 @@ sip.on.message(function(req)
   if answered and result.code < 500 then return end                 -- what the phone said is passed on
 
   local message = { from = "sip:" .. sender .. "@" .. req.from.host, body = req.body or "", type = req.content_type,
-                    date = os.date("!%a, %d %b %Y %H:%M:%S GMT") }
+                    date = os.date("!%a, %d %b %Y %H:%M:%S GMT"), expires = os.time() + days * 86400 }
   if keep(user, message) then
     sip.log.info("message for %s kept (%s)", user, why or result.cause)
     req:reply(202)

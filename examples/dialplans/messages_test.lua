@@ -60,3 +60,15 @@ t.case("they are not kept for ever", function()
   bob:register()
   bob:expect_none "MESSAGE"
 end)
+
+t.case("one that a phone has refused does not live longer for it", function()
+  plan = t.load("messages.lua", { config = { days = 1 } })
+  alice, bob = plan:phone("alice", { password = "wonder" }), plan:phone("bob", { password = "builder" })
+  alice:message("bob", "hello"):expect(202)
+  plan:advance(43200)
+  bob:register()
+  bob:expect("MESSAGE"):reply(500)
+  plan:advance(43201)
+  bob:register()
+  bob:expect_none "MESSAGE"
+end)

@@ -18,12 +18,17 @@ local function ask(number)
   local kept = known:get(number)
   if kept then return kept end
   local response, why = sip.http.get(service .. sip.http.escape(number), { timeout = seconds })
-  if not response or response.status >= 500 then
+  local routing = nil
+  if response and response.status == 404 then
+    routing = ""
+  elseif response and response.status == 200 then
+    local answer = sip.json.decode(response.body)
+    if type(answer) == "table" then routing = answer.routing_number or "" end
+  end
+  if type(routing) ~= "string" then                -- whatever else it says is no answer, and is not kept
     sip.log.warn("portability of %s: %s", number, why or response.status)
     return nil
   end
-  local answer = response.status == 200 and sip.json.decode(response.body) or {}
-  local routing = answer.routing_number or ""
   known:set(number, routing, { ttl = 3600 })
   return routing
 end

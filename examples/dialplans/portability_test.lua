@@ -29,6 +29,28 @@ t.case("a service that is slow costs half a second and no call", function()
   plan:expect_log "portability of"
 end)
 
+-- Each answer of the service that says nothing about the number, for two calls: the service is asked again.
+for what, answer in pairs{
+  ["that is no JSON"] = "<html>Welcome</html>", ["with a list of another kind"] = { json = { routing_number = 42 } },
+  ["that is a word"] = '"+4919900"', ["that it is down"] = 503, ["that we may not ask"] = 401,
+} do
+  t.case("an answer " .. what .. " does not count as one", function()
+    local plan, alice, _, transit = house{ [".*"] = answer }
+    for _ = 1, 2 do
+      alice:invite "+4930555"
+      transit:expect("INVITE", { uri = "sip:%+4930555@" }):reply(486)
+    end
+    t.equal(#plan.requests, 2)
+    plan:expect_log "portability of"
+  end)
+end
+
+t.case("a number without a routing number was not ported", function()
+  local _, alice, _, transit = house{ [".*"] = { json = {} } }
+  alice:invite "+4930555"
+  transit:expect("INVITE", { uri = "sip:%+4930555;npdi@" })
+end)
+
 t.case("what is no number", function()
   local _, alice = house()
   alice:invite("bob"):expect(484)

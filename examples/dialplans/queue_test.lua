@@ -50,6 +50,21 @@ t.case("the key 1 gives the mailbox", function()
   music:expect "BYE"
 end)
 
+t.case("a mailbox that takes nobody ends the call", function()
+  local plan, out, anna, ben = house()
+  local mail = plan:peer("10.0.0.6", { name = "mail" })
+  round(plan, anna, ben)
+  out:dtmf "1"
+  mail:expect("INVITE"):reply(486)
+  out:expect("BYE", { Reason = "cause=17" })
+end)
+
+t.case("a queue that is full takes nobody", function()
+  local plan = t.load "queue.lua"
+  for n = 1, 20 do plan:phone("caller" .. n):invite("support"):expect(200):ack() end
+  plan:phone("late"):invite("support"):expect(486, { reason = "All lines are busy" })
+end)
+
 t.case("so does a wait of two minutes", function()
   local plan, out, anna, ben = house()
   local mail = plan:peer("10.0.0.6", { name = "mail" })

@@ -42,6 +42,14 @@ t.case("a provider that fails is followed by the next, and not left out", functi
   t.is_nil(plan:shared("dead_trunks"):get "north")
 end)
 
+t.case("when all of them fail the caller gets the last one's answer", function()
+  local _, alice, north, south = network()
+  local out = alice:invite "+4930123"
+  north:expect("INVITE"):reply(403)
+  south:expect("INVITE"):reply(500)
+  out:expect(500)
+end)
+
 t.case("what the called person says is passed on", function()
   local _, alice, north, south = network()
   local out = alice:invite "+4930123"
