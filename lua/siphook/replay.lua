@@ -370,7 +370,8 @@ local function words_for(entry, record, party, call)
     return ("%s:reply(%d)"):format(mine, m.code)
   elseif m.is_request then
     if m.method == "INVITE" and not m.to_tag then
-      return ("local %s = %s:expect(\"INVITE\", { uri = %q })"):format(mine, party[leg.remote], "sip:" .. (m.uri.user or ""))
+      return ("local %s = %s:expect(\"INVITE\", { uri = %q })"):format(mine, party[leg.remote],
+        "^sip:" .. (m.uri.user or ""):gsub("%p", "%%%0"))
     end
     if m.method == "BYE" or m.method == "CANCEL" or m.method == "INVITE" then return ("%s:expect %q"):format(mine, m.method) end
     return nil
