@@ -366,12 +366,20 @@ local function words_for(entry, record, party, call)
     return nil
   elseif entry.incoming then
     if m.method ~= "INVITE" or from_caller or m.code == 100 then return nil end
-    if m.code // 100 == 2 then return ("%s:answer()"):format(mine) end
+    if m.code // 100 == 2 then return mine .. (leg.invite and not leg.invite.message.body and ":answer{ sdp = true }" or ":answer()") end
     return ("%s:reply(%d)"):format(mine, m.code)
   elseif m.is_request then
     if m.method == "INVITE" and not m.to_tag then
       return ("local %s = %s:expect(\"INVITE\", { uri = %q })"):format(mine, party[leg.remote],
         "^sip:" .. (m.uri.user or ""):gsub("%p", "%%%0"))
+    end
+    if m.method == "INVITE" and from_caller then -- in the call: what the caller said to it is the other half of the line
+      for _, other in ipairs(leg.entries) do
+        local said = other.message
+        if other.incoming and not said.is_request and said.cseq == m.cseq and said.method == "INVITE" and said.code >= 200 then
+          return ("out:expect(\"INVITE\"):%s"):format(said.code < 300 and "answer()" or ("reply(%d)"):format(said.code))
+        end
+      end
     end
     if m.method == "BYE" or m.method == "CANCEL" or m.method == "INVITE" then return ("%s:expect %q"):format(mine, m.method) end
     return nil
