@@ -59,7 +59,7 @@ static const char *const statements[] = {
     "call:wait('x', T)",
     "call:signal('x', {1})",
     "for _, c in ipairs(sip.calls()) do c:signal('x') end",
-    "call:continue 'later'",
+    "if store:incr('laps', 1) < 100 then call:continue 'later' end", /* a plan may go in circles, but not for ever */
     "call:limit('k', 2)",
     "call:transfer('sip:carol@10.0.0.4', {timeout = T})",
     "call.data.x = (call.data.x or 0) + 1",
@@ -291,18 +291,9 @@ static void serve(const struct sh_http_request *rq, struct sh_sim_http_reply *re
 
 /* ---- a life ---- */
 
-static void all_are_answered(const struct text *script)
-{
-	for (unsigned i = 0; i < ncalls; i++)
-		if (!final[i])
-			phone_fail(w->sim, __FILE__, __LINE__, "seed %llu: INVITE %u has no final answer\n%s", (unsigned long long)seed,
-				   i, script->base);
-}
-
 static void live(void)
 {
 	static struct text script;
-	bool at_work = false;
 	struct world_options o = {.workers = roll(3) + 1};
 	char error[512];
 
@@ -350,15 +341,12 @@ static void live(void)
 			}
 		}
 	}
-	/* a plan may try for ever (call:continue in circles); one that has come to its end has answered */
 	for (unsigned i = 0; i < w->workers; i++)
-		at_work = at_work || sh_runtime_runs(w->runtime[i]);
-	if (!at_work)
-		all_are_answered(&script);
-	for (unsigned i = 0; i < w->workers; i++)
-		sh_ua_drain(w->ua[i], 0); /* calls that scripts have begun between two phones that never hang up, or try for ever */
-	world_advance(w, 40 * SH_SECOND);
-	all_are_answered(&script);
+		sh_ua_drain(w->ua[i], 0); /* calls that scripts have begun between two phones that never hang up */
+	for (unsigned i = 0; i < ncalls; i++)
+		if (!final[i])
+			phone_fail(w->sim, __FILE__, __LINE__, "seed %llu: INVITE %u has no final answer\n%s", (unsigned long long)seed,
+				   i, script.base);
 	world_destroy(w);
 }
 
@@ -372,7 +360,7 @@ static double seconds(void)
 
 static void random_dial_plans_leave_nothing_and_nobody_without_an_answer(void **state)
 {
-	static const uint64_t known[] = {42, 125, 1381, 1795746490, 1795791532}; /* once they found something */
+	static const uint64_t known[] = {42, 125, 1381, 1795746490, 1795791532, 1795792997}; /* once they found something */
 	double limit = getenv("FUZZ_SECONDS") ? atof(getenv("FUZZ_SECONDS")) : 2, begin_at = seconds();
 	unsigned lives = 0;
 
