@@ -332,18 +332,16 @@ def row_workers():
 
 def row_gather():
     """A call at 2,000/s by the longest wait for more datagrams: processor time against delay."""
-    points = []
-    rate, other = rate_of_both("gather", lambda: kamailio(dialog=True), 2000, "invite")
+    rate, points = 2000, []
     servers = [(us, siphook(f"gather{us}", port=BASE + 40 + i, gather_calls=us)) for i, us in enumerate((0, 100, 200, 300, 500, 700))]
     runs = {us: [] for us, _ in servers}
     for _ in range(3 if quick else 5):
-        for us, s in servers + ([("kamailio", other)] if other else []):
+        for us, s in servers:
             r = measure(s, rate, 2 if quick else 3, "invite")
             say(f"gather {us}", "", r)
-            runs.setdefault(us, []).append(r)
-    for _, s in servers + [("", other)]:
-        if s:
-            s.end()
+            runs[us].append(r)
+    for _, s in servers:
+        s.end()
     for us, rs in runs.items():
         points.append({"gather_calls": us, **{k: statistics.median(r[k] for r in rs) for k in ("us", "p50_us", "p99_us")}})
         show(f"gather {us}: {points[-1]['us']:.0f} us, p50 {points[-1]['p50_us']:.0f} us, p99 {points[-1]['p99_us']:.0f} us")

@@ -88,7 +88,7 @@ def overload(r):
 
 def gather(r):
     for p in r["points"]:
-        yield (f"a call at {r['rate']:,}/s, " + ("Kamailio" if p["gather_calls"] == "kamailio" else f"gather_calls={p['gather_calls']}"), "-",
+        yield (f"a call at {r['rate']:,}/s, gather_calls={p['gather_calls']}", "-",
                f"{p['us']:.0f} us, p50 {p['p50_us']:.0f} us, p99 {p['p99_us']:.0f} us", "-", "-", "-", "gather")
 
 
@@ -157,7 +157,7 @@ def head(results):
         by.setdefault((m["date"][:10], m["cpu"], m["processors"], m["kernel"], m["siphook"], m["command"]), []).append(
             (name, m["date"][11:], m["load"]))
     for (date, cpu, n, kernel, version, command), rows in by.items():
-        yield (f"{date}, {rows[0][1]} to {rows[-1][1]}: `{command}` on {n} x {cpu}, Linux {kernel}, {version}; load average when a row "
+        yield (f"{date}, {min(r[1] for r in rows)} to {max(r[1] for r in rows)}: `{command}` on {n} x {cpu}, Linux {kernel}, {version}; load average when a row "
                f"began: {min(r[2] for r in rows):.1f} to {max(r[2] for r in rows):.1f}. Rows: {', '.join(r[0] for r in rows)}.")
 
 
