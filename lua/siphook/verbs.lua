@@ -182,7 +182,7 @@ end
 local of_answers = set "reason headers sdp body content_type"
 local of_requests = set "headers sdp body content_type from to display auth contact call_id cseq transport"
 local more = { register = set "expires expect", unregister = set "expires expect", subscribe = set "expires", publish = set "expires",
-               reinvite = set "direction", ack = set "sdp", cancel = set "body" }
+               reinvite = set "direction" }
 local kinds = { headers = set "table", sdp = set "table string boolean", body = set "string", content_type = set "string" }
 
 -- A copy of what a test gives to a verb, over what the verb has by itself.

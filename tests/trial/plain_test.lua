@@ -1,16 +1,18 @@
 -- Results, legs and observers as a dial plan takes them that was written from the reference alone.
 local t = require "siphook.test"
 
-local function busy(bob)
+-- A call to that name, which a busy phone refuses.
+local function busy(user)
+  local plan = t.load "data/plain.lua"
+  local bob = plan:peer "10.0.0.2"
+  local out = plan:phone("alice"):invite(user)
   bob:expect("INVITE"):reply(486, "Busy", { headers = { ["X-Why"] = "lunch" } })
+  out:expect(486)
+  return plan
 end
 
 t.case("a result shows its own fields and nothing else, and is written as JSON", function()
-  local plan = t.load "data/plain.lua"
-  local bob = plan:peer "10.0.0.2"
-  local out = plan:phone("alice"):invite "result"
-  busy(bob)
-  out:expect(486)
+  local plan = busy "result"
   local said = plan:shared "said"
   t.equal(said:get "keys", "branches cause code reason")
   t.equal(said:get "next", "nil")
@@ -19,20 +21,12 @@ t.case("a result shows its own fields and nothing else, and is written as JSON",
 end)
 
 t.case("on_branch knows the leg also when it has failed", function()
-  local plan = t.load "data/plain.lua"
-  local bob = plan:peer "10.0.0.2"
-  local out = plan:phone("alice"):invite "branches"
-  busy(bob)
-  out:expect(486)
+  local plan = busy "branches"
   t.equal(plan:shared("said"):get "events", "trying bob trying\nfailed bob ended")
 end)
 
 t.case("an error in on_branch is told as its own", function()
-  local plan = t.load "data/plain.lua"
-  local bob = plan:peer "10.0.0.2"
-  local out = plan:phone("alice"):invite "raises"
-  busy(bob)
-  out:expect(486)
+  local plan = busy "raises"
   plan:expect_log "hook on_branch, .*plain%.lua:%d+: on purpose"
 end)
 
