@@ -21,7 +21,7 @@ class Apache:
     """apache2ctl on a configuration of its own."""
 
     def __init__(self, folder, mpm, lines):
-        self.folder, self.port, self.log = folder, free_port(socket.SOCK_STREAM), Log(os.path.join(folder, "error.log"))
+        self.folder, self.port, self.log = folder, free_port(), Log(os.path.join(folder, "error.log"))
         self.control = os.path.join(folder, "run", "siphook", "control.sock")
         self.pidfile = os.path.join(folder, "apache2.pid")
         os.makedirs(os.path.join(folder, "run", "socks"), exist_ok=True)

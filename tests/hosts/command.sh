@@ -26,7 +26,7 @@ runs() {
 	[ "$code" -eq "$want" ] || die "siphook $* ends with $want, not $code"
 }
 says() { grep -qF -- "$2" "$dir/$1" || die "$1 says: $2"; }
-port() { python3 -c 'import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+port() { python3 -c 'import sys; sys.path.insert(0, sys.argv[1]); import sip; print(sip.free_port())' "$(dirname "$0")"; }
 # start NAME ARGUMENT...: in the background, until it is ready
 start() {
 	rm -f "$dir/ready"

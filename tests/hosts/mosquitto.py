@@ -14,7 +14,7 @@ plugin, so, fakes = os.path.join(os.path.abspath(sys.argv[1]), "siphook_mosquitt
 
 class Broker:
     def __init__(self, folder, *options, so=so, times=1):
-        self.folder, self.port, self.log = folder, free_port(socket.SOCK_STREAM), Log(os.path.join(folder, "mosquitto.log"))
+        self.folder, self.port, self.log = folder, free_port(), Log(os.path.join(folder, "mosquitto.log"))
         self.log.mark()
         lines = f"plugin {plugin}\nplugin_opt_object {so}\n" + "".join(f"plugin_opt_{o}\n" for o in options)
         self.conf = write(os.path.join(folder, "mosquitto.conf"), f"listener {self.port} 127.0.0.1\nallow_anonymous true\n"

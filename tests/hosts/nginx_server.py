@@ -3,7 +3,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -31,7 +30,7 @@ class Server:
         self.log, self.conf = os.path.join(folder, "error.log"), os.path.join(folder, "nginx.conf")
         self.daemon = "off"
         self.control = os.path.join(folder, "state", "control")
-        self.http = free_port(socket.SOCK_STREAM)
+        self.http = free_port()
         self.configure(extra)
         open(self.log, "a").close()
         self.process, self.pids = None, []  # pids: of masters that have detached themselves

@@ -31,7 +31,7 @@ def run(*command, env=None, must=True):
 
 class Server:
     def __init__(self, folder, parameters):
-        self.folder, self.data, self.port = folder, os.path.join(folder, "data"), free_port(socket.SOCK_STREAM)
+        self.folder, self.data, self.port = folder, os.path.join(folder, "data"), free_port()
         self.log = Log(os.path.join(folder, "server.log"))
         run(programs + "initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "--no-sync")
         with open(os.path.join(self.data, "postgresql.conf"), "a") as f:

@@ -19,7 +19,7 @@ def ask(port, *words):
 
 class Server:
     def __init__(self, folder, *options, so=so):
-        self.port, self.log = free_port(socket.SOCK_STREAM), Log(os.path.join(folder, "redis.log"))
+        self.port, self.log = free_port(), Log(os.path.join(folder, "redis.log"))
         self.log.mark()
         self.words = ["redis-server", "--bind", "127.0.0.1", "--port", str(self.port), "--save", "", "--enable-module-command", "local", "--dir",
                       folder, "--logfile", self.log.path, "--loadmodule", module, "object=" + so, *options]

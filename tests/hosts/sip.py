@@ -1,15 +1,29 @@
 """A caller and a phone for the host tests: raw UDP sockets on 127.0.0.1, one call at a time."""
 import os
+import random
 import re
 import socket
 import subprocess
 import time
 
 
-def free_port(kind=socket.SOCK_DGRAM):
-    with socket.socket(socket.AF_INET, kind) as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+_given = set()
+
+
+def free_port():
+    """A number that is free for UDP and TCP and was not given before; below those that the kernel itself hands out, so that no connection takes it."""
+    for _ in range(1000):
+        number = random.randrange(10000, 32768)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp, socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp:
+            try:
+                udp.bind(("127.0.0.1", number))
+                tcp.bind(("127.0.0.1", number))
+            except OSError:
+                continue
+        if number not in _given:
+            _given.add(number)
+            return number
+    raise OSError("no port is free")
 
 
 def field(text, name):
