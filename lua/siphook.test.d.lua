@@ -19,6 +19,7 @@ local t = {}
 ---@field reorder? number
 ---@field delay? number seconds one way
 ---@field time? number | osdate when it begins
+---@field credulous? boolean whatever password a phone shows is right
 ---@field patience? number seconds that an expectation waits
 
 ---@param path string beside the test file, else where the command runs

@@ -1,11 +1,17 @@
 -- The web servers that a dial plan asks. What a test gives: a function(request) for all of them, or a table of answers by URL, or by
 -- "METHOD URL"; a URL may be a Lua pattern. An answer is a text (the body), a number (the status), a table {status=, headers=, body=,
--- json=, delay=, error="timeout"|"unreachable"|"not_found"|"tls"}, or a function(request) that gives one of these.
+-- json=, delay=, error="timeout"|"unreachable"|"not_found"|"tls"|"size"|"busy"|"failed", detail=}, or a function(request) that gives one of these.
 local native = ...
 
 local http = {}
 
-local known = { status = true, headers = true, body = true, json = true, delay = true, error = true }
+local known = { status = true, headers = true, body = true, json = true, delay = true, error = true, detail = true }
+
+-- Without what stands before an @: "https://user:password@host/".
+function http.bare(url)
+  local scheme, authority, rest = url:match "^(%a[%w+.-]*://)([^/?#]*)(.*)$"
+  return scheme and scheme .. authority:gsub("^.*@", "") .. rest or url
+end
 
 function http.fits(url, pattern)
   if not pattern or url == pattern or url:find(pattern, 1, true) == 1 then return true end
@@ -13,14 +19,14 @@ function http.fits(url, pattern)
   return good and found ~= nil
 end
 
-local function find(plan, request)
+local function find(plan, request, url)
   for i = #plan.servers, 1, -1 do                               -- the latest word counts, an exact one before a pattern
     local server = plan.servers[i]
-    if server.url == request.url and (not server.method or server.method == request.method) then return server.answer end
+    if server.url == url and (not server.method or server.method == request.method) then return server.answer end
   end
   for i = #plan.servers, 1, -1 do
     local server = plan.servers[i]
-    if (not server.method or server.method == request.method) and http.fits(request.url, server.url) then return server.answer end
+    if (not server.method or server.method == request.method) and http.fits(url, server.url) then return server.answer end
   end
 end
 
@@ -32,11 +38,13 @@ local function complete(answer)
   for key in pairs(answer) do
     if not known[key] then error(("a web server of the test: unknown key '%s'"):format(tostring(key)), 0) end
   end
-  local out = { status = answer.status or 200, body = answer.body, delay = answer.delay or 0, error = answer.error }
+  local out = { status = answer.status or 200, body = answer.body, delay = answer.delay or 0, error = answer.error, detail = answer.detail }
   local lines, has_type = {}, false
   for name, value in pairs(answer.headers or {}) do
     has_type = has_type or name:lower() == "content-type"
-    lines[#lines + 1] = ("%s: %s\r\n"):format(name, tostring(value))
+    for _, one in ipairs(type(value) == "table" and value or { value }) do
+      lines[#lines + 1] = ("%s: %s\r\n"):format(name, tostring(one))
+    end
   end
   if answer.json ~= nil then
     out.body = native.json.encode(answer.json)
@@ -48,7 +56,8 @@ end
 
 local function serve(plan, request)
   plan.requests[#plan.requests + 1] = request
-  local answer = find(plan, request)
+  local answer = find(plan, request, request.url)
+  if answer == nil then answer = find(plan, request, http.bare(request.url)) end
   for _ = 1, 10 do
     if type(answer) ~= "function" then break end
     answer = answer(request)

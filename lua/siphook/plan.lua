@@ -16,7 +16,8 @@ local options_known = {
   seed = number, loss = share, duplicate = share, reorder = share, delay = number, workers = number, patience = number,
   domain = { string = true, what = "a name" },
   time = { number = true, table = true, what = "seconds since 1970 or a table as for os.time" },
-  world = true, address = true, port = true, credulous = true,    -- of siphook replay and of self-tests
+  credulous = { boolean = true, what = "a boolean" },
+  world = true, address = true, port = true,                      -- of siphook replay and of self-tests
 }
 
 local function check(key, value)
@@ -246,12 +247,19 @@ function Plan:reload()
   return generation
 end
 
--- A store of sip.shared from outside: plan:shared("users"):get(key), :set(key, value).
+local function set_shared(world, name, key, value, ttl)
+  if type(value) ~= "table" then return native.shared_set(world, name, key, value, ttl) end
+  native.shared_set(world, name, key, nil)
+  for _, item in ipairs(value) do native.shared_push(world, name, key, item, ttl) end
+end
+plan.set_shared = set_shared                       -- ttl: microseconds
+
+-- A store of sip.shared from outside: plan:shared("users"):get(key), :set(key, value); a list becomes a list of the store.
 function Plan:shared(name)
   local world = self.world
   return {
     get = function(_, key) return native.shared_get(world, name, key) end,
-    set = function(_, key, value) native.shared_set(world, name, key, value) end,
+    set = function(_, key, value) set_shared(world, name, key, value) end,
     delete = function(_, key) native.shared_set(world, name, key, nil) end,
   }
 end

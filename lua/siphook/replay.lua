@@ -1,64 +1,11 @@
--- A recorded call: run again with a dial plan, or written down as a test case. The parties do what they did, at the same distance in time
--- from what they hear; what siphook does is compared.
+-- A recorded call, run again with a dial plan. The parties do what they did, at the same distance in time from what they hear; web servers
+-- and stores say what they said. What siphook does is compared.
 local native = ...
-local plan, phone, sip = native.plan, native.phone, native.sip
+local plan, phone, sip, http, reader = native.plan, native.phone, native.sip, native.web, native.record
+local without_copies = reader.without_copies
 
 local TOLERANCE = 500000                           -- microseconds by which a decision may come at another time
 local LINGER = 5                                   -- seconds after the last recorded message
-
----------------------------------------------------------------------------------------------- reading
-
-local function address(text)
-  local host, port = text:match "^(.*):(%d+)$"
-  return host:gsub("[%[%]]", ""), tonumber(port)
-end
-
--- The legs of a record: the caller's first. A leg: {id, remote, transport, entries = {{at, incoming, message}}, invite = the first entry}
-local function read(text)
-  local record, _, why = native.json.decode(text)
-  if type(record) ~= "table" or record.siphook_record ~= 1 then
-    native.fail(nil, "this is no record of siphook" .. (why and ": " .. why or ""))
-  end
-  local legs, by_id, entries = {}, {}, {}
-  for _, m in ipairs(record.messages) do
-    local message = native.message(m.text)
-    if message then
-      local leg = by_id[message.call_id]
-      if not leg then
-        leg = { id = message.call_id, remote = m.remote, transport = m.transport, entries = {} }
-        by_id[leg.id] = leg
-        legs[#legs + 1] = leg
-      end
-      local entry = { at = m.at, incoming = m["in"], message = message, leg = leg }
-      leg.entries[#leg.entries + 1], entries[#entries + 1] = entry, entry
-      if message.method == "INVITE" and message.is_request then leg.invite = leg.invite or entry end
-    end
-  end
-  local caller = by_id[record.legs[1]]
-  if not caller or not caller.invite then native.fail(nil, "the record has no INVITE of a caller") end
-  record.calls, record.entries, record.caller = legs, entries, caller
-  -- Where siphook was: what it wrote into the Via of its requests, else where the caller's INVITE went.
-  for _, entry in ipairs(entries) do
-    if not entry.incoming and entry.message.is_request then
-      record.host, record.port = entry.message.Via:match "^%S+ (%[?[^;]-%]?):?(%d*);"
-      record.host, record.port = record.host:gsub("[%[%]]", ""), tonumber(record.port) or 5060
-      break
-    end
-  end
-  if not record.host or not record.host:find "^[%d.]+$" and not record.host:find ":" then record.host, record.port = nil, nil end
-  return record
-end
-
--- Retransmissions say nothing new.
-local function without_copies(entries)
-  local seen, out = {}, {}
-  for _, entry in ipairs(entries) do
-    local key = (entry.incoming and "in " or "out ") .. entry.message.text
-    if not seen[key] then out[#out + 1] = entry end
-    seen[key] = true
-  end
-  return out
-end
 
 ---------------------------------------------------------------------------------------------- decisions
 
@@ -235,7 +182,7 @@ local function make_parties(run)
   local by_remote = {}
   local function party(remote, transport, name)
     if by_remote[remote] then return by_remote[remote] end
-    local ip, port = address(remote)
+    local ip, port = reader.address(remote)
     local who = p:phone(name or remote, { ip = ip, port = port, transport = transport == "tcp" and "tcp" or "udp", user = name or "party" })
     who.remote, by_remote[remote] = remote, who
     return who
@@ -290,9 +237,19 @@ local function line_before(events, at)
   return found and ("  (%s:%d: %s)"):format(found.file:match "[^/]*$", found.line, found.verb) or ""
 end
 
+-- What was asked of web servers, as decisions.
+local function questions(asks)
+  local out = {}
+  for i, ask in ipairs(asks) do
+    local what = (ask.method == "GET" and "" or ask.method .. " ") .. ask.url
+    out[i] = { at = ask.at, key = what, text = "asks " .. what .. (ask.unknown and ", which the record does not know" or "") }
+  end
+  return out
+end
+
 local function compare(run)
   local record, p, started = run.record, run.plan, run.started
-  local old, new = {}, {}
+  local old, new, asked = {}, {}, {}
   for _, entry in ipairs(record.entries) do
     old[#old + 1] = { at = entry.at, incoming = entry.incoming, message = entry.message, party = entry.leg.remote, caller = entry.leg == record.caller }
   end
@@ -304,10 +261,24 @@ local function compare(run)
                         caller = entry.message.call_id == run.call.id }
     end
   end
-  local events, differences = p:events(), 0
-  for _, pair in ipairs(align(decisions(old), decisions(new))) do
+  for _, request in ipairs(p.requests) do
+    if request.of_call then
+      asked[#asked + 1] = { at = request.at - started, method = request.method, url = http.bare(request.url), unknown = request.unknown }
+    end
+  end
+  local events, differences, lines = p:events(), 0, align(decisions(old), decisions(new))
+  for _, pair in ipairs(align(questions(record.asks), questions(asked))) do lines[#lines + 1] = pair end
+  for i, pair in ipairs(lines) do
     local was, is = pair[1], pair[2]
-    local mark, at, text = " ", (is or was).at, (is or was).text
+    pair.place, pair.at = i, (is or was).at
+  end
+  table.sort(lines, function(a, b)
+    if a.at ~= b.at then return a.at < b.at end
+    return a.place < b.place
+  end)
+  for _, pair in ipairs(lines) do
+    local was, is = pair[1], pair[2]
+    local mark, text = " ", (is or was).text
     local more = is and line_before(events, is.at + started) or ""
     if not is then
       mark, differences = "-", differences + 1
@@ -317,19 +288,79 @@ local function compare(run)
       mark, differences = "~", differences + 1
       more = ("  (recorded at %.3f)%s"):format(was.at / 1e6, more)
     end
-    run.tell(("%s %9.3f  %s%s"):format(mark, at / 1e6, text, more))
+    run.tell(("%s %9.3f  %s%s"):format(mark, pair.at / 1e6, text, more))
   end
   return differences
 end
 
+---------------------------------------------------------------------------------------------- what the call learns from outside
+
+local WAY = 1000                                   -- microseconds to a web server of the virtual network
+
+-- Whether a hook of a call has made this request: what the script did is told in the order in which the requests come.
+local function of_call(run, request)
+  local events = run.plan:events()
+  for i = run.asked + 1, #events do
+    local event = events[i]
+    if event.verb and event.verb:find "^sip%.http%." and event.at == request.at - WAY then
+      run.asked = i
+      return event.call ~= ""
+    end
+  end
+  return false
+end
+
+-- The recorded answers to the same request, one after the other, and the last one again and again.
+local function serve(run, request)
+  local known = run.answers[request.method .. " " .. http.bare(request.url)]
+  request.of_call = run.plan ~= nil and of_call(run, request)
+  if known then
+    local ask = known[math.min(known.given + 1, #known)]
+    if request.of_call then known.given = known.given + 1 end
+    return reader.answer(ask) or { error = "failed", detail = "the answer was too long for the record" }
+  end
+  request.unknown = true
+  if request.of_call then return { error = "failed", detail = "the record does not know this request" } end
+  return { error = "failed", detail = "no hook of the recorded call has made this request" }
+end
+
+local function answers_by_request(asks)
+  local answers = {}
+  for _, ask in ipairs(asks) do
+    local key = ask.method .. " " .. ask.url
+    answers[key] = answers[key] or { given = 0 }
+    table.insert(answers[key], ask)
+  end
+  return answers
+end
+
+-- What the hooks found in shared stores is there again when the call begins.
+local function fill_stores(run)
+  for _, key in ipairs(run.record.shared) do
+    if key.cut then
+      run.tell(("what %s[%q] held was too long for the record"):format(key.store, key.key))
+    else
+      local value = key.values
+      if value and not key.list then value = value[1] end
+      plan.set_shared(run.plan.world, key.store, key.key, value, key.left)
+    end
+  end
+end
+
+---------------------------------------------------------------------------------------------- all of it
+
 -- Runs the record with the script; tells each decision: unmarked where both agree, "-" only recorded, "+" only now, "~" at another time.
 -- The number of differences.
 function native.replay(text, script, seed, config, tell)
-  local record = read(text)
-  local p = plan.load(script or record.script, { seed = seed, config = config, patience = 2, domain = record.domains[1], credulous = true,
-                                                 address = record.host, port = record.port })
-  local run = { record = record, plan = p, tell = tell }
+  local record = reader.read(text)
+  local run = { record = record, tell = tell, answers = answers_by_request(record.asks), asked = 0 }
+  run.plan = plan.load(script or record.script, {
+    seed = seed, config = config, patience = 2, domain = record.domains[1], credulous = true, address = record.host, port = record.port,
+    http = function(request) return serve(run, request) end,
+  })
+  local p = run.plan
   make_parties(run)
+  fill_stores(run)
   run.first_wire, run.started = #p.wire + 1, p.world:now()
   call_out(run)
   local last = record.entries[#record.entries].at
@@ -339,98 +370,8 @@ function native.replay(text, script, seed, config, tell)
     react(run)
   until not more
   local differences = compare(run)
+  if record.cut then tell "the record is not whole: something was too large for it" end
   tell(differences == 0 and "no difference" or ("%d difference%s"):format(differences, differences == 1 and "" or "s"))
   p:drop()
   return differences
-end
-
----------------------------------------------------------------------------------------------- a test case of it
-
-local function name_for(used, text)
-  local name = text:gsub("[^%w]", "_"):gsub("^(%d)", "_%1")
-  while used[name] do name = name .. "_" end
-  used[name] = true
-  return name
-end
-
--- The words of a test for one message; nil: nothing needs to be said about it.
-local function words_for(entry, record, party, call)
-  local m, leg = entry.message, entry.leg
-  local from_caller = leg == record.caller
-  local mine = from_caller and "out" or call[leg]
-  if entry.incoming and m.is_request then
-    if m.method == "BYE" then return ("%s:bye()"):format(mine) end
-    if m.method == "CANCEL" then return ("%s:cancel()"):format(mine) end
-    if m.method == "INVITE" and m.to_tag then return ("%s:reinvite()"):format(mine) end
-    if m.method == "INFO" or m.method == "MESSAGE" then return ("%s:%s(%q)"):format(mine, m.method:lower(), m.body or "") end
-    return nil
-  elseif entry.incoming then
-    if m.method ~= "INVITE" or from_caller or m.code == 100 then return nil end
-    if m.code // 100 == 2 then return mine .. (leg.invite and not leg.invite.message.body and ":answer{ sdp = true }" or ":answer()") end
-    return ("%s:reply(%d)"):format(mine, m.code)
-  elseif m.is_request then
-    if m.method == "INVITE" and not m.to_tag then
-      return ("local %s = %s:expect(\"INVITE\", { uri = %q })"):format(mine, party[leg.remote],
-        "^sip:" .. (m.uri.user or ""):gsub("%p", "%%%0"))
-    end
-    if m.method == "INVITE" and from_caller then -- in the call: what the caller said to it is the other half of the line
-      for _, other in ipairs(leg.entries) do
-        local said = other.message
-        if other.incoming and not said.is_request and said.cseq == m.cseq and said.method == "INVITE" and said.code >= 200 then
-          return ("out:expect(\"INVITE\"):%s"):format(said.code < 300 and "answer()" or ("reply(%d)"):format(said.code))
-        end
-      end
-    end
-    if m.method == "BYE" or m.method == "CANCEL" or m.method == "INVITE" then return ("%s:expect %q"):format(mine, m.method) end
-    return nil
-  end
-  if not from_caller or m.method ~= "INVITE" or m.code == 100 or m.code == 401 or m.code == 407 or m.to_tag == nil then return nil end
-  return m.code // 100 == 2 and ("out:expect(%d):ack()"):format(m.code) or ("out:expect(%d)"):format(m.code)
-end
-
--- A test file with one case, a line each to tell().
-function native.make_case(text, script, tell)
-  local record = read(text)
-  local used, party, call, registered = { t = true, plan = true, out = true }, {}, {}, {}
-  local first = record.caller.invite.message
-  local function who_of(uri) return uri and uri.user or "somebody" end
-  tell 'local t = require "siphook.test"'
-  tell ""
-  tell(("-- Made of the record of a call, %s. Passwords and the contents of stores are not in a record: add them to shared."):format(
-    os.date("!%Y-%m-%d %H:%M:%S UTC", record.began // 1000000)))
-  tell(("t.case(%q, function()"):format(who_of(first.from) .. " calls " .. who_of(first.uri)))
-  tell(("  local plan = t.load(%q, { shared = {} })"):format((script or record.script):match "[^/]*$"))
-  local function declare(remote, name, words)
-    party[remote] = name_for(used, name)
-    tell(("  local %s = %s"):format(party[remote], words))
-  end
-  for _, binding in ipairs(record.registrations) do
-    local user = binding.aor:match "^sips?:([^@]+)@"
-    if user and not party[binding.source] then
-      declare(binding.source, user, ("plan:phone(%q, { password = \"?\" })"):format(user))
-      registered[#registered + 1] = party[binding.source]
-    end
-  end
-  for i, leg in ipairs(record.calls) do
-    if not party[leg.remote] and i == 1 then
-      declare(leg.remote, who_of(first.from), ("plan:phone(%q, { password = \"?\" })"):format(who_of(first.from)))
-    elseif not party[leg.remote] then
-      declare(leg.remote, "peer" .. i, ("plan:peer %q"):format((leg.remote:gsub(":5060$", ""))))
-    end
-    call[leg] = name_for(used, "leg" .. i)
-  end
-  for _, name in ipairs(registered) do tell(("  %s:register()"):format(name)) end
-  local target = first.uri and first.uri.user
-  local near = record.host and first.raw_uri:find(record.host, 1, true)
-  tell(("  local out = %s:invite %q"):format(party[record.caller.remote], near and target or target and #record.domains > 0 and target or first.raw_uri))
-  local at = record.caller.invite.at
-  for _, entry in ipairs(without_copies(record.entries)) do
-    local words = entry ~= record.caller.invite and words_for(entry, record, party, call)
-    if words and not (entry.incoming and entry.message.method == "INVITE" and entry.message.is_request and not entry.message.to_tag) then
-      if entry.at - at > TOLERANCE then tell(("  plan:advance(%g)"):format(math.floor((entry.at - at) / 100000 + 0.5) / 10)) end
-      at = entry.at
-      tell("  " .. words)
-    end
-  end
-  tell "end)"
 end

@@ -1,11 +1,13 @@
-/* The record of a call: every message of its legs, as it came and as it left, with what was registered when it began. One at a time in
- * an instance; while none is wanted nobody reads along. */
+/* The record of a call: every message of its legs, as it came and as it left, with what was registered when it began, and what its hooks
+ * have learned from outside. One at a time in an instance; while none is wanted nobody reads along. */
 #include "engine/impl.h"
+#include "engine/outside.h"
 
-enum { MESSAGES_MAX = 5000, LEGS_MAX = 64, FILTER_MAX = 200, ID_MAX = 256 };
+enum { MESSAGES_MAX = 5000, LEGS_MAX = 64, FILTER_MAX = 200, ID_MAX = 256, TRIES_MAX = 16, OWN_ID = 16 };
 
 #define BYTES_MAX (16u << 20)
 #define LINGER    SH_SECOND /* after the end of the call: the last answers */
+#define PATIENCE  (30 * SH_SECOND) /* and those of web servers */
 
 enum state { NONE, WAITING, RUNNING, ENDING };
 
@@ -22,6 +24,7 @@ struct message {
 struct sh_recorder {
 	struct sh_engine *engine;
 	struct sh_ua_observer observer;
+	struct sh_script_observer hooks;
 	pthread_mutex_t lock; /* of what follows: workers write, whoever asks reads */
 	enum state state;
 	char filter[FILTER_MAX];
@@ -29,6 +32,9 @@ struct sh_recorder {
 	unsigned nids, nmessages;
 	size_t bytes;
 	bool cut; /* something did not fit */
+	char own[TRIES_MAX][OWN_ID]; /* the calls' own ids: the caller comes again with a password */
+	unsigned nown;
+	struct sh_outside outside;
 	uint64_t began, ended;
 	struct sh_link messages;
 	struct sh_json registrations; /* as they were when it was asked for */
@@ -134,12 +140,73 @@ static void on_ended(void *ctx, struct sh_slice caller)
 	pthread_mutex_unlock(&r->lock);
 }
 
+/* ------------------------------------------------------------------ what its hooks learn */
+
+/* A call has its own id from beginning to end; which Call-ID it is known by can be seen while there is a leg a or an INVITE. */
+static bool is_own(struct sh_recorder *r, const struct sh_call *c)
+{
+	struct sh_slice id = sh_call_id(c), caller = {0};
+	const struct sh_msg *m = sh_call_invite(c);
+
+	for (unsigned i = 0; i < r->nown; i++)
+		if (sh_slice_eq(sh_slice_make(r->own[i], OWN_ID), id))
+			return true;
+	if (sh_call_a(c))
+		caller = sh_leg_dialog(sh_call_a(c))->call_id;
+	else if (m)
+		caller = sh_msg_text(m, m->call_id);
+	if (r->state < RUNNING || !caller.len || !sh_slice_eq(sh_slice_cstr(r->ids[0]), caller))
+		return false;
+	if (r->nown < TRIES_MAX && id.len == OWN_ID)
+		memcpy(r->own[r->nown++], id.base, OWN_ID);
+	return true;
+}
+
+static uint64_t on_ask(void *ctx, const struct sh_call *c, const struct sh_http_request *rq)
+{
+	struct sh_recorder *r = ctx;
+	uint64_t at = sh_env_wall(sh_ua_env(sh_call_ua(c))), ask = 0;
+
+	pthread_mutex_lock(&r->lock);
+	if (is_own(r, c))
+		ask = sh_outside_ask(&r->outside, at, rq);
+	pthread_mutex_unlock(&r->lock);
+	return ask;
+}
+
+static void on_answer(void *ctx, uint64_t ask, const struct sh_http_response *response)
+{
+	struct sh_recorder *r = ctx;
+	struct sh_vm_world world;
+
+	sh_engine_world(r->engine, &world);
+	pthread_mutex_lock(&r->lock);
+	sh_outside_answer(&r->outside, ask, world.wall(world.ctx), response);
+	pthread_mutex_unlock(&r->lock);
+}
+
+static void on_use(void *ctx, const struct sh_call *c, const struct sh_shared_at *at, struct sh_slice key, bool reads)
+{
+	struct sh_recorder *r = ctx;
+
+	pthread_mutex_lock(&r->lock);
+	if (is_own(r, c))
+		sh_outside_use(&r->outside, at, key, reads);
+	pthread_mutex_unlock(&r->lock);
+}
+
 static void listen_in(struct sh_worker *w, void *arg)
 {
+	struct sh_recorder *r = w->engine->recorder;
 	bool on = *(const bool *)arg;
 
+	if (sh_runtime_observe(w->runtime, on ? &r->hooks : NULL) < 0) {
+		pthread_mutex_lock(&r->lock);
+		r->cut = true;
+		pthread_mutex_unlock(&r->lock);
+	}
 	sh_transport_set_tap(sh_ua_transport(w->ua), on ? on_message : NULL, w);
-	sh_ua_set_observer(w->ua, on ? &w->engine->recorder->observer : NULL);
+	sh_ua_set_observer(w->ua, on ? &r->observer : NULL);
 }
 
 /* ------------------------------------------------------------------ asking for it */
@@ -151,9 +218,10 @@ static void reset(struct sh_recorder *r)
 	while ((l = sh_list_pop(&r->messages)))
 		sh_free(SH_CONTAINER(l, struct message, link));
 	r->state = NONE;
-	r->nids = r->nmessages = 0;
+	r->nids = r->nmessages = r->nown = 0;
 	r->bytes = 0;
 	r->cut = false;
+	sh_outside_clear(&r->outside);
 	sh_json_finish(&r->registrations);
 	sh_json_init(&r->registrations);
 }
@@ -236,7 +304,7 @@ static void put_record(struct sh_json *j, const struct sh_recorder *r)
 	sh_json_key(j, "began");
 	sh_json_int(j, (int64_t)r->began);
 	sh_json_key(j, "cut");
-	sh_json_bool(j, r->cut);
+	sh_json_bool(j, r->cut || r->outside.cut);
 	sh_json_key(j, "domains");
 	sh_json_open(j, '[');
 	if (sh_script_current(r->engine->script)) {
@@ -270,6 +338,7 @@ static void put_record(struct sh_json *j, const struct sh_recorder *r)
 	SH_LIST_EACH(l, &r->messages)
 	put_message(j, r, SH_CONTAINER(l, struct message, link));
 	sh_json_close(j, ']');
+	sh_outside_put(&r->outside, r->began, j);
 	sh_json_close(j, '}');
 }
 
@@ -282,7 +351,7 @@ int sh_recorder_put(struct sh_recorder *r, struct sh_json *j)
 
 	sh_engine_world(r->engine, &world);
 	pthread_mutex_lock(&r->lock);
-	done = r->state == ENDING && world.wall(world.ctx) >= r->ended + LINGER;
+	done = r->state == ENDING && world.wall(world.ctx) >= r->ended + (r->outside.open ? PATIENCE : LINGER);
 	sh_json_open(j, '{');
 	sh_json_key(j, "state");
 	sh_json_text(j, sh_slice_cstr(done ? "done" : names[r->state]));
@@ -305,6 +374,8 @@ int sh_recorder_create(struct sh_recorder **out, struct sh_engine *e)
 		return -ENOMEM;
 	r->engine = e;
 	r->observer = (struct sh_ua_observer){on_leg, on_ended, r};
+	r->hooks = (struct sh_script_observer){on_ask, on_answer, on_use, r};
+	sh_outside_init(&r->outside);
 	pthread_mutex_init(&r->lock, NULL);
 	sh_list_init(&r->messages);
 	sh_json_init(&r->registrations);

@@ -349,6 +349,7 @@ void sh_generation_destroy(struct sh_generation *g)
 		sh_deferred_drop_state(&g->states[i]);
 		sh_verb_forget(&g->states[i]);
 		sh_vm_destroy(g->states[i].vm);
+		sh_shared_journal_destroy(g->states[i].watch);
 	}
 	sh_shared_journal_destroy(g->journal);
 	for (unsigned i = 0; i < g->nlistens; i++)

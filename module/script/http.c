@@ -128,6 +128,52 @@ static void give_up(void *arg)
 	env->driver->http_cancel(env, run->exchange);
 }
 
+/* ---- for who records calls ---- */
+
+/* On the stack of the hook that waits. */
+struct asked {
+	struct sh_run *run;
+	uint64_t ask;
+};
+
+static void tell_answer(const struct asked *a, const struct sh_http_response *r)
+{
+	const struct sh_script_observer *o = a->run->state->runtime->observer;
+
+	if (o)
+		o->answered(o->ctx, a->ask, r);
+}
+
+static void on_observed_response(const struct sh_http_response *r, void *ctx)
+{
+	struct asked *a = ctx;
+
+	tell_answer(a, r);
+	sh_run_resume(a->run, push_response, (void *)r);
+}
+
+static void give_up_observed(void *arg)
+{
+	struct asked *a = arg;
+
+	tell_answer(a, NULL);
+	give_up(a->run);
+}
+
+/* NULL: nobody wants to know. */
+static struct asked *tell_request(lua_State *L, struct sh_run *run, const struct sh_http_request *rq)
+{
+	const struct sh_script_observer *o = run->state->runtime->observer;
+	const struct sh_call *c = sh_run_call(run);
+	struct asked *a;
+
+	if (!c)
+		return NULL;
+	a = lua_newuserdatauv(L, sizeof(*a), 0);
+	*a = (struct asked){run, o->asks(o->ctx, c, rq)};
+	return a->ask ? a : NULL;
+}
+
 /* ---- what goes out ---- */
 
 static struct sh_slice text_option(lua_State *L, int table, const char *key)
@@ -241,6 +287,7 @@ static int exchange(lua_State *L, const char *what, int table, const char *const
 {
 	struct sh_runtime *rt = sh_runtime_check(L, what);
 	struct sh_run *run = sh_run_check(L, what);
+	struct asked *asked;
 	int err;
 
 	if (lua_isnoneornil(L, table)) {
@@ -255,13 +302,17 @@ static int exchange(lua_State *L, const char *what, int table, const char *const
 		if ((unsigned char)rq->url.base[i] <= ' ')
 			return push_error(L, -EINVAL, "the URL has a space or control character: escape it (sip.http.escape)");
 	sh_vm_check_wait(L, what);
-	err = rt->env->driver->http(rt->env, rq, on_response, run, &run->exchange);
+	asked = rt->observer ? tell_request(L, run, rq) : NULL;
+	err = asked ? rt->env->driver->http(rt->env, rq, on_observed_response, asked, &run->exchange)
+		    : rt->env->driver->http(rt->env, rq, on_response, run, &run->exchange);
+	if (err && asked)
+		tell_answer(asked, &(struct sh_http_response){.error = err, .detail = ""});
 	if (err)
 		return push_error(L, err,
 				  err == -EBUSY    ? "too many requests at once"
 				  : err == -EINVAL ? "the URL is malformed"
 						   : strerror(-err));
-	return sh_run_wait_for(L, run, give_up, run, NULL);
+	return asked ? sh_run_wait_for(L, run, give_up_observed, asked, NULL) : sh_run_wait_for(L, run, give_up, run, NULL);
 }
 
 /* sip.http.get(url [, options]) */

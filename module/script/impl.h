@@ -87,6 +87,7 @@ struct sh_state {
 		struct sh_bindings *bindings;
 	} verb;
 	unsigned nselftests; /* given to sip.selftest */
+	struct sh_shared_journal *watch; /* observe.c; NULL: nobody records */
 	bool retiring;
 };
 
@@ -171,6 +172,7 @@ struct sh_runtime {
 	struct sh_timer questions_timer;
 	struct sh_link branch_hooks; /* of forks that go on */
 	struct sh_tls *tls; /* of listeners that need one; NULL: none is configured */
+	const struct sh_script_observer *observer; /* NULL: nobody records calls */
 	struct sh_keeper *keeper; /* NULL: out of memory */
 	bool listens; /* its sockets are open: new generations open theirs */
 	bool own_listens[SH_MAX_ENDPOINTS]; /* endpoints that scripts have opened, and that are not over */
@@ -389,6 +391,10 @@ void sh_refer_object_open(lua_State *L);
 int sh_call_transfer_verb(lua_State *L);
 int sh_call_pickup_verb(lua_State *L);
 void sh_push_dialog_ids(lua_State *L, struct sh_slice value); /* of Replaces or Join: a table, or nil */
+
+/* ---- observe.c: for who records calls */
+int sh_state_observe(struct sh_state *s); /* as its runtime is; 0 or -ENOMEM */
+const struct sh_call *sh_run_call(const struct sh_run *r); /* whose hook it is; NULL: of no call, or it is gone */
 
 /* ---- sub_object.c */
 void sh_sub_object_open(lua_State *L);

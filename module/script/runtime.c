@@ -171,6 +171,8 @@ static void take_up(struct sh_runtime *rt, struct sh_generation *g)
 	now->vm->counts = &rt->stats.vm;
 	sh_list_append(&rt->states, &now->link);
 	rt->state = now;
+	if (rt->observer)
+		sh_state_observe(now);
 	rt->domains.names = g->domains;
 	rt->domains.count = g->ndomains;
 	if (rt->ua)

@@ -136,6 +136,21 @@ void sh_runtime_on_binding(void *ctx, void *by, struct sh_slice aor, const struc
 /* A binding that another process has had: it is kept in reach from here, if it is to be. */
 void sh_runtime_keep(struct sh_runtime *rt, struct sh_slice aor, const struct sh_contact *c);
 void sh_runtime_succeeded(struct sh_runtime *rt); /* what is periodic (sip.every) ends here: another process does it */
+/* For who records calls: what the hooks of a call learn from outside. All are called on the worker's thread, and must not call back. */
+struct sh_http_request;
+struct sh_http_response;
+struct sh_shared_at;
+struct sh_script_observer {
+	/* A request leaves for a web server. 0: its answer is of no interest; or what `answered` is told it by (r is valid during the call;
+	 * NULL: the hook waits for it no longer). */
+	uint64_t (*asks)(void *ctx, const struct sh_call *c, const struct sh_http_request *rq);
+	void (*answered)(void *ctx, uint64_t ask, const struct sh_http_response *r);
+	/* A key of a shared store is about to be used. reads: what it holds now has a part in what the script gets. */
+	void (*uses)(void *ctx, const struct sh_call *c, const struct sh_shared_at *at, struct sh_slice key, bool reads);
+	void *ctx;
+};
+/* The structure stays the caller's; NULL: nobody. 0, or -ENOMEM: some uses of stores are not told. */
+int sh_runtime_observe(struct sh_runtime *rt, const struct sh_script_observer *observer);
 uint64_t sh_runtime_runs(const struct sh_runtime *rt); /* hooks in progress */
 
 /* What a worker's scripts ran into since the start. */

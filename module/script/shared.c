@@ -11,8 +11,11 @@ enum { STORE_DEFAULT = 64 << 20 };
 int sh_shared_get(const struct sh_shared_at *at, struct sh_slice key, struct sh_shared_value *out, char *buf,
 		  size_t size, size_t *need)
 {
-	struct sh_shared_store *shadow = at->journal ? sh_shared_journal_shadow(at->journal, at->store) : NULL;
-	struct sh_shared_store *s = shadow && sh_shared_store_has(shadow, key) ? shadow : at->store;
+	struct sh_shared_store *shadow = NULL, *s;
+
+	if (at->journal && !sh_shared_journal_watches(at, key, true))
+		shadow = sh_shared_journal_shadow(at->journal, at->store);
+	s = shadow && sh_shared_store_has(shadow, key) ? shadow : at->store;
 
 	return sh_shared_store_read(s, key, at->now, out, buf, size, need);
 }
@@ -30,7 +33,7 @@ static int write_at(const struct sh_shared_at *at, const struct sh_shared_write 
 {
 	if (w->key.len > SH_SHARED_KEY_MAX)
 		return w->op == SH_SHARED_DELETE || w->op == SH_SHARED_POP ? -ENOENT : -E2BIG;
-	if (at->journal)
+	if (at->journal && !sh_shared_journal_watches(at, w->key, w->op != SH_SHARED_SET))
 		return sh_shared_journal_write(at, w);
 	return told(at->store, w, sh_shared_store_write(at->store, w, at->now));
 }
@@ -127,6 +130,16 @@ int sh_shared_keys(const struct sh_shared_at *at, char **block, size_t *size, si
 	*size = list.size;
 	*count = list.count;
 	return 0;
+}
+
+int sh_shared_copy(const struct sh_shared_at *at, struct sh_slice key, size_t max, struct sh_shared_copy **out)
+{
+	return sh_shared_store_copy(at->store, key, at->now, max, out);
+}
+
+struct sh_slice sh_shared_name(const struct sh_shared_store *store)
+{
+	return sh_slice_make(store->name, store->name_len);
 }
 
 size_t sh_shared_memory(const struct sh_shared_store *store)

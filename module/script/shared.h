@@ -115,6 +115,22 @@ int sh_shared_restore(struct sh_shared *sh, struct sh_slice name, const char *da
 void sh_shared_tell(struct sh_shared *sh, void (*fn)(void *ctx, const char *data, size_t len), void *ctx);
 int sh_shared_do(struct sh_shared *sh, const char *data, size_t len, uint64_t now); /* 0 or -errno */
 
+/* In the place of a journal: everything is done on the stores at once, and fn is told before. reads: what the key holds has a part in
+ * the outcome. `at` is without a journal. Destroyed as a journal. 0 or -ENOMEM. */
+typedef void (*sh_shared_use_fn)(void *ctx, const struct sh_shared_at *at, struct sh_slice key, bool reads);
+int sh_shared_watch_create(struct sh_shared_journal **out, sh_shared_use_fn fn, void *ctx);
+
+/* A copy of what a key holds, with what a list holds. */
+struct sh_shared_copy {
+	enum sh_shared_kind kind;
+	uint64_t left; /* microseconds that it lives on; 0: for ever */
+	size_t count;  /* of values: 1, or how long the list is */
+	struct sh_shared_value values[]; /* texts behind them */
+};
+/* In memory of sh_malloc(). 0, -ENOENT, -EMSGSIZE (texts of more than `max` bytes, or a list of more than max / 16 items), -ENOMEM. */
+int sh_shared_copy(const struct sh_shared_at *at, struct sh_slice key, size_t max, struct sh_shared_copy **out);
+struct sh_slice sh_shared_name(const struct sh_shared_store *store);
+
 size_t sh_shared_memory(const struct sh_shared_store *store);
 
 int sh_shared_journal_create(struct sh_shared_journal **out, struct sh_shared *sh);

@@ -99,6 +99,7 @@ void sh_shared_store_destroy(struct sh_shared_store *s);
 /* As sh_shared_get(). */
 int sh_shared_store_read(struct sh_shared_store *s, struct sh_slice key, uint64_t now, struct sh_shared_value *out,
 			 char *buf, size_t size, size_t *need);
+int sh_shared_store_copy(struct sh_shared_store *s, struct sh_slice key, uint64_t now, size_t max, struct sh_shared_copy **out);
 int sh_shared_store_write(struct sh_shared_store *s, const struct sh_shared_write *w, uint64_t now);
 
 /* Calls fn for every entry of the store, live or not, under the lock of its stripe; fn must not change the table. */
@@ -117,6 +118,8 @@ int sh_shared_unpack(struct sh_shared_store *s, const char *data, size_t len, ui
 void sh_shared_tell_write(const struct sh_shared_store *s, const struct sh_shared_write *w);
 
 /* shared_journal.c */
+/* True: it is a watch, which has been told, and the store itself is to be used. */
+bool sh_shared_journal_watches(const struct sh_shared_at *at, struct sh_slice key, bool reads);
 int sh_shared_journal_write(const struct sh_shared_at *at, const struct sh_shared_write *w);
 struct sh_shared_store *sh_shared_journal_shadow(const struct sh_shared_journal *j, const struct sh_shared_store *base);
 

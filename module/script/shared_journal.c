@@ -19,7 +19,19 @@ struct sh_shared_journal {
 	struct sh_shared *set;
 	struct sh_link shadows, records;
 	size_t size; /* of the records; at most one store's worth */
+	sh_shared_use_fn watch; /* NULL: a journal */
+	void *ctx;
 };
+
+bool sh_shared_journal_watches(const struct sh_shared_at *at, struct sh_slice key, bool reads)
+{
+	const struct sh_shared_journal *j = at->journal;
+	struct sh_shared_at bare = {.store = at->store, .now = at->now};
+
+	if (j->watch)
+		j->watch(j->ctx, &bare, key, reads);
+	return j->watch != NULL;
+}
 
 struct sh_shared_store *sh_shared_journal_shadow(const struct sh_shared_journal *j, const struct sh_shared_store *base)
 {
@@ -85,16 +97,26 @@ int sh_shared_journal_write(const struct sh_shared_at *at, const struct sh_share
 
 int sh_shared_journal_create(struct sh_shared_journal **out, struct sh_shared *sh)
 {
-	struct sh_shared_journal *j = sh_malloc(sizeof(*j));
+	struct sh_shared_journal *j = sh_calloc(1, sizeof(*j));
 
 	if (!j)
 		return -ENOMEM;
 	j->set = sh;
-	j->size = 0;
 	sh_list_init(&j->shadows);
 	sh_list_init(&j->records);
 	*out = j;
 	return 0;
+}
+
+int sh_shared_watch_create(struct sh_shared_journal **out, sh_shared_use_fn fn, void *ctx)
+{
+	int err = sh_shared_journal_create(out, NULL);
+
+	if (!err) {
+		(*out)->watch = fn;
+		(*out)->ctx = ctx;
+	}
+	return err;
 }
 
 static void clear(struct sh_shared_journal *j)

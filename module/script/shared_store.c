@@ -588,6 +588,58 @@ int sh_shared_store_read(struct sh_shared_store *s, struct sh_slice key, uint64_
 	return err;
 }
 
+static void copy_value(struct sh_shared_copy *c, char **text, const struct sh_shared_scalar *s, const char *from)
+{
+	struct sh_shared_value *v = &c->values[c->count++];
+	size_t len = text_len(s);
+
+	if (len)
+		memcpy(*text, from, len);
+	*v = get_scalar(s, *text);
+	*text += len;
+}
+
+static struct sh_shared_copy *copy_entry(const struct sh_shared_entry *e, size_t count, size_t texts, uint64_t now)
+{
+	struct sh_shared_copy *c = sh_malloc(sizeof(*c) + count * sizeof(c->values[0]) + texts);
+	char *text;
+
+	if (!c)
+		return NULL;
+	text = (char *)&c->values[count];
+	*c = (struct sh_shared_copy){.kind = (enum sh_shared_kind)e->scalar.kind, .left = e->expires ? e->expires - now : 0};
+	if (e->scalar.kind != SH_SHARED_LIST)
+		copy_value(c, &text, &e->scalar, e->key + e->key_len);
+	for (const struct sh_shared_item *i = e->first; i; i = i->next)
+		copy_value(c, &text, &i->scalar, i->text);
+	return c;
+}
+
+int sh_shared_store_copy(struct sh_shared_store *s, struct sh_slice key, uint64_t now, size_t max, struct sh_shared_copy **out)
+{
+	uint64_t hash = hash_of(s, key);
+	struct sh_shared_stripe *stripe = stripe_of(s, hash);
+	const struct sh_shared_entry *e;
+	size_t texts = 0;
+	int err = 0;
+
+	pthread_mutex_lock(&stripe->lock);
+	e = find(stripe, hash, key);
+	if (!e || !sh_shared_entry_live(e, now)) {
+		err = -ENOENT;
+	} else {
+		texts = text_len(&e->scalar);
+		for (const struct sh_shared_item *i = e->first; i && texts <= max; i = i->next)
+			texts += text_len(&i->scalar);
+		if (texts > max || e->length > max / 16)
+			err = -EMSGSIZE;
+		else if (!(*out = copy_entry(e, e->scalar.kind == SH_SHARED_LIST ? e->length : 1, texts, now)))
+			err = -ENOMEM;
+	}
+	pthread_mutex_unlock(&stripe->lock);
+	return err;
+}
+
 static void drop_entry(struct sh_hash_node *n, void *ctx)
 {
 	(void)ctx;

@@ -95,8 +95,10 @@ int command_record(struct settings *s)
 	if (json_dump_file(record, s->argument, JSON_INDENT(1)) < 0) {
 		complain("%s: %s", s->argument, strerror(errno));
 	} else {
-		fprintf(stderr, "%s: %zu messages%s\n", s->argument, json_array_size(json_object_get(record, "messages")),
-			json_is_true(json_object_get(record, "cut")) ? " (not all of them: the call is too large)" : "");
+		fprintf(stderr, "%s: %zu messages, %zu requests to web servers, %zu keys of stores%s\n", s->argument,
+			json_array_size(json_object_get(record, "messages")), json_array_size(json_object_get(record, "http")),
+			json_array_size(json_object_get(record, "shared")),
+			json_is_true(json_object_get(record, "cut")) ? " (not all: something is too large for a record)" : "");
 		code = 0;
 	}
 	json_decref(record);

@@ -21,7 +21,7 @@
 	extern const char symbol##_end[] __attribute__((visibility("hidden")))
 
 /* In the order in which they build on each other. */
-#define FILES(X) X(sdp) X(sip) X(ladder) X(phone) X(verbs) X(http) X(plan) X(test) X(replay) X(check)
+#define FILES(X) X(sdp) X(sip) X(ladder) X(phone) X(verbs) X(http) X(plan) X(test) X(record) X(replay) X(case) X(check)
 
 #define X(name) EMBED(sh_trial_text_##name, "lua/siphook/" #name ".lua");
 FILES(X)

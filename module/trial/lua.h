@@ -28,7 +28,7 @@ struct sh_trial_presets {
 };
 void sh_trial_presets_read(lua_State *L, int table, struct sh_trial_presets *out);
 int sh_trial_presets_apply(const struct sh_trial_presets *presets, struct sh_shared *shared); /* does not raise; 0 or -errno */
-/* shared_get(world, store, key), shared_set(world, store, key, value): see lua_shared.c. */
+/* shared_get(world, store, key), shared_set(world, store, key, value [, ttl]), shared_push(...): see lua_shared.c. */
 void sh_trial_shared_open(lua_State *L);
 
 /* http(world, fn): see lua_http.c. */

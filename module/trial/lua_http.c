@@ -60,9 +60,9 @@ static int call_handler(lua_State *L)
 		const char *name;
 		int error;
 	} errors[] = {{"unreachable", -EHOSTUNREACH}, {"refused", -EHOSTUNREACH}, {"not_found", -ENOENT}, {"tls", -EPROTO},
-		      {"failed", -EIO}};
+		      {"size", -EMSGSIZE}, {"busy", -EBUSY}, {"memory", -ENOMEM}, {"invalid", -EINVAL}, {"failed", -EIO}};
 	struct stub *s = lua_touserdata(L, 1);
-	struct sh_slice error;
+	struct sh_slice error, detail;
 
 	lua_rawgeti(L, LUA_REGISTRYINDEX, s->handler);
 	push_request(L, s->rq);
@@ -85,7 +85,8 @@ static int call_handler(lua_State *L)
 	for (size_t i = 0; error.len && i < sizeof(errors) / sizeof(errors[0]); i++)
 		if (sh_slice_eq(error, sh_slice_cstr(errors[i].name)))
 			s->reply->error = errors[i].error;
-	s->reply->detail = error.len ? error.base : NULL;
+	detail = text_of(L, "detail");
+	s->reply->detail = detail.len ? detail.base : error.len ? error.base : NULL;
 	return 0;
 }
 
@@ -100,7 +101,7 @@ static void on_request(const struct sh_http_request *rq, struct sh_sim_http_repl
 	}
 }
 
-/* http(world, fn): all requests of the script go to fn(request) -> {status=, header_lines=, body=, delay=, error=} */
+/* http(world, fn): all requests of the script go to fn(request) -> {status=, header_lines=, body=, delay=, error=, detail=} */
 static int set_http(lua_State *L)
 {
 	struct sh_world *w = sh_trial_world_check(L, 1);

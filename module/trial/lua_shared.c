@@ -171,7 +171,15 @@ static int get(lua_State *L)
 	return 1;
 }
 
-/* shared_set(world, store, key, value): nil deletes */
+/* At 5: microseconds that it lives; nil or absent: for ever. */
+static uint64_t check_ttl(lua_State *L)
+{
+	lua_Integer ttl = luaL_optinteger(L, 5, 0);
+
+	return ttl > 0 ? (uint64_t)ttl : 0;
+}
+
+/* shared_set(world, store, key, value [, ttl]): nil deletes */
 static int set(lua_State *L)
 {
 	struct sh_world *w = sh_trial_world_check(L, 1);
@@ -189,14 +197,34 @@ static int set(lua_State *L)
 		err = sh_shared_delete(&at, key);
 		err = err == -ENOENT ? 0 : err;
 	} else if (!err) {
-		err = sh_shared_set(&at, key, &v, 0);
+		err = sh_shared_set(&at, key, &v, check_ttl(L));
 	}
+	return err ? luaL_error(L, "%s: %s", store.base, strerror(-err)) : 0;
+}
+
+/* shared_push(world, store, key, value [, ttl]) */
+static int push(lua_State *L)
+{
+	struct sh_world *w = sh_trial_world_check(L, 1);
+	struct sh_shared_at at = {.now = sh_world_now(w)};
+	struct sh_shared_value v = {0};
+	struct sh_slice store, key;
+	size_t length;
+	int err;
+
+	store.base = luaL_checklstring(L, 2, &store.len);
+	key.base = luaL_checklstring(L, 3, &key.len);
+	if (!to_shared(L, 4, &v))
+		return luaL_argerror(L, 4, "string, number or boolean expected");
+	err = sh_shared_open(sh_world_shared(w), store, &at.store);
+	if (!err)
+		err = sh_shared_push(&at, key, &v, check_ttl(L), &length);
 	return err ? luaL_error(L, "%s: %s", store.base, strerror(-err)) : 0;
 }
 
 void sh_trial_shared_open(lua_State *L)
 {
-	static const luaL_Reg functions[] = {{"shared_get", get}, {"shared_set", set}, {NULL, NULL}};
+	static const luaL_Reg functions[] = {{"shared_get", get}, {"shared_set", set}, {"shared_push", push}, {NULL, NULL}};
 
 	luaL_setfuncs(L, functions, 0);
 }

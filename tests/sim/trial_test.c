@@ -12,7 +12,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/alloc.h"
 #include "engine/engine.h"
+#include "engine/files.h"
 #include "msg/digest.h"
 #include "trial/trial.h"
 
@@ -359,6 +361,64 @@ static void a_recorded_call_is_replayed_and_differences_are_told(void **state)
 	unlink(path);
 }
 
+static char *read_text(const char *path, size_t *len)
+{
+	struct sh_vm_stamp stamp;
+	char *text;
+
+	assert_int_equal(sh_engine_read_file(NULL, path, &text, len, &stamp), 0);
+	return text;
+}
+
+static void write_text(const char *path, const char *text, size_t len)
+{
+	FILE *f = fopen(path, "w");
+
+	assert_non_null(f);
+	assert_int_equal(fwrite(text, 1, len, f), len);
+	assert_int_equal(fclose(f), 0);
+}
+
+static void web_servers_and_stores_say_in_a_replay_what_they_said(void **state)
+{
+	static struct lines out;
+	char folder[] = "/tmp/siphook-record-XXXXXX", path[64], test[64], plan[64], *text;
+	size_t len;
+
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	snprintf(path, sizeof(path), "%s/record.json", folder);
+	snprintf(test, sizeof(test), "%s/case_test.lua", folder);
+	snprintf(plan, sizeof(plan), "%s/outside.lua", folder);
+	setenv("SIPHOOK_RECORD", path, 1);
+	run_file("tests/trial/outside_test.lua");
+	unsetenv("SIPHOOK_RECORD");
+	if (replay(path, "none", "", false, &out) != 0)
+		fail_msg("%s", out.text);
+	must_say(&out, "asks https://routes.example.net/%2B498922  (outside.lua:19: sip.http.get)");
+	must_say(&out, "asks POST https://bill.example.net/");
+	must_say(&out, "calls sip:+498922@10.0.0.2 at 10.0.0.2:5060");
+	must_say(&out, "\nno difference\n");
+	/* other servers */
+	assert_int_equal(replay(path, "routes", "https://new.example.net/", false, &out), 1);
+	must_say(&out, "-     0.0"); /* the first request to the old one */
+	must_say(&out, "asks https://new.example.net/%2B498922, which the record does not know");
+	must_say(&out, "answers the caller 404 Not Found");
+	/* as a test case, which passes as it is written */
+	assert_int_equal(replay(path, "none", "", true, &out), 0);
+	must_say(&out, "[\"GET https://routes.example.net/%2B498922\"] = in_turn{");
+	must_say(&out, "plan:shared(\"queue\"):set(\"gateways\", { \"10.0.0.1\", \"10.0.0.2\", \"10.0.0.3\" })");
+	write_text(test, out.text, strlen(out.text));
+	text = read_text("tests/trial/data/outside.lua", &len);
+	write_text(plan, text, len);
+	sh_free(text);
+	run_file(test);
+	unlink(path);
+	unlink(test);
+	unlink(plan);
+	rmdir(folder);
+}
+
 /* Every seed: what is lost is sent again, by the phones too. */
 static void cases_pass_on_a_network_that_loses(void **state)
 {
@@ -465,6 +525,7 @@ int main(void)
 	    cmocka_unit_test(the_examples_do_what_their_tests_say),
 	    cmocka_unit_test(the_examples_of_the_manual_run),
 	    cmocka_unit_test(a_recorded_call_is_replayed_and_differences_are_told),
+	    cmocka_unit_test(web_servers_and_stores_say_in_a_replay_what_they_said),
 	    cmocka_unit_test(a_dial_plan_tries_itself_out),
 	    cmocka_unit_test(cases_pass_on_a_network_that_loses),
 	    cmocka_unit_test(a_ladder_shows_all_legs_and_the_lines_of_the_script),
