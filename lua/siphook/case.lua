@@ -5,8 +5,14 @@ local without_copies = reader.without_copies
 
 local TOLERANCE = 500000                           -- microseconds between two lines that need no plan:advance
 
+local keywords = {}
+for word in ("and break do else elseif end false for function goto if in local nil not or repeat return then true until while"):gmatch "%a+" do
+  keywords[word] = true
+end
+
 local function name_for(used, text)
   local name = text:gsub("[^%w]", "_"):gsub("^(%d)", "_%1")
+  if name == "" or keywords[name] then name = name .. "_" end
   while used[name] do name = name .. "_" end
   used[name] = true
   return name
@@ -98,7 +104,7 @@ local function answer_words(ask)
   if not answer then return "500" end
   local words = {}
   if answer.error then words[1] = "error = " .. literal(answer.error) end
-  if answer.error and answer.detail then words[2] = "detail = " .. literal(answer.detail) end
+  if answer.error and answer.detail and answer.detail ~= answer.error then words[2] = "detail = " .. literal(answer.detail) end
   if not answer.error then
     words[1] = "status = " .. answer.status
     local headers = {}

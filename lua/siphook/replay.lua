@@ -228,11 +228,11 @@ local function call_out(run)
   end
 end
 
--- The script's line that came last before `at`.
-local function line_before(events, at)
+-- The script's line that came last before `at`; a request to a web server is of one of its verbs, all else of the others.
+local function line_before(events, at, web)
   local found
   for _, event in ipairs(events) do
-    if event.verb and event.at <= at then found = event end
+    if event.verb and event.at <= at and web == (event.verb:find "^sip%.http%." ~= nil) then found = event end
   end
   return found and ("  (%s:%d: %s)"):format(found.file:match "[^/]*$", found.line, found.verb) or ""
 end
@@ -242,7 +242,7 @@ local function questions(asks)
   local out = {}
   for i, ask in ipairs(asks) do
     local what = (ask.method == "GET" and "" or ask.method .. " ") .. ask.url
-    out[i] = { at = ask.at, key = what, text = "asks " .. what .. (ask.unknown and ", which the record does not know" or "") }
+    out[i] = { at = ask.at, key = what, web = true, text = "asks " .. what .. (ask.unknown and ", which the record does not know" or "") }
   end
   return out
 end
@@ -279,7 +279,7 @@ local function compare(run)
   for _, pair in ipairs(lines) do
     local was, is = pair[1], pair[2]
     local mark, text = " ", (is or was).text
-    local more = is and line_before(events, is.at + started) or ""
+    local more = is and line_before(events, is.at + started, is.web == true) or ""
     if not is then
       mark, differences = "-", differences + 1
     elseif not was then

@@ -217,6 +217,17 @@ static void put_octets(struct sh_json *j, const char *name, const char *name64, 
 	sh_free(base64);
 }
 
+static void put_hidden(struct sh_json *j, const char *name, const char *name64, struct sh_slice s, struct sh_secrets *secrets)
+{
+	char *made;
+
+	if (sh_secrets_hide(secrets, s, &s, &made) < 0)
+		j->failed = true;
+	else
+		put_octets(j, name, name64, s);
+	sh_free(made);
+}
+
 static void put_number(struct sh_json *j, const char *name, uint64_t n)
 {
 	sh_json_key(j, name);
@@ -248,7 +259,7 @@ static const char *error_name(int err)
 	}
 }
 
-static void put_ask(struct sh_json *j, const struct ask *a, uint64_t began)
+static void put_ask(struct sh_json *j, const struct ask *a, uint64_t began, struct sh_secrets *secrets)
 {
 	sh_json_open(j, '{');
 	sh_json_key(j, "at");
@@ -268,12 +279,12 @@ static void put_ask(struct sh_json *j, const struct ask *a, uint64_t began)
 	} else if (a->answered) {
 		put_number(j, "status", a->status);
 		put_octets(j, "headers", "headers64", a->headers);
-		put_octets(j, "body", "body64", a->body);
+		put_hidden(j, "body", "body64", a->body, secrets);
 	}
 	sh_json_close(j, '}');
 }
 
-static void put_value(struct sh_json *j, const struct sh_shared_value *v)
+static void put_value(struct sh_json *j, const struct sh_shared_value *v, struct sh_secrets *secrets)
 {
 	sh_json_open(j, '{');
 	switch (v->kind) {
@@ -290,12 +301,12 @@ static void put_value(struct sh_json *j, const struct sh_shared_value *v)
 		sh_json_number(j, v->u.number);
 		break;
 	default:
-		put_octets(j, "text", "text64", v->u.text);
+		put_hidden(j, "text", "text64", v->u.text, secrets);
 	}
 	sh_json_close(j, '}');
 }
 
-static void put_key(struct sh_json *j, const struct key *k)
+static void put_key(struct sh_json *j, const struct key *k, struct sh_secrets *secrets)
 {
 	sh_json_open(j, '{');
 	put_octets(j, "store", "store64", k->store);
@@ -312,19 +323,15 @@ static void put_key(struct sh_json *j, const struct key *k)
 		sh_json_key(j, "values");
 		sh_json_open(j, '[');
 		for (size_t i = 0; i < k->was->count; i++)
-			put_value(j, &k->was->values[i]);
+			put_value(j, &k->was->values[i], secrets);
 		sh_json_close(j, ']');
 	}
 	sh_json_close(j, '}');
 }
 
-void sh_outside_put(const struct sh_outside *o, uint64_t began, struct sh_json *j)
+/* The stores first: what is tried out to find secrets has a limit. */
+void sh_outside_put(const struct sh_outside *o, uint64_t began, struct sh_secrets *secrets, struct sh_json *j)
 {
-	sh_json_key(j, "http");
-	sh_json_open(j, '[');
-	SH_LIST_EACH(l, &o->asks)
-	put_ask(j, SH_CONTAINER(l, struct ask, link), began);
-	sh_json_close(j, ']');
 	sh_json_key(j, "shared");
 	sh_json_open(j, '[');
 	SH_LIST_EACH(l, &o->keys)
@@ -332,8 +339,13 @@ void sh_outside_put(const struct sh_outside *o, uint64_t began, struct sh_json *
 		const struct key *k = SH_CONTAINER(l, struct key, link);
 
 		if (k->read)
-			put_key(j, k);
+			put_key(j, k, secrets);
 	}
+	sh_json_close(j, ']');
+	sh_json_key(j, "http");
+	sh_json_open(j, '[');
+	SH_LIST_EACH(l, &o->asks)
+	put_ask(j, SH_CONTAINER(l, struct ask, link), began, secrets);
 	sh_json_close(j, ']');
 }
 

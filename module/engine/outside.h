@@ -6,6 +6,7 @@
 #include "core/env.h"
 #include "core/json.h"
 #include "core/list.h"
+#include "engine/secrets.h"
 #include "script/shared.h"
 
 struct sh_outside {
@@ -27,7 +28,7 @@ void sh_outside_answer(struct sh_outside *o, uint64_t ask, uint64_t at, const st
 /* The first use of a key counts: what it held, if that was read. */
 void sh_outside_use(struct sh_outside *o, const struct sh_shared_at *at, struct sh_slice key, bool reads);
 
-/* As members of the record: "http" and "shared". */
-void sh_outside_put(const struct sh_outside *o, uint64_t began, struct sh_json *j);
+/* As members of the record: "http" and "shared". Secrets are hidden in values and bodies. */
+void sh_outside_put(const struct sh_outside *o, uint64_t began, struct sh_secrets *secrets, struct sh_json *j);
 
 #endif

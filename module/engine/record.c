@@ -294,6 +294,22 @@ static void put_message(struct sh_json *j, const struct sh_recorder *r, const st
 	sh_json_close(j, '}');
 }
 
+static void put_outside(struct sh_json *j, const struct sh_recorder *r)
+{
+	struct sh_secrets secrets;
+
+	sh_secrets_init(&secrets);
+	SH_LIST_EACH(l, &r->messages)
+	{
+		const struct message *m = SH_CONTAINER(l, struct message, link);
+
+		if (m->in)
+			sh_secrets_learn(&secrets, sh_slice_make(m->text, m->len));
+	}
+	sh_outside_put(&r->outside, r->began, &secrets, j);
+	sh_secrets_finish(&secrets);
+}
+
 static void put_record(struct sh_json *j, const struct sh_recorder *r)
 {
 	sh_json_open(j, '{');
@@ -338,7 +354,7 @@ static void put_record(struct sh_json *j, const struct sh_recorder *r)
 	SH_LIST_EACH(l, &r->messages)
 	put_message(j, r, SH_CONTAINER(l, struct message, link));
 	sh_json_close(j, ']');
-	sh_outside_put(&r->outside, r->began, j);
+	put_outside(j, r);
 	sh_json_close(j, '}');
 }
 

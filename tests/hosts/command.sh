@@ -181,18 +181,34 @@ runs 1 reload && says err "plan.lua:3: alice expected 200 OK, but 486 Busy Here 
 says log "plan.lua:2: call:reject(486)"
 runs 1 check "$dir/plan.lua" && says err "selftest: "
 
-# A live call is written to a file, runs again, and is compared. A caller in a few lines: INVITE, the refusal, ACK.
-cat >"$dir/plan.lua" <<'END'
+# A live call is written to a file, runs again, and is compared. A caller in a few lines: INVITE, the refusal, ACK. What a web server has
+# said to the dial plan, and what it found in a store, is in the file.
+web=$(port)
+cat >"$dir/plan.lua" <<END
 local sip = require "siphook"
-sip.on.invite(function(call) call:reject(tonumber(sip.config.code or "486")) end)
+local counts = sip.shared "counts"
+sip.on.invite(function(call)
+  local answer = sip.http.get("http://127.0.0.1:$web/code", { password = "hidden", user = "me" })
+  counts:incr "calls"
+  call:reject(tonumber(sip.config.code or answer and answer.body or 500))
+end)
 END
 runs 0 reload
 "$siphook" record --filter sip:bob@ "$dir/call.json" 2>"$dir/recording" &
 recorder=$!
 soon "siphook record waits for a call" grep -q waiting "$dir/recording"
 runs 1 record "$dir/other.json" && says err "a call is being recorded already"
-python3 - "${uri##*:}" <<'END'
-import socket, sys
+python3 - "${uri##*:}" "$web" <<'END'
+import http.server, socket, sys, threading
+class Web(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "3")
+        self.end_headers()
+        self.wfile.write(b"486")
+    def log_message(self, *args):
+        pass
+threading.Thread(target=http.server.HTTPServer(("127.0.0.1", int(sys.argv[2])), Web).serve_forever, daemon=True).start()
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.bind(("127.0.0.1", 0))
 s.settimeout(5)
@@ -209,8 +225,10 @@ while True:
 s.sendto(text("ACK", next(l[4:] for l in answer.split("\r\n") if l.startswith("To: "))), server)
 END
 wait "$recorder" || die "siphook record ends when the call is over: $(cat "$dir/recording")"
-grep -q "call.json: 3 messages" "$dir/recording" || die "it says what it has: $(cat "$dir/recording")"
-runs 0 replay "$dir/call.json" "$dir/plan.lua" && says out "answers the caller 486 Busy Here  (plan.lua:2: call:reject)" && says out "no difference"
+grep -q "call.json: [0-9]* messages, 1 requests to web servers, 1 keys of stores" "$dir/recording" || die "it says what it has: $(cat "$dir/recording")"
+grep -q hidden "$dir/call.json" && die "passwords are not in a record"
+runs 0 replay "$dir/call.json" "$dir/plan.lua" && says out "answers the caller 486 Busy Here  (plan.lua:6: call:reject)" && says out "no difference"
+says out "asks http://127.0.0.1:$web/code"
 runs 1 replay -o config.code=603 "$dir/call.json" "$dir/plan.lua" && says out "2 differences"
 runs 0 replay --case "$dir/call.json" "$dir/plan.lua" && says out "out:expect(486)"
 cp "$dir/out" "$dir/call_test.lua"

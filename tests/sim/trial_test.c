@@ -379,15 +379,78 @@ static void write_text(const char *path, const char *text, size_t len)
 	assert_int_equal(fclose(f), 0);
 }
 
+/* In place; what is no record any more is refused in words, and what still is one runs. */
+static void damage(char *text, size_t *len, uint64_t *random)
+{
+	static const char octets[] = "0123456789-.eE\"\\,:{}[] tfn\xff\r\n";
+	unsigned kind, n;
+
+	*random = *random * UINT64_C(6364136223846793005) + 1442695040888963407;
+	kind = (unsigned)(*random >> 61);
+	n = 1 + (unsigned)(*random >> 58 & 7);
+	for (unsigned i = 0; i < n; i++) {
+		size_t at;
+
+		*random = *random * UINT64_C(6364136223846793005) + 1442695040888963407;
+		at = (size_t)(*random >> 20) % *len;
+		if (kind == 0)
+			*len = at + 1;
+		else if (kind < 5) /* a digit for a digit: sizes and times */
+			text[at] = text[at] >= '0' && text[at] <= '9' ? (char)('0' + (*random >> 12) % 10) : text[at];
+		else
+			text[at] = octets[(*random >> 12) % (sizeof(octets) - 1)];
+	}
+}
+
+static void nothing_in_a_record_is_believed(const char *path)
+{
+	static struct lines out;
+	static const struct {
+		const char *record, *says;
+	} wrong[] = {
+	    {"", "this is no record of siphook"},
+	    {"[]", "this is no record of siphook"},
+	    {"{\"siphook_record\":2}", "this is no record of siphook"},
+	    {"{\"siphook_record\":1}", "'script': string expected, got nothing"},
+	    {"{\"siphook_record\":1,\"script\":\"x\",\"began\":-1}", "'began': 0 to "},
+	    {"{\"siphook_record\":1,\"script\":\"x\",\"began\":0,\"domains\":[5]}", "domains 1: string expected, got number"},
+	    {"{\"siphook_record\":1,\"script\":\"x\",\"began\":0,\"domains\":[],\"messages\":[{\"text\":1}]}", "message 1: 'text': string expected"},
+	    {"{\"siphook_record\":1,\"script\":\"x\",\"began\":0,\"domains\":[],\"messages\":[],\"legs\":[]}", "no INVITE of a caller"},
+	};
+	size_t len, whole;
+	char *text = read_text(path, &whole), *copy = malloc(whole + 1);
+	uint64_t random = 1;
+
+	assert_non_null(copy);
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		write_text(path, wrong[i].record, strlen(wrong[i].record));
+		assert_true(replay(path, "none", "", i & 1, &out) < 0);
+		must_say(&out, wrong[i].says);
+	}
+	for (unsigned i = 0; i < 300; i++) {
+		memcpy(copy, text, whole);
+		len = whole;
+		damage(copy, &len, &random);
+		write_text(path, copy, len);
+		replay(path, "none", "", i & 1, &out);
+		if (strstr(out.text, "attempt to") || strstr(out.text, "bad argument")) /* a check is missing */
+			fail_msg("seed %u: %s", i, out.text);
+	}
+	write_text(path, text, whole);
+	free(copy);
+	sh_free(text);
+}
+
 static void web_servers_and_stores_say_in_a_replay_what_they_said(void **state)
 {
 	static struct lines out;
-	char folder[] = "/tmp/siphook-record-XXXXXX", path[64], test[64], plan[64], *text;
+	char folder[] = "/tmp/siphook-record-XXXXXX", path[64], old[64], test[64], plan[64], *text;
 	size_t len;
 
 	(void)state;
 	assert_non_null(mkdtemp(folder));
 	snprintf(path, sizeof(path), "%s/record.json", folder);
+	snprintf(old, sizeof(old), "%s/old.json", folder);
 	snprintf(test, sizeof(test), "%s/case_test.lua", folder);
 	snprintf(plan, sizeof(plan), "%s/outside.lua", folder);
 	setenv("SIPHOOK_RECORD", path, 1);
@@ -395,10 +458,20 @@ static void web_servers_and_stores_say_in_a_replay_what_they_said(void **state)
 	unsetenv("SIPHOOK_RECORD");
 	if (replay(path, "none", "", false, &out) != 0)
 		fail_msg("%s", out.text);
-	must_say(&out, "asks https://routes.example.net/%2B498922  (outside.lua:19: sip.http.get)");
+	must_say(&out, "asks https://routes.example.net/%2B498922  (outside.lua:23: sip.http.get)");
 	must_say(&out, "asks POST https://bill.example.net/");
 	must_say(&out, "calls sip:+498922@10.0.0.2 at 10.0.0.2:5060");
 	must_say(&out, "\nno difference\n");
+	assert_null(strstr(out.text, "status.example.net")); /* a timer has asked it */
+	/* a record of before */
+	text = read_text(path, &len);
+	for (char *at = text; (at = strstr(at, "\"http\":[")) || (at = strstr(text, "\"shared\":[")); at++)
+		at[1] = '_';
+	write_text(old, text, len);
+	sh_free(text);
+	assert_int_equal(replay(old, "none", "", false, &out), 1);
+	must_say(&out, "-     0.858  calls sip:+498922@10.0.0.2 at 10.0.0.2:5060");
+	must_say(&out, "answers the caller 404 Not Found  (outside.lua:38: call:reject)");
 	/* other servers */
 	assert_int_equal(replay(path, "routes", "https://new.example.net/", false, &out), 1);
 	must_say(&out, "-     0.0"); /* the first request to the old one */
@@ -409,11 +482,13 @@ static void web_servers_and_stores_say_in_a_replay_what_they_said(void **state)
 	must_say(&out, "[\"GET https://routes.example.net/%2B498922\"] = in_turn{");
 	must_say(&out, "plan:shared(\"queue\"):set(\"gateways\", { \"10.0.0.1\", \"10.0.0.2\", \"10.0.0.3\" })");
 	write_text(test, out.text, strlen(out.text));
+	nothing_in_a_record_is_believed(path);
 	text = read_text("tests/trial/data/outside.lua", &len);
 	write_text(plan, text, len);
 	sh_free(text);
 	run_file(test);
 	unlink(path);
+	unlink(old);
 	unlink(test);
 	unlink(plan);
 	rmdir(folder);

@@ -1,10 +1,11 @@
 -- Makes the record that replay is tried out with where a call learns from web servers and shared stores. The environment names its file.
 local t = require "siphook.test"
 
-local function load(http)
+local function load(http, config)
   return t.load("data/outside.lua", {
+    config = config,
     shared = {
-      users = { ["pw:+4930111"] = "wonder", ["pw:carol"] = "other" },
+      users = { ["pw:+4930111"] = "wonder", ["ha1:+4930111"] = t.hash("md5", "+4930111:example.org:wonder"), ["pw:carol"] = "other" },
       counts = { calls = 41, share = 0.25 },
       queue = { gateways = { "10.0.0.1", "10.0.0.2", "10.0.0.3" } },
     },
@@ -21,7 +22,7 @@ t.case("what a call learns from outside is in its record", function()
     if request.url:find "status" then return "fine" end
     asked = asked + 1
     if asked == 1 then return 503 end
-    return { headers = { ["X-Trunk"] = "t\"7", ["Set-Cookie"] = { "a=1", "b=2" } }, json = { gateway = "second" }, delay = 0.25 }
+    return { headers = { ["X-Trunk"] = "t\"7", ["Set-Cookie"] = { "a=1", "b=2" } }, body = '{"gateway":"second","word":"wonder","said":"a wonder"}', delay = 0.25 }
   end)
   plan:shared("counts"):set("limit", 100)
   local alice, gateway = plan:phone("+4930111", { password = "wonder" }), plan:peer "10.0.0.2"
@@ -61,11 +62,16 @@ t.case("what a call learns from outside is in its record", function()
   t.no_match(text, "key:word")
   t.no_match(text, "status%.example")
   t.no_match(text, "carol")
+  t.no_match(text, "wonder")                             -- the password: the caller's digest gives it away
+  t.match(record.http[2].body, '"word":"?","said":"a ?"')
   local held = {}
   for _, key in ipairs(record.shared) do held[key.store .. "." .. key.key] = key end
+  t.equal(held["users.pw:+4930111"].values, { { text = "?" } })
   t.equal(held["counts.calls"].values, { { integer = 41 } })
   t.equal(held["counts.share"].values, { { float = 0.25 } })
   t.equal(#held["queue.gateways"].values, 3)
+  t.equal(held["counts.open"].values, { { boolean = true } })
+  t.near(held["counts.open"].left, 3600e6, 1e6)
   local path = os.getenv "SIPHOOK_RECORD"
   if path then
     local file = t.ok(io.open(path, "w"))
@@ -112,4 +118,15 @@ t.case("octets that are no text are kept", function()
   plan:advance(5)
   local record = t.json.decode(t.ok(plan:recorded(), "the record"))
   t.equal(t.base64.decode(record.http[1].body64), "\0\xff{}")
+end)
+
+t.case("a hash of a password is hidden too", function()
+  local plan = load(nil, { ha1 = "yes" })
+  local alice = plan:phone("+4930111", { password = "wonder", algorithm = "MD5" })
+  plan:record()
+  alice:invite("+498922"):expect(486)
+  plan:advance(3)
+  local text = t.ok(plan:recorded(), "the record")
+  t.match(text, '"ha1:+4930111"')
+  t.no_match(text, t.hash("md5", "+4930111:example.org:wonder"))
 end)

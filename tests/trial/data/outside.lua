@@ -2,10 +2,14 @@ local sip = require "siphook"
 local users, counts, queue = sip.shared "users", sip.shared "counts", sip.shared "queue"
 
 counts:set("limit", 1)                                   -- the record knows better
+counts:set("open", true, { ttl = 3600 })
 
 sip.after(0, function() sip.http.get "https://status.example.net/" end)
 
 local function who(request)
+  if sip.config.ha1 then
+    return request:auth{ realm = "example.org", ha1 = function(name) return users:get("ha1:" .. name) end }
+  end
   return request:auth{ realm = "example.org", password = function(name) return users:get("pw:" .. name) end }
 end
 
@@ -26,7 +30,7 @@ end
 sip.on.invite(function(call)
   if not who(call) then return end
   local n = counts:incr "calls"
-  if n > counts:get "limit" then return call:reject(486) end
+  if n > counts:get "limit" or not counts:get "open" then return call:reject(486) end
   local first, second = queue:pop "gateways", queue:pop "gateways"
   local gateway, trunk = route(call.uri.user)
   local blocked = sip.http.post("https://block.example.net/ask", "number=" .. call.uri.user)
