@@ -130,3 +130,18 @@ t.case("a hash of a password is hidden too", function()
   t.match(text, '"ha1:+4930111"')
   t.no_match(text, t.hash("md5", "+4930111:example.org:wonder"))
 end)
+
+t.case("a reload and the end of the server do not disturb who records", function()
+  local plan = load{ ["https://"] = 404 }
+  local alice = plan:phone("+4930111", { password = "wonder" })
+  plan:record()
+  plan:reload()
+  alice:invite("+498922"):expect(486)
+  plan:advance(3)
+  local record = t.json.decode(t.ok(plan:recorded(), "the record"))
+  t.equal(#record.shared, 3)
+  t.equal(#record.http, 1)
+  alice:invite("+498922"):expect(486)                    -- nobody records
+  plan:record()
+  alice:invite("+498922"):expect(486)
+end)

@@ -356,6 +356,82 @@ static void a_journal_is_seen_by_its_loader_only_until_the_commit(void **state)
 	sh_shared_destroy(sh);
 }
 
+struct uses {
+	unsigned reads, writes;
+	char last[16];
+};
+
+static void on_use(void *ctx, const struct sh_shared_at *at, struct sh_slice key, bool reads)
+{
+	struct uses *u = ctx;
+
+	assert_null(at->journal);
+	assert_true(sh_slice_eq(sh_shared_name(at->store), SH_LIT("users")));
+	u->reads += reads;
+	u->writes += !reads;
+	snprintf(u->last, sizeof(u->last), "%.*s", SH_FMT(key));
+}
+
+static void a_watch_is_told_of_each_use_and_changes_nothing(void **state)
+{
+	struct sh_shared_at at, watched;
+	struct sh_shared *sh = shared_with(&at, 0);
+	struct sh_shared_value one = integer(1), v;
+	struct uses uses = {0};
+	size_t need, length;
+
+	(void)state;
+	watched = at;
+	assert_int_equal(sh_shared_watch_create(&watched.journal, on_use, &uses), 0);
+	set(&watched, "a", 5, 0);
+	assert_int_equal(uses.writes, 1);
+	assert_int_equal(get(&at, "a"), 5); /* done at once, for everybody */
+	assert_int_equal(get(&watched, "a"), 5);
+	assert_int_equal(sh_shared_incr(&watched, SH_LIT("a"), &one, 0, &v), 0);
+	assert_int_equal(sh_shared_add(&watched, SH_LIT("a"), &one, 0), -EEXIST);
+	assert_int_equal(sh_shared_push(&watched, SH_LIT("list"), &one, 0, &length), 0);
+	assert_int_equal(sh_shared_pop(&watched, SH_LIT("list"), &v, NULL, 0, &need), 0);
+	assert_int_equal(sh_shared_delete(&watched, SH_LIT("gone")), -ENOENT);
+	assert_int_equal(uses.reads, 6);
+	assert_int_equal(uses.writes, 1);
+	assert_string_equal(uses.last, "gone");
+	assert_int_equal(get(&at, "a"), 6);
+	sh_shared_journal_destroy(watched.journal);
+	sh_shared_destroy(sh);
+}
+
+static void a_copy_has_all_that_a_key_holds(void **state)
+{
+	struct sh_shared_at at;
+	struct sh_shared *sh = shared_with(&at, 0);
+	struct sh_shared_value first = string("first"), second = integer(2);
+	struct sh_shared_copy *c;
+	size_t length;
+
+	(void)state;
+	assert_int_equal(sh_shared_copy(&at, SH_LIT("list"), 1024, &c), -ENOENT);
+	assert_int_equal(sh_shared_push(&at, SH_LIT("list"), &first, 500, &length), 0);
+	assert_int_equal(sh_shared_push(&at, SH_LIT("list"), &second, 0, &length), 0);
+	assert_int_equal(sh_shared_copy(&at, SH_LIT("list"), 1024, &c), 0);
+	assert_int_equal(c->kind, SH_SHARED_LIST);
+	assert_int_equal(c->count, 2);
+	assert_int_equal(c->left, 500);
+	assert_true(sh_slice_eq(c->values[0].u.text, SH_LIT("first")));
+	assert_int_equal(c->values[1].u.integer, 2);
+	sh_free(c);
+	assert_int_equal(sh_shared_copy(&at, SH_LIT("list"), 31, &c), -EMSGSIZE); /* a 16th of it: the items */
+	assert_int_equal(sh_shared_copy(&at, SH_LIT("list"), 4, &c), -EMSGSIZE);
+	set(&at, "a", 5, 0);
+	assert_int_equal(sh_shared_copy(&at, SH_LIT("a"), 0, &c), 0);
+	assert_int_equal(c->count, 1);
+	assert_int_equal(c->left, 0);
+	assert_int_equal(c->values[0].u.integer, 5);
+	sh_free(c);
+	at.now += 500;
+	assert_int_equal(sh_shared_copy(&at, SH_LIT("list"), 1024, &c), -ENOENT);
+	sh_shared_destroy(sh);
+}
+
 static void a_journal_sees_time_pass(void **state)
 {
 	struct sh_shared_at at, loader;
@@ -749,6 +825,8 @@ int main(void)
 	    cmocka_unit_test(random_operations_are_those_of_a_model),
 	    cmocka_unit_test(threads_lose_nothing),
 	    cmocka_unit_test(a_journal_is_seen_by_its_loader_only_until_the_commit),
+	    cmocka_unit_test(a_watch_is_told_of_each_use_and_changes_nothing),
+	    cmocka_unit_test(a_copy_has_all_that_a_key_holds),
 	    cmocka_unit_test(a_journal_sees_time_pass),
 	    cmocka_unit_test(every_allocation_may_fail),
 	    cmocka_unit_test(another_process_goes_on_with_the_stores),
