@@ -9,7 +9,7 @@ enum { MESSAGES_MAX = 5000, LEGS_MAX = 64, FILTER_MAX = 200, ID_MAX = 256, TRIES
 #define LINGER    SH_SECOND /* after the end of the call: the last answers */
 #define PATIENCE  (30 * SH_SECOND) /* and those of web servers */
 
-enum state { NONE, WAITING, RUNNING, ENDING };
+enum state { NONE, WAITING, TAKEN /* it is complete, and being written */, RUNNING, ENDING };
 
 struct message {
 	struct sh_link link;
@@ -358,16 +358,29 @@ static void put_record(struct sh_json *j, const struct sh_recorder *r)
 	sh_json_close(j, '}');
 }
 
-/* The caller holds e->life. */
-int sh_recorder_put(struct sh_recorder *r, struct sh_json *j)
+static bool take(struct sh_recorder *r)
 {
-	static const char *const names[] = {"none", "waiting", "running", "running"};
 	struct sh_vm_world world;
 	bool done;
 
 	sh_engine_world(r->engine, &world);
 	pthread_mutex_lock(&r->lock);
 	done = r->state == ENDING && world.wall(world.ctx) >= r->ended + (r->outside.open ? PATIENCE : LINGER);
+	if (done)
+		r->state = TAKEN;
+	pthread_mutex_unlock(&r->lock);
+	return done;
+}
+
+/* The caller holds e->life. The workers stop to read along before it is written, which takes a while: none waits for the lock then. */
+int sh_recorder_put(struct sh_recorder *r, struct sh_json *j)
+{
+	static const char *const names[] = {"none", "waiting", "running", "running", "running"};
+	bool off = false, done = take(r);
+	int err = done ? sh_engine_ask(r->engine, listen_in, &off) : 0;
+
+	pthread_mutex_lock(&r->lock);
+	done = done && !err && r->state == TAKEN; /* nobody has ended it meanwhile */
 	sh_json_open(j, '{');
 	sh_json_key(j, "state");
 	sh_json_text(j, sh_slice_cstr(done ? "done" : names[r->state]));
@@ -376,8 +389,12 @@ int sh_recorder_put(struct sh_recorder *r, struct sh_json *j)
 		put_record(j, r);
 	}
 	sh_json_close(j, '}');
+	if (done && !j->failed)
+		reset(r);
+	else if (r->state == TAKEN)
+		r->state = ENDING; /* for the next one who asks */
 	pthread_mutex_unlock(&r->lock);
-	return done && !j->failed ? stop(r->engine) : 0;
+	return err;
 }
 
 /* ------------------------------------------------------------------ life */
