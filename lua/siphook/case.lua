@@ -128,7 +128,6 @@ local function tell_servers(record, tell)
     if not answers[request] then answers[request], requests[#requests + 1] = {}, request end
     table.insert(answers[request], answer_words(ask))
   end
-  if #requests == 0 then return end
   tell "    http = {"
   for _, request in ipairs(requests) do
     local list = answers[request]
@@ -176,10 +175,15 @@ function native.make_case(text, script, tell)
   tell(("-- Made of the record of a call, %s. The passwords that phones show are not in a record: they are believed.%s"):format(
     os.date("!%Y-%m-%d %H:%M:%S UTC", record.began // 1000000), record.cut and " Something was too large for the record: it is not whole." or ""))
   tell(("t.case(%q, function()"):format(who_of(first.from) .. " calls " .. who_of(first.uri)))
-  tell(("  local plan = t.load(%q, {"):format((script or record.script):match "[^/]*$"))
-  tell "    credulous = true,"
-  tell_servers(record, tell)
-  tell "  })"
+  local file = (script or record.script):match "[^/]*$"
+  if #record.asks > 0 then
+    tell(("  local plan = t.load(%q, {"):format(file))
+    tell "    credulous = true,"
+    tell_servers(record, tell)
+    tell "  })"
+  else
+    tell(("  local plan = t.load(%q, { credulous = true })"):format(file))
+  end
   local function declare(remote, name, words)
     party[remote] = name_for(used, name)
     tell(("  local %s = %s"):format(party[remote], words))

@@ -322,6 +322,43 @@ static void must_say(const struct lines *l, const char *part)
 		fail_msg("'%s' is not in:\n%s", part, l->text);
 }
 
+static char *read_text(const char *path, size_t *len)
+{
+	struct sh_vm_stamp stamp;
+	char *text;
+
+	assert_int_equal(sh_engine_read_file(NULL, path, &text, len, &stamp), 0);
+	return text;
+}
+
+static void write_text(const char *path, const char *text, size_t len)
+{
+	FILE *f = fopen(path, "w");
+
+	assert_non_null(f);
+	assert_int_equal(fwrite(text, 1, len, f), len);
+	assert_int_equal(fclose(f), 0);
+}
+
+/* The case that was made, beside a copy of its dial plan, passes as it is written. */
+static void must_pass(const struct lines *made, const char *plan)
+{
+	char folder[] = "/tmp/siphook-case-XXXXXX", test[64], copy[128], *text;
+	size_t len;
+
+	assert_non_null(mkdtemp(folder));
+	snprintf(test, sizeof(test), "%s/case_test.lua", folder);
+	snprintf(copy, sizeof(copy), "%s%s", folder, strrchr(plan, '/'));
+	write_text(test, made->text, made->len);
+	text = read_text(plan, &len);
+	write_text(copy, text, len);
+	sh_free(text);
+	run_file(test);
+	unlink(test);
+	unlink(copy);
+	rmdir(folder);
+}
+
 static void a_recorded_call_is_replayed_and_differences_are_told(void **state)
 {
 	static struct lines out;
@@ -356,27 +393,10 @@ static void a_recorded_call_is_replayed_and_differences_are_told(void **state)
 	must_say(&out, "plan:advance(20)");
 	must_say(&out, ":expect \"CANCEL\"");
 	must_say(&out, "out:expect(200):ack()");
+	must_pass(&out, "tests/trial/data/record.lua");
 	assert_true(replay("tests/trial/data/syntax.lua", "none", "", false, &out) < 0);
 	must_say(&out, "this is no record of siphook");
 	unlink(path);
-}
-
-static char *read_text(const char *path, size_t *len)
-{
-	struct sh_vm_stamp stamp;
-	char *text;
-
-	assert_int_equal(sh_engine_read_file(NULL, path, &text, len, &stamp), 0);
-	return text;
-}
-
-static void write_text(const char *path, const char *text, size_t len)
-{
-	FILE *f = fopen(path, "w");
-
-	assert_non_null(f);
-	assert_int_equal(fwrite(text, 1, len, f), len);
-	assert_int_equal(fclose(f), 0);
 }
 
 /* In place; what is no record any more is refused in words, and what still is one runs. */
@@ -444,15 +464,13 @@ static void nothing_in_a_record_is_believed(const char *path)
 static void web_servers_and_stores_say_in_a_replay_what_they_said(void **state)
 {
 	static struct lines out;
-	char folder[] = "/tmp/siphook-record-XXXXXX", path[64], old[64], test[64], plan[64], *text;
+	char folder[] = "/tmp/siphook-record-XXXXXX", path[64], old[64], *text;
 	size_t len;
 
 	(void)state;
 	assert_non_null(mkdtemp(folder));
 	snprintf(path, sizeof(path), "%s/record.json", folder);
 	snprintf(old, sizeof(old), "%s/old.json", folder);
-	snprintf(test, sizeof(test), "%s/case_test.lua", folder);
-	snprintf(plan, sizeof(plan), "%s/outside.lua", folder);
 	setenv("SIPHOOK_RECORD", path, 1);
 	run_file("tests/trial/outside_test.lua");
 	unsetenv("SIPHOOK_RECORD");
@@ -481,16 +499,10 @@ static void web_servers_and_stores_say_in_a_replay_what_they_said(void **state)
 	assert_int_equal(replay(path, "none", "", true, &out), 0);
 	must_say(&out, "[\"GET https://routes.example.net/%2B498922\"] = in_turn{");
 	must_say(&out, "plan:shared(\"queue\"):set(\"gateways\", { \"10.0.0.1\", \"10.0.0.2\", \"10.0.0.3\" })");
-	write_text(test, out.text, strlen(out.text));
+	must_pass(&out, "tests/trial/data/outside.lua");
 	nothing_in_a_record_is_believed(path);
-	text = read_text("tests/trial/data/outside.lua", &len);
-	write_text(plan, text, len);
-	sh_free(text);
-	run_file(test);
 	unlink(path);
 	unlink(old);
-	unlink(test);
-	unlink(plan);
 	rmdir(folder);
 }
 
