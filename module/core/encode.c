@@ -175,3 +175,72 @@ size_t sh_json_escape(struct sh_slice text, bool as_is, char *out)
 	}
 	return n;
 }
+
+/* The four digits of a \u at text; -1: none. */
+static int unit_of(struct sh_slice text)
+{
+	int unit = 0;
+
+	if (text.len < 6 || text.base[0] != '\\' || text.base[1] != 'u')
+		return -1;
+	for (int i = 2; i < 6; i++) {
+		int digit = hex_digit(text.base[i]);
+
+		if (digit < 0)
+			return -1;
+		unit = unit << 4 | digit;
+	}
+	return unit;
+}
+
+static size_t put_utf8(int point, char *out)
+{
+	size_t n = point < 0x80 ? 1 : point < 0x800 ? 2 : point < 0x10000 ? 3 : 4;
+	static const unsigned char lead[] = {0, 0, 0xc0, 0xe0, 0xf0};
+
+	for (size_t i = n - 1; i > 0; i--) {
+		out[i] = (char)(0x80 | (point & 0x3f));
+		point >>= 6;
+	}
+	out[0] = (char)(lead[n] | point);
+	return n;
+}
+
+ssize_t sh_json_unescape(struct sh_slice text, char *out)
+{
+	static const char names[] = "\"\\/bfnrt", octets[] = "\"\\/\b\f\n\r\t";
+	size_t n = 0;
+
+	while (text.len) {
+		const char *escape = memchr(text.base, '\\', text.len), *name;
+		size_t plain = escape ? (size_t)(escape - text.base) : text.len;
+		int point, low;
+
+		memcpy(out + n, text.base, plain);
+		n += plain;
+		text = sh_slice_make(text.base + plain, text.len - plain);
+		if (!escape)
+			break;
+		if (text.len < 2)
+			return -EINVAL;
+		name = text.base[1] ? strchr(names, text.base[1]) : NULL;
+		if (name) {
+			out[n++] = octets[name - names];
+			text = sh_slice_make(text.base + 2, text.len - 2);
+			continue;
+		}
+		point = unit_of(text);
+		if (point < 0)
+			return -EINVAL;
+		text = sh_slice_make(text.base + 6, text.len - 6);
+		if (point >= 0xd800 && point < 0xe000) { /* two of them make a character outside of the first plane */
+			low = unit_of(text);
+			if (point >= 0xdc00 || low < 0xdc00 || low > 0xdfff)
+				return -EINVAL;
+			point = 0x10000 + ((point - 0xd800) << 10) + (low - 0xdc00);
+			text = sh_slice_make(text.base + 6, text.len - 6);
+		}
+		n += put_utf8(point, out + n);
+	}
+	return (ssize_t)n;
+}

@@ -30,5 +30,8 @@ size_t sh_percent_unescape(struct sh_slice text, char *out);
 /* Without the quotes. Octets that are no UTF-8 are U+FFFD, or stay (`as_is`). Room: SH_JSON_ROOM times the length. */
 enum { SH_JSON_ROOM = 6 };
 size_t sh_json_escape(struct sh_slice text, bool as_is, char *out);
+/* What stands between the quotes (UTF-8) without its escapes, \u as UTF-8 (RFC 8259 7). At most text.len bytes; -EINVAL: an escape that
+ * JSON does not have, or half a surrogate pair. */
+ssize_t sh_json_unescape(struct sh_slice text, char *out);
 
 #endif

@@ -7,7 +7,7 @@
 #include "msg/digest.h"
 #include "script/sandbox.h"
 
-enum { BYTES_PER_STEP = 8, BLOCK_MAX = 128 };
+enum { BYTES_PER_STEP = 4, BLOCK_MAX = 128 };
 
 /* --- hash and hmac ----------------------------------------------------------------------------------------------- */
 

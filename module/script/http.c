@@ -11,7 +11,7 @@ static const char headers_class[] = "siphook.http_headers";
 enum { HEADERS_MAX = 64 };
 #define TIMEOUT     (5 * SH_SECOND)
 #define MAX_SIZE    (1 << 20)
-#define MAX_MAXSIZE (64 << 20)
+#define MAX_MAXSIZE SH_VM_STRING_MAX
 
 /* ---- what comes back ---- */
 

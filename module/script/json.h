@@ -1,4 +1,4 @@
-/* sip.json.decode(text) -> value | nil, "invalid", detail; sip.json.encode(value [, {indent=}]) -> text.
+/* sip.json.decode(text) -> value | nil, "invalid" or "size", detail; sip.json.encode(value [, {indent=}]) -> text.
  *
  * null in an object is a key that is not there; in a list, and as the whole text, it is sip.json.null. */
 #ifndef SH_SCRIPT_JSON_H

@@ -7,6 +7,11 @@
 #include "script/strlib.h"
 #include "script/vm_run.h"
 
+enum {
+	STEPS_PER_BYTE = 5,  /* of a text that is compiled */
+	STEPS_PER_DATE = 16, /* for a character of a format */
+};
+
 void sh_sandbox_class(lua_State *L, const char *name, const luaL_Reg *meta, const luaL_Reg *methods)
 {
 	luaL_newmetatable(L, name);
@@ -174,13 +179,41 @@ static int assert_true(lua_State *L)
 	return lua_tocfunction(L, lua_upvalueindex(1))(L);
 }
 
+/* The parser shows no instructions: what it is given counts before it is read. */
+static void charge_chunk(lua_State *L, uint64_t *call)
+{
+	if (lua_type(L, -1) == LUA_TSTRING)
+		sh_vm_charge_call(L, call, lua_rawlen(L, -1) * STEPS_PER_BYTE);
+}
+
+/* upvalues: the script's reader, what the pieces so far have cost */
+static int read_piece(lua_State *L)
+{
+	lua_settop(L, 0);
+	lua_pushvalue(L, lua_upvalueindex(1));
+	lua_call(L, 0, 1);
+	charge_chunk(L, lua_touserdata(L, lua_upvalueindex(2)));
+	return 1;
+}
+
 /* upvalue 1: the stock function */
 static int load(lua_State *L)
 {
+	uint64_t *call;
+
 	if (lua_gettop(L) < 3)
 		lua_settop(L, 3);
-	if (lua_type(L, 1) == LUA_TSTRING)
-		sh_vm_charge(L, lua_rawlen(L, 1) / 4);
+	lua_pushvalue(L, 1);
+	call = lua_newuserdatauv(L, sizeof(*call), 0);
+	*call = 0;
+	if (lua_isfunction(L, 1)) {
+		lua_pushcclosure(L, read_piece, 2);
+		lua_replace(L, 1);
+	} else {
+		lua_insert(L, -2);
+		charge_chunk(L, call);
+		lua_pop(L, 2);
+	}
 	lua_pushliteral(L, "t");
 	lua_replace(L, 3);
 	return lua_tocfunction(L, lua_upvalueindex(1))(L);
@@ -325,8 +358,10 @@ static int os_time(lua_State *L)
 
 static int os_date(lua_State *L)
 {
-	const char *format = luaL_optstring(L, 1, "%c");
+	size_t len;
+	const char *format = luaL_optlstring(L, 1, "%c", &len);
 
+	sh_vm_charge(L, len * STEPS_PER_DATE);
 	if (lua_isnoneornil(L, 2)) {
 		lua_settop(L, 1);
 		lua_pushinteger(L, wall_seconds(L));

@@ -5,7 +5,7 @@
 #include "script/sandbox.h"
 #include "script/vm_run.h"
 
-enum { STEPS_PER_ITEM = 2, BYTES_PER_STEP = 16 };
+enum { STEPS_PER_ITEM = 4, STEPS_PER_NUMBER = 64, STEPS_PER_CHAR = 12, BYTES_PER_STEP = 2 };
 
 /* upvalue 1: the stock function */
 static int stock(lua_State *L)
@@ -50,11 +50,25 @@ static int table_move(lua_State *L)
 	return stock(L);
 }
 
+/* Numbers are written anew each. What a metatable gives may be any. */
 static int table_concat(lua_State *L)
 {
-	lua_Integer from = luaL_optinteger(L, 3, 1);
+	lua_Integer from = luaL_optinteger(L, 3, 1), to = lua_isnoneornil(L, 4) ? length(L, 1) : luaL_checkinteger(L, 4);
+	uint64_t call = 0;
 
-	charge_items(L, from, lua_isnoneornil(L, 4) ? length(L, 1) : luaL_checkinteger(L, 4), STEPS_PER_ITEM);
+	if (!lua_istable(L, 1) || lua_getmetatable(L, 1)) {
+		charge_items(L, from, to, STEPS_PER_NUMBER);
+		lua_settop(L, 4);
+		return stock(L);
+	}
+	for (lua_Integer i = from; i <= to; i++) {
+		int type = lua_rawgeti(L, 1, i);
+
+		lua_pop(L, 1);
+		sh_vm_charge_call(L, &call, type == LUA_TNUMBER ? STEPS_PER_NUMBER : STEPS_PER_ITEM);
+		if (type != LUA_TNUMBER && type != LUA_TSTRING)
+			break; /* it is refused */
+	}
 	return stock(L);
 }
 
@@ -91,25 +105,32 @@ static int string_rep(lua_State *L)
 		return 1;
 	}
 	if (n > 0 && (size_t)n <= sh_vm_of(L)->memory_max) /* more is refused before it loops */
-		charge_items(L, 0, n / 4, 1);
+		charge_items(L, 0, n / 2, 1);
 	return stock(L);
 }
 
-/* Makes strings of the arguments that %s would print with an address; %p is nothing else. */
+/* Makes strings of the arguments that %s would print with an address; %p is nothing else. %q looks at each character. */
 static int string_format(lua_State *L)
 {
-	const char *f = luaL_checkstring(L, 1);
+	size_t len;
+	const char *f = luaL_checklstring(L, 1, &len);
 	int n = lua_gettop(L);
+	bool quotes = false;
+	uint64_t call = 0;
 
+	sh_vm_charge_call(L, &call, len);
 	for (; *f; f++) {
 		if (*f != '%')
 			continue;
 		f += 1 + strspn(f + 1, "-+ #0123456789.");
 		if (*f == 'p')
 			return luaL_error(L, "string.format: '%%p' is not available");
+		quotes = quotes || *f == 'q';
 		if (!*f)
 			break;
 	}
+	for (int i = 2; quotes && i <= n; i++)
+		sh_vm_charge_call(L, &call, lua_type(L, i) == LUA_TSTRING ? lua_rawlen(L, i) * STEPS_PER_CHAR : 0);
 	for (int i = 2; sh_vm_of(L)->deterministic && i <= n; i++) {
 		int type = lua_type(L, i);
 
@@ -128,6 +149,20 @@ static int scan_text(lua_State *L)
 	return stock(L);
 }
 
+/* A format, of which each character may be a step. */
+static int scan_format(lua_State *L)
+{
+	if (lua_type(L, 1) == LUA_TSTRING)
+		sh_vm_charge(L, lua_rawlen(L, 1));
+	return stock(L);
+}
+
+static int utf8_char(lua_State *L)
+{
+	sh_vm_charge(L, (uint64_t)lua_gettop(L) * STEPS_PER_CHAR);
+	return stock(L);
+}
+
 static const struct {
 	const char *library, *name;
 	lua_CFunction fn;
@@ -136,6 +171,8 @@ static const struct {
     {"table", "concat", table_concat},   {"table", "sort", table_sort},     {"string", "rep", string_rep},
     {"string", "format", string_format}, {"utf8", "len", scan_text},        {"utf8", "offset", scan_text},
     {"utf8", "codepoint", scan_text},    {"table", "unpack", table_unpack},
+    {"utf8", "char", utf8_char},         {"string", "pack", scan_format},   {"string", "packsize", scan_format},
+    {"string", "unpack", scan_format},
 };
 
 void sh_sandbox_bounded_open(lua_State *L)

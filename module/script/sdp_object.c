@@ -1,5 +1,6 @@
 #include "script/sdp_object.h"
 
+#include "msg/msg.h"
 #include "msg/sdp_edit.h"
 #include "script/impl.h"
 
@@ -51,11 +52,14 @@ int sh_sdp_new(lua_State *L)
 	luaL_checkany(L, 1);
 	if (!lua_isnil(L, 1)) /* the body of what has none */
 		text = sh_sandbox_check_text(L, 1);
-	if (sh_sdp_object_push(L, text) == 0)
+	if (text.len <= SH_MSG_MAX_SIZE && sh_sdp_object_push(L, text) == 0)
 		return 1;
 	lua_pushnil(L);
 	lua_pushliteral(L, "invalid");
-	lua_pushliteral(L, "no session description: it does not begin with v=");
+	if (text.len > SH_MSG_MAX_SIZE)
+		lua_pushfstring(L, "more than %d bytes: no message carries that", SH_MSG_MAX_SIZE);
+	else
+		lua_pushliteral(L, "no session description: it does not begin with v=");
 	return 3;
 }
 

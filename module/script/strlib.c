@@ -5,7 +5,7 @@
 #include "script/match.h"
 #include "script/vm.h"
 
-enum { BYTES_PER_STEP = 16 }; /* of a plain search */
+enum { BYTES_PER_STEP = 4 }; /* of a plain search */
 
 static struct sh_slice check_slice(lua_State *L, int idx)
 {
@@ -53,6 +53,14 @@ static int raise(lua_State *L, const struct sh_match *m)
 	if (m->error == SH_MATCH_CAPTURE_INDEX)
 		return luaL_error(L, "invalid capture index %%%d", m->index);
 	return luaL_error(L, "%s", text[m->error]);
+}
+
+/* For a function that looks at the whole text in one call: a hook may not keep others waiting with it. */
+static void prepare_call(lua_State *L, struct sh_match *m, struct sh_slice subject, struct sh_slice pattern)
+{
+	prepare(m, subject, pattern);
+	if (sh_vm_of(L)->kind == SH_VM_RUN_HOOK && m->steps > SH_VM_CALL_MAX / 2)
+		m->steps = SH_VM_CALL_MAX / 2;
 }
 
 /* One try; the steps go to the account of the run. Raises. */
@@ -149,7 +157,7 @@ static int search(lua_State *L, bool find)
 	}
 	if (find && (lua_toboolean(L, 4) || is_plain(pattern)))
 		return find_plain(L, subject, pattern, from);
-	prepare(&m, subject, sh_slice_make(pattern.base + anchored, pattern.len - anchored));
+	prepare_call(L, &m, subject, sh_slice_make(pattern.base + anchored, pattern.len - anchored));
 	jump = !anchored && begins_plain(pattern);
 	for (const char *s = subject.base + from; s <= end; s++) {
 		const char *e;
@@ -291,7 +299,7 @@ static int str_gsub(lua_State *L)
 	luaL_argexpected(L, type == LUA_TNUMBER || type == LUA_TSTRING || type == LUA_TFUNCTION || type == LUA_TTABLE,
 			 3, "string/function/table");
 	max = luaL_optinteger(L, 4, (lua_Integer)subject.len + 1);
-	prepare(&m, subject, sh_slice_make(pattern.base + anchored, pattern.len - anchored));
+	prepare_call(L, &m, subject, sh_slice_make(pattern.base + anchored, pattern.len - anchored));
 	luaL_buffinit(L, &b);
 	while (n < max) {
 		const char *e = match_at(L, &m, s);

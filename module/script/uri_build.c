@@ -4,6 +4,8 @@
 #include "msg/lex.h"
 #include "script/sandbox.h"
 
+enum { LIST_MAX = 64 }; /* parameters or headers in one table */
+
 /* Replaces the string on top by its escaped form; what is in `bare` stays. */
 static void escape(lua_State *L, const char *bare)
 {
@@ -11,6 +13,7 @@ static void escape(lua_State *L, const char *bare)
 	luaL_Buffer b;
 
 	s.base = lua_tolstring(L, -1, &s.len);
+	sh_vm_charge(L, s.len);
 	luaL_pushresultsize(&b, sh_percent_escape(s, bare, luaL_buffinitsize(L, &b, 3 * s.len)));
 	lua_remove(L, -2);
 }
@@ -115,6 +118,8 @@ static void push_list(lua_State *L, int opts, const char *field, struct sh_slice
 	if (type != LUA_TTABLE)
 		luaL_error(L, "%s must be a table or false, not a %s", field, luaL_typename(L, -1));
 	n = sh_sandbox_keys(L, table);
+	if (n > LIST_MAX)
+		luaL_error(L, "%s: more than %d", field, LIST_MAX);
 	for (lua_Integer i = 1; i <= n; i++) {
 		if (lua_rawgeti(L, table + 1, i) != LUA_TSTRING)
 			luaL_error(L, "%s: a name must be a string, not a %s", field, luaL_typename(L, -1));

@@ -86,7 +86,7 @@ static void *allocate(void *ud, void *ptr, size_t osize, size_t nsize)
 	}
 	if (nsize > LARGE_BLOCK && nsize > old)
 		vm->used += nsize / BYTES_PER_STEP;
-	if (nsize > old && (nsize > vm->memory_max + vm->reserve || others > vm->memory_max + vm->reserve - nsize)) {
+	if (nsize > old && ((nsize > SH_VM_STRING_MAX && !ptr && osize == LUA_TSTRING) || nsize > vm->memory_max + vm->reserve || others > vm->memory_max + vm->reserve - nsize)) {
 		vm->used += SH_VM_HOOK_STEP + vm->memory / COLLECTED_PER_STEP;
 		note_place(vm);
 		return NULL;
@@ -206,7 +206,7 @@ static void on_count(lua_State *L, lua_Debug *ar)
 	    vm->too_deep || (!vm->killed && lua_getstack(L, DEPTH_MAX, &deep)); /* walks what is there, no more */
 	if (vm->killed || vm->too_deep || vm->used + vm->overtime > vm->limit)
 		sh_vm_kill(L);
-	if (vm->used >= vm->pause_at && vm->kind == SH_VM_RUN_HOOK && vm->unwaitable == 0 && lua_isyieldable(L)) {
+	if (sh_vm_pause_due(L)) {
 		vm->engine_yield = vm->paused = true;
 		lua_yield(L, 0); /* returns: the yield is done when the hook is left */
 	}
@@ -258,13 +258,25 @@ int sh_vm_kill(lua_State *L)
 	return lua_error(L);
 }
 
-void sh_vm_charge(lua_State *L, uint64_t steps)
+void sh_vm_charge_call(lua_State *L, uint64_t *call, uint64_t steps)
 {
 	struct sh_vm *vm = sh_vm_of(L);
 
+	*call += steps;
 	vm->used = steps > UINT64_MAX - vm->used ? UINT64_MAX / 2 : vm->used + steps;
 	if (vm->killed || vm->used > vm->limit)
 		sh_vm_kill(L);
+	if (*call > SH_VM_CALL_MAX && vm->kind == SH_VM_RUN_HOOK) {
+		vm->used -= steps; /* it is not done */
+		luaL_error(L, "too much for one call: other calls would have to wait");
+	}
+}
+
+void sh_vm_charge(lua_State *L, uint64_t steps)
+{
+	uint64_t call = 0;
+
+	sh_vm_charge_call(L, &call, steps);
 }
 
 /* --- errors ------------------------------------------------------------------------------------------------------ */

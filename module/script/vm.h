@@ -37,6 +37,8 @@ struct sh_shared_journal;
 
 enum {
 	SH_VM_HOOK_STEP = 1000,
+	SH_VM_CALL_MAX = 2000000, /* steps, of ten nanoseconds, that a hook's call of a C function may take: nothing else moves meanwhile */
+	SH_VM_STRING_MAX = 16 << 20, /* bytes of one string */
 	SH_VM_ERROR_MAX = 1024,     /* longest kept error message */
 	SH_VM_TRACEBACK_MAX = 4096, /* longest kept traceback */
 	SH_VM_TAGS = 3              /* low bits of the extra space: private to vm*.c */
@@ -228,8 +230,21 @@ static inline struct sh_coroutine *sh_vm_current(lua_State *L)
 	return sh_vm_of(L)->current;
 }
 
-/* Counts work that no instruction shows; raises when the budget is spent. */
+/* Counts work that no instruction shows, before it is done: a step is some ten nanoseconds. Raises when the budget is spent, or when a
+ * hook asks for more than SH_VM_CALL_MAX at once. */
 void sh_vm_charge(lua_State *L, uint64_t steps);
+/* The same for a function that does not know before how much there is; *call begins as 0 and sums up what it takes. */
+void sh_vm_charge_call(lua_State *L, uint64_t *call, uint64_t steps);
+
+/* For a C function that can stop in between, as a hook in Lua does at any instruction: true when others want their turn and the hook can
+ * let them. Then `return sh_vm_pause(L, ctx, k);`: k(L, LUA_YIELD, ctx) goes on with the stack as it is. */
+static inline bool sh_vm_pause_due(lua_State *L)
+{
+	const struct sh_vm *vm = sh_vm_of(L);
+
+	return vm->used >= vm->pause_at && vm->kind == SH_VM_RUN_HOOK && vm->unwaitable == 0 && lua_isyieldable(L);
+}
+int sh_vm_pause(lua_State *L, lua_KContext ctx, lua_KFunction k);
 
 /* --- housekeeping --------------------------------------------------------------------------------------------------
  */

@@ -123,6 +123,14 @@ int sh_vm_wait(lua_State *L, lua_KContext ctx, lua_KFunction k)
 	return lua_yieldk(L, 0, at, woken);
 }
 
+int sh_vm_pause(lua_State *L, lua_KContext ctx, lua_KFunction k)
+{
+	struct sh_vm *vm = sh_vm_of(L);
+
+	vm->engine_yield = vm->paused = true;
+	return lua_yieldk(L, 0, ctx, k); /* nothing is pushed when it goes on */
+}
+
 /* --- outside ----------------------------------------------------------------------------------------------------- */
 
 /* Its address: the table that holds the threads. Not the registry, which is written all the time: what was written since it was
