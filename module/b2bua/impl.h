@@ -125,6 +125,8 @@ struct sh_leg {
 	enum sh_owner owner;     /* SH_OWNER_LEG */
 	bool moved;              /* it was on another worker, which may still send after it: move.c */
 	uint8_t lamp;            /* what was told of it: package_dialog.c */
+	bool acked;              /* outbound: the ACK to the last 2xx has been sent */
+	bool answer_owned;       /* answered_with is a copy; else the message of the event that is being handled */
 	struct sh_dialog dialog; /* finished with the leg */
 	struct sh_link link;     /* in live_legs or dead_legs */
 	struct sh_link in_call;  /* winners of a fork that are not bridged yet: call->loose */
@@ -145,15 +147,13 @@ struct sh_leg {
 	struct sh_session *session;   /* its session timer; NULL: none was agreed */
 	struct sh_link reoffers;      /* of our own, until their transactions end */
 	struct sh_reoffer *reoffer;   /* the one whose outcome somebody waits for */
-	enum sh_leg_state state;
+	enum sh_leg_state state : 8; /* small, all of these: there are two legs for each call that is up */
 	bool inbound;
-	bool behind_nat;    /* it is reached where its packets come from */
-	bool located;       /* inbound: the next hop of our requests has been looked for, with the first answer that makes a dialog */
-	bool hangup_wanted; /* as soon as its ACK, or the final answer to our INVITE, has come */
-	bool acked;         /* outbound: the ACK to the last 2xx has been sent */
-	bool answer_owned;  /* answered_with is a copy; else the message of the event that is being handled */
+	bool behind_nat;        /* it is reached where its packets come from */
+	bool located : 1;       /* inbound: the next hop of our requests has been looked for, with the first answer that makes a dialog */
+	bool hangup_wanted : 1; /* as soon as its ACK, or the final answer to our INVITE, has come */
+	bool referred : 1;      /* a REFER in its dialog was accepted */
 	unsigned code;
-	unsigned refers;    /* that were accepted */
 	struct sh_server_txn *st; /* inbound: the INVITE that made it, until its end */
 	struct sh_client_txn *ct; /* outbound: the INVITE that made it, until its end */
 	struct sh_client_txn *bye;
@@ -212,10 +212,10 @@ struct sh_call {
 	unsigned solo_version; /* of our description */
 	/* the last fork's failure, for sh_call_settle */
 	unsigned failure_code;
-	uint16_t failure_warning; /* that it is told with, where there is no message; 0: none */
 	struct sh_msg *failure;
-	char *text; /* Request-URI, From and To without tags, one behind the other */
+	uint16_t failure_warning; /* that it is told with, where there is no message; 0: none */
 	uint16_t uri_len, from_len, to_len;
+	char *text; /* Request-URI, From and To without tags, one behind the other */
 	void *app;
 };
 

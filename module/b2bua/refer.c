@@ -175,8 +175,10 @@ static struct sh_subscription *subscribe(struct sh_request *q, const struct sh_r
 	char text[16];
 
 	sh_writer_init(&id, text, sizeof(text));
-	if (l && l->refers++) /* the first needs none (RFC 3515 2.4.6) */
+	if (l && l->referred) /* the first needs none (RFC 3515 2.4.6) */
 		sh_put_uint(&id, q->msg->cseq);
+	if (l)
+		l->referred = true;
 	if (!none && sh_source_take(q->ua, &q->from.remote, SH_KEPT_SUBSCRIPTIONS, 1, &source) == 0)
 		s = sh_subscription_create(q->ua, l, SH_LIT("refer"), sh_writer_text(&id), (struct sh_slice){0}, (struct sh_slice){0});
 	if (s)

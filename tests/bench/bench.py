@@ -243,21 +243,31 @@ def versus(row, scenario, rate, dialog=False):
 
 # ---------------------------------------------------------------- rows
 
+def echo(rate, seconds):
+    """A server that sends each datagram back: microseconds for one, those that came back, its longest turn."""
+    binary = os.path.join(tmp, "echo")
+    if not os.path.exists(binary):
+        subprocess.run([os.environ.get("CC", "cc"), "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-o", binary, os.path.join(HERE, "echo.c")], check=True)
+    server = Server("echo", [binary, "serve", str(BASE)], BASE, ready=False)
+    time.sleep(0.2)
+    done = subprocess.run([binary, "drive", str(BASE), str(rate), str(int(rate * seconds))], stdout=subprocess.PIPE, text=True,
+                          timeout=seconds + 30)
+    ok = result_of(done.stdout)["ok"]
+    us = ticks(server.pid) / max(ok, 1)
+    server.end()
+    with open(server.log.name) as f:
+        turn = result_of(f.read())
+    return {"us": us, "ok": ok, "turn_us": (turn["longest_turn_cpu_us"], turn["longest_turn_us"])}
+
+
 def row_echo():
     """What the kernel alone takes for the datagrams of a call: each is sent back by a server that does nothing else."""
-    subprocess.run([os.environ.get("CC", "cc"), "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-o", f"{tmp}/echo",
-                    os.path.join(HERE, "echo.c")], check=True)
     points, seconds = [], 2 if quick else 4
     for rate in (1000, 2000, 8000, 20000):
         runs = []
         for _ in range(3):
-            server = Server("echo", [f"{tmp}/echo", "serve", str(BASE)], BASE, ready=False)
-            time.sleep(0.2)
-            done = subprocess.run([f"{tmp}/echo", "drive", str(BASE), str(rate * PER_CALL), str(int(rate * PER_CALL * seconds))],
-                                  stdout=subprocess.PIPE, text=True, timeout=60)
-            ok = result_of(done.stdout)["ok"]
-            runs.append({"us": ticks(server.pid) * PER_CALL / max(ok, 1), "lost": rate * PER_CALL * seconds - ok})
-            server.end(False)
+            r = echo(rate * PER_CALL, seconds)
+            runs.append({"us": r["us"] * PER_CALL, "lost": rate * PER_CALL * seconds - r["ok"]})
         points.append({"rate": rate, "us": spread([r["us"] for r in runs]), "lost": sum(r["lost"] for r in runs)})
         show(f"echo: the datagrams of {rate} calls/s: {points[-1]['us']['median']:.0f} us for those of one "
              f"({points[-1]['us']['min']:.0f} to {points[-1]['us']['max']:.0f}), {points[-1]['lost']:.0f} lost")
@@ -467,6 +477,9 @@ def row_scale():
     for server in (full, empty):
         server.end(False)
     kept.close()
+    # As many datagrams as the bindings took, on a server that has no tables.
+    out["echo_turn_us"] = echo(16000, bindings / 8000)["turn_us"]
+    show(f"scale: the datagrams of the bindings, sent back: {show_turn(out['echo_turn_us'])}")
     return out
 
 

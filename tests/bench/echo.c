@@ -1,11 +1,13 @@
 /* What the kernel alone takes for datagrams: a server that sends each back, as cheaply as one can (one wait, then batches), and
  * its client.
  *
- *     echo serve PORT                    until a signal ends it
+ *     echo serve PORT                    until SIGTERM; prints the longest turn of its loop as the server measures its own
  *     echo drive PORT RATE COUNT         open-loop, 600 bytes each; prints ok=, the number that came back
  */
 #include <arpa/inet.h>
 #include <poll.h>
+#include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BATCH = 64, SIZE = 600, SOCKET_BUFFER = 8 << 20, GRACE = 2 };
+enum { BATCH = 64, SIZE = 600, SOCKET_BUFFER = 8 << 20, GRACE = 2, LONG_TURN = 1000 };
 
 struct batch {
 	struct mmsghdr headers[BATCH];
@@ -26,12 +28,19 @@ struct batch {
 
 static struct batch batch;
 
-static double now(void)
+static volatile sig_atomic_t over;
+
+static uint64_t microseconds(clockid_t clock)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+	clock_gettime(clock, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+static double now(void)
+{
+	return (double)microseconds(CLOCK_MONOTONIC) * 1e-6;
 }
 
 static struct sockaddr_in loopback(unsigned port)
@@ -76,25 +85,55 @@ static int receive(int fd)
 	return recvmmsg(fd, batch.headers, BATCH, MSG_DONTWAIT, NULL);
 }
 
+static void end(int signal)
+{
+	(void)signal;
+	over = 1;
+}
+
+static void send_back(int fd)
+{
+	int count;
+
+	while ((count = receive(fd)) > 0) {
+		for (int i = 0; i < count; i++)
+			batch.parts[i].iov_len = batch.headers[i].msg_len;
+		sendmmsg(fd, batch.headers, (unsigned)count, 0);
+		if (count < BATCH)
+			break;
+	}
+}
+
+/* The thread's time is read once in LONG_TURN at most, and behind turns that took that long: as drivers/net/net.c does it. */
 static int serve(unsigned port)
 {
 	struct sockaddr_in own = loopback(port);
 	struct epoll_event event = {.events = EPOLLIN};
-	int fd = open_socket(), epoll = epoll_create1(EPOLL_CLOEXEC), count;
+	uint64_t began, ended, used = 0, used_read = 0, longest = 0, longest_used = 0;
+	int fd = open_socket(), epoll = epoll_create1(EPOLL_CLOEXEC);
 
 	if (epoll < 0 || bind(fd, (struct sockaddr *)&own, sizeof(own)) || epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event)) {
 		perror("echo");
 		return 2;
 	}
-	while (epoll_wait(epoll, &event, 1, -1) >= 0) {
-		while ((count = receive(fd)) > 0) {
-			for (int i = 0; i < count; i++)
-				batch.parts[i].iov_len = batch.headers[i].msg_len;
-			sendmmsg(fd, batch.headers, (unsigned)count, 0);
-			if (count < BATCH)
-				break;
+	sigaction(SIGTERM, &(struct sigaction){.sa_handler = end}, NULL);
+	while (!over && epoll_wait(epoll, &event, 1, -1) >= 0) {
+		began = microseconds(CLOCK_MONOTONIC);
+		if (began - used_read >= LONG_TURN) {
+			used_read = began;
+			used = microseconds(CLOCK_THREAD_CPUTIME_ID);
 		}
+		send_back(fd);
+		ended = microseconds(CLOCK_MONOTONIC);
+		longest = ended - began > longest ? ended - began : longest;
+		if (ended - began < LONG_TURN)
+			continue;
+		used_read = ended;
+		ended = microseconds(CLOCK_THREAD_CPUTIME_ID);
+		longest_used = ended - used > longest_used ? ended - used : longest_used;
+		used = ended;
 	}
+	printf("longest_turn_us=%llu longest_turn_cpu_us=%llu\n", (unsigned long long)longest, (unsigned long long)longest_used);
 	return 0;
 }
 

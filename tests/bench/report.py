@@ -103,6 +103,9 @@ def scale(r):
     own, clock = (max(x) for x in zip(r["bindings_turn_us"], r["calls_turn_us"]))
     yield ("longest turn of the loop while all this came", "5 ms", f"{own / 1000:.1f} ms of its own time, {clock / 1000:.1f} ms by the clock",
            "-", "-", met(own <= 5000), "scale")
+    own, clock = r["echo_turn_us"]
+    yield ("the kernel alone: longest turn, the datagrams of the bindings sent back", "-",
+           f"{own / 1000:.1f} ms of its own time, {clock / 1000:.1f} ms by the clock", "-", "-", "-", "scale")
 
 
 def lingering(r):
