@@ -196,7 +196,7 @@ $(OUT)/bench/micro: tests/bench/micro.c tests/bench/memory.c tests/bench/memory.
 	$(Q)$(CC) $(CFLAGS) -Itests/sim $(COUNTED) -o $@ $(filter %.c,$^) $(SIM_OBJS) $(ARCHIVE) $(LDLIBS) -lcmocka
 
 perf-check perf-record: test-deps
-	@$(MAKE) --no-print-directory CC=gcc VARIANT=release $(BUILD)/release-gcc/bench/micro $(BUILD)/release-gcc/tests/script_gc_test
+	@$(MAKE) --no-print-directory CC=gcc VARIANT=release $(BUILD)/release-gcc/bench/micro $(BUILD)/release-gcc/tests/script_gc_test object
 	@$(BUILD)/release-gcc/tests/script_gc_test
 	@sh tests/bench/micro.sh $@ $(BUILD)/release-gcc/bench/micro
 

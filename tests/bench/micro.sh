@@ -1,5 +1,5 @@
 #!/bin/sh
-# micro.sh perf-check|perf-record BINARY: counts instructions with callgrind, and bytes, and compares them with counts.txt, or writes it.
+# micro.sh perf-check|perf-record BUILD/bench/micro: counts instructions with callgrind, and bytes, and compares them with counts.txt, or writes it.
 # The counts hold for one compiler and one libc, which the record names; with others they are shown and judge nothing.
 here=$(cd "$(dirname "$0")" && pwd)
 record=$here/counts.txt
@@ -18,6 +18,13 @@ for f in "$tmp"/out.*; do
 		END { if (name) printf "%s %d\n", name, n / 100 }' "$f"
 done >"$tmp/counts"
 [ -s "$tmp/counts" ] || { echo "callgrind counted nothing" >&2; exit 1; }
+# A case of `siphook test`: what forty take more than the program itself.
+cases() {
+	valgrind --tool=callgrind --callgrind-out-file=/dev/null "${2%/bench/*}/siphook" test --jobs 1 --filter "$1" "$here/cases.lua" >"$tmp/log" 2>&1 &&
+		awk '/Collected :/ { print $NF }' "$tmp/log" || { tail -30 "$tmp/log" >&2; exit 1; }
+}
+few=$(cases ': [12]?[0-9]$' "$2") && many=$(cases ': [1-6]?[0-9]$' "$2") || exit 1
+echo "case $(((many - few) / 40))" >>"$tmp/counts"
 "$2" memory >>"$tmp/counts" || exit 1
 
 if [ "$1" = perf-record ]; then
