@@ -152,7 +152,7 @@ static void send_ack(struct sh_leg *l, const struct sh_writer *line, const struc
 	struct sh_path others[SH_MAX_CANDIDATES];
 	unsigned other_count = sh_next_hop_choose(l->ua, &l->next_hop, &l->dialog, others);
 	struct sh_kept_ack ack = {.path = l->dialog.path, .others = others, .other_count = other_count,
-				  .cseq = l->dialog.invite_cseq, .tag = l->dialog.remote_tag};
+				  .cseq = l->dialog.invite_cseq, .tag = sh_dialog_remote_tag(&l->dialog)};
 
 	if (line->full || rest->full)
 		return;

@@ -181,7 +181,7 @@ static int make_leg(struct sh_branch *b, const struct sh_path *path)
 	err = sh_dialog_init_uac(&l->dialog, &f->ua->dialogs, l, (struct sh_slice){0}, from, to, b->target.uri, b->target.route,
 				 path);
 	if (!err && f->ua->observer && c->a)
-		f->ua->observer->leg(f->ua->observer->ctx, c->a->dialog.call_id, l->dialog.call_id);
+		f->ua->observer->leg(f->ua->observer->ctx, sh_dialog_call_id(&c->a->dialog), sh_dialog_call_id(&l->dialog));
 	if (!err && b->target.nlogins)
 		err = sh_client_auth_create(&l->auth, b->target.logins, b->target.nlogins);
 	if (!err && b->target.aor.len && sh_ua_watched(f->ua))

@@ -367,7 +367,7 @@ void sh_call_end(struct sh_call *c, const struct sh_why *why, struct sh_slice re
 	sh_call_tell(c, SH_CALL_EVENT_END, why);
 	ua->app->ended(ua->app_ctx, c, why);
 	if (ua->observer && a)
-		ua->observer->ended(ua->observer->ctx, a->dialog.call_id);
+		ua->observer->ended(ua->observer->ctx, sh_dialog_call_id(&a->dialog));
 	(void)SH_HOLDS(ua->env, !c->bridging && !c->fork);
 	sh_call_setup_over(c);
 	sh_call_release(c);

@@ -36,7 +36,7 @@ static int intern(struct sh_call *c)
 {
 	const struct sh_dialog *d = &c->a->dialog;
 
-	return sh_call_keep_texts(c, sh_msg_text(c->invite, c->invite->uri), d->remote, d->local);
+	return sh_call_keep_texts(c, sh_msg_text(c->invite, c->invite->uri), sh_dialog_remote(d), sh_dialog_local(d));
 }
 
 static void on_invite_server(struct sh_server_txn *st, enum sh_server_event ev, void *user)
@@ -80,7 +80,7 @@ void sh_call_on_invite(struct sh_ua *ua, struct sh_server_txn *st, const struct 
 	}
 	a->st = st;
 	sh_server_txn_watch(st, on_invite_server, a);
-	a->behind_nat = sh_transport_behind_nat(ua->transport, m, a->dialog.target, from);
+	a->behind_nat = sh_transport_behind_nat(ua->transport, m, sh_dialog_target(&a->dialog), from);
 	sh_leg_learn_sdp(&a->remote_sdp, m);
 	struct sh_slice agent = sh_msg_header(m, SH_H_USER_AGENT);
 	if (agent.len)

@@ -8,7 +8,7 @@ static struct sh_early_dialog *by_tag(const struct sh_leg *l, struct sh_slice ta
 		struct sh_early_dialog *e = SH_CONTAINER(k, struct sh_early_dialog, link);
 
 		/* a peer that named no tag at first (RFC 2543) may still do so */
-		if (sh_slice_eq(e->callee->remote_tag, tag) || !e->callee->remote_tag.len || !tag.len)
+		if (sh_slice_eq(sh_dialog_remote_tag(e->callee), tag) || !sh_dialog_remote_tag(e->callee).len || !tag.len)
 			return e;
 	}
 	return NULL;
@@ -38,7 +38,7 @@ struct sh_early_dialog *sh_early_of(struct sh_leg *l, const struct sh_msg *m, co
 	struct sh_early_dialog *e = by_tag(l, tag);
 	int err = 0;
 
-	if (e && e->callee->remote_tag.len)
+	if (e && sh_dialog_remote_tag(e->callee).len)
 		return e;
 	if (!e) {
 		e = m->status < 200 && full(l) ? NULL : sh_calloc(1, sizeof(*e));

@@ -40,7 +40,7 @@ const struct sh_dialog *sh_leg_dialog(const struct sh_leg *l)
 
 struct sh_slice sh_leg_uri(const struct sh_leg *l)
 {
-	return l->dialog.target;
+	return sh_dialog_target(&l->dialog);
 }
 
 /* What of a body is the session: one with several parts passes whole. */
@@ -229,7 +229,7 @@ void sh_leg_refresh(struct sh_leg *l, const struct sh_msg *m, const struct sh_pa
 	if (!d || d->owner != l || sh_dialog_refresh(d, m, from) != 0)
 		return;
 	if (m->is_request) /* an answer says nothing about it */
-		l->behind_nat = sh_transport_behind_nat(l->ua->transport, m, d->target, from);
+		l->behind_nat = sh_transport_behind_nat(l->ua->transport, m, sh_dialog_target(d), from);
 	sh_leg_find_path(l, d, from);
 }
 
@@ -353,7 +353,7 @@ static void on_2xx(struct sh_leg *l, const struct sh_msg *m)
 	const struct sh_path *path = sh_client_txn_path(l->ct);
 
 	if (l->dialog.confirmed) {
-		if (!sh_slice_eq(l->dialog.remote_tag, sh_msg_text(m, m->to_tag)))
+		if (!sh_slice_eq(sh_dialog_remote_tag(&l->dialog), sh_msg_text(m, m->to_tag)))
 			sh_leg_drop_answer(l, m, path); /* a fork further on: another phone answered too (13.2.2.4) */
 		return;
 	}
@@ -362,7 +362,7 @@ static void on_2xx(struct sh_leg *l, const struct sh_msg *m)
 		return;
 	}
 	if (sh_dialog_learn(&l->dialog, m, path) == -ENOMEM) {
-		sh_ua_warn(l->ua, "out of memory: the answer of %.*s is dropped", SH_FMT(l->dialog.target));
+		sh_ua_warn(l->ua, "out of memory: the answer of %.*s is dropped", SH_FMT(sh_dialog_target(&l->dialog)));
 		return; /* it will be repeated */
 	}
 	l->dialog.confirmed = true;

@@ -46,16 +46,15 @@ static bool go_to(struct sh_dialog *d, const struct sh_contact *c)
  * is nothing to look up. */
 static bool follow_gruu(struct sh_ua *ua, struct sh_dialog *d)
 {
+	struct sh_slice target = sh_dialog_target(d), aor;
 	struct sh_bindings *b = NULL;
-	struct sh_slice aor;
 	struct sh_arena a;
 	struct sh_gruu g;
 	struct sh_uri uri;
 	bool found = false;
 	int kind;
 
-	if (!ua->location || sh_slice_find(d->target, ';') < 0 || !memmem(d->target.base, d->target.len, ";gr", 3) ||
-	    sh_uri_parse(&uri, d->target) < 0 ||
+	if (!ua->location || sh_slice_find(target, ';') < 0 || !memmem(target.base, target.len, ";gr", 3) || sh_uri_parse(&uri, target) < 0 ||
 	    !sh_param_find(uri.params, SH_LIT("gr"), NULL) || !sh_domains_local(ua->domains, &uri))
 		return false;
 	sh_arena_init(&a, 256);
@@ -79,7 +78,7 @@ static bool follow_gruu(struct sh_ua *ua, struct sh_dialog *d)
 /* The connection has ended, and who came by it has registered again by another one. */
 static bool follow_contact(struct sh_ua *ua, struct sh_dialog *d)
 {
-	struct sh_slice text = d->remote, aor;
+	struct sh_slice text = sh_dialog_remote(d), aor;
 	struct sh_bindings *b = NULL;
 	struct sh_name_addr peer;
 	struct sh_arena a;
@@ -92,7 +91,7 @@ static bool follow_contact(struct sh_ua *ua, struct sh_dialog *d)
 	if (sh_aor_canonical(&a, &uri, ua->domains, &aor) == 0)
 		b = sh_location_lookup(ua->location, aor);
 	for (unsigned i = 0; b && i < b->count && !found; i++)
-		if (sh_slice_eq(b->contacts[i].uri, d->target) && living(ua, &b->contacts[i]))
+		if (sh_slice_eq(b->contacts[i].uri, sh_dialog_target(d)) && living(ua, &b->contacts[i]))
 			found = go_to(d, &b->contacts[i]);
 	sh_bindings_unref(b);
 	sh_arena_finish(&a);
@@ -105,7 +104,7 @@ static bool believes_source(const struct sh_ua *ua, const struct sh_dialog *d, c
 {
 	const struct sh_endpoint *e = sh_transport_endpoint(ua->transport, from->endpoint);
 
-	return !d->routes.len && e && e->tuning.nat != SH_NAT_NEVER;
+	return !sh_dialog_routes(d).len && e && e->tuning.nat != SH_NAT_NEVER;
 }
 
 /* Of several addresses the one that we have just heard from comes first: it is alive, and it knows the dialog. */
@@ -137,7 +136,7 @@ unsigned sh_dialog_locate(struct sh_ua *ua, struct sh_dialog *d, const struct sh
 	int n;
 
 	d->path = *from;
-	if (!d->routes.len && (follow_gruu(ua, d) || behind_nat || by_connection(ua, from)))
+	if (!sh_dialog_routes(d).len && (follow_gruu(ua, d) || behind_nat || by_connection(ua, from)))
 		return 0;
 	sh_locate_cancel(*locate);
 	*locate = NULL;
@@ -167,8 +166,8 @@ static void find_again(struct sh_ua *ua, struct sh_dialog *d)
 	struct sh_locate *pending = NULL;
 	struct sh_uri uri;
 
-	if (d->routes.len || follow_gruu(ua, d) || follow_contact(ua, d) || sh_uri_parse(&uri, d->target) < 0 ||
-	    sh_param_find(uri.params, SH_LIT("ob"), NULL))
+	if (sh_dialog_routes(d).len || follow_gruu(ua, d) || follow_contact(ua, d) ||
+	    sh_uri_parse(&uri, sh_dialog_target(d)) < 0 || sh_param_find(uri.params, SH_LIT("ob"), NULL))
 		return;
 	if (sh_transport_locate(ua->transport, &uri, -1, found, NULL, NULL, &pending) > 0 &&
 	    (sh_addr_is_private(&d->path.remote) || !sh_addr_is_private(&found[0].remote)))

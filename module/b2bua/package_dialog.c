@@ -59,14 +59,14 @@ static int aor_of(const struct sh_leg *l, struct sh_arena *a, struct sh_slice *o
 		*out = sh_slice_cstr(l->aor);
 		return 0;
 	}
-	if (sh_uri_parse(&uri, uri_of(l->dialog.remote)) < 0)
+	if (sh_uri_parse(&uri, uri_of(sh_dialog_remote(&l->dialog))) < 0)
 		return -EINVAL;
 	return sh_aor_canonical(a, &uri, l->ua->domains, out);
 }
 
 static bool is_shown(const struct sh_leg *l)
 {
-	return l->dialog.call_id.len && !(l->inbound && l->state == SH_LEG_TRYING && !(l->call && l->call->forked));
+	return sh_dialog_call_id(&l->dialog).len && !(l->inbound && l->state == SH_LEG_TRYING && !(l->call && l->call->forked));
 }
 
 static enum lamp_state state_of(const struct sh_leg *l)
@@ -88,7 +88,8 @@ static enum lamp_state state_of(const struct sh_leg *l)
 static uint64_t id_of(const struct sh_leg *l)
 {
 	const struct sh_dialog *d = &l->dialog;
-	const struct sh_slice parts[] = {d->call_id, l->inbound ? d->remote_tag : sh_slice_make(d->local_tag, SH_TAG_LEN)};
+	const struct sh_slice parts[] = {sh_dialog_call_id(d),
+					 l->inbound ? sh_dialog_remote_tag(d) : sh_slice_make(d->local_tag, SH_TAG_LEN)};
 
 	return sh_hash_slices(&l->ua->env->key, parts, 2);
 }
@@ -96,8 +97,8 @@ static uint64_t id_of(const struct sh_leg *l)
 static struct sh_lamp *make(const struct sh_leg *l, struct sh_slice aor)
 {
 	const struct sh_dialog *d = &l->dialog;
-	struct sh_slice parts[] = {aor,  d->call_id, d->remote_tag, sh_slice_make(d->local_tag, SH_TAG_LEN), uri_of(d->remote),
-					 uri_of(d->local), uri_of(d->local)};
+	struct sh_slice local = uri_of(sh_dialog_local(d)), remote = uri_of(sh_dialog_remote(d));
+	struct sh_slice parts[] = {aor, sh_dialog_call_id(d), sh_dialog_remote_tag(d), sh_slice_make(d->local_tag, SH_TAG_LEN), remote, local, local};
 	enum { COUNT = sizeof(parts) / sizeof(parts[0]) };
 	struct sh_lamp *lamp;
 	size_t size = 0;
@@ -234,10 +235,11 @@ static bool affordable(struct sh_ua *ua, struct sh_slice aor)
 /* False: it is not of that user for sure. Cheap, for most are not. */
 static bool may_be(const struct sh_leg *l, struct sh_slice aor, struct sh_slice user)
 {
+	struct sh_slice remote = sh_dialog_remote(&l->dialog);
+
 	if (l->aor)
 		return sh_slice_eq(sh_slice_cstr(l->aor), aor);
-	return !user.len || sh_slice_find(l->dialog.remote, '%') >= 0 ||
-	       memmem(l->dialog.remote.base, l->dialog.remote.len, user.base, user.len);
+	return !user.len || sh_slice_find(remote, '%') >= 0 || memmem(remote.base, remote.len, user.base, user.len);
 }
 
 static void answer(struct sh_ua *ua, const struct question *q)

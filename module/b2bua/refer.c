@@ -118,14 +118,14 @@ static bool same_user(struct sh_slice a, struct sh_slice b)
 
 bool sh_referrer_has(const struct sh_referrer *who, const struct sh_leg *l)
 {
-	return sh_addr_same_host(&who->from, &l->dialog.path.remote) || same_user(who->party, l->dialog.remote);
+	return sh_addr_same_host(&who->from, &l->dialog.path.remote) || same_user(who->party, sh_dialog_remote(&l->dialog));
 }
 
 /* A From by itself is a claim: it counts when the application has proven it. */
 static struct sh_referrer referrer(const struct sh_request *q, const struct sh_leg *leg, const struct sh_refer_options *o)
 {
 	if (q->in_dialog)
-		return (struct sh_referrer){leg->dialog.path.remote, leg->dialog.remote};
+		return (struct sh_referrer){leg->dialog.path.remote, sh_dialog_remote(&leg->dialog)};
 	return (struct sh_referrer){q->from.remote, o->proven ? sh_msg_header(q->msg, SH_H_FROM) : (struct sh_slice){0}};
 }
 

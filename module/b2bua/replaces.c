@@ -100,11 +100,11 @@ bool sh_replaces_map(const struct sh_ua *ua, struct sh_slice value, struct sh_wr
 	struct sh_call *c = l ? l->call : NULL;
 	const struct sh_leg *other = c ? (l == c->a ? c->b : l == c->b ? c->a : NULL) : NULL;
 
-	if (!other || !other->dialog.remote_tag.len)
+	if (!other || !sh_dialog_remote_tag(&other->dialog).len)
 		return false;
-	sh_put(out, other->dialog.call_id);
+	sh_put(out, sh_dialog_call_id(&other->dialog));
 	sh_put_lit(out, ";to-tag=");
-	sh_put(out, other->dialog.remote_tag);
+	sh_put(out, sh_dialog_remote_tag(&other->dialog));
 	sh_put_lit(out, ";from-tag=");
 	sh_put(out, sh_slice_make(other->dialog.local_tag, SH_TAG_LEN));
 	if (ids.early_only)

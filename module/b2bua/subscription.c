@@ -359,7 +359,7 @@ static void on_located(const struct sh_path *paths, unsigned count, int error, v
 
 static void find_path(struct sh_subscription *s, const struct sh_msg *m, const struct sh_path *from)
 {
-	bool behind_nat = sh_transport_behind_nat(s->ua->transport, m, s->dialog.target, from);
+	bool behind_nat = sh_transport_behind_nat(s->ua->transport, m, sh_dialog_target(&s->dialog), from);
 	struct sh_path found[SH_MAX_CANDIDATES];
 	unsigned n = sh_dialog_locate(s->ua, &s->dialog, from, behind_nat, found, on_located, s, &s->locate);
 

@@ -162,7 +162,7 @@ static int introduce(struct sh_fork_plan *plan, const struct sh_leg *keep)
 	for (unsigned i = 0; i < plan->count; i++) {
 		struct sh_target *t = &plan->targets[i];
 
-		if (!t->from.len && sh_arena_dup(&plan->arena, keep->dialog.remote, &t->from) < 0)
+		if (!t->from.len && sh_arena_dup(&plan->arena, sh_dialog_remote(&keep->dialog), &t->from) < 0)
 			return -ENOMEM;
 		if (!t->to.len && sh_arena_printf(&plan->arena, &t->to, "<%.*s>", SH_FMT(t->uri)) < 0)
 			return -ENOMEM;

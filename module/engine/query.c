@@ -334,11 +334,11 @@ static void put_call(void *ctx, struct sh_call *c)
 	sh_json_seconds(j, t->answer ? now - t->answer : 0);
 	if (sh_call_a(c)) {
 		sh_json_key(j, "a_call_id");
-		sh_json_text(j, sh_leg_dialog(sh_call_a(c))->call_id);
+		sh_json_text(j, sh_dialog_call_id(sh_leg_dialog(sh_call_a(c))));
 	}
 	if (sh_call_b(c)) {
 		sh_json_key(j, "b_call_id");
-		sh_json_text(j, sh_leg_dialog(sh_call_b(c))->call_id);
+		sh_json_text(j, sh_dialog_call_id(sh_leg_dialog(sh_call_b(c))));
 		sh_json_key(j, "b_uri");
 		sh_json_text(j, sh_leg_uri(sh_call_b(c)));
 	}

@@ -152,7 +152,7 @@ static bool is_own(struct sh_recorder *r, const struct sh_call *c)
 		if (sh_slice_eq(sh_slice_make(r->own[i], OWN_ID), id))
 			return true;
 	if (sh_call_a(c))
-		caller = sh_leg_dialog(sh_call_a(c))->call_id;
+		caller = sh_dialog_call_id(sh_leg_dialog(sh_call_a(c)));
 	else if (m)
 		caller = sh_msg_text(m, m->call_id);
 	if (r->state < RUNNING || !caller.len || !sh_slice_eq(sh_slice_cstr(r->ids[0]), caller))

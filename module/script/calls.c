@@ -89,9 +89,9 @@ static void take(void *ctx, struct sh_call *c)
 	keep(p, sh_call_to(c), &s->to);
 	keep(p, sh_call_uri(c), &s->uri);
 	if (sh_call_a(c))
-		keep(p, sh_leg_dialog(sh_call_a(c))->call_id, &s->a_call_id);
+		keep(p, sh_dialog_call_id(sh_leg_dialog(sh_call_a(c))), &s->a_call_id);
 	if (sh_call_b(c)) {
-		keep(p, sh_leg_dialog(sh_call_b(c))->call_id, &s->b_call_id);
+		keep(p, sh_dialog_call_id(sh_leg_dialog(sh_call_b(c))), &s->b_call_id);
 		keep(p, sh_leg_uri(sh_call_b(c)), &s->b_uri);
 	}
 	keep_data(p, d ? d->data : NULL, &s->data);

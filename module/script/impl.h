@@ -247,16 +247,16 @@ enum { SH_CALL_LIMITS = 8 };
 struct sh_call_data { /* in the worker's pool: there is one for each call that is up */
 	struct sh_value *data;
 	char *auth_user;       /* whom auth() has found */
-	bool challenged;       /* the only answer was a challenge: no hangup hook */
 	struct sh_run *run;    /* that is to answer: of the invite hook, or what it has continued with */
 	struct sh_run *waiter; /* waits for its fork or bridge: mostly the same */
 	struct sh_link runs;   /* sh_run.of_call: those that the call's end cancels */
 	struct sh_link waits;  /* sh_run.in_waits: call:wait */
 	struct sh_link signals; /* that nobody has taken: call_wait.c */
-	unsigned nsignals;
 	struct sh_link signalled; /* in runtime->signalled */
 	struct sh_limit **limits; /* what it is counted under: SH_CALL_LIMITS of them, or NULL */
-	unsigned nlimits;
+	uint8_t nlimits;
+	bool challenged;       /* the only answer was a challenge: no hangup hook */
+	unsigned nsignals;     /* of signals */
 	struct sh_link timers; /* sh_deferred of call:after */
 	struct sh_state *pinned; /* call:pin: its hooks run there; NULL: in the newest */
 	struct sh_link pinned_link;

@@ -58,13 +58,13 @@ static int own_field(lua_State *L, int id)
 		lua_pushinteger(L, sh_leg_code(l));
 		break;
 	case F_CALL_ID:
-		sh_push_slice(L, sh_leg_dialog(l)->call_id);
+		sh_push_slice(L, sh_dialog_call_id(sh_leg_dialog(l)));
 		break;
 	case F_LOCAL_TAG:
 		lua_pushlstring(L, sh_leg_dialog(l)->local_tag, SH_TAG_LEN);
 		break;
 	case F_REMOTE_TAG:
-		push_text(L, sh_leg_dialog(l)->remote_tag);
+		push_text(L, sh_dialog_remote_tag(sh_leg_dialog(l)));
 		break;
 	case F_LOCAL_SDP:
 		push_text(L, sh_leg_local_sdp(l));

@@ -594,8 +594,8 @@ static void read_replaces(struct reader *r, int table)
 		leg = sh_leg_check(L, idx);
 		if (!leg)
 			luaL_error(L, "%s: option 'replaces': the leg is gone", r->what);
-		call_id = sh_leg_dialog(leg)->call_id;
-		to_tag = sh_leg_dialog(leg)->remote_tag;
+		call_id = sh_dialog_call_id(sh_leg_dialog(leg));
+		to_tag = sh_dialog_remote_tag(sh_leg_dialog(leg));
 		from_tag = sh_slice_make(sh_leg_dialog(leg)->local_tag, SH_TAG_LEN);
 	} else {
 		luaL_error(L, "%s: option 'replaces': text, table or leg expected, got %s", r->what, luaL_typename(L, idx));

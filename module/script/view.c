@@ -175,7 +175,7 @@ int sh_view_field(lua_State *L, int id)
 			return 1;
 		case F_CALL_ID:
 			if (v.leg)
-				sh_push_slice(L, sh_leg_dialog(v.leg)->call_id);
+				sh_push_slice(L, sh_dialog_call_id(sh_leg_dialog(v.leg)));
 			else
 				lua_pushnil(L);
 			return 1;

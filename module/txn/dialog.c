@@ -34,7 +34,9 @@ static void enter(struct sh_dialog *d, struct sh_dialog_table *t)
 /* What we sent or learnt, or anything as long as the peer has not said who it is. */
 static bool is_peer(const struct sh_dialog *d, struct sh_slice tag)
 {
-	return sh_slice_eq(d->remote_tag, tag) || (d->uac && !d->confirmed && d->remote_tag.len == 0);
+	struct sh_slice own = sh_dialog_remote_tag(d);
+
+	return sh_slice_eq(own, tag) || (d->uac && !d->confirmed && own.len == 0);
 }
 
 static struct sh_dialog *find(const struct sh_dialog_table *t, struct sh_slice call_id, struct sh_slice ours,
@@ -47,8 +49,8 @@ static struct sh_dialog *find(const struct sh_dialog_table *t, struct sh_slice c
 	for (n = sh_hash_find(&t->by_tag, sh_hash_slice(&t->env->key, ours)); n; n = sh_hash_next(n)) {
 		struct sh_dialog *d = SH_CONTAINER(n, struct sh_dialog, node);
 
-		if (sh_slice_eq(local_tag(d), ours) && sh_slice_eq(d->call_id, call_id) &&
-		    (is_peer(d, theirs) || (zero_is_none && d->remote_tag.len == 0)))
+		if (sh_slice_eq(local_tag(d), ours) && sh_slice_eq(sh_dialog_call_id(d), call_id) &&
+		    (is_peer(d, theirs) || (zero_is_none && sh_dialog_remote_tag(d).len == 0)))
 			return d;
 	}
 	return NULL;
@@ -70,25 +72,10 @@ struct sh_dialog *sh_dialog_find_ids(const struct sh_dialog_table *t, struct sh_
 
 /* --- texts ------------------------------------------------------------------------------------ */
 
-/* The fields of a dialog that live in its block, in a fixed order. */
 static void get_texts(const struct sh_dialog *d, struct sh_slice out[SH_DIALOG_TEXTS])
 {
-	out[SH_DIALOG_CALL_ID] = d->call_id;
-	out[SH_DIALOG_REMOTE_TAG] = d->remote_tag;
-	out[SH_DIALOG_LOCAL] = d->local;
-	out[SH_DIALOG_REMOTE] = d->remote;
-	out[SH_DIALOG_TARGET] = d->target;
-	out[SH_DIALOG_ROUTES] = d->routes;
-}
-
-static void set_texts(struct sh_dialog *d, const struct sh_slice in[SH_DIALOG_TEXTS])
-{
-	d->call_id = in[SH_DIALOG_CALL_ID];
-	d->remote_tag = in[SH_DIALOG_REMOTE_TAG];
-	d->local = in[SH_DIALOG_LOCAL];
-	d->remote = in[SH_DIALOG_REMOTE];
-	d->target = in[SH_DIALOG_TARGET];
-	d->routes = in[SH_DIALOG_ROUTES];
+	for (int i = 0; i < SH_DIALOG_TEXTS; i++)
+		out[i] = sh_dialog_text(d, (enum sh_dialog_part)i);
 }
 
 /* Folds become spaces, so that texts can be written as they are. Hardly a text has one. */
@@ -106,6 +93,7 @@ static void unfold(char *text, size_t len)
 static int intern(struct sh_dialog *d, struct sh_slice texts[SH_DIALOG_TEXTS], const struct sh_msg *route_source,
 		  bool reverse)
 {
+	uint32_t ends[SH_DIALOG_TEXTS];
 	size_t size = 1, at = 0;
 	char *block;
 
@@ -117,20 +105,18 @@ static int intern(struct sh_dialog *d, struct sh_slice texts[SH_DIALOG_TEXTS], c
 	if (!block)
 		return -ENOMEM;
 	for (int i = 0; i < SH_DIALOG_TEXTS; i++) {
-		size_t len = texts[i].len;
-
-		if (i == SH_DIALOG_ROUTES && route_source)
-			texts[i] = sh_dialog_copy_routes(block + at, len, route_source, reverse);
-		else if (len)
-			texts[i] = sh_slice_make(memcpy(block + at, texts[i].base, len), len);
-		else
-			texts[i] = sh_slice_make(block + at, 0);
-		at += len;
+		if (i == SH_DIALOG_ROUTES && route_source) {
+			at += sh_dialog_copy_routes(block + at, texts[i].len, route_source, reverse).len;
+		} else if (texts[i].len) {
+			memcpy(block + at, texts[i].base, texts[i].len);
+			at += texts[i].len;
+		}
+		ends[i] = (uint32_t)at;
 	}
 	unfold(block, at);
 	sh_free(d->text);
 	d->text = block;
-	set_texts(d, texts);
+	memcpy(d->ends, ends, sizeof(ends));
 	return 0;
 }
 
@@ -346,8 +332,8 @@ void sh_dialog_finish(struct sh_dialog *d)
 /* As the 200 behind a 180 does. */
 static bool says_nothing_new(const struct sh_dialog *d, const struct sh_slice *texts, const struct sh_msg *m)
 {
-	return sh_slice_eq(texts[SH_DIALOG_REMOTE_TAG], d->remote_tag) && sh_slice_eq(texts[SH_DIALOG_TARGET], d->target) &&
-	       !d->routes.len && !m->first[SH_H_RECORD_ROUTE];
+	return sh_slice_eq(texts[SH_DIALOG_REMOTE_TAG], sh_dialog_remote_tag(d)) &&
+	       sh_slice_eq(texts[SH_DIALOG_TARGET], sh_dialog_target(d)) && !sh_dialog_routes(d).len && !m->first[SH_H_RECORD_ROUTE];
 }
 
 int sh_dialog_learn(struct sh_dialog *d, const struct sh_msg *m, const struct sh_path *from)
@@ -360,7 +346,7 @@ int sh_dialog_learn(struct sh_dialog *d, const struct sh_msg *m, const struct sh
 	/* A provisional answer without a tag makes no dialog; a 2xx of an RFC 2543 peer does (12.1.2). */
 	if (m->status <= 100 || m->status >= 300 || (!success && (tag.len == 0 || d->confirmed)))
 		return 0;
-	if (d->confirmed && !sh_slice_eq(tag, d->remote_tag))
+	if (d->confirmed && !sh_slice_eq(tag, sh_dialog_remote_tag(d)))
 		return -EEXIST;
 	target = contact_of(m, &contact, &uri);
 	routes = sh_dialog_check_routes(m);
@@ -380,7 +366,7 @@ int sh_dialog_retarget(struct sh_dialog *d, struct sh_slice uri)
 {
 	struct sh_slice texts[SH_DIALOG_TEXTS];
 
-	if (sh_slice_eq(uri, d->target))
+	if (sh_slice_eq(uri, sh_dialog_target(d)))
 		return 0;
 	get_texts(d, texts);
 	texts[SH_DIALOG_TARGET] = uri;

@@ -18,6 +18,17 @@ struct sh_dialog_table {
 int sh_dialog_table_init(struct sh_dialog_table *t, struct sh_env *env);
 void sh_dialog_table_finish(struct sh_dialog_table *t);
 
+/* Its texts, in the order in which they are kept. */
+enum sh_dialog_part {
+	SH_DIALOG_CALL_ID,
+	SH_DIALOG_REMOTE_TAG,
+	SH_DIALOG_LOCAL,  /* our name-addr without tag: From of what we send */
+	SH_DIALOG_REMOTE, /* theirs without tag: To of what we send */
+	SH_DIALOG_TARGET, /* remote target URI; before a response of the peer: the Request-URI */
+	SH_DIALOG_ROUTES, /* "<sip:a;lr>, <sip:b;lr>" in the order to send; empty: none */
+	SH_DIALOG_TEXTS
+};
+
 struct sh_dialog {
 	struct sh_hash_node node; /* in its table from init to finish */
 	struct sh_dialog_table *table;
@@ -31,14 +42,46 @@ struct sh_dialog {
 	uint32_t invite_cseq;             /* of the INVITE that an ACK or CANCEL would name */
 	uint32_t rseq;                    /* of the last reliable provisional answer in it, ours or theirs; 0: none (RFC 3262) */
 	struct sh_path path;        /* where requests go when the next hop is not to be located anew */
-	/* Texts, in `text`: */
-	char *text;
-	struct sh_slice call_id, remote_tag;
-	struct sh_slice local;      /* our name-addr without tag: From of what we send */
-	struct sh_slice remote;     /* theirs without tag: To of what we send */
-	struct sh_slice target;     /* remote target URI; before a response of the peer: the Request-URI */
-	struct sh_slice routes;     /* "<sip:a;lr>, <sip:b;lr>" in the order to send; empty: none */
+	char *text;                       /* all of them, one behind the other; read by sh_dialog_text() */
+	uint32_t ends[SH_DIALOG_TEXTS];   /* where each ends */
 };
+
+static inline struct sh_slice sh_dialog_text(const struct sh_dialog *d, enum sh_dialog_part which)
+{
+	uint32_t begin = which > 0 ? d->ends[which - 1] : 0;
+
+	return d->text ? sh_slice_make(d->text + begin, d->ends[which] - begin) : SH_LIT("");
+}
+
+static inline struct sh_slice sh_dialog_call_id(const struct sh_dialog *d)
+{
+	return sh_dialog_text(d, SH_DIALOG_CALL_ID);
+}
+
+static inline struct sh_slice sh_dialog_remote_tag(const struct sh_dialog *d)
+{
+	return sh_dialog_text(d, SH_DIALOG_REMOTE_TAG);
+}
+
+static inline struct sh_slice sh_dialog_local(const struct sh_dialog *d)
+{
+	return sh_dialog_text(d, SH_DIALOG_LOCAL);
+}
+
+static inline struct sh_slice sh_dialog_remote(const struct sh_dialog *d)
+{
+	return sh_dialog_text(d, SH_DIALOG_REMOTE);
+}
+
+static inline struct sh_slice sh_dialog_target(const struct sh_dialog *d)
+{
+	return sh_dialog_text(d, SH_DIALOG_TARGET);
+}
+
+static inline struct sh_slice sh_dialog_routes(const struct sh_dialog *d)
+{
+	return sh_dialog_text(d, SH_DIALOG_ROUTES);
+}
 
 /* UAS: from an INVITE (or SUBSCRIBE, REFER) that we answer with this tag. 0; -EBADMSG: no usable Contact (the answer is
  * 400) or a broken Record-Route; -ENOMEM. */

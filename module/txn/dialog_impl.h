@@ -7,17 +7,6 @@
 #include "core/alloc.h"
 #include "txn/dialog.h"
 
-/* The texts of a dialog in the order of its block. */
-enum {
-	SH_DIALOG_CALL_ID,
-	SH_DIALOG_REMOTE_TAG,
-	SH_DIALOG_LOCAL,
-	SH_DIALOG_REMOTE,
-	SH_DIALOG_TARGET,
-	SH_DIALOG_ROUTES,
-	SH_DIALOG_TEXTS,
-};
-
 /* Every Record-Route is one that we could send to: 0 or -EBADMSG. */
 int sh_dialog_check_routes(const struct sh_msg *m);
 /* Room for all Record-Route values as one list; 0: there are none. They must have been checked. */

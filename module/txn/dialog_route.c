@@ -106,8 +106,8 @@ static bool first_route(const struct sh_dialog *d, struct sh_uri *uri, struct sh
 {
 	struct sh_name_addr v;
 
-	*others = d->routes;
-	return d->routes.len && !sh_name_addr_next(others, &v) && !sh_uri_parse(uri, v.uri);
+	*others = sh_dialog_routes(d);
+	return others->len && !sh_name_addr_next(others, &v) && !sh_uri_parse(uri, v.uri);
 }
 
 static bool is_loose(const struct sh_uri *uri)
@@ -141,7 +141,7 @@ struct sh_slice sh_dialog_next_hop(const struct sh_dialog *d)
 	struct sh_slice others;
 	struct sh_uri uri;
 
-	return first_route(d, &uri, &others) ? uri.text : d->target;
+	return first_route(d, &uri, &others) ? uri.text : sh_dialog_target(d);
 }
 
 static void put_party(struct sh_writer *w, enum sh_header_id id, struct sh_slice name, struct sh_slice tag)
@@ -174,12 +174,12 @@ static void put_target(const struct sh_dialog *d, struct sh_slice method, struct
 	struct sh_uri first;
 
 	if (!first_route(d, &first, &others)) {
-		sh_put_request_line(line, method, d->target);
+		sh_put_request_line(line, method, sh_dialog_target(d));
 		return;
 	}
 	if (is_loose(&first)) {
-		sh_put_request_line(line, method, d->target);
-		sh_put_header(rest, SH_H_ROUTE, d->routes);
+		sh_put_request_line(line, method, sh_dialog_target(d));
+		sh_put_header(rest, SH_H_ROUTE, sh_dialog_routes(d));
 		return;
 	}
 	sh_put(line, method);
@@ -193,7 +193,7 @@ static void put_target(const struct sh_dialog *d, struct sh_slice method, struct
 		sh_put_lit(rest, ", ");
 	}
 	sh_put_char(rest, '<');
-	sh_put(rest, d->target);
+	sh_put(rest, sh_dialog_target(d));
 	sh_put_lit(rest, ">\r\n");
 }
 
@@ -203,9 +203,9 @@ void sh_dialog_put_request(struct sh_dialog *d, struct sh_slice method, uint32_t
 	cseq = take_cseq(d, method, cseq);
 	put_target(d, method, line, rest);
 	sh_put_header_uint(rest, SH_H_MAX_FORWARDS, max_forwards);
-	put_party(rest, SH_H_FROM, d->local, sh_slice_make(d->local_tag, SH_TAG_LEN));
-	put_party(rest, SH_H_TO, d->remote, d->remote_tag);
-	sh_put_header(rest, SH_H_CALL_ID, d->call_id);
+	put_party(rest, SH_H_FROM, sh_dialog_local(d), sh_slice_make(d->local_tag, SH_TAG_LEN));
+	put_party(rest, SH_H_TO, sh_dialog_remote(d), sh_dialog_remote_tag(d));
+	sh_put_header(rest, SH_H_CALL_ID, sh_dialog_call_id(d));
 	sh_put_lit(rest, "CSeq: ");
 	sh_put_uint(rest, cseq);
 	sh_put_char(rest, ' ');

@@ -68,7 +68,7 @@ static struct sh_msg *response(unsigned code, const char *tag, const char *extra
 	return scan("SIP/2.0 %u X\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKx\r\n"
 		    "From: <sip:us@example.org>;tag=%.*s\r\nTo: <sip:bob@example.org>%s%s\r\n"
 		    "Call-ID: %.*s\r\nCSeq: 1 INVITE\r\n%s\r\n",
-		    code, SH_TAG_LEN, d.local_tag, *tag ? ";tag=" : "", tag, SH_FMT(d.call_id), extra);
+		    code, SH_TAG_LEN, d.local_tag, *tag ? ";tag=" : "", tag, SH_FMT(sh_dialog_call_id(&d)), extra);
 }
 
 /* A request of the peer inside the dialog. */
@@ -77,7 +77,7 @@ static struct sh_msg *inside(const char *method, unsigned cseq, const char *thei
 	return scan("%s sip:us@192.0.2.9 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKx\r\n"
 		    "From: <sip:peer@example.org>%s%s\r\nTo: <sip:us@example.org>;tag=%.*s\r\n"
 		    "Call-ID: %.*s\r\nCSeq: %u %s\r\n%s\r\n",
-		    method, *their_tag ? ";tag=" : "", their_tag, SH_TAG_LEN, d.local_tag, SH_FMT(d.call_id), cseq,
+		    method, *their_tag ? ";tag=" : "", their_tag, SH_TAG_LEN, d.local_tag, SH_FMT(sh_dialog_call_id(&d)), cseq,
 		    method, extra);
 }
 
@@ -131,12 +131,12 @@ static void a_uas_takes_its_state_from_the_request(void **state)
 {
 	(void)state;
 	make_uas("Contact: <sip:alice@192.0.2.1:5070>\r\n");
-	assert_slice(d.call_id, "call");
-	assert_slice(d.remote_tag, "alice");
-	assert_slice(d.remote, "\"Alice A\" <sip:alice@example.org>");
-	assert_slice(d.local, "Bob <sip:bob@home.example>");
-	assert_slice(d.target, "sip:alice@192.0.2.1:5070");
-	assert_slice(d.routes, "");
+	assert_slice(sh_dialog_call_id(&d), "call");
+	assert_slice(sh_dialog_remote_tag(&d), "alice");
+	assert_slice(sh_dialog_remote(&d), "\"Alice A\" <sip:alice@example.org>");
+	assert_slice(sh_dialog_local(&d), "Bob <sip:bob@home.example>");
+	assert_slice(sh_dialog_target(&d), "sip:alice@192.0.2.1:5070");
+	assert_slice(sh_dialog_routes(&d), "");
 	assert_int_equal(d.remote_cseq, 20);
 	assert_true(d.has_remote_cseq);
 	assert_false(d.uac);
@@ -184,8 +184,8 @@ static void a_uac_makes_its_identifiers(void **state)
 {
 	(void)state;
 	make_uac();
-	assert_int_equal(d.call_id.len, SH_TAG_LEN);
-	assert_int_equal(sh_tag_worker(d.call_id), 0);
+	assert_int_equal(sh_dialog_call_id(&d).len, SH_TAG_LEN);
+	assert_int_equal(sh_tag_worker(sh_dialog_call_id(&d)), 0);
 	write_request(&d, "INVITE", 0);
 	assert_string_equal(line, "INVITE sip:bob@example.org SIP/2.0\r\n");
 	assert_int_equal(d.invite_cseq, d.local_cseq);
@@ -234,7 +234,7 @@ static void a_uas_keeps_the_order_of_record_route(void **state)
 	/* RFC 3261 16.12.1.1 */
 	make_uas("Record-Route: <sip:p2.domain.com;lr>\r\nContact: <sip:caller@u1.example.com>\r\n"
 		 "Record-Route: <sip:p1.example.com;lr>\r\n");
-	assert_slice(d.routes, "<sip:p2.domain.com;lr>, <sip:p1.example.com;lr>");
+	assert_slice(sh_dialog_routes(&d), "<sip:p2.domain.com;lr>, <sip:p1.example.com;lr>");
 	assert_slice(sh_dialog_next_hop(&d), "sip:p2.domain.com;lr");
 	assert_request("BYE sip:caller@u1.example.com SIP/2.0\r\n", "<sip:p2.domain.com;lr>, <sip:p1.example.com;lr>");
 }
@@ -251,7 +251,7 @@ static void a_uac_reverses_it(void **state)
 				     "Contact: <sip:callee@u2.domain.com>\r\n"),
 			    &from),
 	    0);
-	assert_slice(d.routes,
+	assert_slice(sh_dialog_routes(&d),
 		     "<sip:p0.example.com;lr>, \"P, one\" <sip:p1.example.com;lr>;x=1, <sip:p2.domain.com;lr>");
 	assert_request("BYE sip:callee@u2.domain.com SIP/2.0\r\n",
 		       "<sip:p0.example.com;lr>, \"P, one\" <sip:p1.example.com;lr>;x=1, <sip:p2.domain.com;lr>");
@@ -291,7 +291,7 @@ static void a_route_without_brackets_gets_some(void **state)
 {
 	(void)state;
 	make_uas("Record-Route: sip:p1.example.com;lr, <sip:p2.example.com;lr>\r\nContact: <sip:user@remoteua>\r\n");
-	assert_slice(d.routes, "<sip:p1.example.com;lr>, <sip:p2.example.com;lr>");
+	assert_slice(sh_dialog_routes(&d), "<sip:p1.example.com;lr>, <sip:p2.example.com;lr>");
 	assert_request("BYE sip:user@remoteua SIP/2.0\r\n", "<sip:p1.example.com;lr>, <sip:p2.example.com;lr>");
 }
 
@@ -322,26 +322,26 @@ static void a_2xx_overrides_what_an_early_answer_said(void **state)
 	(void)state;
 	make_uac();
 	assert_int_equal(sh_dialog_learn(&d, response(100, "x", ""), &from), 0);
-	assert_slice(d.remote_tag, "");
+	assert_slice(sh_dialog_remote_tag(&d), "");
 	assert_int_equal(sh_dialog_learn(&d, response(180, "", "Contact: <sip:no@192.0.2.1>\r\n"), &from), 0);
-	assert_slice(d.target, "sip:bob@example.org");
+	assert_slice(sh_dialog_target(&d), "sip:bob@example.org");
 	assert_int_equal(
 	    sh_dialog_learn(&d, response(180, "one", "Contact: <sip:one@192.0.2.1>\r\nRecord-Route: <sip:p;lr>\r\n"),
 			    &from),
 	    0);
-	assert_slice(d.remote_tag, "one");
-	assert_slice(d.target, "sip:one@192.0.2.1");
-	assert_slice(d.routes, "<sip:p;lr>");
+	assert_slice(sh_dialog_remote_tag(&d), "one");
+	assert_slice(sh_dialog_target(&d), "sip:one@192.0.2.1");
+	assert_slice(sh_dialog_routes(&d), "<sip:p;lr>");
 	assert_false(d.confirmed);
 	assert_int_equal(sh_dialog_learn(&d, response(486, "three", "Contact: <sip:no@192.0.2.1>\r\n"), &from), 0);
-	assert_slice(d.remote_tag, "one");
+	assert_slice(sh_dialog_remote_tag(&d), "one");
 	assert_int_equal(sh_dialog_learn(&d, response(200, "two", "Contact: <sip:two@192.0.2.2>\r\n"), &from), 0);
-	assert_slice(d.remote_tag, "two");
-	assert_slice(d.target, "sip:two@192.0.2.2");
-	assert_slice(d.routes, "");
+	assert_slice(sh_dialog_remote_tag(&d), "two");
+	assert_slice(sh_dialog_target(&d), "sip:two@192.0.2.2");
+	assert_slice(sh_dialog_routes(&d), "");
 	assert_true(d.confirmed);
 	assert_int_equal(sh_dialog_learn(&d, response(180, "late", "Contact: <sip:l@192.0.2.3>\r\n"), &from), 0);
-	assert_slice(d.remote_tag, "two");
+	assert_slice(sh_dialog_remote_tag(&d), "two");
 }
 
 static void a_2xx_without_contact_still_makes_a_dialog(void **state)
@@ -350,8 +350,8 @@ static void a_2xx_without_contact_still_makes_a_dialog(void **state)
 	make_uac();
 	assert_int_equal(sh_dialog_learn(&d, response(200, "bob", ""), &from), -EBADMSG);
 	assert_true(d.confirmed);
-	assert_slice(d.remote_tag, "bob");
-	assert_slice(d.target, "sip:bob@example.org");
+	assert_slice(sh_dialog_remote_tag(&d), "bob");
+	assert_slice(sh_dialog_target(&d), "sip:bob@example.org");
 }
 
 static void a_2xx_with_a_broken_record_route_keeps_the_routes(void **state)
@@ -361,8 +361,8 @@ static void a_2xx_with_a_broken_record_route_keeps_the_routes(void **state)
 	assert_int_equal(
 	    sh_dialog_learn(&d, response(200, "bob", "Contact: <sip:b@192.0.2.1>\r\nRecord-Route: <tel:1>\r\n"), &from),
 	    -EBADMSG);
-	assert_slice(d.target, "sip:b@192.0.2.1");
-	assert_slice(d.routes, "<sip:outbound.example;lr>");
+	assert_slice(sh_dialog_target(&d), "sip:b@192.0.2.1");
+	assert_slice(sh_dialog_routes(&d), "<sip:outbound.example;lr>");
 }
 
 static void a_second_2xx_is_another_dialog(void **state)
@@ -376,11 +376,11 @@ static void a_second_2xx_is_another_dialog(void **state)
 	assert_int_equal(sh_dialog_learn(&d, response(200, "one", "Contact: <sip:one@192.0.2.1>\r\n"), &from), 0);
 	other = response(200, "two", "Contact: <sip:two@192.0.2.2>\r\nRecord-Route: <sip:p;lr>\r\n");
 	assert_int_equal(sh_dialog_learn(&d, other, &from), -EEXIST);
-	assert_slice(d.target, "sip:one@192.0.2.1");
+	assert_slice(sh_dialog_target(&d), "sip:one@192.0.2.1");
 	assert_int_equal(sh_dialog_init_fork(&fork, &d, NULL, other, &from), 0);
-	assert_slice(fork.remote_tag, "two");
-	assert_slice(fork.routes, "<sip:p;lr>");
-	assert_true(sh_slice_eq(fork.call_id, d.call_id));
+	assert_slice(sh_dialog_remote_tag(&fork), "two");
+	assert_slice(sh_dialog_routes(&fork), "<sip:p;lr>");
+	assert_true(sh_slice_eq(sh_dialog_call_id(&fork), sh_dialog_call_id(&d)));
 	assert_true(fork.confirmed);
 	write_request(&fork, "ACK", fork.invite_cseq);
 	assert_string_equal(line, "ACK sip:two@192.0.2.2 SIP/2.0\r\n");
@@ -417,17 +417,17 @@ static void the_target_moves_with_the_contact(void **state)
 	other.remote.port = 9;
 	assert_int_equal(sh_dialog_refresh(&d, inside("INVITE", 22, "alice", "Contact: <sip:b@192.0.2.2>\r\n"), &other),
 			 0);
-	assert_slice(d.target, "sip:b@192.0.2.2");
-	assert_slice(d.routes, "<sip:p;lr>");
-	assert_slice(d.remote_tag, "alice");
+	assert_slice(sh_dialog_target(&d), "sip:b@192.0.2.2");
+	assert_slice(sh_dialog_routes(&d), "<sip:p;lr>");
+	assert_slice(sh_dialog_remote_tag(&d), "alice");
 	assert_int_equal(d.path.remote.port, 9);
 	assert_int_equal(sh_dialog_refresh(&d, inside("INFO", 23, "alice", ""), &from), 0);
-	assert_slice(d.target, "sip:b@192.0.2.2");
+	assert_slice(sh_dialog_target(&d), "sip:b@192.0.2.2");
 	assert_int_equal(d.path.remote.port, 9);
 	assert_int_equal(sh_dialog_refresh(&d, response(180, "alice", "Contact: <sip:c@192.0.2.3>\r\n"), NULL), 0);
-	assert_slice(d.target, "sip:b@192.0.2.2");
+	assert_slice(sh_dialog_target(&d), "sip:b@192.0.2.2");
 	assert_int_equal(sh_dialog_refresh(&d, response(200, "alice", "Contact: <sip:c@192.0.2.3>\r\n"), NULL), 0);
-	assert_slice(d.target, "sip:c@192.0.2.3");
+	assert_slice(sh_dialog_target(&d), "sip:c@192.0.2.3");
 }
 
 /* --- finding ---------------------------------------------------------------------------------- */
@@ -458,8 +458,8 @@ static void tag_zero_stands_for_none(void **state)
 	make_uac();
 	assert_int_equal(sh_dialog_learn(&d, response(200, "", "Contact: <sip:old@192.0.2.1>\r\n"), &from), 0);
 	tag = sh_slice_make(d.local_tag, SH_TAG_LEN);
-	assert_ptr_equal(sh_dialog_find_ids(&table, d.call_id, tag, SH_LIT("0")), &d);
-	assert_ptr_equal(sh_dialog_find_ids(&table, d.call_id, tag, SH_LIT("")), &d);
+	assert_ptr_equal(sh_dialog_find_ids(&table, sh_dialog_call_id(&d), tag, SH_LIT("0")), &d);
+	assert_ptr_equal(sh_dialog_find_ids(&table, sh_dialog_call_id(&d), tag, SH_LIT("")), &d);
 }
 
 static void an_invite_in_flight_is_found_by_its_first_answer(void **state)
@@ -500,7 +500,7 @@ static void a_twin_has_a_tag_of_its_own_and_may_take_the_place_of_the_first(void
 	second = inside("BYE", 21, "alice", "");
 	assert_null(sh_dialog_find(&table, first));
 	assert_ptr_equal(sh_dialog_find(&table, second), &d);
-	assert_slice(d.target, "sip:a@192.0.2.1");
+	assert_slice(sh_dialog_target(&d), "sip:a@192.0.2.1");
 	sh_dialog_finish(&twin);
 }
 
@@ -517,7 +517,7 @@ static void forks_further_on_are_told_apart_by_the_remote_tag(void **state)
 	sh_dialog_become(&d, &fork);
 	assert_null(sh_dialog_find(&table, inside("UPDATE", 1, "one", "")));
 	assert_ptr_equal(sh_dialog_find(&table, inside("UPDATE", 1, "two", "")), &d);
-	assert_slice(d.target, "sip:two@192.0.2.2");
+	assert_slice(sh_dialog_target(&d), "sip:two@192.0.2.2");
 }
 
 static void cseq_numbers_must_rise(void **state)
@@ -555,8 +555,8 @@ static void without_memory_nothing_changes(void **state)
 	assert_int_equal(sh_dialog_refresh(&d, response(200, "b", "Contact: <sip:b@192.0.2.1>\r\n"), &from), -ENOMEM);
 	sh_alloc_fail_after(-1);
 	assert_false(d.confirmed);
-	assert_slice(d.target, "sip:bob@example.org");
-	assert_slice(d.remote_tag, "");
+	assert_slice(sh_dialog_target(&d), "sip:bob@example.org");
+	assert_slice(sh_dialog_remote_tag(&d), "");
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
