@@ -46,7 +46,7 @@ REPLAY   := $(FUZZ:tests/fuzz/%.c=$(OUT)/replay/%)
 
 # Lua and libosip2 go into the object. Debian's archives name stdin, stdout and stderr, which is all that keeps them from being
 # position independent: module/stdio.c has the variables that these references are renamed to.
-SO_LIBS  := -l:liblua5.4.a -l:libosipparser2.a -lwslay -lcurl -lcares -ljansson -lssl -lcrypto -lm -pthread
+SO_LIBS  := -l:liblua5.4.a -l:libosipparser2.a -lwslay -lcurl -lcares -lssl -lcrypto -lm -pthread
 SO_FLAGS := -shared -Wl,--wrap=stdin,--wrap=stdout,--wrap=stderr,--wrap=luaT_tryconcatTM -Wl,--exclude-libs,ALL -Wl,-Bsymbolic -Wl,-z,nodelete \
 	    -Wl,-z,relro,-z,now
 
