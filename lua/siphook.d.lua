@@ -364,7 +364,9 @@ function call:wait(event, timeout) end
 ---@return true? ok, string? code, string? detail
 function call:signal(name, data) end
 
----@param code integer 101 to 699; a 2xx waits for the ACK
+---A 2xx waits for the ACK.
+---@async
+---@param code integer 101 to 699
 ---@param reason? string
 ---@param options? siphook.reply_options
 ---@return true? ok, string? code, string? detail

@@ -446,7 +446,7 @@ void sh_call_object_open(lua_State *L)
 	    {NULL, NULL},
 	};
 	static const lua_CFunction waiting[] = {sh_call_fork_verb, sh_call_bridge_verb, sh_call_dial_verb, sh_call_relay_verb, sh_call_answer_verb,
-					      sh_call_transfer_verb, sh_call_pickup_verb, sh_call_wait_verb, NULL};
+					      sh_call_transfer_verb, sh_call_pickup_verb, sh_call_wait_verb, sh_call_reply_verb, NULL};
 
 	sh_waits_declare_all(L, waiting);
 	sh_object_class(L, SH_OBJECT_CALL, methods, fields, own_field, sh_view_header);

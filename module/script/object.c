@@ -250,6 +250,7 @@ int sh_push_errno(lua_State *L, int err)
 	    {-ENOTCONN, "no_leg", "there is no other leg"},
 	    {-EPROTO, "early", "it has not come that far yet"},
 	    {-EHOSTUNREACH, "unreachable", "no way to get there"},
+	    {-ENOSPC, "full", "there is no room for another one"},
 	};
 
 	if (err == -EMSGSIZE)

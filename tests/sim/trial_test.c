@@ -88,6 +88,7 @@ static void editors_are_told_what_there_is(void **state)
 	run_file("tests/trial/stubs_test.lua");
 	run_file("tests/trial/options_test.lua");
 	run_file("tests/trial/arguments_test.lua");
+	run_file("tests/trial/reference_test.lua");
 }
 
 static void limits_are_told_and_counted(void **state)

@@ -25,6 +25,11 @@ t.case("what comes too early is not gone", function()
   t.equal(seen:get "sub", "early early")
 end)
 
+t.case("a call that keeps 64 signals is full", function()
+  alice:invite("signals"):expect(480)
+  t.equal(seen:get "signal", "full")
+end)
+
 t.case("a leg that is bridged already is not called again", function()
   local out = alice:invite "twice"
   local call = bob:expect "INVITE"

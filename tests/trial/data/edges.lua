@@ -28,6 +28,12 @@ function numbers.early(call)
   call:reject(480)
 end
 
+function numbers.signals(call)
+  for i = 1, 64 do assert(call:signal("next", i)) end
+  note("signal", (select(2, call:signal("next", 65))))
+  call:reject(480)
+end
+
 function numbers.twice(call)
   local leg = call:fork "sip:bob@10.0.0.2"
   call:bridge(leg)
