@@ -32,6 +32,7 @@ static const struct row rows[] = {
     {"call.relay", "call:relay({'sip:bob@10.0.0.3'}, {timeout = 30})", CANCEL},
     {"call.bridge", "call:bridge(call:fork('sip:answers@10.0.0.3'))", NO_ACK},
     {"call.answer", "call:answer()", NO_ACK},
+    {"call.reply", "call:reply(200)", NO_ACK},
     {"call.auth", "call:auth{realm = 'r', password = function() sip.sleep(30) return 'x' end}", AUTH},
     {"call.wait", "call:wait('never', 30)", CANCEL},
     {"call.wait", "call:answer() call:wait('dtmf', 30)", BYE},
