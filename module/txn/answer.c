@@ -176,6 +176,46 @@ static int provisional(struct sh_server_txn *st, unsigned code, struct sh_slice 
 	return send_text(st, text);
 }
 
+/* --- how often a failure is repeated ---
+ *
+ * Whoever lies about his address would have us send each failure eleven times to somebody else (17.2.1; 26.1.5, 26.3.2.4). An address that
+ * has lately sent back the tag of a failure gets all of them, and so does whoever is in a dialog with us. Others get a few; whoever
+ * has heard nothing yet repeats his INVITE by himself (timer A), and each time the answer goes out once more. */
+
+enum { UNPROVEN = 2, UNPROVEN_CALMED = 4 }; /* CALMED: behind a provisional answer, which stops timer A */
+
+static uint32_t *proof_of(struct sh_txn_layer *l, const struct sh_path *from, uint32_t *mark)
+{
+	struct sh_addr a = from->remote;
+	uint64_t hash;
+
+	a.port = 0;
+	hash = sh_hash_slice(&l->env->key, sh_slice_make((const char *)&a, sizeof(a)));
+	*mark = (uint32_t)(hash >> 32) | 1;
+	return &l->proven[hash & (SH_TXN_PROVEN - 1)];
+}
+
+void sh_server_prove(struct sh_txn_layer *l, const struct sh_server_txn *st, const struct sh_msg *ack, const struct sh_path *from)
+{
+	uint32_t mark, *proof;
+
+	if (reliable(st) || !st->has_tag || !sh_slice_eq(sh_msg_text(ack, ack->to_tag), sh_slice_make(st->tag, SH_TAG_LEN)))
+		return;
+	proof = proof_of(l, from, &mark);
+	*proof = mark; /* one that shares the place is unproven again */
+}
+
+static uint8_t repetitions(struct sh_server_txn *st, unsigned code)
+{
+	uint32_t mark;
+
+	if (!st->mergeable || *proof_of(st->layer, &st->from, &mark) == mark) /* it had our tag: a dialog */
+		return SH_TXN_ALL;
+	if (st->provisional)
+		return UNPROVEN_CALMED;
+	return code == 401 || code == 407 ? 0 : UNPROVEN; /* what an open server sends most */
+}
+
 static int final(struct sh_server_txn *st, unsigned code, struct sh_slice text)
 {
 	struct sh_txn_layer *l = st->layer;
@@ -199,16 +239,13 @@ static int final(struct sh_server_txn *st, unsigned code, struct sh_slice text)
 		sh_txn_text_free(st->layer, &st->text);
 		sh_txn_linger(env, &st->timer, sh_txn_64t1(l)); /* L */
 	} else {
-		/* Whoever lies about his address would have us send a challenge eleven times to somebody else: it goes out once, and
-		 * again when the request comes again (26.3.2.4), as it does unless a provisional answer has calmed the client. */
-		bool once = (code == 401 || code == 407) && !st->provisional;
-
 		st->state = SH_TXN_COMPLETED;
 		keep_answer(st, text);
 		st->deadline = env->now + sh_txn_64t1(l); /* H */
 		st->interval = (uint32_t)l->timers.t1;    /* G */
+		st->repetitions = reliable(st) ? 0 : repetitions(st, code);
 		sh_wheel_add(&env->wheel, &st->timer,
-			     reliable(st) || once ? st->deadline : sh_txn_earlier(env->now + st->interval, st->deadline));
+			     st->repetitions == 0 ? st->deadline : sh_txn_earlier(env->now + st->interval, st->deadline));
 	}
 	return err;
 }

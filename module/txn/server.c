@@ -180,6 +180,10 @@ static void completed_timer(struct sh_server_txn *st)
 		return;
 	}
 	sh_server_repeat(st, NULL);
+	if (st->repetitions != SH_TXN_ALL && --st->repetitions == 0) {
+		sh_wheel_add(&env->wheel, &st->timer, st->deadline);
+		return;
+	}
 	st->interval = (uint32_t)sh_txn_earlier(2 * (uint64_t)st->interval, l->timers.t2);
 	sh_wheel_add(&env->wheel, &st->timer, sh_txn_earlier(env->now + st->interval, st->deadline));
 }
@@ -393,6 +397,7 @@ void sh_server_ack(struct sh_txn_layer *l, const struct sh_msg *m, const struct 
 		l->stats.retransmissions_in++;
 		return;
 	}
+	sh_server_prove(l, st, m, from);
 	st->state = SH_TXN_CONFIRMED;
 	sh_txn_text_free(st->layer, &st->text);
 	sh_txn_linger(l->env, &st->timer, sh_proto_reliable((enum sh_proto)st->from.proto) ? 0 : l->timers.t4); /* I */

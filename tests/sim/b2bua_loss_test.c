@@ -93,6 +93,33 @@ static void a_seed_replays_exactly(void **state)
 	assert_true(traced(1) != traced(2));
 }
 
+/* How many of 200 callers behind 30 % loss, whose address has never been heard of, hear of their failure. */
+static unsigned told(const char *plan, unsigned code)
+{
+	unsigned count = 0;
+
+	for (uint64_t seed = 1; seed <= 200; seed++) {
+		struct sh_sim_options sim = {.seed = seed, .loss = 0.3, .delay_min = SH_MS, .delay_max = 60 * SH_MS};
+		const struct phone_msg *final;
+		struct phone_call *c;
+
+		stage(&sim, plan);
+		c = phone_invite(alice, "sip:bob@example.org", NULL, SDP_A);
+		world_advance(w, 60 * SH_SECOND);
+		final = final_answer(c->invite);
+		count += final && final->m.status == code;
+		finale(false);
+	}
+	return count;
+}
+
+static void failures_reach_honest_callers_in_spite_of_loss(void **state)
+{
+	(void)state;
+	assert_in_range(told(PLAN("call:reject(404)\n"), 404), 197, 200);
+	assert_in_range(told(PLAN("call:ring() sip.sleep(5) call:reject(486)\n"), 486), 195, 200);
+}
+
 /* ---- chaos: everybody does what comes to mind ---- */
 
 static uint64_t dice;
@@ -251,6 +278,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(every_call_ends_well_in_spite_of_loss),
+	    cmocka_unit_test(failures_reach_honest_callers_in_spite_of_loss),
 	    cmocka_unit_test(a_seed_replays_exactly),
 	    cmocka_unit_test(whatever_happens_it_comes_to_an_end),
 	    cmocka_unit_test(many_calls_at_once),
