@@ -195,6 +195,9 @@ function plan:shared(name) end
 ---@return integer generation
 function plan:reload() end
 
+---@return integer generation
+function plan:rollback() end
+
 ---@return table[]
 function plan:calls() end
 

@@ -247,6 +247,13 @@ function Plan:reload()
   return generation
 end
 
+-- As `siphook rollback`: the text before. The generation.
+function Plan:rollback()
+  local generation, why = self.world:reload(true)
+  if not generation then native.fail(self, "the rollback was refused: " .. why) end
+  return generation
+end
+
 local function set_shared(world, name, key, value, ttl)
   if type(value) ~= "table" then return native.shared_set(world, name, key, value, ttl) end
   native.shared_set(world, name, key, nil)

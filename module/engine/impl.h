@@ -19,7 +19,7 @@
 #include "script/script.h"
 #include "script/shared.h"
 
-enum { SH_ENGINE_MAX_WORKERS = 64, SH_ENGINE_MAX_GENERATIONS = 4 };
+enum { SH_ENGINE_MAX_WORKERS = 64, SH_ENGINE_MAX_GENERATIONS = 4 }; /* and one by a rollback */
 
 struct sh_worker {
 	struct sh_engine *engine;

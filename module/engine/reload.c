@@ -89,6 +89,17 @@ static void done(void *arg)
 		begin(e->workers[0].env, e);
 }
 
+/* A rollback is for an emergency: it does not wait for the hooks of old generations, of which one more may be alive then. It might have
+ * made the oldest go, but with it calls that ring, and who rolls back wants to lose none. Lock held. */
+static bool has_place(const struct sh_engine *e)
+{
+	const struct sh_reload_waiter *w = e->waiting;
+
+	while (w && w->kind == SH_RELOAD_TLS)
+		w = w->next;
+	return sh_script_alive(e->script) < SH_ENGINE_MAX_GENERATIONS + (w && w->kind == SH_RELOAD_BEFORE ? 1U : 0U);
+}
+
 /* Moves those that can be served to e->served, in their order: all, or those about certificates alone. Lock held. */
 static void take_waiting(struct sh_engine *e, bool all)
 {
@@ -114,10 +125,11 @@ static void take_waiting(struct sh_engine *e, bool all)
 static void begin(struct sh_env *env, void *arg)
 {
 	struct sh_engine *e = arg;
-	bool full = sh_script_alive(e->script) >= SH_ENGINE_MAX_GENERATIONS, ready, wanted;
+	bool full, ready, wanted;
 	int err;
 
 	pthread_mutex_lock(&e->lock);
+	full = !has_place(e);
 	take_waiting(e, !full);
 	ready = e->served != NULL;
 	e->loading = wanted = ready || e->waiting;
@@ -126,8 +138,8 @@ static void begin(struct sh_env *env, void *arg)
 		return;
 	if (!ready) { /* until an old generation has no hook left */
 		if (!e->full)
-			sh_warn(&e->log, "a reload waits: hooks of %d generations are in progress (each has %d s from the reload on)",
-				SH_ENGINE_MAX_GENERATIONS, (int)(SH_SCRIPT_DEADLINE / SH_SECOND));
+			sh_warn(&e->log, "a reload waits: hooks of %u generations are in progress (each has %d s from the reload on)",
+				sh_script_alive(e->script), (int)(SH_SCRIPT_DEADLINE / SH_SECOND));
 		e->full = true;
 		sh_env_timer(env, &e->retry, 100 * SH_MS);
 		return;

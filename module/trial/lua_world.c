@@ -306,11 +306,11 @@ static int quiet(lua_State *L)
 	return 0;
 }
 
-/* w:reload() -> generation | nil, error */
+/* w:reload([back]) -> generation | nil, error */
 static int reload(lua_State *L)
 {
 	char error[WORDS];
-	uint64_t generation = sh_world_reload(check(L)->w, error, sizeof(error));
+	uint64_t generation = sh_world_reload(check(L)->w, lua_toboolean(L, 2), error, sizeof(error));
 
 	if (generation) {
 		lua_pushinteger(L, (lua_Integer)generation);

@@ -203,7 +203,7 @@ static void on_reloaded(void *ctx, uint64_t generation, const char *error)
 		snprintf(w->error, w->error_size, "%s", error ? error : "");
 }
 
-uint64_t sh_world_reload(struct sh_world *w, char *error, size_t size)
+uint64_t sh_world_reload(struct sh_world *w, bool back, char *error, size_t size)
 {
 	uint64_t end = sh_sim_now(w->sim) + RELOAD_LIMIT;
 	int err;
@@ -211,7 +211,7 @@ uint64_t sh_world_reload(struct sh_world *w, char *error, size_t size)
 	w->reloaded = false;
 	w->error = error;
 	w->error_size = size;
-	err = sh_engine_reload(w->engine, on_reloaded, w);
+	err = (back ? sh_engine_rollback : sh_engine_reload)(w->engine, on_reloaded, w);
 	while (!err && !w->reloaded && sh_sim_step_until(w->sim, end))
 		;
 	w->error_size = 0; /* one that comes later has nobody to tell */

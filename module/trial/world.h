@@ -51,7 +51,7 @@ const struct sh_addr *sh_world_address(const struct sh_world *w);
  * transaction is left. */
 struct sh_arrival *sh_world_receive(struct sh_world *w, uint64_t until, bool quiet);
 
-/* A verified reload, to its end. The generation, or 0 with words. */
-uint64_t sh_world_reload(struct sh_world *w, char *error, size_t size);
+/* A verified reload, or a rollback, to its end. The generation, or 0 with words. */
+uint64_t sh_world_reload(struct sh_world *w, bool back, char *error, size_t size);
 
 #endif

@@ -92,6 +92,23 @@ t.case("with four generations alive a reload waits, and says so", function()
   plan:expect_log "a reload waits: hooks of 4 generations are in progress %(each has 300 s from the reload on%)"
 end)
 
+t.case("with four generations alive a rollback does not wait, and nobody is told to go", function()
+  local plan = t.load "data/plain.lua"
+  local alice = plan:phone "alice"
+  for i = 1, 4 do
+    alice:invite("stay"):expect(480)
+    if i < 4 then plan:reload() end
+  end
+  local before = plan:now()
+  t.equal(plan:rollback(), 5)
+  t.ok(plan:now() - before < 0.1, "it waited")
+  t.equal(#plan:status().generations, 5)
+  alice:invite("stay"):expect(480)
+  t.equal(plan:rollback(), 6) -- that one waits
+  t.ok(plan:now() - before > 49, "it did not wait")
+  plan:expect_log "a reload waits: hooks of 5 generations are in progress"
+end)
+
 t.case("each domain has users of its own; the address stands for the first", function()
   local plan = t.load "data/tenants.lua"
   local org, com = plan:phone "bob@example.org", plan:phone "bob@example.com"
