@@ -390,6 +390,16 @@ void sh_ua_each_call(struct sh_ua *ua, void (*fn)(void *ctx, struct sh_call *cal
 		fn(ctx, SH_CONTAINER(l, struct sh_call, link));
 }
 
+bool sh_ua_some_calls(struct sh_ua *ua, uint32_t *at, unsigned slots, void (*fn)(void *ctx, struct sh_call *call), void *ctx)
+{
+	const struct sh_slots *s = &ua->calls;
+
+	for (; slots > 0 && *at < s->fresh; slots--, ++*at)
+		if (s->slots[*at].object)
+			fn(ctx, s->slots[*at].object);
+	return *at < s->fresh;
+}
+
 void sh_ua_set_abroad(struct sh_ua *ua, const struct sh_ua_abroad *a)
 {
 	ua->abroad = a;

@@ -158,6 +158,9 @@ struct sh_call *sh_ua_find_call(const struct sh_ua *ua, struct sh_slice id);
 /* The requests of a leg or subscription leave by that endpoint. In the time of all of them. */
 bool sh_ua_needs_endpoint(const struct sh_ua *ua, unsigned endpoint);
 void sh_ua_each_call(struct sh_ua *ua, void (*fn)(void *ctx, struct sh_call *call), void *ctx);
+/* The same in portions, for many calls: those in the next `slots` places from *at on (0 at first). True: there are more. Calls may begin
+ * and end in between; none comes twice. */
+bool sh_ua_some_calls(struct sh_ua *ua, uint32_t *at, unsigned slots, void (*fn)(void *ctx, struct sh_call *call), void *ctx);
 
 /* No new calls and requests from now on (503 with Retry-After); what is in progress goes on. */
 void sh_ua_refuse(struct sh_ua *ua);

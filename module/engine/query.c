@@ -345,24 +345,39 @@ static void put_call(void *ctx, struct sh_call *c)
 	sh_json_close(j, '}');
 }
 
-static void put_calls(struct sh_worker *w, void *arg)
+enum { CALLS_AT_ONCE = 500 }; /* in one turn of a worker: one to two milliseconds */
+
+struct calls_question {
+	struct sh_json json;
+	uint32_t at[SH_ENGINE_MAX_WORKERS]; /* how far each worker is */
+	bool more;
+};
+
+static void put_some_calls(struct sh_worker *w, void *arg)
 {
-	sh_ua_each_call(w->ua, put_call, arg);
+	struct calls_question *q = arg;
+
+	if (sh_ua_some_calls(w->ua, &q->at[w->index], CALLS_AT_ONCE, put_call, &q->json))
+		q->more = true;
 }
 
+/* Asked again and again, so that no worker writes 100,000 calls in one turn: what begins or ends meanwhile is there or not. */
 static int calls(struct sh_engine *e, struct sh_json *j)
 {
-	struct sh_json part;
-	int err;
+	struct calls_question q = {.more = true};
+	int err = 0;
 
-	sh_json_init(&part);
-	err = sh_engine_ask(e, put_calls, &part); /* one worker after the other: they hold the question's lock */
+	sh_json_init(&q.json);
+	while (!err && q.more) {
+		q.more = false;
+		err = sh_engine_ask(e, put_some_calls, &q); /* one worker after the other: they hold the question's lock */
+	}
 	if (!err) {
 		sh_json_open(j, '[');
-		sh_json_join(j, &part);
+		sh_json_join(j, &q.json);
 		sh_json_close(j, ']');
 	}
-	sh_json_finish(&part);
+	sh_json_finish(&q.json);
 	return err;
 }
 
