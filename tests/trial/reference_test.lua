@@ -63,14 +63,17 @@ local function all_entries()
 end
 
 local function names()
-  local functions, fields = {}, {}
+  local functions, fields, options = {}, {}, {}
   for line in t.load("data/config.lua").world:names():gmatch "[^\n]+" do
     local owner, kind, name = line:match "^(.-)([~:.])([^~:.]+)$"
+    local verb, option = line:match "^(.-)%?(.+)$"
+    if verb then options[verb .. "?" .. option] = option end
+    if owner == "on" then fields["sip.on." .. name] = name end
     if prefixes[owner] and not owner:find "%?" and not name:find "%?" and not name:find "^__" then
       if kind == "." then fields[owner .. "." .. name] = name else functions[#functions + 1] = { owner = owner, name = name, waits = kind == "~" } end
     end
   end
-  return functions, fields
+  return functions, fields, options
 end
 
 local function report(list)
@@ -126,14 +129,18 @@ t.case("whatever a script can call has an entry, which says truly whether it wai
   report(list)
 end)
 
-t.case("each field of an object is named", function()
-  local text, list = "", {}
+t.case("each field of an object, option of a verb and hook is named", function()
+  local text, words, list = "", {}, {}
   for _, path in ipairs(pages) do text = text .. read(path) end
-  local _, fields = names()
+  for span in text:gmatch "`([^`\n]+)`" do
+    for word in span:gmatch "[%w_]+" do words[word] = true end
+  end
+  local _, fields, options = names()
   for field, name in pairs(fields) do
-    local found = false
-    for span in text:gmatch "`([^`\n]+)`" do found = found or span:find("%f[%w_]" .. name .. "%f[^%w_]") ~= nil end
-    if not found then list[#list + 1] = field end
+    if not words[name] then list[#list + 1] = field end
+  end
+  for option, name in pairs(options) do
+    if not words[name] then list[#list + 1] = option end
   end
   report(list)
 end)
