@@ -9,7 +9,7 @@
 #include "script/impl.h"
 #include "script/json_impl.h"
 
-enum { BYTES_PER_STEP = 4, STEPS_PER_VALUE = 12, STEPS_PER_FLOAT = 64, STEPS_PER_KEY = 48, ROOM = 1024 };
+enum { BYTES_PER_STEP = 4, STEPS_PER_VALUE = 12, STEPS_PER_FLOAT = 64, STEPS_PER_KEY = 64, ROOM = 1024 };
 
 const char sh_json_null;
 

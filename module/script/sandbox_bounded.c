@@ -105,7 +105,7 @@ static int string_rep(lua_State *L)
 		return 1;
 	}
 	if (n > 0 && (size_t)n <= sh_vm_of(L)->memory_max) /* more is refused before it loops */
-		charge_items(L, 0, n / 2, 1);
+		charge_items(L, 0, n, 1);
 	return stock(L);
 }
 

@@ -5,7 +5,7 @@
 
 #include "script/sandbox.h"
 
-enum { STEPS_PER_KEY = 24 };
+enum { STEPS_PER_KEY = 64 };
 
 /* --- order of keys ----------------------------------------------------------------------------------------------- */
 
