@@ -109,6 +109,22 @@ t.case("with four generations alive a rollback does not wait, and nobody is told
   plan:expect_log "a reload waits: hooks of 5 generations are in progress"
 end)
 
+t.case("more calls than are written in one turn are all listed, each once", function()
+  local plan = t.load "data/plain.lua"
+  local bob, alice = plan:peer "10.0.0.2", plan:phone "alice"
+  for _ = 1, 510 do
+    local out = alice:invite "record"
+    bob:expect("INVITE"):answer()
+    out:expect(200):ack()
+  end
+  local seen, count = {}, 0
+  for _, call in ipairs(plan:calls()) do
+    t.is_nil(seen[call.id])
+    seen[call.id], count = true, count + 1
+  end
+  t.equal(count, 510)
+end)
+
 t.case("each domain has users of its own; the address stands for the first", function()
   local plan = t.load "data/tenants.lua"
   local org, com = plan:phone "bob@example.org", plan:phone "bob@example.com"
