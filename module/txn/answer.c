@@ -178,42 +178,38 @@ static int provisional(struct sh_server_txn *st, unsigned code, struct sh_slice 
 
 /* --- how often a failure is repeated ---
  *
- * Whoever lies about his address would have us send each failure eleven times to somebody else (17.2.1; 26.1.5, 26.3.2.4). An address that
- * has lately sent back the tag of a failure gets all of them, and so does whoever is in a dialog with us. Others get a few; whoever
+ * Whoever lies about his address would have us send each failure eleven times to somebody else (17.2.1; 26.1.5, 26.3.2.4). So an address
+ * to which several are under way without an ACK gets only a few of each from there on, unless it is in a dialog with us; whoever
  * has heard nothing yet repeats his INVITE by himself (timer A), and each time the answer goes out once more. */
 
-enum { UNPROVEN = 2, UNPROVEN_CALMED = 4 }; /* CALMED: behind a provisional answer, which stops timer A */
+enum { UNCONFIRMED_MAX = 4, FEW = 2, FEW_CALMED = 4 }; /* CALMED: behind a provisional answer, which stops timer A */
 
-static uint32_t *proof_of(struct sh_txn_layer *l, const struct sh_path *from, uint32_t *mark)
+/* Those that share a number have few repetitions the sooner. */
+static uint32_t *unconfirmed(const struct sh_server_txn *st)
 {
-	struct sh_addr a = from->remote;
-	uint64_t hash;
+	struct sh_addr a = st->from.remote;
 
 	a.port = 0;
-	hash = sh_hash_slice(&l->env->key, sh_slice_make((const char *)&a, sizeof(a)));
-	*mark = (uint32_t)(hash >> 32) | 1;
-	return &l->proven[hash & (SH_TXN_PROVEN - 1)];
+	return &st->layer->unconfirmed[sh_hash_slice(&st->layer->env->key, sh_slice_make((const char *)&a, sizeof(a))) & (SH_TXN_ADDRESSES - 1)];
 }
 
-void sh_server_prove(struct sh_txn_layer *l, const struct sh_server_txn *st, const struct sh_msg *ack, const struct sh_path *from)
+void sh_server_confirm(struct sh_server_txn *st)
 {
-	uint32_t mark, *proof;
-
-	if (reliable(st) || !st->has_tag || !sh_slice_eq(sh_msg_text(ack, ack->to_tag), sh_slice_make(st->tag, SH_TAG_LEN)))
-		return;
-	proof = proof_of(l, from, &mark);
-	*proof = mark; /* one that shares the place is unproven again */
+	if (st->counted)
+		--*unconfirmed(st);
+	st->counted = false;
 }
 
 static uint8_t repetitions(struct sh_server_txn *st, unsigned code)
 {
-	uint32_t mark;
-
-	if (!st->mergeable || *proof_of(st->layer, &st->from, &mark) == mark) /* it had our tag: a dialog */
+	if (!st->mergeable) /* it had our tag: a dialog */
 		return SH_TXN_ALL;
-	if (st->provisional)
-		return UNPROVEN_CALMED;
-	return code == 401 || code == 407 ? 0 : UNPROVEN; /* what an open server sends most */
+	if ((code == 401 || code == 407) && !st->provisional)
+		return 0; /* what an open server sends most */
+	st->counted = true;
+	if (++*unconfirmed(st) <= UNCONFIRMED_MAX)
+		return SH_TXN_ALL;
+	return st->provisional ? FEW_CALMED : FEW;
 }
 
 static int final(struct sh_server_txn *st, unsigned code, struct sh_slice text)

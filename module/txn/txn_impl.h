@@ -17,7 +17,7 @@ enum {
 	SH_TXN_BUFFER = SH_MSG_MAX_SIZE + 1,
 	SH_TXN_MAX_SERVERS = 1 << 22, /* more live server transactions than that are overload: 503 */
 	SH_TXN_DATAGRAM_MAX = 1300,   /* RFC 3261 18.1.1, path MTU unknown */
-	SH_TXN_PROVEN = 4096,         /* a power of two */
+	SH_TXN_ADDRESSES = 4096,      /* a power of two */
 	SH_TXN_ALL = UINT8_MAX,       /* repetitions: until timer H */
 };
 
@@ -41,7 +41,7 @@ struct sh_txn_layer {
 	struct sh_hash merges;  /* the same ones that had no To tag, by what 8.2.2.2 compares */
 	struct sh_hash clients; /* by branch */
 	struct sh_hash flows;   /* client transactions on streams, by flow */
-	uint32_t proven[SH_TXN_PROVEN]; /* addresses that got a failure of ours lately, as keyed hashes: see answer.c */
+	uint32_t unconfirmed[SH_TXN_ADDRESSES]; /* failures that wait for their ACK, by keyed hash of the address: see answer.c */
 	struct sh_writer writer;
 	size_t head; /* of the response in `answer`: what came from the request; 0: it has a To tag that we do not keep */
 	char answer[SH_TXN_BUFFER];  /* responses: what sh_server_txn_begin hands out */
@@ -82,6 +82,7 @@ struct sh_server_txn {
 	uint8_t state, method;
 	uint8_t repetitions; /* Completed INVITE over datagrams: how often timer G still fires, or SH_TXN_ALL */
 	bool rfc2543 : 1, mergeable : 1, has_tag : 1, cloned : 1, answered : 1, cancelled : 1;
+	bool counted : 1;     /* in unconfirmed */
 	bool provisional : 1; /* one was sent; without text it was a 100, which can be made again */
 };
 
@@ -217,8 +218,7 @@ void sh_server_drop_request(struct sh_server_txn *st);
 
 /* --- answer.c --------------------------------------------------------------------------------- */
 
-/* The peer has shown with an ACK that it got the answer. */
-void sh_server_prove(struct sh_txn_layer *l, const struct sh_server_txn *st, const struct sh_msg *ack, const struct sh_path *from);
+void sh_server_confirm(struct sh_server_txn *st); /* its failure waits for no ACK any more; does nothing where none did */
 void sh_server_repeat(struct sh_server_txn *st, const struct sh_msg *m); /* the last answer once more; m: to the same request, or NULL */
 void sh_server_send_100(struct sh_server_txn *st);
 struct sh_slice sh_server_tag(struct sh_server_txn *st, const struct sh_msg *m); /* m: the request or its CANCEL */

@@ -93,7 +93,7 @@ static void a_seed_replays_exactly(void **state)
 	assert_true(traced(1) != traced(2));
 }
 
-/* How many of 200 callers behind 30 % loss, whose address has never been heard of, hear of their failure. */
+/* How many of 200 callers behind 30 % loss hear of their failure. */
 static unsigned told(const char *plan, unsigned code)
 {
 	unsigned count = 0;
