@@ -195,8 +195,7 @@ static uint32_t *unconfirmed(const struct sh_server_txn *st)
 
 void sh_server_confirm(struct sh_server_txn *st)
 {
-	if (st->counted)
-		--*unconfirmed(st);
+	--*unconfirmed(st);
 	st->counted = false;
 }
 

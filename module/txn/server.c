@@ -150,7 +150,8 @@ void sh_server_drop_request(struct sh_server_txn *st)
 void sh_server_free(struct sh_server_txn *st)
 {
 	sh_env_cancel(st->layer->env, &st->timer);
-	sh_server_confirm(st);
+	if (st->counted)
+		sh_server_confirm(st);
 	sh_server_drop_request(st);
 	sh_txn_text_free(st->layer, &st->text);
 	sh_pool_free(&st->layer->env->pool, st, sizeof(*st));
@@ -398,7 +399,8 @@ void sh_server_ack(struct sh_txn_layer *l, const struct sh_msg *m, const struct 
 		l->stats.retransmissions_in++;
 		return;
 	}
-	sh_server_confirm(st);
+	if (st->counted)
+		sh_server_confirm(st);
 	st->state = SH_TXN_CONFIRMED;
 	sh_txn_text_free(st->layer, &st->text);
 	sh_txn_linger(l->env, &st->timer, sh_proto_reliable((enum sh_proto)st->from.proto) ? 0 : l->timers.t4); /* I */

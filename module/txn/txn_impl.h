@@ -218,7 +218,7 @@ void sh_server_drop_request(struct sh_server_txn *st);
 
 /* --- answer.c --------------------------------------------------------------------------------- */
 
-void sh_server_confirm(struct sh_server_txn *st); /* its failure waits for no ACK any more; does nothing where none did */
+void sh_server_confirm(struct sh_server_txn *st); /* one that is counted: its failure waits for no ACK any more */
 void sh_server_repeat(struct sh_server_txn *st, const struct sh_msg *m); /* the last answer once more; m: to the same request, or NULL */
 void sh_server_send_100(struct sh_server_txn *st);
 struct sh_slice sh_server_tag(struct sh_server_txn *st, const struct sh_msg *m); /* m: the request or its CANCEL */
