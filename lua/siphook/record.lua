@@ -180,6 +180,16 @@ function reader.without_copies(entries)
   return out
 end
 
+-- One more field: a value, or a list of those that have the same name.
+function reader.add(headers, name, value)
+  local before = headers[name]
+  if type(before) == "table" then
+    before[#before + 1] = value
+  else
+    headers[name] = before and { before, value } or value
+  end
+end
+
 -- What a web server of a test says in the place of the recorded one; nil: the record does not have it. A round trip of the virtual
 -- network is a part of the time that it took.
 local ROUND_TRIP = 2000
@@ -191,8 +201,7 @@ function reader.answer(ask)
   if ask.error then return { error = ask.error, detail = ask.detail ~= "" and ask.detail or nil, delay = delay } end
   local headers = {}
   for _, line in ipairs(ask.headers) do
-    local before = headers[line[1]]
-    headers[line[1]] = before and (type(before) == "table" and { table.unpack(before), line[2] } or { before, line[2] }) or line[2]
+    reader.add(headers, line[1], line[2])
   end
   return { status = ask.status, headers = headers, body = ask.body, delay = delay }
 end

@@ -67,10 +67,7 @@ local function own_headers(message)
   local headers = {}
   for _, line in ipairs(message:lines()) do
     local name, value = line[1], line[2]
-    if not engine_headers[name:lower()] then
-      local before = headers[name]
-      headers[name] = before and (type(before) == "table" and { table.unpack(before), value } or { before, value }) or value
-    end
+    if not engine_headers[name:lower()] then reader.add(headers, name, value) end
   end
   return headers
 end

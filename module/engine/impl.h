@@ -187,7 +187,8 @@ int sh_engine_put_status(struct sh_engine *e, struct sh_json *j);  /* the counte
 int sh_engine_put_metrics(struct sh_engine *e, struct sh_json *j); /* the same as Prometheus' text */
 
 /* query.c */
-int sh_engine_put_registrations(struct sh_engine *e, struct sh_json *j);
+/* At most so many, and so many bytes; then -E2BIG. */
+int sh_engine_put_registrations(struct sh_engine *e, struct sh_json *j, size_t most, size_t bytes);
 /* Runs fn on each worker and waits, at most a second. 0 or -ETIMEDOUT. */
 int sh_engine_ask(struct sh_engine *e, void (*fn)(struct sh_worker *w, void *arg), void *arg);
 

@@ -263,7 +263,7 @@ static void put_ask(struct sh_json *j, const struct ask *a, uint64_t began, stru
 {
 	sh_json_open(j, '{');
 	sh_json_key(j, "at");
-	sh_json_int(j, (int64_t)(a->at - began));
+	sh_json_int(j, a->at > began ? (int64_t)(a->at - began) : 0);
 	put_octets(j, "method", "method64", a->method);
 	put_octets(j, "url", "url64", a->url);
 	if (a->answered)
@@ -275,10 +275,10 @@ static void put_ask(struct sh_json *j, const struct ask *a, uint64_t began, stru
 	if (a->answered && a->error) {
 		sh_json_key(j, "error");
 		sh_json_text(j, sh_slice_cstr(error_name(a->error)));
-		put_octets(j, "detail", "detail64", a->detail);
+		put_hidden(j, "detail", "detail64", a->detail, secrets);
 	} else if (a->answered) {
 		put_number(j, "status", a->status);
-		put_octets(j, "headers", "headers64", a->headers);
+		put_hidden(j, "headers", "headers64", a->headers, secrets);
 		put_hidden(j, "body", "body64", a->body, secrets);
 	}
 	sh_json_close(j, '}');

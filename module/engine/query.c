@@ -386,6 +386,8 @@ static int calls(struct sh_engine *e, struct sh_json *j)
 struct registrations {
 	struct sh_json *json;
 	uint64_t now;
+	size_t most, bytes; /* that may still come; bytes of all */
+	bool cut;
 };
 
 static void put_bindings(void *ctx, const struct sh_bindings *b)
@@ -398,6 +400,11 @@ static void put_bindings(void *ctx, const struct sh_bindings *b)
 
 		if (c->expires_at <= r->now)
 			continue;
+		if (r->most == 0 || r->json->len > r->bytes) {
+			r->cut = true;
+			return;
+		}
+		r->most--;
 		sh_json_open(r->json, '{');
 		sh_json_key(r->json, "aor");
 		sh_json_text(r->json, b->aor);
@@ -415,9 +422,9 @@ static void put_bindings(void *ctx, const struct sh_bindings *b)
 	}
 }
 
-int sh_engine_put_registrations(struct sh_engine *e, struct sh_json *j)
+int sh_engine_put_registrations(struct sh_engine *e, struct sh_json *j, size_t most, size_t bytes)
 {
-	struct registrations r = {j, 0};
+	struct registrations r = {j, 0, most, bytes, false};
 	struct sh_vm_world world;
 	int err;
 
@@ -426,7 +433,7 @@ int sh_engine_put_registrations(struct sh_engine *e, struct sh_json *j)
 	sh_json_open(j, '[');
 	err = sh_location_each(e->location, put_bindings, &r);
 	sh_json_close(j, ']');
-	return err;
+	return !err && r.cut ? -E2BIG : err;
 }
 
 int sh_engine_query(struct sh_engine *e, const char *what, sh_engine_text_fn fn, void *ctx)
@@ -443,7 +450,7 @@ int sh_engine_query(struct sh_engine *e, const char *what, sh_engine_text_fn fn,
 	else if (strcmp(what, "calls") == 0)
 		err = calls(e, &j);
 	else if (strcmp(what, "registrations") == 0)
-		err = sh_engine_put_registrations(e, &j);
+		err = sh_engine_put_registrations(e, &j, SIZE_MAX, SIZE_MAX);
 	else if (strcmp(what, "metrics") == 0)
 		err = sh_engine_put_metrics(e, &j);
 	else if (strcmp(what, "record") == 0)

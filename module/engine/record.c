@@ -5,7 +5,10 @@
 
 enum { MESSAGES_MAX = 5000, LEGS_MAX = 64, FILTER_MAX = 200, ID_MAX = 256, TRIES_MAX = 16, OWN_ID = 16 };
 
-#define BYTES_MAX (16u << 20)
+/* lua/siphook/record.lua reads a text of less than 16 MB. */
+#define BYTES_MAX         (6u << 20) /* of messages */
+#define REGISTRATIONS_MAX 10000
+#define REGISTERED_MAX    (3u << 20) /* bytes */
 #define LINGER    SH_SECOND /* after the end of the call: the last answers */
 #define PATIENCE  (30 * SH_SECOND) /* and those of web servers */
 
@@ -25,6 +28,7 @@ struct sh_recorder {
 	struct sh_engine *engine;
 	struct sh_ua_observer observer;
 	struct sh_script_observer hooks;
+	pthread_mutex_t askers; /* one at a time: what is wanted and who listens change together. Taken before `lock` */
 	pthread_mutex_t lock; /* of what follows: workers write, whoever asks reads */
 	enum state state;
 	char filter[FILTER_MAX];
@@ -238,16 +242,18 @@ int sh_engine_record(struct sh_engine *e, const char *filter)
 		return -EPERM;
 	}
 	r = e->recorder;
+	pthread_mutex_lock(&r->askers);
 	pthread_mutex_lock(&r->lock);
 	busy = r->state != NONE;
 	if (!busy) {
 		reset(r);
-		sh_engine_put_registrations(e, &r->registrations);
+		r->cut = sh_engine_put_registrations(e, &r->registrations, REGISTRATIONS_MAX, REGISTERED_MAX) < 0;
 		snprintf(r->filter, sizeof(r->filter), "%s", filter);
 		r->state = WAITING;
 	}
 	pthread_mutex_unlock(&r->lock);
 	err = busy ? -EBUSY : sh_engine_ask(e, listen_in, &on);
+	pthread_mutex_unlock(&r->askers);
 	pthread_rwlock_unlock(&e->life);
 	return err;
 }
@@ -255,11 +261,14 @@ int sh_engine_record(struct sh_engine *e, const char *filter)
 static int stop(struct sh_engine *e)
 {
 	bool on = false;
-	int err = sh_engine_ask(e, listen_in, &on);
+	int err;
 
+	pthread_mutex_lock(&e->recorder->askers);
+	err = sh_engine_ask(e, listen_in, &on);
 	pthread_mutex_lock(&e->recorder->lock);
 	reset(e->recorder);
 	pthread_mutex_unlock(&e->recorder->lock);
+	pthread_mutex_unlock(&e->recorder->askers);
 	return err;
 }
 
@@ -282,7 +291,7 @@ static void put_message(struct sh_json *j, const struct sh_recorder *r, const st
 
 	sh_json_open(j, '{');
 	sh_json_key(j, "at");
-	sh_json_int(j, (int64_t)(m->at - r->began));
+	sh_json_int(j, m->at > r->began ? (int64_t)(m->at - r->began) : 0); /* the clock of the wall may have been set back */
 	sh_json_key(j, "in");
 	sh_json_bool(j, m->in);
 	sh_json_key(j, "transport");
@@ -376,11 +385,14 @@ static bool take(struct sh_recorder *r)
 int sh_recorder_put(struct sh_recorder *r, struct sh_json *j)
 {
 	static const char *const names[] = {"none", "waiting", "running", "running", "running"};
-	bool off = false, done = take(r);
-	int err = done ? sh_engine_ask(r->engine, listen_in, &off) : 0;
+	bool off = false, done;
+	int err;
 
+	pthread_mutex_lock(&r->askers);
+	done = take(r);
+	err = done ? sh_engine_ask(r->engine, listen_in, &off) : 0;
 	pthread_mutex_lock(&r->lock);
-	done = done && !err && r->state == TAKEN; /* nobody has ended it meanwhile */
+	done = done && !err && r->state == TAKEN;
 	sh_json_open(j, '{');
 	sh_json_key(j, "state");
 	sh_json_text(j, sh_slice_cstr(done ? "done" : names[r->state]));
@@ -394,6 +406,7 @@ int sh_recorder_put(struct sh_recorder *r, struct sh_json *j)
 	else if (r->state == TAKEN)
 		r->state = ENDING; /* for the next one who asks */
 	pthread_mutex_unlock(&r->lock);
+	pthread_mutex_unlock(&r->askers);
 	return err;
 }
 
@@ -409,6 +422,7 @@ int sh_recorder_create(struct sh_recorder **out, struct sh_engine *e)
 	r->observer = (struct sh_ua_observer){on_leg, on_ended, r};
 	r->hooks = (struct sh_script_observer){on_ask, on_answer, on_use, r};
 	sh_outside_init(&r->outside);
+	pthread_mutex_init(&r->askers, NULL);
 	pthread_mutex_init(&r->lock, NULL);
 	sh_list_init(&r->messages);
 	sh_json_init(&r->registrations);
@@ -423,5 +437,6 @@ void sh_recorder_destroy(struct sh_recorder *r)
 	reset(r);
 	sh_json_finish(&r->registrations);
 	pthread_mutex_destroy(&r->lock);
+	pthread_mutex_destroy(&r->askers);
 	sh_free(r);
 }

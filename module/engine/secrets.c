@@ -132,6 +132,10 @@ int sh_secrets_hide(struct sh_secrets *s, struct sh_slice text, struct sh_slice 
 				hide_words(s, &o, quoted);
 			cut_end(&o, &rest);
 		}
+	if (s->tries == 0) { /* not all of it was tried */
+		o = (struct output){.text = o.text, .changed = true};
+		copy(&o, SH_LIT("?"));
+	}
 	if (o.changed) {
 		*out = sh_slice_make(o.text, o.len);
 		*made = o.text;

@@ -15,7 +15,7 @@ struct sh_secrets {
 		struct sh_slice method, body;
 	} shown[SH_SECRETS_SHOWN]; /* the latest; the texts are the messages' or in the arena */
 	unsigned nshown;           /* of all */
-	unsigned tries;            /* that are left: each costs four hashes */
+	unsigned tries;            /* that are left: each costs four hashes; behind them all is hidden */
 };
 
 void sh_secrets_init(struct sh_secrets *s);

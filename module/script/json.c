@@ -225,11 +225,14 @@ static int encode(lua_State *L)
 	return 1;
 }
 
-void sh_json_lua_open(lua_State *L)
+void sh_json_lua_open(lua_State *L, size_t longest)
 {
-	static const luaL_Reg functions[] = {{"decode", sh_json_decode}, {"encode", encode}, {NULL, NULL}};
+	static const luaL_Reg functions[] = {{"encode", encode}, {NULL, NULL}};
 
 	luaL_newlib(L, functions);
+	lua_pushinteger(L, (lua_Integer)longest);
+	lua_pushcclosure(L, sh_json_decode, 1);
+	lua_setfield(L, -2, "decode");
 	lua_pushlightuserdata(L, (void *)&sh_json_null);
 	lua_setfield(L, -2, "null");
 	lua_setfield(L, -2, "json");

@@ -6,7 +6,9 @@
 
 #include <lua.h>
 
-/* Adds the table `json` to the table on top of the stack. May raise. */
-void sh_json_lua_open(lua_State *L);
+enum { SH_JSON_TEXT_MAX = 4 << 20 /* bytes of a text that a dial plan reads */ };
+
+/* Adds the table `json` to the table on top of the stack: texts of up to so many bytes are read. May raise. */
+void sh_json_lua_open(lua_State *L, size_t longest);
 
 #endif

@@ -282,12 +282,13 @@ static int go_on(lua_State *L, int status, lua_KContext ctx)
 int sh_json_decode(lua_State *L)
 {
 	struct sh_slice text = sh_sandbox_check_text(L, TEXT);
+	lua_Integer longest = lua_tointeger(L, lua_upvalueindex(1));
 	struct decoder *d;
 
-	if (text.len > SH_JSON_TEXT_MAX) {
+	if (text.len > (size_t)longest) {
 		lua_pushnil(L);
 		lua_pushliteral(L, "size");
-		lua_pushfstring(L, "more than %d bytes", SH_JSON_TEXT_MAX);
+		lua_pushfstring(L, "more than %I bytes", (LUAI_UACINT)longest);
 		return 3;
 	}
 	lua_settop(L, TEXT);

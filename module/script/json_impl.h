@@ -6,11 +6,10 @@
 
 enum {
 	SH_JSON_DEPTH = 100,
-	SH_JSON_TEXT_MAX = 4 << 20, /* bytes of a text that is read */
 };
 
 extern const char sh_json_null; /* its address, a light userdata, is sip.json.null */
 
-int sh_json_decode(lua_State *L);
+int sh_json_decode(lua_State *L); /* upvalue 1: bytes that a text may have */
 
 #endif

@@ -61,13 +61,15 @@ static int table_concat(lua_State *L)
 		lua_settop(L, 4);
 		return stock(L);
 	}
-	for (lua_Integer i = from; i <= to; i++) {
+	for (lua_Integer i = from; i <= to; i++) { /* to may be the largest integer */
 		int type = lua_rawgeti(L, 1, i);
 
 		lua_pop(L, 1);
 		sh_vm_charge_call(L, &call, type == LUA_TNUMBER ? STEPS_PER_NUMBER : STEPS_PER_ITEM);
 		if (type != LUA_TNUMBER && type != LUA_TSTRING)
 			break; /* it is refused */
+		if (i == to)
+			break;
 	}
 	return stock(L);
 }
@@ -113,21 +115,19 @@ static int string_rep(lua_State *L)
 static int string_format(lua_State *L)
 {
 	size_t len;
-	const char *f = luaL_checklstring(L, 1, &len);
+	const char *f = luaL_checklstring(L, 1, &len), *end = f + len;
 	int n = lua_gettop(L);
 	bool quotes = false;
 	uint64_t call = 0;
 
 	sh_vm_charge_call(L, &call, len);
-	for (; *f; f++) {
+	for (; f < end; f++) { /* a NUL ends nothing */
 		if (*f != '%')
 			continue;
 		f += 1 + strspn(f + 1, "-+ #0123456789.");
 		if (*f == 'p')
 			return luaL_error(L, "string.format: '%%p' is not available");
 		quotes = quotes || *f == 'q';
-		if (!*f)
-			break;
 	}
 	for (int i = 2; quotes && i <= n; i++)
 		sh_vm_charge_call(L, &call, lua_type(L, i) == LUA_TSTRING ? lua_rawlen(L, i) * STEPS_PER_CHAR : 0);

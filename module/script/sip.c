@@ -311,7 +311,7 @@ int sh_sip_open(lua_State *L)
 	sh_shared_lua_open(L);
 	sh_http_lua_open(L);
 	sh_metric_open(L);
-	sh_json_lua_open(L);
+	sh_json_lua_open(L, SH_JSON_TEXT_MAX);
 	sh_deferred_open(L);
 	sh_trunk_open(L);
 	sh_calls_open(L);

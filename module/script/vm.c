@@ -17,6 +17,7 @@ enum {
 	RESERVE = 64 << 10,      /* above the limit, so that an error can still be told */
 	LARGE_BLOCK = 4096,      /* allocations above it count as work: s .. s of a megabyte is one instruction */
 	BYTES_PER_STEP = 64,     /* of them */
+	STRING_HEAD = 64,        /* what Lua has in front of a string's text, at most */
 	COLLECTED_PER_STEP = 16, /* bytes of heap: a refused allocation costs a full collection */
 	STEP_NS = 500, /* an instruction takes ten; what takes longer than this counts as more than one */
 	DEPTH_MAX = 20000, /* nested calls; Lua's own limit comes after 64 MB, as "not enough memory" without a place */
@@ -86,7 +87,8 @@ static void *allocate(void *ud, void *ptr, size_t osize, size_t nsize)
 	}
 	if (nsize > LARGE_BLOCK && nsize > old)
 		vm->used += nsize / BYTES_PER_STEP;
-	if (nsize > old && ((nsize > SH_VM_STRING_MAX && !ptr && osize == LUA_TSTRING) || nsize > vm->memory_max + vm->reserve || others > vm->memory_max + vm->reserve - nsize)) {
+	if (nsize > old && ((!ptr && osize == LUA_TSTRING && nsize > SH_VM_STRING_MAX + STRING_HEAD) ||
+			    nsize > vm->memory_max + vm->reserve || others > vm->memory_max + vm->reserve - nsize)) {
 		vm->used += SH_VM_HOOK_STEP + vm->memory / COLLECTED_PER_STEP;
 		note_place(vm);
 		return NULL;

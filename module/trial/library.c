@@ -160,7 +160,7 @@ void sh_trial_library_open(lua_State *L, const struct sh_trial_defaults *default
 	sh_trial_world_open(L, defaults->stock);
 	sh_trial_http_open(L);
 	sh_trial_shared_open(L);
-	sh_json_lua_open(L);
+	sh_json_lua_open(L, SH_VM_STRING_MAX); /* a record may be as long as a string */
 	sh_codec_open(L);
 #define X(name)                                                                                                        \
 	static struct code name##_code;                                                                                \

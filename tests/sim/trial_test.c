@@ -464,8 +464,9 @@ static void nothing_in_a_record_is_believed(const char *path)
 
 static void web_servers_and_stores_say_in_a_replay_what_they_said(void **state)
 {
+	enum { LONG_RECORD = 9 << 20 };
 	static struct lines out;
-	char folder[] = "/tmp/siphook-record-XXXXXX", path[64], old[64], *text;
+	char folder[] = "/tmp/siphook-record-XXXXXX", path[64], old[64], *text, *longer;
 	size_t len;
 
 	(void)state;
@@ -491,6 +492,16 @@ static void web_servers_and_stores_say_in_a_replay_what_they_said(void **state)
 	assert_int_equal(replay(old, "none", "", false, &out), 1);
 	must_say(&out, "-     0.858  calls sip:+498922@10.0.0.2 at 10.0.0.2:5060");
 	must_say(&out, "answers the caller 404 Not Found  (outside.lua:38: call:reject)");
+	/* a long one */
+	text = read_text(path, &len);
+	longer = sh_malloc(len + LONG_RECORD);
+	assert_non_null(longer);
+	memcpy(longer, text, len);
+	memset(longer + len, ' ', LONG_RECORD);
+	write_text(old, longer, len + LONG_RECORD);
+	sh_free(longer);
+	sh_free(text);
+	assert_int_equal(replay(old, "none", "", false, &out), 0);
 	/* other servers */
 	assert_int_equal(replay(path, "routes", "https://new.example.net/", false, &out), 1);
 	must_say(&out, "-     0.0"); /* the first request to the old one */
@@ -499,6 +510,7 @@ static void web_servers_and_stores_say_in_a_replay_what_they_said(void **state)
 	/* as a test case, which passes as it is written */
 	assert_int_equal(replay(path, "none", "", true, &out), 0);
 	must_say(&out, "[\"GET https://routes.example.net/%2B498922\"] = in_turn{");
+	must_say(&out, "{ \"a=1\", \"b=2\", \"c=3\" }");
 	must_say(&out, "plan:shared(\"queue\"):set(\"gateways\", { \"10.0.0.1\", \"10.0.0.2\", \"10.0.0.3\" })");
 	must_pass(&out, "tests/trial/data/outside.lua");
 	nothing_in_a_record_is_believed(path);

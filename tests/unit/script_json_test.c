@@ -8,7 +8,7 @@
 static int open_sip(lua_State *L)
 {
 	lua_newtable(L);
-	sh_json_lua_open(L);
+	sh_json_lua_open(L, SH_JSON_TEXT_MAX);
 	sh_sandbox_preload(L, "siphook");
 	return 0;
 }

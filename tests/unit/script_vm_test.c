@@ -210,6 +210,8 @@ static void a_script_sees_no_more_than_its_libraries(void **state)
 	script_holds("assert(getmetatable('') == false and not pcall(setmetatable, _G, {}))");
 	script_fails("string.format('%p', {})", -EINVAL, "'%p' is not available");
 	script_fails("string.format('%5.3p', {})", -EINVAL, "'%p' is not available");
+	script_fails("string.format('\\0%p', {})", -EINVAL, "'%p' is not available");
+	script_holds("assert(table.concat({[math.maxinteger] = 'x'}, '', math.maxinteger, math.maxinteger) == 'x')");
 	script_holds("assert(string.format('%%p %d%%', 3) == '%p 3%')");
 	script_holds("local env = {} assert(load('x = 1', 'c', 't', env))() assert(env.x == 1)");
 	script_holds(
