@@ -22,7 +22,8 @@ t.case("what a call learns from outside is in its record", function()
     if request.url:find "status" then return "fine" end
     asked = asked + 1
     if asked == 1 then return 503 end
-    return { headers = { ["X-Trunk"] = "t\"7", ["X-Word"] = "wonder", ["Set-Cookie"] = { "a=1", "b=2", "c=3" } }, body = '{"gateway":"second","word":"wonder","said":"a wonder"}', delay = 0.25 }
+    return { headers = { ["X-Trunk"] = "t\"7", ["X-Word"] = "wonder", ["Set-Cookie"] = { "a=1", "b=2", "c=3" } },
+             body = '{"gateway":"second","word":"wonder","said":"a wonder"}', delay = 0.25 }
   end)
   plan:shared("counts"):set("limit", 100)
   local alice, gateway = plan:phone("+4930111", { password = "wonder" }), plan:peer "10.0.0.2"
