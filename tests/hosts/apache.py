@@ -73,6 +73,17 @@ def run(*command):
                           stderr=subprocess.STDOUT, text=True, timeout=60)
 
 
+def is_up(apache, during, folder):
+    try:
+        wait_for("the call is up", 10, lambda: '"state":"up"' in apache.get("/sip?calls")[1])
+    except AssertionError:
+        for p in during:
+            p.kill()
+        print(apache.get("/sip"), apache.get("/sip?calls"), file=sys.stderr)
+        sipp_passed(during, folder)  # what SIPp says
+        raise
+
+
 def serves(mpm):
     port, phone_port = free_port(), free_port()
     with folder_for() as folder:
@@ -99,7 +110,7 @@ def serves(mpm):
 
                 # Reloads during a call: a good one, and a broken one that is refused. The call goes on.
                 during = sipp_call(port, phone_port, folder, hold_ms=1500)
-                wait_for("the call is up", 10, lambda: '"state":"up"' in apache.get("/sip?calls")[1])
+                is_up(apache, during, folder)
                 assert run("reload", "-s", apache.control).stdout == "generation 2\n"
                 write(plan, "local a = = 1\n")
                 assert "plan.lua:1:" in run("reload", "-s", apache.control).stdout
@@ -123,7 +134,7 @@ def serves(mpm):
                 # A graceful restart, as its users do: new children, and a call that lasts across it. The old child serves it to its end.
                 apache.log.mark()
                 during = sipp_call(port, phone_port, folder, hold_ms=2500)
-                wait_for("the call is up", 10, lambda: '"state":"up"' in apache.get("/sip?calls")[1])
+                is_up(apache, during, folder)
                 apache.must("graceful")
                 assert apache.elected() != second
                 for _ in range(20):
