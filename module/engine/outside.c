@@ -4,6 +4,7 @@
 
 #include "core/alloc.h"
 #include "core/encode.h"
+#include "script/http.h"
 
 enum {
 	ASKS_MAX = 1000,
@@ -234,31 +235,6 @@ static void put_number(struct sh_json *j, const char *name, uint64_t n)
 	sh_json_int(j, (int64_t)n);
 }
 
-/* What the test library calls it. */
-static const char *error_name(int err)
-{
-	switch (err) {
-	case -ENOENT:
-		return "not_found";
-	case -EHOSTUNREACH:
-		return "unreachable";
-	case -EPROTO:
-		return "tls";
-	case -ETIMEDOUT:
-		return "timeout";
-	case -EMSGSIZE:
-		return "size";
-	case -EBUSY:
-		return "busy";
-	case -ENOMEM:
-		return "memory";
-	case -EINVAL:
-		return "invalid";
-	default:
-		return "failed";
-	}
-}
-
 static void put_ask(struct sh_json *j, const struct ask *a, uint64_t began, struct sh_secrets *secrets)
 {
 	sh_json_open(j, '{');
@@ -274,7 +250,8 @@ static void put_ask(struct sh_json *j, const struct ask *a, uint64_t began, stru
 	}
 	if (a->answered && a->error) {
 		sh_json_key(j, "error");
-		sh_json_text(j, sh_slice_cstr(error_name(a->error)));
+		/* one that the test library names otherwise */
+		sh_json_text(j, sh_slice_cstr(a->error == -ENOENT ? "not_found" : sh_http_error_name(a->error)));
 		put_hidden(j, "detail", "detail64", a->detail, secrets);
 	} else if (a->answered) {
 		put_number(j, "status", a->status);

@@ -66,7 +66,7 @@ static void push_headers(lua_State *L, struct sh_slice lines)
 	luaL_setmetatable(L, headers_class);
 }
 
-static const char *error_name(int err)
+const char *sh_http_error_name(int err)
 {
 	switch (err) {
 	case -EINVAL:
@@ -93,7 +93,7 @@ static const char *error_name(int err)
 static int push_error(lua_State *L, int err, const char *detail)
 {
 	lua_pushnil(L);
-	lua_pushstring(L, error_name(err));
+	lua_pushstring(L, sh_http_error_name(err));
 	lua_pushstring(L, detail);
 	return 3;
 }
