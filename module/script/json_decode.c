@@ -22,6 +22,15 @@ struct decoder {
 	const char *wrong;
 };
 
+static void skip_blanks(lua_State *L, struct decoder *d)
+{
+	const char *from = d->at;
+
+	while (d->at < d->end && (*d->at == ' ' || *d->at == '\n' || *d->at == '\t' || *d->at == '\r'))
+		d->at++;
+	sh_vm_charge(L, (uint64_t)(d->at - from) / BYTES_PER_STEP);
+}
+
 /* RFC 8259 7: pushes the string that begins at the quote. False: wrong says why. */
 static bool push_string(lua_State *L, struct decoder *d)
 {
@@ -200,8 +209,7 @@ static bool read_key(lua_State *L, struct decoder *d)
 {
 	if (*d->at != '"' || !push_string(L, d))
 		return false;
-	while (d->at < d->end && strchr(" \t\r\n", *d->at) && *d->at)
-		d->at++;
+	skip_blanks(L, d);
 	if (d->at == d->end || *d->at != ':')
 		return false;
 	d->at++;
@@ -264,11 +272,8 @@ static int go_on(lua_State *L, int status, lua_KContext ctx)
 	(void)status;
 	(void)ctx;
 	for (;;) {
-		const char *from = d->at;
-
-		while (d->at < d->end && (*d->at == ' ' || *d->at == '\n' || *d->at == '\t' || *d->at == '\r'))
-			d->at++;
-		sh_vm_charge(L, STEPS_PER_TOKEN + (uint64_t)(d->at - from) / BYTES_PER_STEP);
+		skip_blanks(L, d);
+		sh_vm_charge(L, STEPS_PER_TOKEN);
 		if (d->at == d->end)
 			return d->expect == DONE ? 1 : refuse(L, d);
 		if (!read_token(L, d))
