@@ -125,30 +125,43 @@ void sh_trial_presets_read(lua_State *L, int table, struct sh_trial_presets *o)
 	lua_settop(L, list); /* the texts stay in the table that was given */
 }
 
-/* shared_get(world, store, key) -> value | nil */
-static int get(lua_State *L)
+/* Raises for -errno about the store at 2. */
+static void check(lua_State *L, int err)
+{
+	if (err)
+		luaL_error(L, "%s: %s", lua_tostring(L, 2), strerror(-err));
+}
+
+/* The store at 2 in the world at 1, now; the key at 3. */
+static struct sh_shared_at check_place(lua_State *L, struct sh_slice *key)
 {
 	struct sh_world *w = sh_trial_world_check(L, 1);
 	struct sh_shared_at at = {.now = sh_world_now(w)};
-	struct sh_shared_value v;
-	struct sh_slice store, key;
-	char small[512], *buf = small;
-	size_t need = 0;
-	int err;
+	struct sh_slice store;
 
 	store.base = luaL_checklstring(L, 2, &store.len);
-	key.base = luaL_checklstring(L, 3, &key.len);
-	err = sh_shared_open(sh_world_shared(w), store, &at.store);
-	if (!err)
-		err = sh_shared_get(&at, key, &v, buf, sizeof(small), &need);
+	key->base = luaL_checklstring(L, 3, &key->len);
+	check(L, sh_shared_open(sh_world_shared(w), store, &at.store));
+	return at;
+}
+
+/* shared_get(world, store, key) -> value | nil */
+static int get(lua_State *L)
+{
+	struct sh_slice key;
+	struct sh_shared_at at = check_place(L, &key);
+	struct sh_shared_value v;
+	char small[512], *buf = small;
+	size_t need = 0;
+	int err = sh_shared_get(&at, key, &v, buf, sizeof(small), &need);
+
 	if (err == -ENOBUFS) {
 		buf = lua_newuserdatauv(L, need, 0);
 		err = sh_shared_get(&at, key, &v, buf, need, &need);
 	}
 	if (err == -ENOENT)
 		return 0;
-	if (err)
-		return luaL_error(L, "%s: %s", store.base, strerror(-err));
+	check(L, err);
 	switch (v.kind) {
 	case SH_SHARED_BOOLEAN:
 		lua_pushboolean(L, v.u.boolean);
@@ -182,44 +195,30 @@ static uint64_t check_ttl(lua_State *L)
 /* shared_set(world, store, key, value [, ttl]): nil deletes */
 static int set(lua_State *L)
 {
-	struct sh_world *w = sh_trial_world_check(L, 1);
-	struct sh_shared_at at = {.now = sh_world_now(w)};
+	struct sh_slice key;
+	struct sh_shared_at at = check_place(L, &key);
 	struct sh_shared_value v = {0};
-	struct sh_slice store, key;
 	int err;
 
-	store.base = luaL_checklstring(L, 2, &store.len);
-	key.base = luaL_checklstring(L, 3, &key.len);
 	if (!lua_isnoneornil(L, 4) && !to_shared(L, 4, &v))
 		return luaL_argerror(L, 4, "string, number or boolean expected");
-	err = sh_shared_open(sh_world_shared(w), store, &at.store);
-	if (!err && v.kind == SH_SHARED_NONE) {
-		err = sh_shared_delete(&at, key);
-		err = err == -ENOENT ? 0 : err;
-	} else if (!err) {
-		err = sh_shared_set(&at, key, &v, check_ttl(L));
-	}
-	return err ? luaL_error(L, "%s: %s", store.base, strerror(-err)) : 0;
+	err = v.kind == SH_SHARED_NONE ? sh_shared_delete(&at, key) : sh_shared_set(&at, key, &v, check_ttl(L));
+	check(L, err == -ENOENT && v.kind == SH_SHARED_NONE ? 0 : err);
+	return 0;
 }
 
 /* shared_push(world, store, key, value [, ttl]) */
 static int push(lua_State *L)
 {
-	struct sh_world *w = sh_trial_world_check(L, 1);
-	struct sh_shared_at at = {.now = sh_world_now(w)};
+	struct sh_slice key;
+	struct sh_shared_at at = check_place(L, &key);
 	struct sh_shared_value v = {0};
-	struct sh_slice store, key;
 	size_t length;
-	int err;
 
-	store.base = luaL_checklstring(L, 2, &store.len);
-	key.base = luaL_checklstring(L, 3, &key.len);
 	if (!to_shared(L, 4, &v))
 		return luaL_argerror(L, 4, "string, number or boolean expected");
-	err = sh_shared_open(sh_world_shared(w), store, &at.store);
-	if (!err)
-		err = sh_shared_push(&at, key, &v, check_ttl(L), &length);
-	return err ? luaL_error(L, "%s: %s", store.base, strerror(-err)) : 0;
+	check(L, sh_shared_push(&at, key, &v, check_ttl(L), &length));
+	return 0;
 }
 
 void sh_trial_shared_open(lua_State *L)
